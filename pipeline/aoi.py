@@ -1,0 +1,288 @@
+"""Areas of interest: who, where, when. One YAML file each, validated, frozen."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pyproj import Geod
+from shapely import Geometry
+from shapely.geometry import box, mapping, shape
+
+from pipeline.errors import AreaError
+from pipeline.settings import settings
+
+SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
+
+Utc = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+
+class Frozen(BaseModel):
+    """A value that passes between rooms: immutable, JSON-able, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Event(Frozen):
+    """What happened, as instants in UTC; `start` equals `end` for an earthquake."""
+
+    kind: Literal["earthquake", "hurricane", "rainfall", "other"]
+    start: Utc
+    end: Utc
+    source: str = Field(min_length=1, description="where the instants come from")
+    usgs_id: str | None = Field(None, description="event id at USGS, for an earthquake")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Event:
+        if self.end < self.start:
+            raise ValueError("event.end is before event.start; exchange them")
+        return self
+
+
+class Dem(Frozen):
+    """Which elevation tiles are read."""
+
+    collection: Literal["nasadem", "cop-dem-glo-30"] = "nasadem"
+
+
+class Inventory(Frozen):
+    """A landslide inventory: where it is, whose it is, and which of its features count.
+
+    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` says which
+    of the three are labelled. Without `class_field` every feature is new.
+    `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
+    where none was published, `extent_assumed` says in words what is assumed.
+    """
+
+    name: str = Field(min_length=1)
+    url: str | None = Field(None, description="http(s) URL or path relative to the area file; None: none at hand")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    layer: str | None = Field(None, description="layer or inner file of a container format")
+    page: str | None = Field(None, description="landing page where a person finds the file")
+    citation: str = Field(min_length=1)
+    licence: str = Field(min_length=1)
+    class_field: str | None = None
+    classes: dict[Literal["new", "reactivated", "old"], tuple[str | int, ...]] = Field(default_factory=dict)
+    count: tuple[Literal["new", "reactivated", "old"], ...] = ("new",)
+    point_radius_m: float | None = Field(None, gt=0, le=1000, description="radius given to point features")
+    extent: str | dict[str, Any] = "area"
+    extent_assumed: str | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _classes_known(self) -> Inventory:
+        if self.classes and self.class_field is None:
+            raise ValueError("classes need class_field, the attribute that holds them")
+        if self.class_field is not None:
+            lacking = [name for name in self.count if name not in self.classes]
+            if lacking:
+                raise ValueError(f"count names {lacking} but classes does not say which values mean that")
+        return self
+
+
+class AreaOfInterest(Frozen):
+    """One area file, validated.
+
+    Coordinates are degrees WGS 84. Either `geometry` (GeoJSON Polygon or MultiPolygon) or `bbox` (west, south,
+    east, north) is given. `start` and `end` bound the passes that are wanted.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    title: str = ""
+    geometry: dict[str, Any] | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    event: Event
+    start: Utc
+    end: Utc
+    epsg: int | None = Field(None, description="UTM zone as EPSG 326zz or 327zz; None: of the centroid")
+    resolution_m: float = Field(10.0, ge=1.0, le=1000.0)
+    lattice_offset_m: tuple[float, float] = Field(
+        (0.0, 0.0), description="pixel edges lie on multiples of the pixel plus this (x, y); 0 for RTC items"
+    )
+    tracks: tuple[Annotated[int, Field(ge=1, le=175)], ...] | None = Field(
+        None, description="relative orbits wanted; None: all"
+    )
+    polarisations: tuple[Literal["vv", "vh"], ...] = ("vv", "vh")
+    rtc_collection: str = "sentinel-1-rtc"
+    dem: Dem = Dem()
+    inventory: Inventory | None = None
+    sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
+    licence: str = Field("", description="of the data that go into the cube")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AreaOfInterest:
+        if (self.geometry is None) == (self.bbox is None):
+            raise ValueError("give either geometry (GeoJSON) or bbox (west, south, east, north), not both or none")
+        if self.end <= self.start:
+            raise ValueError("end is not after start; exchange them or widen the time range")
+        if not (self.start <= self.event.start and self.event.end <= self.end):
+            raise ValueError(
+                f"the event ({self.event.start.isoformat()} to {self.event.end.isoformat()}) lies outside the time "
+                "range start..end; widen the range or correct the event"
+            )
+        if self.epsg is not None and not (32601 <= self.epsg <= 32660 or 32701 <= self.epsg <= 32760):
+            raise ValueError(f"epsg {self.epsg} is no WGS 84 UTM zone; give 32601..32660 or 32701..32760")
+        geometry = self._parsed()
+        west, south, east, north = geometry.bounds
+        if geometry.is_empty or geometry.area == 0:
+            raise ValueError("geometry is empty; give a polygon or a box with an extent")
+        if not all(math.isfinite(v) for v in (west, south, east, north)):
+            raise ValueError("geometry holds coordinates that are not finite")
+        if west < -180 or east > 180 or south < -90 or north > 90:
+            raise ValueError("geometry leaves -180..180, -90..90; give degrees WGS 84, longitude first")
+        if east - west > 180:
+            raise ValueError("geometry crosses the antimeridian; split it into two areas at 180 degrees")
+        if self.bbox is not None and (self.bbox[0] >= self.bbox[2] or self.bbox[1] >= self.bbox[3]):
+            hint = " (west > east: an area across the antimeridian must be split into two)"
+            raise ValueError(
+                "bbox must be west < east and south < north" + (hint if self.bbox[0] > self.bbox[2] else "")
+            )
+        if south < -80 or north > 84:
+            raise ValueError("geometry reaches beyond UTM (80 S to 84 N); no Sentinel-1 RTC grid exists there")
+        limit = settings().max_area_km2
+        if self.area_km2 > limit:
+            raise ValueError(
+                f"geometry covers {self.area_km2:,.0f} km², more than the limit of {limit:,.0f} km²; "
+                "make it smaller or raise SLIDECUBE_MAX_AREA_KM2"
+            )
+        return self
+
+    def _parsed(self) -> Geometry:
+        if self.bbox is not None:
+            west, south, east, north = self.bbox
+            return box(min(west, east), south, max(west, east), north)
+        assert self.geometry is not None
+        if self.geometry.get("type") not in {"Polygon", "MultiPolygon"}:
+            raise ValueError(f"geometry is a {self.geometry.get('type')!r}; give a Polygon or MultiPolygon")
+        try:
+            parsed = shape(self.geometry)
+        except Exception as error:
+            raise ValueError(f"geometry is no valid GeoJSON ({error})") from error
+        if not parsed.is_empty and not parsed.is_valid:
+            raise ValueError("geometry is not valid (it crosses itself); repair it, for example with make_valid")
+        return parsed
+
+    @property
+    def footprint(self) -> Geometry:
+        """The area as a shapely geometry, degrees WGS 84."""
+        return self._parsed()
+
+    @property
+    def footprint_geojson(self) -> dict[str, Any]:
+        """The area as a GeoJSON geometry, degrees WGS 84."""
+        return dict(mapping(self.footprint))
+
+    @property
+    def area_km2(self) -> float:
+        """Ellipsoidal (WGS 84) area in km²."""
+        return abs(Geod(ellps="WGS84").geometry_area_perimeter(self._parsed())[0]) / 1e6
+
+    @property
+    def utm_epsg(self) -> int:
+        """EPSG code of the UTM zone of the cube: the stated one, else the one of the centroid."""
+        if self.epsg is not None:
+            return self.epsg
+        centre = self.footprint.centroid
+        zone = min(int((centre.x + 180) // 6) + 1, 60)
+        return (32600 if centre.y >= 0 else 32700) + zone
+
+    def when(self, instant: datetime) -> Literal["before", "during", "after"]:
+        """Whether an instant is before, during or after the event; instants are compared, never dates."""
+        if instant < self.event.start:
+            return "before"
+        return "after" if instant > self.event.end else "during"
+
+
+def area_files() -> dict[str, Path]:
+    """Every area that can be named: the user's folder first (`SLIDECUBE_AOI_DIR`), then the shipped ones."""
+    found: dict[str, Path] = {}
+    for folder in (settings().aoi_dir, Path("aoi"), SHIPPED_AREAS):
+        if folder is not None and folder.is_dir():
+            for path in sorted(folder.glob("*.yaml")):
+                found.setdefault(path.stem, path.resolve())
+    return dict(sorted(found.items()))
+
+
+def load_area(name_or_path: str | Path) -> AreaOfInterest:
+    """The area of that name, or of that file.
+
+    Raises:
+        AreaError: no such area, not YAML, or a field is wrong (named, with the remedy).
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if not (path.suffix in {".yaml", ".yml", ".json"} or "/" in text):
+        known = area_files()
+        if text not in known:
+            raise AreaError(
+                f"There is no area {text!r}.", f"Known: {', '.join(known)}; or give the path of a YAML file."
+            )
+        path = known[text]
+    try:
+        raw = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AreaError(f"The area file {path} cannot be read ({error}).", "Give an existing UTF-8 file.") from error
+    return parse_area(raw, path)
+
+
+def parse_area(raw: str, path: Path) -> AreaOfInterest:
+    """The area written in `raw` (YAML or JSON); `path` names it in errors and anchors relative paths.
+
+    Raises:
+        AreaError: the text is no mapping or a field is wrong.
+    """
+    try:
+        data = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise AreaError(f"{path}: not valid YAML ({error}).", "Correct the line that it names.") from error
+    if not isinstance(data, dict):
+        raise AreaError(f"{path}: holds no mapping of fields.", "Start from one of the shipped area files.")
+    data.setdefault("name", path.stem)
+    data = _inline_files(data, path)
+    try:
+        return AreaOfInterest.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(dict(issue)) for issue in error.errors()]
+        raise AreaError(f"{path}: " + "; ".join(lines) + ".", "See aoi/README.md for every field.") from error
+
+
+def _explain(issue: dict[str, Any]) -> str:
+    field = ".".join(str(part) for part in issue["loc"]) or "area"
+    if issue["type"] == "extra_forbidden":
+        return f"{field}: unknown key; remove it or correct its spelling"
+    if issue["type"] == "missing":
+        return f"{field}: is missing; add it"
+    return f"{field}: {issue['msg'].removeprefix('Value error, ')}"
+
+
+def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Read a geometry given as a GeoJSON file; make relative inventory paths absolute."""
+    geometry = data.get("geometry")
+    if isinstance(geometry, str):
+        source = (path.parent / geometry).resolve()
+        try:
+            document = json.loads(source.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AreaError(f"{path}: geometry: {source} is no readable GeoJSON ({error}).") from error
+        if document.get("type") == "FeatureCollection":
+            features = document.get("features") or []
+            if len(features) != 1:
+                raise AreaError(
+                    f"{path}: geometry: {source} holds {len(features)} features.", "Give a file with exactly one."
+                )
+            document = features[0]
+        data["geometry"] = document.get("geometry") if document.get("type") == "Feature" else document
+    elif isinstance(geometry, dict) and geometry.get("type") == "Feature":
+        data["geometry"] = geometry.get("geometry")
+    inventory = data.get("inventory")
+    if isinstance(inventory, dict):
+        for key in ("url", "extent"):
+            value = inventory.get(key)
+            if isinstance(value, str) and value != "area" and "://" not in value:
+                inventory[key] = str((path.parent / value).resolve())
+    return data

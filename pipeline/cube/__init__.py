@@ -1,0 +1,1 @@
+"""The cube on disk: schema, layers, manifest, versions, reading and verifying."""

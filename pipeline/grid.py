@@ -1,0 +1,114 @@
+"""One exact pixel lattice for the whole cube."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pydantic import Field
+from pyproj import Transformer
+from shapely.ops import transform as transform_geometry
+
+from pipeline.aoi import AreaOfInterest, Frozen
+from pipeline.errors import GridError
+
+Window = tuple[slice, slice]
+
+
+class Grid(Frozen):
+    """North-up UTM lattice; edges on multiples of the pixel (plus a stated offset).
+
+    `left` and `top` are the outer edges of the upper left pixel in metres; pixel centres are half a pixel in.
+    """
+
+    epsg: int
+    resolution_m: float = Field(gt=0)
+    left: float
+    top: float
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+
+    @classmethod
+    def of_area(cls, area: AreaOfInterest) -> Grid:
+        """The smallest grid on the RTC lattice that holds the area.
+
+        Raises:
+            GridError: the area is smaller than a pixel.
+        """
+        to_utm = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
+        # an edge of the area is straight in degrees, not in UTM: follow it
+        outline = area.footprint.segmentize(0.01)
+        west, south, east, north = transform_geometry(to_utm.transform, outline).bounds
+        step = area.resolution_m
+        dx, dy = area.lattice_offset_m
+        columns = math.floor((west - dx) / step), math.ceil((east - dx) / step)
+        rows = math.floor((south - dy) / step), math.ceil((north - dy) / step)
+        width, height = columns[1] - columns[0], rows[1] - rows[0]
+        if width < 1 or height < 1:
+            raise GridError(f"{area.name}: the area is smaller than one pixel of {step} m.", "Widen it.")
+        return cls(
+            epsg=area.utm_epsg,
+            resolution_m=step,
+            left=columns[0] * step + dx,
+            top=rows[1] * step + dy,
+            width=width,
+            height=height,
+        )
+
+    @cached_property
+    def geobox(self) -> GeoBox:
+        """The same lattice as an odc-geo GeoBox."""
+        return GeoBox((self.height, self.width), self.affine, f"EPSG:{self.epsg}")
+
+    @property
+    def affine(self):  # type: ignore[no-untyped-def]
+        """Affine from (column, row) of pixel corners to metres."""
+        from affine import Affine
+
+        return Affine(self.resolution_m, 0.0, self.left, 0.0, -self.resolution_m, self.top)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x)"""
+        return self.height, self.width
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """left, bottom, right, top in metres."""
+        return (
+            self.left,
+            self.top - self.height * self.resolution_m,
+            self.left + self.width * self.resolution_m,
+            self.top,
+        )
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """(x,) pixel centres, metres, ascending."""
+        return self.left + (np.arange(self.width) + 0.5) * self.resolution_m
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """(y,) pixel centres, metres, descending."""
+        return self.top - (np.arange(self.height) + 0.5) * self.resolution_m
+
+    @property
+    def digest(self) -> str:
+        """Digest of the lattice: two grids are the same cube only if these agree."""
+        text = f"{self.epsg} {self.resolution_m!r} {self.left!r} {self.top!r} {self.width} {self.height}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def padded(self, pixels: int) -> Grid:
+        """The same lattice with a margin of that many pixels on every side."""
+        return Grid(
+            epsg=self.epsg,
+            resolution_m=self.resolution_m,
+            left=self.left - pixels * self.resolution_m,
+            top=self.top + pixels * self.resolution_m,
+            width=self.width + 2 * pixels,
+            height=self.height + 2 * pixels,
+        )

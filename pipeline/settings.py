@@ -1,0 +1,54 @@
+"""Settings from the environment and `.env`: endpoints, keys, limits, where results are kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What may differ from one installation to the next. The real archives are the defaults.
+
+    Every field is read from `SLIDECUBE_<NAME>`; the Planetary Computer's key also from the SDK's own
+    `PC_SDK_SUBSCRIPTION_KEY`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SLIDECUBE_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="where cubes, models and maps are kept")
+    aoi_dir: Path | None = Field(None, description="a folder of area files searched before the shipped ones")
+    stac_url: str = Field(
+        "https://planetarycomputer.microsoft.com/api/stac/v1", description="STAC API that is searched"
+    )
+    subscription_key: SecretStr | None = Field(
+        None, description="Planetary Computer subscription key; PC_SDK_SUBSCRIPTION_KEY is read too"
+    )
+    search_interval_s: float = Field(
+        300.0, ge=0, description="an answer younger than this is replayed instead of searching again"
+    )
+    read_concurrency: int = Field(4, ge=1, le=64, description="simultaneous window reads from one archive")
+    retries: int = Field(5, ge=0, le=20, description="tries after the first where an archive may fail")
+    backoff_s: float = Field(1.0, gt=0, description="first wait between tries; doubles, with jitter")
+    timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's answer")
+    max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
+
+    def cube_root(self, area_name: str) -> Path:
+        """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
+        return self.data_dir / "cubes" / area_name
+
+    def model_root(self, area_name: str) -> Path:
+        """Where the bundles of an area live: `<data_dir>/models/<area>`, one folder per cube version."""
+        return self.data_dir / "models" / area_name
+
+    def map_root(self, area_name: str) -> Path:
+        """Where the maps of an area live: `<data_dir>/maps/<area>`, one folder per cube version."""
+        return self.data_dir / "maps" / area_name
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
