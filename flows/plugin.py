@@ -1,0 +1,66 @@
+"""Prefect plugin: a deployment may be named by its bare name where exactly one has it.
+
+Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so
+`prefect deployment run build-datacube` is as clear. The hook wraps one method of Prefect's client; Prefect is
+pinned, and a test runs the literal command.
+
+Enabled by `[tool.prefect.plugins]` in pyproject.toml where the command runs in the project's folder, elsewhere
+by `PREFECT_PLUGINS_ENABLED=1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from prefect.plugins import HookContext, SetupResult, register_hook
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+ByName = Callable[["PrefectClient", str], Awaitable["DeploymentResponse"]]
+
+
+def with_bare_names(read_by_name: ByName) -> ByName:
+    """`read_by_name`, which wants `<flow>/<deployment>`, made to take a bare deployment name too.
+
+    Raises, beside what the wrapped method raises:
+        ObjectNotFound: no deployment has the name.
+        ValueError: more than one has it; they are named.
+    """
+
+    @wraps(read_by_name)
+    async def read(client: PrefectClient, name: str) -> DeploymentResponse:
+        if "/" in name:
+            return await read_by_name(client, name)
+        from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+        from prefect.exceptions import ObjectNotFound
+
+        found = await client.read_deployments(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])), limit=10
+        )
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            text = f"There is no deployment {name!r}; `python -m flows.setup` makes those of prefect.yaml."
+            raise ObjectNotFound(LookupError(text), help_message=text)
+        full_names = [f"{(await client.read_flow(d.flow_id)).name}/{d.name}" for d in found]
+        raise ValueError(
+            f"Several deployments are named {name!r}; give one of {', '.join(sorted(full_names))}."
+        )
+
+    return read
+
+
+@register_hook
+def setup_environment(*, ctx: HookContext) -> SetupResult | None:
+    """Called by Prefect when it is imported; no environment variable is changed."""
+    from prefect.client.orchestration import PrefectClient
+
+    if not hasattr(PrefectClient.read_deployment_by_name, "__wrapped__"):
+        PrefectClient.read_deployment_by_name = with_bare_names(  # type: ignore[method-assign]
+            PrefectClient.read_deployment_by_name
+        )
+    return None
