@@ -89,12 +89,12 @@ class Grid(Frozen):
     @property
     def x(self) -> NDArray[np.float64]:
         """(x,) pixel centres, metres, ascending."""
-        return self.left + (np.arange(self.width) + 0.5) * self.resolution_m
+        return self.left + (np.arange(self.width, dtype=np.float64) + 0.5) * self.resolution_m
 
     @property
     def y(self) -> NDArray[np.float64]:
         """(y,) pixel centres, metres, descending."""
-        return self.top - (np.arange(self.height) + 0.5) * self.resolution_m
+        return self.top - (np.arange(self.height, dtype=np.float64) + 0.5) * self.resolution_m
 
     @property
     def digest(self) -> str:

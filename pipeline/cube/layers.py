@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
+from pydantic import Field, JsonValue, ValidationError
+
+from pipeline.aoi import Frozen
+from pipeline.cube import arrays
+from pipeline.cube.schema import VARIABLES
+from pipeline.cube.storage import LocalStore, digest_of
+from pipeline.errors import CubeError, GridError
+from pipeline.grid import Grid
+
+RECORD = "layer.json"
 
 
 @dataclass(frozen=True)
@@ -21,3 +33,146 @@ class LayerData:
     """JSON-able counts and remarks that go to the manifest"""
     files: dict[str, bytes] = field(default_factory=dict)
     """small files kept with the cube, by name, such as landslides.parquet"""
+
+
+class Source(Frozen):
+    """One input of a layer and what identified its content."""
+
+    id: str
+    fingerprint: str
+
+
+class Recipe(Frozen):
+    """All that decides what a layer holds. Two layers with the same recipe are the same layer."""
+
+    kind: str
+    variables: tuple[str, ...]
+    grid: str = Field(description="digest of the grid")
+    sources: tuple[Source, ...]
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    algorithm: str = Field(description="name and version of the algorithm, raised when its results change")
+
+    @property
+    def digest(self) -> str:
+        """Name of the layer."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return digest_of(text.encode())[:32]
+
+
+class LayerRecord(Frozen):
+    """What is known of a finished layer."""
+
+    recipe: Recipe
+    content: dict[str, dict[str, str]] = Field(
+        description="by variable, then shard 'row/column': digest of values"
+    )
+    files: dict[str, str] = Field(default_factory=dict, description="sha256 of the small files, by name")
+    attributes: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    report: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Name of the layer: the digest of its recipe."""
+        return self.recipe.digest
+
+
+def folder_of(digest: str) -> str:
+    """Key of a layer's folder."""
+    return f"layers/{digest}"
+
+
+def read_record(store: LocalStore, digest: str) -> LayerRecord | None:
+    """The record of a finished layer, or None where there is none.
+
+    Raises:
+        CubeError: the record is damaged or belongs to another recipe.
+    """
+    raw = store.read(f"{folder_of(digest)}/{RECORD}")
+    if raw is None:
+        return None
+    try:
+        record = LayerRecord.model_validate_json(raw)
+    except ValidationError as error:
+        raise CubeError(
+            f"The record of layer {digest} is damaged.", f"Delete layers/{digest} and build again."
+        ) from error
+    if record.digest != digest:
+        raise CubeError(
+            f"Layer {digest} holds the record of another recipe.", f"Delete layers/{digest} and build again."
+        )
+    return record
+
+
+def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) -> LayerRecord:
+    """Write, read back, verify and commit one layer; a layer that is there already is left as it is.
+
+    Raises:
+        GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
+        CubeError: what was read back is not what was written.
+    """
+    held = read_record(store, recipe.digest)
+    if held is not None:
+        return held
+    _check(recipe, data, grid)
+    staging = store.staging("layers")
+    try:
+        content = {}
+        for name, values in data.arrays.items():
+            variable = VARIABLES[name]
+            shape = values.shape if variable.leading is None else (1, *values.shape)
+            written = arrays.create(
+                store.path(f"{staging}/{name}"), variable, shape, data.attributes.get(name, {})
+            )
+            written[...] = values.reshape(shape)
+            content[name] = _read_back(store, f"{staging}/{name}", values, recipe)
+        for name, raw in data.files.items():
+            store.put_new(f"{staging}/{name}", raw)
+        record = LayerRecord(
+            recipe=recipe,
+            content=content,
+            files={name: digest_of(raw) for name, raw in data.files.items()},
+            attributes=data.attributes,
+            report=data.report,
+        )
+        store.put_new(f"{staging}/{RECORD}", canonical_json(record.model_dump(mode="json")))
+        store.commit(staging, folder_of(recipe.digest))
+    except BaseException:
+        store.delete(staging)
+        raise
+    return record
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys: the same value gives the same bytes."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
+    if set(data.arrays) != set(recipe.variables):
+        raise GridError(
+            f"A {recipe.kind} layer brought {sorted(data.arrays)}, not {sorted(recipe.variables)}."
+        )
+    for name, values in data.arrays.items():
+        if values.shape != grid.shape:
+            raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
+        if values.dtype != np.dtype(VARIABLES[name].dtype):
+            raise GridError(f"{name} is {values.dtype}, the schema says {VARIABLES[name].dtype}.")
+    for name in data.files:
+        if "/" in name or name.startswith(".") or name == RECORD or name in VARIABLES:
+            raise GridError(f"A layer cannot keep a file named {name!r}.")
+
+
+def _read_back(store: LocalStore, key: str, values: NDArray[Any], recipe: Recipe) -> dict[str, str]:
+    """Decode every shard from the disk and compare it with what was to be written."""
+    stored = zarr.open_array(str(store.path(key)), mode="r")
+    digests = {}
+    for shard, window in arrays.shard_keys((values.shape[0], values.shape[1])):
+        selection = window if stored.ndim == 2 else (0, *window)
+        found = arrays.content_digest(np.asarray(stored[selection]))
+        if found != arrays.content_digest(values[window]):
+            raise CubeError(
+                f"Shard {shard} of the {recipe.kind} layer {recipe.digest} reads back differently.",
+                "The disk or the memory is faulty; check both before building again.",
+            )
+        digests[shard] = found
+    return digests

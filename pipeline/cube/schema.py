@@ -47,7 +47,9 @@ VARIABLES: dict[str, Variable] = {
         Variable("dem", None, "float32", "m", "elevation"),
         Variable("dem_slope_radians", None, "float32", "rad", "slope"),
         Variable("dem_aspect", None, "float32", "degree", "downslope azimuth, clockwise from north"),
-        Variable("dem_curvature", None, "float32", "0.01 m-1", "curvature, Zevenbergen and Thorne, times 100"),
+        Variable(
+            "dem_curvature", None, "float32", "0.01 m-1", "curvature, Zevenbergen and Thorne, times 100"
+        ),
         Variable("landslides", None, "float32", "1", "1 landslide at the pixel's centre, 0 mapped and none"),
         Variable("landslide_fraction", None, "float32", "1", "share of the pixel covered by landslides"),
         Variable("landslide_id", None, "int32", "1", "row of landslides.parquet, from 1; 0 none"),

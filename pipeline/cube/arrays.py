@@ -1,0 +1,87 @@
+"""How arrays of the cube are laid out on disk, and the digest of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from pipeline.cube.schema import CHUNK, SHARD, Variable
+
+ZSTD_LEVEL = 1
+
+
+def create(
+    folder: Path, variable: Variable, shape: tuple[int, ...], attributes: dict[str, Any]
+) -> zarr.Array[Any]:
+    """An empty array of that variable: shards of 2048 x 2048, inner chunks of 256 x 256, zstd, then crc32c.
+
+    `shape` is that of the variable's dims. Every chunk is written, empty or not, so that a missing shard is an error
+    and never reads as "no data".
+    """
+    leading = (1,) * (len(shape) - 2)
+    height, width = shape[-2:]
+    chunk = (_chunk(height), _chunk(width))
+    shard = (_shard(height), _shard(width))
+    return zarr.create_array(
+        store=str(folder),
+        shape=shape,
+        dtype=variable.dtype,
+        chunks=(*leading, *chunk),
+        shards=(*leading, *shard),
+        fill_value=variable.fill,
+        compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+        dimension_names=variable.dims,
+        attributes={**variable.attributes(), **attributes},
+        config={"write_empty_chunks": True, "order": "C"},
+        zarr_format=3,
+    )
+
+
+def _chunk(length: int) -> int:
+    return CHUNK if length > CHUNK else length
+
+
+def _shard(length: int) -> int:
+    """A whole number of chunks that holds `length`, at most SHARD."""
+    chunk = _chunk(length)
+    return min(SHARD, -(-length // chunk) * chunk)
+
+
+def shard_keys(shape: tuple[int, int]) -> Iterator[tuple[str, tuple[slice, slice]]]:
+    """Key 'row/column' and (y, x) window of every shard of a layer."""
+    height, width = shape
+    step_y, step_x = _shard(height), _shard(width)
+    for row in range(-(-height // step_y)):
+        for column in range(-(-width // step_x)):
+            window = (
+                slice(row * step_y, min((row + 1) * step_y, height)),
+                slice(column * step_x, min((column + 1) * step_x, width)),
+            )
+            yield f"{row}/{column}", window
+
+
+def content_digest(values: NDArray[Any]) -> str:
+    """Digest of decoded values (little endian, C order); every NaN counts as the same NaN."""
+    values = np.ascontiguousarray(values)
+    if values.dtype.kind == "f":
+        hollow = np.isnan(values)
+        if hollow.any():
+            values = values.copy()
+            values[hollow] = np.nan
+    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(values.data.cast("B")).hexdigest()
+
+
+def consolidate(folder: Path) -> None:
+    """Write consolidated metadata (zarr-python warns that Zarr v3 does not specify it yet)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(str(folder))

@@ -1,0 +1,114 @@
+"""Opening a cube: one of ours, or one as published (zenodo 7248056), as the same kind of dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from pipeline.cube.schema import SCHEMA_VERSION
+from pipeline.errors import CubeError
+
+_ORBIT_STATES = {"d": "descending", "a": "ascending", "descending": "descending", "ascending": "ascending"}
+
+
+def resolve_version(path: str | Path) -> Path:
+    """The Zarr folder that `path` means: itself, or the latest version of a cube's root, resolved once.
+
+    Raises:
+        CubeError: there is no cube, or its pointer is damaged.
+    """
+    folder = Path(path)
+    if (folder / "zarr.json").is_file() or (folder / ".zgroup").is_file():
+        return folder
+    pointer = folder / "latest"
+    if not pointer.is_file():
+        raise CubeError(
+            f"There is no cube at {folder}.", "Run `slidecube build AREA`, or give the path of a Zarr cube."
+        )
+    try:
+        number = int(json.loads(pointer.read_text(encoding="utf-8"))["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CubeError(
+            f"The pointer {pointer} is damaged.", "Delete it and run `slidecube build` again."
+        ) from error
+    return folder / "versions" / f"{number}.zarr"
+
+
+def open_cube(path: str | Path, *, fast_codecs: bool = False) -> xr.Dataset:
+    """A cube as a lazily read dataset.
+
+    `path` is a cube's root (its latest version is taken), a version, or a cube as published (Zarr v2). A published cube
+    is brought to our names and types: ascending UTC times, orbit states in words ('unknown' where absent), label NaN
+    taken as background with the attribute `label_nan_assumed`.
+
+    Args:
+        fast_codecs: decode with the `zarrs` pipeline for this process.
+
+    Returns:
+        Dataset with dims (timestep, y, x), see `pipeline.cube.schema`; `encoding["source"]` is the version's path.
+
+    Raises:
+        CubeError: there is no cube, or it holds no variable on (y, x).
+    """
+    folder = resolve_version(path)
+    if fast_codecs:
+        zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+    try:
+        dataset: xr.Dataset = xr.open_zarr(folder, chunks=None)
+    except Exception as error:
+        raise CubeError(
+            f"{folder} cannot be opened as Zarr ({type(error).__name__}: {error}).",
+            "Run `slidecube verify` on it.",
+        ) from error
+    if not any({"y", "x"} <= set(v.dims) for v in dataset.data_vars.values()):
+        raise CubeError(f"{folder} holds no variable on (y, x).", "Give the path of a landslide cube.")
+    if dataset.attrs.get("schema") != SCHEMA_VERSION:
+        dataset = _as_published(dataset)
+    dataset.encoding["source"] = str(folder)
+    return dataset
+
+
+def _as_published(dataset: xr.Dataset) -> xr.Dataset:
+    if "timestep" in dataset.dims:
+        dataset = dataset.assign_coords(timestep=_instants(dataset))
+        states = dataset.coords.get("sat:orbit_state")
+        raw = [str(v) for v in states.values.ravel()] if states is not None else []
+        if states is not None and states.ndim == 0:
+            raw = raw * dataset.sizes["timestep"]
+        words = [_ORBIT_STATES.get(v.lower(), "unknown") for v in raw] or ["unknown"] * dataset.sizes[
+            "timestep"
+        ]
+        dataset = dataset.assign_coords({"sat:orbit_state": ("timestep", np.array(words, dtype=object))})
+        order = np.argsort(dataset["timestep"].values, kind="stable")
+        if not np.array_equal(order, np.arange(order.size)):
+            dataset = dataset.isel(timestep=order)
+    if "landslides" in dataset:
+        labels = dataset["landslides"]
+        # a published label is any number above 0, and NaN outside: taken as background, and said so
+        dataset["landslides"] = (
+            (labels > 0)
+            .astype("float32")
+            .assign_attrs({**labels.attrs, "label_nan_assumed": "background (0)"})
+        )
+    return dataset
+
+
+def _instants(dataset: xr.Dataset) -> tuple[str, Any]:
+    """(timestep,) datetime64[us] from datetimes or from strings such as '20180906'."""
+    values = dataset["timestep"].values
+    if values.dtype.kind == "M":
+        return "timestep", values.astype("datetime64[us]")
+    try:
+        import pandas as pd
+
+        parsed = pd.to_datetime([str(v) for v in values], utc=True, format="mixed")
+    except (ValueError, TypeError) as error:
+        raise CubeError(
+            f"The times of the cube cannot be read ({error}).", "Give ISO 8601 or YYYYMMDD."
+        ) from error
+    return "timestep", parsed.tz_localize(None).to_numpy().astype("datetime64[us]")
