@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pyproj import Geod
 from shapely import Geometry
 from shapely.geometry import box, mapping, shape
@@ -60,7 +68,9 @@ class Inventory(Frozen):
     """
 
     name: str = Field(min_length=1)
-    url: str | None = Field(None, description="http(s) URL or path relative to the area file; None: none at hand")
+    url: str | None = Field(
+        None, description="http(s) URL or path relative to the area file; None: none at hand"
+    )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     layer: str | None = Field(None, description="layer or inner file of a container format")
     page: str | None = Field(None, description="landing page where a person finds the file")
@@ -108,16 +118,25 @@ class AreaOfInterest(Frozen):
         None, description="relative orbits wanted; None: all"
     )
     polarisations: tuple[Literal["vv", "vh"], ...] = ("vv", "vh")
+    border_erosion_px: int = Field(
+        3,
+        ge=0,
+        le=50,
+        description="rim removed at the outer border of a pass; 0 where the archive masks its borders",
+    )
     rtc_collection: str = "sentinel-1-rtc"
     dem: Dem = Dem()
     inventory: Inventory | None = None
+    simulated: bool = Field(False, description="the archive behind this area is simulated; products say so")
     sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
     licence: str = Field("", description="of the data that go into the cube")
 
     @model_validator(mode="after")
     def _consistent(self) -> AreaOfInterest:
         if (self.geometry is None) == (self.bbox is None):
-            raise ValueError("give either geometry (GeoJSON) or bbox (west, south, east, north), not both or none")
+            raise ValueError(
+                "give either geometry (GeoJSON) or bbox (west, south, east, north), not both or none"
+            )
         if self.end <= self.start:
             raise ValueError("end is not after start; exchange them or widen the time range")
         if not (self.start <= self.event.start and self.event.end <= self.end):
@@ -143,7 +162,9 @@ class AreaOfInterest(Frozen):
                 "bbox must be west < east and south < north" + (hint if self.bbox[0] > self.bbox[2] else "")
             )
         if south < -80 or north > 84:
-            raise ValueError("geometry reaches beyond UTM (80 S to 84 N); no Sentinel-1 RTC grid exists there")
+            raise ValueError(
+                "geometry reaches beyond UTM (80 S to 84 N); no Sentinel-1 RTC grid exists there"
+            )
         limit = settings().max_area_km2
         if self.area_km2 > limit:
             raise ValueError(
@@ -164,7 +185,9 @@ class AreaOfInterest(Frozen):
         except Exception as error:
             raise ValueError(f"geometry is no valid GeoJSON ({error})") from error
         if not parsed.is_empty and not parsed.is_valid:
-            raise ValueError("geometry is not valid (it crosses itself); repair it, for example with make_valid")
+            raise ValueError(
+                "geometry is not valid (it crosses itself); repair it, for example with make_valid"
+            )
         return parsed
 
     @property
@@ -180,7 +203,8 @@ class AreaOfInterest(Frozen):
     @property
     def area_km2(self) -> float:
         """Ellipsoidal (WGS 84) area in km²."""
-        return abs(Geod(ellps="WGS84").geometry_area_perimeter(self._parsed())[0]) / 1e6
+        square_metres: float = Geod(ellps="WGS84").geometry_area_perimeter(self._parsed())[0]
+        return abs(square_metres) / 1e6
 
     @property
     def utm_epsg(self) -> int:
@@ -226,7 +250,9 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
     try:
         raw = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AreaError(f"The area file {path} cannot be read ({error}).", "Give an existing UTF-8 file.") from error
+        raise AreaError(
+            f"The area file {path} cannot be read ({error}).", "Give an existing UTF-8 file."
+        ) from error
     return parse_area(raw, path)
 
 
@@ -273,7 +299,8 @@ def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
             features = document.get("features") or []
             if len(features) != 1:
                 raise AreaError(
-                    f"{path}: geometry: {source} holds {len(features)} features.", "Give a file with exactly one."
+                    f"{path}: geometry: {source} holds {len(features)} features.",
+                    "Give a file with exactly one.",
                 )
             document = features[0]
         data["geometry"] = document.get("geometry") if document.get("type") == "Feature" else document

@@ -142,6 +142,30 @@ def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) 
     return record
 
 
+def layer_problems(store: LocalStore, record: LayerRecord) -> list[str]:
+    """What is wrong with a layer on the disk: shards and files that are not what its record says."""
+    problems = []
+    folder = store.path(folder_of(record.digest))
+    for name, shards in record.content.items():
+        try:
+            stored = zarr.open_array(str(folder / name), mode="r")
+            windows = dict(arrays.shard_keys((stored.shape[-2], stored.shape[-1])))
+            for shard, digest in shards.items():
+                index = windows[shard] if stored.ndim == 2 else (0, *windows[shard])
+                chunk = "c/" + ("" if stored.ndim == 2 else "0/") + shard
+                if not (folder / name / chunk).is_file():
+                    problems.append(f"{name} {shard}: missing")
+                elif arrays.content_digest(np.asarray(stored[index])) != digest:
+                    problems.append(f"{name} {shard}: other values")
+        except Exception as error:
+            problems.append(f"{name}: {type(error).__name__}: {error}")
+    for name, digest in record.files.items():
+        raw = store.read(f"{folder_of(record.digest)}/{name}")
+        if raw is None or digest_of(raw) != digest:
+            problems.append(f"{name}: missing or other bytes")
+    return problems
+
+
 def canonical_json(value: Any) -> bytes:
     """JSON with sorted keys: the same value gives the same bytes."""
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -117,6 +117,17 @@ def publish(store: LocalStore, manifest: Manifest) -> tuple[int, bool]:
     return number, True
 
 
+def withdraw(store: LocalStore, number: int) -> None:
+    """Take a damaged latest version away: `latest` goes back to the one before, if it is there. Under the lock."""
+    before = [n for n in version_numbers(store) if n < number]
+    if before:
+        raw = store.read(f"{version_key(before[-1])}/{MANIFEST}") or b""
+        store.put_new(POINTER, canonical_json({"version": before[-1], "manifest": digest_of(raw)}))
+    else:
+        store.delete(POINTER)
+    store.delete(version_key(number))
+
+
 def journal(store: LocalStore, number: int, entry: dict[str, Any]) -> None:
     """Note beside the version what happened when; no comparison reads it."""
     entry = {"written": datetime.now(UTC).isoformat(), **entry}

@@ -1,0 +1,302 @@
+"""The command `slidecube` and the commands of this room: areas, plan, build, verify, doctor.
+
+Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive failed, 4 a source or the grid is unusable,
+5 the cube is damaged or absent, 6 done in part (what is missing is named), 7 no model or map is possible.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline.errors import IncompleteError, SlidecubeError
+
+GROUP = "slidecube.commands"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Rooms(click.Group):
+    """A group whose commands each room brings by an entry point; a room is imported when its command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted(point.name for point in entry_points(group=GROUP))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        for point in entry_points(group=GROUP):
+            if point.name == cmd_name:
+                command: click.Command = point.load()
+                return command
+        return None
+
+
+@click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="slidecube")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+def main(verbose: bool) -> None:
+    """From a Sentinel-1 archive to a landslide cube, and from the cube to a landslide map."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Print an error with its way out on standard error and leave with its exit status."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except SlidecubeError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+    return wrapper
+
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on standard output.")
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error, for a person at a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=not sys.stderr.isatty(),
+    )
+
+
+@click.command()
+@as_json
+@reports_errors
+def areas(json_: bool) -> None:
+    """List the areas that can be named."""
+    from pipeline.aoi import area_files, load_area
+    from pipeline.grid import Grid
+
+    rows: list[dict[str, Any]] = []
+    for name, path in area_files().items():
+        try:
+            area = load_area(path)
+            grid = Grid.of_area(area)
+            rows.append(
+                {
+                    "name": name, "title": area.title, "event": area.event.start.isoformat(),
+                    "km2": round(area.area_km2, 1), "pixels": [grid.height, grid.width],
+                    "resolution_m": area.resolution_m, "epsg": area.utm_epsg, "file": str(path), "error": None,
+                }
+            )  # fmt: skip
+        except SlidecubeError as error:
+            rows.append({"name": name, "file": str(path), "error": str(error)})
+    if json_:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = Table("area", "event (UTC)", "km²", "grid (y x x)", "title")
+    for row in rows:
+        if row["error"]:
+            table.add_row(row["name"], "-", "-", "-", f"[red]{row['error']}[/red]")
+        else:
+            height, width = row["pixels"]
+            size = f"{height} x {width} of {row['resolution_m']:g} m"
+            table.add_row(row["name"], row["event"][:16], f"{row['km2']:,.0f}", size, row["title"])
+    Console().print(table)
+
+
+@click.command()
+@click.argument("area")
+@click.option(
+    "--catalogue", type=click.Path(path_type=Path), help="Replay this saved search instead of searching."
+)
+@as_json
+@reports_errors
+def plan(area: str, catalogue: Path | None, json_: bool) -> None:
+    """Print what a build of AREA would do, and change nothing but the saved search."""
+    from pipeline import build as builder
+    from pipeline.aoi import load_area
+
+    wanted = load_area(area)
+    found = builder.find_catalogue(wanted, catalogue)
+    made = builder.make_plan(wanted, found)
+    if json_:
+        click.echo(json.dumps(_plan_rows(made, wanted.when), indent=1))
+        return
+    _print_plan(_plan_rows(made, wanted.when))
+
+
+def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
+    by_pass: dict[str, list[Any]] = {}
+    for task in made.tasks:
+        by_pass.setdefault(task.pass_id or "", []).append(task)
+    passes = [
+        {
+            "pass": o.id, "instant": o.instant.isoformat(), "when": when(o.instant), "track": o.relative_orbit,
+            "direction": o.direction, "platform": o.platform, "slices": len(o.slices),
+            "zones": sorted({s.epsg for s in o.slices}), "coverage_percent": round(100 * o.coverage, 1),
+            "polarisations": [t.recipe.variables[0] for t in by_pass[o.id] if t.recipe.sources],
+            "bytes_to_read": sum(t.size_bytes for t in by_pass[o.id]),
+            "held": all(t.held for t in by_pass[o.id]),
+        }
+        for o in made.passes
+    ]  # fmt: skip
+    others = [
+        {"layer": t.label, "bytes_to_read": t.size_bytes, "held": t.held}
+        for t in made.tasks
+        if t.pass_id is None
+    ]
+    return {
+        "area": made.area, "cube": made.cube, "epsg": made.grid.epsg, "shape": list(made.grid.shape),
+        "resolution_m": made.grid.resolution_m, "current_version": made.current_version, "passes": passes,
+        "layers": others, "layers_to_build": len(made.wanted), "bytes_to_read": made.bytes_to_read,
+        "missing": list(made.missing), "notes": list(made.notes), "changes": made.changes,
+    }  # fmt: skip
+
+
+def _print_plan(rows: dict[str, Any]) -> None:
+    console = Console()
+    height, width = rows["shape"]
+    held = rows["current_version"]
+    console.print(
+        f"[bold]{rows['area']}[/bold]: {height} x {width} pixels of {rows['resolution_m']:g} m, EPSG:{rows['epsg']}; "
+        + (f"cube at version {held}" if held else "no cube yet")
+    )
+    table = Table(
+        "pass (UTC)", "event", "track", "direction", "platform", "slices", "cover", "pol", "to read", "cube"
+    )
+    for p in rows["passes"]:
+        zones = f" in zones {'/'.join(str(z) for z in p['zones'])}" if len(p["zones"]) > 1 else ""
+        table.add_row(
+            p["instant"][:19], p["when"], str(p["track"]), p["direction"], p["platform"], f"{p['slices']}{zones}",
+            f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), _size(p["bytes_to_read"]),
+            "held" if p["held"] else "wanted",
+        )  # fmt: skip
+    for layer in rows["layers"]:
+        table.add_row(layer["layer"], "", "", "", "", "", "", "", _size(layer["bytes_to_read"]),
+                      "held" if layer["held"] else "wanted")  # fmt: skip
+    console.print(table)
+    for title, lines in (("missing", rows["missing"]), ("note", rows["notes"])):
+        for line in lines:
+            console.print(f"{title}: {line}", markup=False, highlight=False)
+    if rows["changes"]:
+        console.print(
+            f"A build would make {rows['layers_to_build']} layers, reading {_size(rows['bytes_to_read'])}."
+        )
+    else:
+        console.print("Up to date: a build would do nothing.")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+@click.command()
+@click.argument("area")
+@click.option(
+    "--catalogue", type=click.Path(path_type=Path), help="Replay this saved search instead of searching."
+)
+@click.option(
+    "--repair", is_flag=True, help="Verify the layers that are held first, and make the damaged ones again."
+)
+@as_json
+@reports_errors
+def build(area: str, catalogue: Path | None, repair: bool, json_: bool) -> None:
+    """Bring the cube of AREA up to date: make what is missing, publish a version; nothing if nothing is missing."""
+    from pipeline import build as builder
+    from pipeline.aoi import load_area
+    from pipeline.quicklook import write_quicklook
+
+    wanted = load_area(area)
+    if repair:
+        for line in builder.discard_damaged(wanted):
+            click.echo(f"damaged: {line}", err=True)
+    with progress_bar() as bar:
+        task = bar.add_task("searching", total=None)
+        published = builder.build(
+            wanted,
+            catalogue,
+            lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
+        )
+    picture = write_quicklook(published.uri)
+    if json_:
+        click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": str(picture)}, indent=1))
+    else:
+        if published.new:
+            click.echo(f"Published version {published.version} ({published.layers_built} layers made).")
+        else:
+            click.echo(f"Nothing to do: version {published.version} is up to date.")
+        click.echo(f"cube       {published.uri}\nquicklook  {picture}")
+        for line in published.missing:
+            click.echo(f"missing    {line}")
+    if published.failed:
+        raise IncompleteError(
+            f"{len(published.failed)} layers could not be made: {'; '.join(published.failed)}.",
+            "Run `slidecube build` again to try them once more.",
+        )
+
+
+@click.command()
+@click.argument("cube", type=click.Path(path_type=Path))
+@as_json
+@reports_errors
+def verify(cube: Path, json_: bool) -> None:
+    """Check CUBE (a path, or the name of an area) against its manifest: schema, grid, every shard, every file."""
+    from pipeline.cube.verify import verify_cube
+    from pipeline.settings import settings
+
+    if not cube.exists() and settings().cube_root(str(cube)).exists():
+        cube = settings().cube_root(str(cube))
+    with progress_bar() as bar:
+        task = bar.add_task("verifying", total=None)
+        verdict = verify_cube(cube, lambda done, total: bar.update(task, completed=done, total=total))
+    if json_:
+        click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))
+    else:
+        for problem in verdict.problems:
+            click.echo(problem)
+        state = "sound" if verdict.sound else f"{len(verdict.problems)} problems"
+        click.echo(
+            f"{verdict.cube} version {verdict.version}: {verdict.shards} shards, {verdict.files} files: {state}"
+        )
+    if not verdict.sound:
+        click.echo("Run `slidecube build AREA --repair` to make the damaged layers again.", err=True)
+        sys.exit(5)
+
+
+@click.command()
+@as_json
+@reports_errors
+def doctor(json_: bool) -> None:
+    """Check endpoints, keys, disk, container engine, GPU and versions."""
+    from pipeline.doctor import examine
+
+    findings = examine()
+    if json_:
+        click.echo(json.dumps([f.model_dump() for f in findings], indent=1))
+    else:
+        table = Table("what", "state", "detail")
+        colours = {"ok": "green", "missing": "yellow", "failed": "red"}
+        for finding in findings:
+            table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
+        Console().print(table)
+    if any(f.state == "failed" for f in findings):
+        sys.exit(1)

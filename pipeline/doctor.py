@@ -1,0 +1,123 @@
+"""What `slidecube doctor` looks at: endpoints, keys, disk, container engine, GPU, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pipeline.aoi import Frozen, area_files, load_area
+from pipeline.archives import reachability
+from pipeline.errors import SlidecubeError
+from pipeline.settings import settings
+
+PACKAGES = (
+    "slidecube", "pystac-client", "planetary-computer", "asf-search", "rioxarray", "xarray", "zarr", "geopandas",
+    "rasterio", "richdem2", "torch", "segmentation-models-pytorch", "prefect",
+)  # fmt: skip
+DISK_WANTED_GB = 20
+
+
+class Finding(Frozen):
+    """One line of the examination; `missing` hinders nothing by itself, `failed` does."""
+
+    name: str
+    state: Literal["ok", "missing", "failed"]
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Every finding; no secret is in one."""
+    return [*_versions(), *_places(), *_keys(), *_endpoints(), _engine(), _gpu(), *_areas()]
+
+
+def _versions() -> list[Finding]:
+    found = [Finding(name="python", state="ok", detail=platform.python_version())]
+    for package in PACKAGES:
+        try:
+            found.append(Finding(name=package, state="ok", detail=version(package)))
+        except PackageNotFoundError:
+            found.append(Finding(name=package, state="failed", detail="not installed: run `make setup`"))
+    return found
+
+
+def _places() -> list[Finding]:
+    folder = settings().data_dir.resolve()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    enough = free_gb >= DISK_WANTED_GB
+    writable = os.access(existing, os.W_OK)
+    return [
+        Finding(
+            name="data folder",
+            state="ok" if writable else "failed",
+            detail=f"{folder}" + ("" if writable else ": not writable; set SLIDECUBE_DATA_DIR"),
+        ),
+        Finding(
+            name="disk",
+            state="ok" if enough else "missing",
+            detail=f"{free_gb:.0f} GB free"
+            + ("" if enough else f"; a paper-sized cube wants {DISK_WANTED_GB} GB"),
+        ),
+    ]
+
+
+def _keys() -> list[Finding]:
+    given = settings().subscription_key is not None or bool(os.environ.get("PC_SDK_SUBSCRIPTION_KEY"))
+    detail = "given" if given else "not set: PC_SDK_SUBSCRIPTION_KEY, an account is wanted for sentinel-1-rtc"
+    return [Finding(name="Planetary Computer key", state="ok" if given else "missing", detail=detail)]
+
+
+def _endpoints() -> list[Finding]:
+    return [
+        Finding(name=name, state="ok" if reached else "failed", detail=detail)
+        for name, reached, detail in reachability(settings())
+    ]
+
+
+def _engine() -> Finding:
+    for engine in ("podman", "docker", "apptainer"):
+        path = shutil.which(engine)
+        if path is None:
+            continue
+        command = [path, "--version"] if engine == "apptainer" else [path, "info"]
+        try:
+            answer = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if answer.returncode == 0:
+            return Finding(name="container engine", state="ok", detail=engine)
+    return Finding(
+        name="container engine", state="missing", detail="none that runs; interferometry will want one"
+    )
+
+
+def _gpu() -> Finding:
+    path = shutil.which("nvidia-smi")
+    if path is None:
+        return Finding(name="GPU", state="missing", detail="no nvidia-smi; training runs on the CPU")
+    query = [path, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(
+            name="GPU", state="missing", detail=f"nvidia-smi does not answer ({type(error).__name__})"
+        )
+    names = "; ".join(answer.stdout.split("\n")).strip("; ")
+    state: Literal["ok", "missing"] = "ok" if answer.returncode == 0 and names else "missing"
+    return Finding(name="GPU", state=state, detail=names or "nvidia-smi finds none")
+
+
+def _areas() -> list[Finding]:
+    findings = []
+    for name, path in area_files().items():
+        try:
+            load_area(Path(path))
+            findings.append(Finding(name=f"area {name}", state="ok", detail=str(path)))
+        except SlidecubeError as error:
+            findings.append(Finding(name=f"area {name}", state="failed", detail=str(error)))
+    return findings

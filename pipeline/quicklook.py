@@ -1,0 +1,84 @@
+"""A picture of a version, to look at before trusting it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.colors import LightSource
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.cube.read import open_cube
+
+MAX_SIDE_PX = 900
+
+
+def write_quicklook(version: str | Path) -> Path:
+    """A PNG of every pass in dB, the hillshade with the labels, beside the cube in `quicklook/<n>.png`.
+
+    `version` is the path of one version. An existing picture is left as it is.
+    """
+    folder = Path(version)
+    target = folder.parent.parent / "quicklook" / f"{folder.stem}.png"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open_cube(folder) as cube:
+        figure = draw(cube)
+    partial = target.with_suffix(".partial.png")
+    figure.savefig(partial, dpi=80)
+    partial.replace(target)
+    return target
+
+
+def draw(cube: xr.Dataset) -> Figure:
+    """One panel for each pass and one for the terrain."""
+    matplotlib.use("Agg", force=False)
+    variable = "vv" if "vv" in cube else "vh" if "vh" in cube else None
+    passes = cube.sizes.get("timestep", 0) if variable else 0
+    panels = passes + 1
+    columns = min(6, panels)
+    rows = math.ceil(panels / columns)
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    step = max(1, math.ceil(max(height, width) / MAX_SIDE_PX * min(columns, 3)))
+    figure = Figure(figsize=(3.2 * columns, (3.2 * height / width + 0.5) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
+    _terrain_panel(axes[0], cube.isel(thin))
+    for index in range(passes):
+        assert variable is not None
+        values = np.asarray(cube[variable].isel(timestep=index, **thin).values)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            decibels = 10 * np.log10(values)
+        axes[index + 1].imshow(
+            decibels, cmap="gray", vmin=-18 if variable == "vv" else -24, vmax=0, aspect="equal"
+        )
+        axes[index + 1].set_facecolor("#402020")
+        instant = str(cube["timestep"].values[index])[:16].replace("T", " ")
+        direction = str(cube["sat:orbit_state"].values[index])[:4]
+        track = int(cube["relative_orbit"].values[index])
+        axes[index + 1].set_title(f"{variable} {instant}\ntrack {track} {direction}.", fontsize=8)
+    figure.suptitle(f"{cube.attrs.get('title', '')} ({variable or 'no backscatter'}, dB)", fontsize=10)
+    return figure
+
+
+def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]
+    if "dem" in cube:
+        elevation: NDArray[np.float64] = np.asarray(cube["dem"].values, dtype=np.float64)
+        spacing = abs(float(cube["x"].values[1] - cube["x"].values[0])) if cube.sizes["x"] > 1 else 1.0
+        level = np.nan_to_num(
+            elevation, nan=float(np.nanmin(elevation)) if np.isfinite(elevation).any() else 0.0
+        )
+        shade = LightSource(315, 45).hillshade(level, vert_exag=1.0, dx=spacing, dy=spacing)
+        axis.imshow(np.where(np.isnan(elevation), np.nan, shade), cmap="gray", aspect="equal")
+        axis.set_title("hillshade", fontsize=8)
+    if "landslides" in cube:
+        labels = np.asarray(cube["landslides"].values)
+        axis.imshow(np.where(labels == 1, 1.0, np.nan), cmap="autumn", alpha=0.8, aspect="equal")
+        axis.set_title("hillshade and landslides", fontsize=8)
