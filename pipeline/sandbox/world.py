@@ -1,0 +1,225 @@
+"""A world on disk: items, blobs and what is known of them, made once and served as often as wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shapely.geometry import box
+
+from pipeline.aoi import AreaOfInterest
+from pipeline.sandbox.elevation import make_tiles
+from pipeline.sandbox.images import write_cog
+from pipeline.sandbox.inventory import inventory_targets, map_slides, write_extent, write_inventory
+from pipeline.sandbox.items import dem_item
+from pipeline.sandbox.parameters import SandboxError, WorldParameters
+from pipeline.sandbox.passes import write_pass
+from pipeline.sandbox.scene import Scene, make_scene
+
+FORMAT = "slidecube-world-1"
+Progress = Callable[[int, int, str], None]
+"""Called as (steps done, steps in all, what was done)."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A finished world: `document` is world.json, `items` the search answers in the archive's order.
+
+    An item may be in `items` twice, as in the archive's pages.
+    """
+
+    root: Path
+    document: dict[str, Any]
+    items: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def open(cls, root: Path) -> World:
+        """Read a finished world.
+
+        Raises:
+            SandboxError: the folder holds none.
+        """
+        try:
+            document = json.loads((root / "world.json").read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                raise ValueError(f"format {document['format']!r}")
+            items = {
+                name: json.loads((root / "items" / f"{name}.json").read_text(encoding="utf-8"))
+                for name in document["order"]
+            }
+        except (OSError, ValueError, KeyError) as error:
+            raise SandboxError(
+                f"{root} holds no finished world ({error}).", "Make one with `slidecube sandbox make`."
+            ) from error
+        return cls(root, document, tuple(items[name] for name in document["order"]))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host whose files are here."""
+        return tuple(sorted(folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()))
+
+    @property
+    def digest(self) -> str:
+        """Digest of every item and file."""
+        return str(self.document["digest"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this world could not do as the real archives would."""
+        return tuple(self.document["notes"])
+
+
+def make_world(
+    area: AreaOfInterest,
+    root: Path,
+    parameters: WorldParameters | None = None,
+    progress: Progress | None = None,
+    workers: int = 2,
+) -> World:
+    """Simulate the event of an area and write what the archives would hold; reuse it where it was made before.
+
+    A folder without `world.json` is an unfinished attempt and is made anew.
+
+    Raises:
+        SandboxError: the folder holds another world, or something else.
+    """
+    parameters = parameters or WorldParameters()
+    wanted = {
+        "area": area.model_dump(mode="json"),
+        "parameters": parameters.model_dump(mode="json"),
+        "format": FORMAT,
+    }
+    held = _held(root)
+    if held is not None:
+        if {key: held.document.get(key) for key in wanted} == wanted:
+            return held
+        raise SandboxError(
+            f"{root} holds a world of another area, seed or parameters.", "Name another folder or delete this one."
+        )
+    clear(root)
+    scene = make_scene(area, parameters)
+    items: list[dict[str, Any]] = []
+    steps = len(scene.flights) + 2
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        jobs = [pool.submit(write_pass, scene, flight, root) for flight in scene.flights]
+        for done, (flight, job) in enumerate(zip(scene.flights, jobs, strict=True), start=1):
+            items.extend(job.result())
+            if progress:
+                progress(done, steps, f"pass of {flight.instant:%Y-%m-%d %H:%M}")
+    items.extend(_write_dem(scene, root))
+    if progress:
+        progress(steps - 1, steps, "elevation")
+    notes = _write_labels(scene, root)
+    if scene.grid.resolution_m != area.resolution_m:
+        notes.append(
+            f"pixels of {scene.grid.resolution_m:g} m instead of {area.resolution_m:g} m, to keep the world small"
+        )
+    document = wanted | {
+        "simulated": True,
+        "resolution_m": scene.grid.resolution_m,
+        "area_grid": scene.area_grid.model_dump(),
+        "scene_grid": scene.grid.model_dump(),
+        "landslides": len(scene.slides.new),
+        "passes": [
+            {
+                "instant": flight.instant.isoformat(),
+                "absolute_orbit": flight.absolute_orbit,
+                "relative_orbit": flight.track.relative_orbit,
+                "direction": flight.track.direction,
+                "after": flight.slid,
+                "slices": len(flight.slices),
+            }
+            for flight in scene.flights
+        ],
+        "notes": notes,
+    }
+    finish(root, document, items, _order(items, parameters))
+    if progress:
+        progress(steps, steps, "inventory")
+    return World.open(root)
+
+
+def _held(root: Path) -> World | None:
+    return World.open(root) if (root / "world.json").exists() else None
+
+
+def clear(root: Path) -> None:
+    """Make `root` an empty folder; what an unfinished attempt left is removed.
+
+    Raises:
+        SandboxError: it holds anything else.
+    """
+    ours = {"items", "blobs", "truth"}
+    if root.exists():
+        others = sorted(path.name for path in root.iterdir() if path.name not in ours)
+        if not root.is_dir() or others:
+            raise SandboxError(f"{root} holds other things ({', '.join(others[:3])}).", "Name an empty folder.")
+    for name in ours:
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in ("items", "blobs"):
+        (root / name).mkdir(parents=True)
+
+
+def finish(root: Path, document: dict[str, Any], items: list[dict[str, Any]], order: list[str]) -> None:
+    """Write the items, and last of all `world.json`, which marks the world as finished."""
+    for item in items:
+        text = json.dumps(item, indent=1)
+        (root / "items" / f"{item['id']}.json").write_text(text, encoding="utf-8")
+    digest = hashlib.sha256()
+    for path in sorted([*(root / "items").rglob("*"), *(root / "blobs").rglob("*")]):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    text = json.dumps(document | {"order": order, "digest": digest.hexdigest()}, indent=1)
+    partial = root / "world.json.part"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(root / "world.json")
+
+
+def _order(items: list[dict[str, Any]], parameters: WorldParameters) -> list[str]:
+    """Names in no order of time, one of them at the front and again at the end."""
+    rng = np.random.default_rng([parameters.seed, 8])
+    order = [items[position]["id"] for position in rng.permutation(len(items))]
+    if parameters.duplicate_item:
+        twice = next((name for name in order if name.endswith("_rtc")), None)
+        if twice is not None:
+            order = [twice, *(name for name in order if name != twice), twice]
+    return order
+
+
+def _write_dem(scene: Scene, root: Path) -> list[dict[str, Any]]:
+    items = []
+    for collection in scene.parameters.dem_collections:
+        for tile in make_tiles(scene, collection):
+            tile.write(root / "blobs")
+            items.append(
+                dem_item(
+                    tile.id, collection, f"https://{tile.host}/{tile.path}", tile.raster, box(*tile.raster.bounds)
+                )
+            )
+    return items
+
+
+def _write_labels(scene: Scene, root: Path) -> list[str]:
+    """The inventory at each address, and the truth for tests; returns what has to be said."""
+    targets, notes = inventory_targets(scene)
+    inventory = scene.area.inventory
+    slides = map_slides(scene)
+    for host, path in targets:
+        write_inventory(slides, root / "blobs" / host / path, inventory.layer if inventory else None)
+    if inventory is not None and isinstance(inventory.extent, str) and inventory.extent.startswith("https://"):
+        host, _, path = inventory.extent.removeprefix("https://").partition("/")
+        write_extent(scene.area.footprint_geojson, root / "blobs" / host / path)
+    grid, truth = scene.grid, root / "truth"
+    write_cog(truth / "landslide_id.tif", scene.slides.id_map, grid.affine, grid.epsg, None)
+    write_cog(truth / "elevation.tif", scene.relief.elevation_m, grid.affine, grid.epsg, None)
+    write_cog(truth / "water.tif", scene.relief.water.astype(np.uint8), grid.affine, grid.epsg, None)
+    return notes
