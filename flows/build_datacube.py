@@ -1,0 +1,195 @@
+"""The flow `build-datacube`: from an area to the next version of its cube, announced as `datacube.ready`."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+from prefect.futures import wait
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task, exponential_backoff
+from prefect.utilities.annotations import quote
+
+from flows import chain
+from flows.setup import PLANETARY_COMPUTER
+from pipeline import build
+from pipeline.aoi import AreaOfInterest, load_area
+from pipeline.errors import ArchiveError, SlidecubeError
+from pipeline.passes import Catalogue
+from pipeline.quicklook import write_quicklook
+
+LAYERS_AT_ONCE = 3
+"""Layers of one run in work at once: each holds the arrays of one pass in memory."""
+
+EMBEDDED_BYTES = 1_000_000
+"""Pictures up to this size go into the server's database, so that they are seen without access to the disk."""
+
+
+def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again may help: an archive failed, and said or showed that it will pass."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, ArchiveError) and error.transient
+
+
+# The library has already tried again within seconds; these retries wait out what lasts minutes.
+patiently: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=10),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+    "cache_policy": NO_CACHE,
+}
+
+
+@task(name="catalogue", **patiently)
+def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
+    """One search of the archives, or the replay of an earlier one."""
+    with concurrency(PLANETARY_COMPUTER, strict=True):
+        return build.find_catalogue(area, replay)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> build.BuildPlan:
+    """Layers wanted, and which of them the cube holds."""
+    return build.make_plan(area, catalogue)
+
+
+@task(name="layer", task_run_name="{layer.label}", **patiently)
+def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
+    """Fetch, derive and commit one layer."""
+    if layer.kind == "labels":  # from wherever the inventory was published
+        build.build_layer(area, layer, catalogue)
+        return
+    with concurrency(PLANETARY_COMPUTER, strict=True):
+        build.build_layer(area, layer, catalogue)
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(
+    area: AreaOfInterest, plan: build.BuildPlan, catalogue: Catalogue, failed: dict[str, str]
+) -> build.Published:
+    """A new version out of the layers that are held, or the current one where nothing changed."""
+    return build.publish(area, plan, catalogue, failed)
+
+
+@flow(
+    name="build-datacube",
+    flow_run_name="{aoi}",
+    task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE),
+)
+def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
+    """Build or renew the cube of an area.
+
+    Parameters:
+        aoi: name of an area (`slidecube areas`) or path of an area file.
+        catalogue: path of a saved catalogue to replay; without it the archives are searched.
+    """
+    area = load_area(aoi)
+    with build.writer_lock(area):
+        found = find_catalogue(area, Path(catalogue) if catalogue else None)
+        plan = make_plan(area, quote(found))
+        show_passes(plan)
+        runs = {layer.recipe.digest: build_layer.submit(area, layer, quote(found)) for layer in plan.wanted}
+        wait(list(runs.values()))
+        failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
+        published = publish(area, quote(plan), quote(found), failed)
+    show_quicklook(published)
+    announce(published)
+    return verdict(published)
+
+
+def reason(state: State[Any]) -> str:
+    """Why a layer's task did not complete, in the words of its error."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, SlidecubeError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(state.message)
+
+
+def show_passes(plan: build.BuildPlan) -> None:
+    """A table artifact of the passes that the version is made of."""
+    rows = [
+        {
+            "instant (UTC)": p.instant.isoformat(timespec="seconds"),
+            "platform": p.platform,
+            "track": p.relative_orbit,
+            "direction": p.direction,
+            "slices": len(p.slices),
+            "coverage (%)": round(100 * p.coverage, 1),
+            "MB": round(p.size_bytes / 1e6, 1),
+        }
+        for p in plan.passes
+    ]
+    missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
+    create_table_artifact(
+        table=rows, key=f"passes-{plan.area}", description=f"Passes of {plan.area}: {len(rows)}.{missing}"
+    )
+
+
+def show_quicklook(published: build.Published) -> None:
+    """A markdown artifact with a picture of the version, or where it lies if it is a big one."""
+    picture = write_quicklook(published.uri)
+    body = f"`{picture}`"
+    if picture.stat().st_size <= EMBEDDED_BYTES:
+        embedded = b64encode(picture.read_bytes()).decode("ascii")
+        body = f"![{published.area}](data:image/png;base64,{embedded})\n\n{body}"
+    create_markdown_artifact(
+        body,
+        key=f"quicklook-{published.area}",
+        description=f"{published.area}, version {published.version}",
+    )
+
+
+def announce(published: build.Published) -> None:
+    """Have model and map follow: by the event for a new version, by a run where an earlier one was not finished."""
+    if published.new:
+        emit_event(
+            event="datacube.ready",
+            resource={
+                "prefect.resource.id": f"datacube.{published.area}.{published.version}",
+                "prefect.resource.name": f"{published.area} version {published.version}",
+                "datacube.area": published.area,
+                "datacube.version": str(published.version),
+                "datacube.uri": published.uri,
+            },
+        )
+        return
+    if lacks := chain.standing(chain.version_of(published.uri)).lacks:
+        start_chain(published.uri, lacks)
+
+
+def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
+    """Schedule the flow that finishes a version; where it is not deployed, say how to run it."""
+    log = get_run_logger()
+    try:
+        run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        log.warning(
+            "%s lacks its %s; run `python -m flows.setup`, then `reconcile`", cube, " and ".join(lacks)
+        )
+    else:
+        log.info("%s lacks its %s: train-model is scheduled", cube, " and ".join(lacks))
+
+
+def verdict(published: build.Published) -> State[Any]:
+    """The state that the run ends in: failed where a layer failed, else what was published."""
+    where = f"{published.area} version {published.version} ({published.uri})"
+    missing = f" Missing: {'; '.join(published.missing)}." if published.missing else ""
+    if published.failed:
+        return Failed(
+            name="Incomplete",
+            message=f"{where} is without what failed: {'; '.join(published.failed)} Run again to read only these.",
+        )
+    if not published.new:
+        return Completed(name="Unchanged", message=f"Nothing to do: {where} is up to date.{missing}")
+    return Completed(message=f"Published {where}: {published.layers_built} layers built.{missing}")

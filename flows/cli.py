@@ -1,0 +1,52 @@
+"""The command `slidecube demo`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from pipeline.cli import reports_errors
+from pipeline.settings import settings
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data/demo"),
+    show_default=True,
+    help="Where the simulated world, the cube, the model, the map and the logs are kept.",
+)
+@click.option("--fresh", is_flag=True, help="Remove what an earlier demo left there, and start from nothing.")
+@reports_errors
+def demo(folder: Path, fresh: bool) -> None:
+    """Run the whole job on a simulated earthquake, through the real flows.
+
+    Simulates an event, serves it as the archives would, starts a Prefect server and a worker, runs
+    `prefect deployment run build-datacube --param aoi=sandbox`, waits for the model and the map that follow, and
+    stops what it started. A second run uses what is there.
+    """
+    console = Console()
+    # the flows are given this folder as their data folder; this process looks into the same one
+    os.environ["SLIDECUBE_DATA_DIR"] = str(folder.resolve())
+    settings.cache_clear()
+    signal.signal(signal.SIGTERM, _as_interrupt)
+
+    from flows.demo import run_demo
+    from flows.stages import Stages
+
+    with Stages(console) as stages:
+        result = run_demo(folder.resolve(), stages, fresh=fresh)
+    console.print()
+    for name, text in result.lines():
+        console.print(f"[bold]{name:<8}[/]", end=" ")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,178 @@
+"""The whole job on a simulated event: archives on loopback, the real flows, a map at the end.
+
+The only module that knows both the product and the sandbox. The flows run in a worker's processes and cannot tell:
+they meet the sandbox as they would meet the archives, through the standard proxy variables.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pipeline.sandbox.server import Sandbox
+from prefect.client.schemas.objects import FlowRun
+
+from flows import chain
+from flows.local import LocalPrefect
+from flows.stages import Stages
+from pipeline.aoi import AreaOfInterest, load_area
+from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.sandbox.parameters import SandboxError
+from pipeline.sandbox.world import make_world
+from pipeline.settings import settings
+
+AREA = "sandbox"
+EVENT_PATIENCE_S = 60.0
+"""after that long without a training the reconciliation is asked instead of the event"""
+STAGE_LIMIT_S = 1800.0
+MADE_HERE = ("world", "cubes", "models", "maps", "logs", "prefect")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where everything is."""
+
+    cube: chain.CubeVersion
+    logs: Path
+
+
+def run_demo(root: Path, stages: Stages, *, fresh: bool = False) -> DemoResult:
+    """Simulate, serve, build, train and map under `root`, which is the data folder of this process's settings.
+
+    What an earlier demo left is used again; `fresh` removes it first.
+
+    Raises:
+        SlidecubeError: another demo is going on in this folder, or a stage failed (named, with its log).
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / ".demo.lock", blocking=False):
+            if fresh:
+                remove(root, MADE_HERE)
+            remove(root, ("logs", "prefect"))
+            return _run(root, stages)
+    except Timeout:
+        raise SlidecubeError(
+            f"Another demo is going on in {root}.", "Wait for it, or name another folder with --folder."
+        ) from None
+
+
+def remove(root: Path, names: tuple[str, ...]) -> None:
+    """Remove what earlier demos made."""
+    for name in names:
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _run(root: Path, stages: Stages) -> DemoResult:
+    area = load_area(AREA)
+    stages.begin("Simulating an earthquake, its landslides and what a satellite sees")
+    world = simulated_world(area, root / "world", stages)
+    stages.begin("Opening the simulated archives")
+    with Sandbox(world, process=True) as archives:
+        names = {
+            "server": "Starting a Prefect server",
+            "set-up": "Deploying the flows",
+            "worker": "Starting a worker",
+        }
+        local = LocalPrefect(
+            home=root / "prefect",
+            logs=root / "logs",
+            environment={**archives.environment, "SLIDECUBE_DATA_DIR": str(settings().data_dir.resolve())},
+            progress=lambda stage: stages.begin(names[stage]),
+        )
+        with local as prefect:
+            stages.begin(f"Building the cube  (prefect deployment run build-datacube --param aoi={AREA})")
+            stages.note(f"watch it on {prefect.url}")
+            build(prefect)
+            version = chain.version_of(str(settings().cube_root(AREA)))
+            follow_chain(prefect, version, stages)
+            stages.begin("Stopping worker, server and archives")
+    return DemoResult(cube=version, logs=root / "logs")
+
+
+def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:
+    """The world of the area, made once; one of an earlier version of the area is replaced."""
+
+    def note(done: int, steps: int, what: str) -> None:
+        stages.note(f"{done} of {steps}: {what}")
+
+    try:
+        make_world(area, folder, progress=note)
+    except SandboxError:
+        shutil.rmtree(folder)
+        make_world(area, folder, progress=note)
+    return folder
+
+
+def build(prefect: LocalPrefect) -> None:
+    """Run the command that a user types, and wait for its flow run.
+
+    Raises:
+        IncompleteError: the run did not complete.
+    """
+    answer = prefect.command("deployment", "run", "build-datacube", "--param", f"aoi={AREA}")
+    if answer.returncode != 0:
+        raise SlidecubeError(
+            f"`prefect deployment run build-datacube` was refused: {answer.stdout + answer.stderr}"
+        )
+    deadline = time.monotonic() + STAGE_LIMIT_S
+    while not (run := newest(prefect, "build-datacube")) or not ended(run):
+        prefect.check()
+        patience(deadline, "building")
+    must_complete(run, prefect)
+
+
+def follow_chain(prefect: LocalPrefect, version: chain.CubeVersion, stages: Stages) -> None:
+    """Wait until the version has its model and its map, which its event set going.
+
+    Raises:
+        IncompleteError: training or mapping failed, or took longer than allowed.
+    """
+    deadline = time.monotonic() + STAGE_LIMIT_S
+    ask_at = time.monotonic() + EVENT_PATIENCE_S
+    stage = ""
+    while lacks := chain.standing(version).lacks:
+        if lacks[0] != stage:
+            stage = lacks[0]
+            stages.begin({"model": "Training a network", "map": "Mapping"}[stage])
+        run = newest(prefect, "train-model")
+        if run is None and ask_at and time.monotonic() > ask_at:
+            prefect.command("deployment", "run", "reconcile")
+            ask_at = 0.0
+        if run is not None and ended(run) and chain.standing(version).lacks:
+            must_complete(run, prefect)
+        prefect.check()
+        patience(deadline, stage)
+
+
+def newest(prefect: LocalPrefect, flow: str) -> FlowRun | None:
+    """The last run of a flow on this server."""
+    runs = prefect.runs(flow)
+    return runs[0] if runs else None
+
+
+def ended(run: FlowRun) -> bool:
+    """Whether the run has come to an end, good or bad."""
+    return run.state is not None and run.state.is_final()
+
+
+def must_complete(run: FlowRun, prefect: LocalPrefect) -> None:
+    """
+    Raises:
+        IncompleteError: the run ended otherwise.
+    """
+    assert run.state is not None
+    if not run.state.is_completed():
+        raise IncompleteError(
+            f"The flow run {run.name!r} ended {run.state.name}: {run.state.message}", f"See {prefect.logs}."
+        )
+
+
+def patience(deadline: float, what: str) -> None:
+    """Wait a second, as long as the stage may still last."""
+    if time.monotonic() > deadline:
+        raise IncompleteError(f"The {what} took longer than {STAGE_LIMIT_S / 60:.0f} minutes.")
+    time.sleep(1.0)
