@@ -7,11 +7,11 @@ import math
 from functools import cached_property
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pydantic import Field
 from pyproj import Transformer
-from shapely.ops import transform as transform_geometry
 
 from pipeline.aoi import AreaOfInterest, Frozen
 from pipeline.errors import GridError
@@ -42,7 +42,7 @@ class Grid(Frozen):
         to_utm = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
         # an edge of the area is straight in degrees, not in UTM: follow it
         outline = area.footprint.segmentize(0.01)
-        west, south, east, north = transform_geometry(to_utm.transform, outline).bounds
+        west, south, east, north = shapely.transform(outline, to_utm.transform, interleaved=False).bounds
         step = area.resolution_m
         dx, dy = area.lattice_offset_m
         columns = math.floor((west - dx) / step), math.ceil((east - dx) / step)

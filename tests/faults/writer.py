@@ -1,0 +1,85 @@
+"""A writer of a small cube that kills itself (SIGKILL) at the n-th operation on the disk.
+
+Run as `python writer.py CUBE N`; N = 0 never kills and prints how many operations there were.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.aoi import Event
+from pipeline.cube import versions
+from pipeline.cube.layers import LayerData, Recipe, Source, write_layer
+from pipeline.cube.manifest import Manifest, Timestep
+from pipeline.cube.storage import LocalStore
+from pipeline.grid import Grid
+
+GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
+NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)
+WATCHED = ("fsync", "link", "rename", "replace", "mkdir", "unlink", "rmdir")
+
+
+def manifest_of(store: LocalStore, days: list[int]) -> Manifest:
+    """Layers of those days, made where they are missing, and their manifest."""
+    records = []
+    for day in days:
+        recipe = Recipe(
+            kind="backscatter", variables=("vv",), grid=GRID.digest,
+            sources=(Source(id=str(day), fingerprint="1"),), algorithm="test-1",
+        )  # fmt: skip
+        values = np.random.default_rng(day).gamma(4.4, 0.05, GRID.shape).astype("float32")
+        records.append(write_layer(store, recipe, LayerData({"vv": values}, report={"coverage": 1.0}), GRID))
+    steps = tuple(
+        Timestep(
+            pass_id=str(day), instant=NOW + timedelta(days=day), platform="sentinel-1a", absolute_orbit=day,
+            relative_orbit=46, direction="descending", layers={"vv": record.digest},
+        )
+        for day, record in zip(days, records, strict=True)
+    )  # fmt: skip
+    event = Event(kind="earthquake", start=NOW, end=NOW, source="test")
+    return Manifest(
+        area="test", title="", event=event, grid=GRID, catalogue="none", timesteps=steps, static={},
+        records={record.digest: record for record in records},
+    )  # fmt: skip
+
+
+def write(root: Path) -> None:
+    """Two versions, as a build makes them: the second inserts a pass in the middle."""
+    store = LocalStore(root)
+    for days in ([1, 9], [1, 5, 9]):
+        with store.lock(versions.LOCK, wait=True):
+            for prefix in ("layers", "versions"):
+                store.sweep(prefix)
+            versions.publish(store, manifest_of(store, days))
+
+
+def main() -> None:
+    """Count operations on the disk and die at the wanted one."""
+    root, deadly = Path(sys.argv[1]), int(sys.argv[2])
+    count = 0
+
+    def watched(function: Any) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    for name in WATCHED:
+        setattr(os, name, watched(getattr(os, name)))
+    write(root)
+    print(count)
+
+
+if __name__ == "__main__":
+    main()
