@@ -1,0 +1,280 @@
+"""Landslide inventories: vector files fetched whole, with a size limit and a checksum, and looked into before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import shapely
+from shapely import Geometry
+from shapely.geometry import shape
+
+from pipeline.aoi import AreaOfInterest, Inventory
+from pipeline.archives import http
+from pipeline.archives.probes import is_local, local_path
+from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.passes import InventoryFile
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 2 * 2**30
+"""Largest inventory that is fetched; national ones are some hundred MB."""
+MOST_UNPACKED_BYTES = 8 * 2**30
+MOST_RATIO = 200
+"""Deflate gives about 1000 at most; shapefiles and GeoJSON stay far below this."""
+MOST_MEMBERS = 10_000
+
+
+def fetch_inventory(inventory: Inventory, cache_dir: Path) -> Path:
+    """The inventory as a local file, checked; a file fetched before is used again if it is still the same.
+
+    Raises:
+        ArchiveError: there is no address, or the server refused.
+        SourceDataError: the file is absent, too large, of another checksum, or a zip that cannot be trusted.
+    """
+    if inventory.url is None:
+        raise ArchiveError(
+            f"The inventory {inventory.name!r} has no url.",
+            f"Download it from {inventory.page or 'its publisher'} and name its path in the area file's inventory.url.",
+        )
+    return fetch_file(inventory.url, cache_dir, inventory.sha256)
+
+
+def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
+    """The file behind an https address or path; a remote one is kept in `cache_dir` under its address and ETag.
+
+    Raises:
+        ArchiveError, SourceDataError: as for `fetch_inventory`.
+    """
+    if is_local(url):
+        path = local_path(url)
+        if not path.is_file():
+            raise SourceDataError(f"{path} is not there.", "Correct the path in the area file.")
+    else:
+        path = _download(url, cache_dir)
+    if sha256 is not None:
+        found = file_sha256(path)
+        if found != sha256:
+            if not is_local(url):
+                path.unlink(missing_ok=True)
+            raise SourceDataError(
+                f"{http.bare(url)} has the SHA-256 {found}, the area file says {sha256}.",
+                "The file was replaced or cut: look at it, then correct inventory.sha256.",
+            )
+    if zipfile.is_zipfile(path):
+        check_zip(path)
+    return path
+
+
+def _download(url: str, cache_dir: Path) -> Path:
+    """Streamed to `.part` and renamed when whole."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+
+    def once() -> Path:
+        answer = http.request("GET", url, headers={"Accept-Encoding": "identity"})
+        with answer:
+            key = hashlib.sha256(f"{url} {http.tag_of(answer)}".encode()).hexdigest()[:16]
+            path = cache_dir / f"{key}-{_safe_name(url)}"
+            if http.tag_of(answer) is not None and path.is_file():
+                return path
+            stated = answer.headers.get("Content-Length", "")
+            if stated.isdigit() and int(stated) > MOST_BYTES:
+                raise _too_large(url)
+            part = cache_dir / f".{key}-{os.getpid()}.part"
+            try:
+                size = _stream(answer, part, url)
+                if stated.isdigit() and size != int(stated):
+                    raise ArchiveError(
+                        f"{http.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
+                    )
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            log.info("fetched %s (%d bytes)", http.bare(url), size)
+            return path
+
+    return http.patiently(once, what=f"fetching {http.bare(url)}")
+
+
+def _stream(answer: Any, part: Path, url: str) -> int:
+    size = 0
+    with part.open("wb") as out:
+        try:
+            for piece in answer.iter_content(2**20):
+                size += len(piece)
+                if size > MOST_BYTES:
+                    raise _too_large(url)
+                out.write(piece)
+        except http.NETWORK_ERRORS as error:
+            raise http.unreachable(url, error) from None
+        out.flush()
+        os.fsync(out.fileno())
+    return size
+
+
+def _too_large(url: str) -> SourceDataError:
+    return SourceDataError(
+        f"{http.bare(url)} is larger than {MOST_BYTES / 2**30:.0f} GiB.",
+        "Cut the inventory to the area first.",
+    )
+
+
+def _safe_name(url: str) -> str:
+    name = PurePosixPath(urlsplit(url).path).name
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:].lstrip(".") or "inventory"
+
+
+def check_zip(path: Path) -> None:
+    """Refuse a zip with paths that lead outside, links, too many members, or far more content than its size.
+
+    Raises:
+        SourceDataError: named.
+    """
+
+    def refuse(why: str) -> SourceDataError:
+        return SourceDataError(
+            f"{path.name} {why}.", "Unpack and inspect it by hand; give the vector file itself."
+        )
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise refuse(f"is a damaged zip ({type(error).__name__})") from error
+    if len(members) > MOST_MEMBERS:
+        raise refuse(f"holds {len(members)} files")
+    total = 0
+    for member in members:
+        inner = PurePosixPath(member.filename.replace("\\", "/"))
+        if inner.is_absolute() or ".." in inner.parts or (inner.parts and inner.parts[0].endswith(":")):
+            raise refuse(f"holds a path that leads outside ({member.filename[:80]!r})")
+        if (member.external_attr >> 16) & 0o170000 == 0o120000:
+            raise refuse(f"holds a link ({member.filename[:80]!r})")
+        if member.file_size > 2**20 and member.file_size > MOST_RATIO * max(1, member.compress_size):
+            raise refuse(f"holds {member.filename[:80]!r}, which grows more than {MOST_RATIO} times")
+        total += member.file_size
+    if total > MOST_UNPACKED_BYTES:
+        raise refuse(f"unpacks to {total / 2**30:.0f} GiB")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
+    """Where the inventory was mapped, degrees WGS 84: the area itself, a geometry, or the union of a file's polygons.
+
+    Raises:
+        ArchiveError, SourceDataError: the file cannot be had or holds no polygons.
+    """
+    if area.inventory is None or area.inventory.extent == "area":
+        return area.footprint
+    extent = area.inventory.extent
+    if isinstance(extent, dict):
+        return _polygons(extent, "inventory.extent")
+    import geopandas
+
+    path = fetch_file(extent, cache_dir)
+    try:
+        frame = geopandas.read_file(path)
+        if frame.crs is None:
+            raise ValueError("it states no reference system")
+        parts = frame.to_crs(4326).geometry
+    except Exception as error:  # pyogrio and pyproj raise whatever the damaged part makes them raise
+        raise SourceDataError(
+            f"{path.name}: the mapped extent cannot be read ({str(error)[:200]}).",
+            "Give a vector file of polygons with a reference system.",
+        ) from error
+    sound = [shapely.make_valid(g, method="structure", keep_collapsed=False) for g in parts if g is not None]
+    union = shapely.union_all([g for g in sound if g.geom_type in ("Polygon", "MultiPolygon")])
+    if union.is_empty:
+        raise SourceDataError(f"{path.name}: the mapped extent holds no polygon.", "Give a file of polygons.")
+    return union
+
+
+def _polygons(document: dict[str, Any], where: str) -> Geometry:
+    try:
+        if document.get("type") == "FeatureCollection":
+            parts = [shape(feature["geometry"]) for feature in document["features"]]
+        else:
+            parts = [shape(document["geometry"] if document.get("type") == "Feature" else document)]
+        union = shapely.union_all(
+            [shapely.make_valid(p, method="structure", keep_collapsed=False) for p in parts]
+        )
+    except Exception as error:
+        raise SourceDataError(
+            f"{where} is no GeoJSON geometry.", "Give a Polygon or MultiPolygon."
+        ) from error
+    if union.is_empty or union.geom_type not in ("Polygon", "MultiPolygon"):
+        raise SourceDataError(f"{where} holds no polygon.", "Give a Polygon or MultiPolygon.")
+    return union
+
+
+def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | None, list[str]]:
+    """What the inventory is now, without fetching it whole; and remarks where it is not to be had.
+
+    Raises:
+        ArchiveError: a server failed in a way that may pass.
+    """
+    if inventory is None:
+        return None, ["the area names no inventory: the cube will have no labels"]
+    if inventory.url is None:
+        where = inventory.page or "its publisher"
+        return None, [
+            f"the inventory {inventory.name!r} must be fetched by hand from {where}: the cube will have no labels"
+        ]
+    notes: list[str] = []
+    found, problem = _fingerprint(inventory.url, inventory.sha256)
+    if found is None:
+        return None, [
+            f"the inventory {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+        ]
+    extent_url = extent_fingerprint = None
+    if isinstance(inventory.extent, str) and inventory.extent != "area":
+        extent_url = inventory.extent
+        extent_fingerprint, problem = _fingerprint(extent_url, None)
+        if extent_fingerprint is None:
+            return None, [
+                f"the mapped extent of {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+            ]
+    elif isinstance(inventory.extent, dict):
+        text = json.dumps(inventory.extent, sort_keys=True)
+        extent_url, extent_fingerprint = "inline", hashlib.sha256(text.encode()).hexdigest()
+    return (
+        InventoryFile(
+            url=_shown(inventory.url),
+            fingerprint=found,
+            extent_url=_shown(extent_url) if extent_url else None,
+            extent_fingerprint=extent_fingerprint,
+        ),
+        notes,
+    )
+
+
+def _shown(url: str) -> str:
+    """An address without its query, a path without its folders: what may be recorded."""
+    return local_path(url).name if is_local(url) else http.bare(url)
+
+
+def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
+    """The stated SHA-256, that of a local file, or the server's ETag; else None and why."""
+    if is_local(url):
+        path = local_path(url)
+        return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
+    try:
+        answer = http.request("HEAD", url, headers={"Accept-Encoding": "identity"})
+    except ArchiveError as error:
+        if error.transient:
+            raise
+        return None, error.message
+    with answer:
+        return sha256 or http.tag_of(answer) or f"size:{answer.headers.get('Content-Length', 'unknown')}", ""
