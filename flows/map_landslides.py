@@ -8,10 +8,16 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import chain
 from model import api
+
+
+def run_name() -> str:
+    """Name of the flow run that is going on: the end of its cube's path, as in `hokkaido/versions/3.zarr`."""
+    return "/".join(Path(str(flow_run.parameters["cube"])).parts[-3:])
 
 
 @task(name="map", cache_policy=NO_CACHE)
@@ -22,7 +28,7 @@ def make_map(version: chain.CubeVersion, bundle: Path | None) -> Path | chain.Re
     return chain.attempt(version.map(bundle), lambda folder: api.map_cube(bundle, version.uri, folder))
 
 
-@flow(name="map-landslides", flow_run_name="{cube}")
+@flow(name="map-landslides", flow_run_name=run_name)
 def map_landslides(cube: str, bundle: str | None = None) -> State[Any]:
     """Map the landslides of a cube.
 

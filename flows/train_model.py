@@ -12,7 +12,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows import chain
-from flows.map_landslides import map_landslides
+from flows.map_landslides import map_landslides, run_name
 from model import api
 
 
@@ -22,7 +22,7 @@ def train(version: chain.CubeVersion, seed: int) -> Path | chain.Refusal:
     return chain.attempt(version.bundle, lambda folder: api.train_bundle(version.uri, folder, seed=seed))
 
 
-@flow(name="train-model", flow_run_name="{cube}")
+@flow(name="train-model", flow_run_name=run_name)
 def train_model(cube: str, seed: int = 0) -> State[Any]:
     """Train on one version of a cube, announce the bundle, and map the version.
 
