@@ -1,0 +1,58 @@
+"""The network: a U-Net of segmentation-models-pytorch with one output, the log-odds of 'landslide'."""
+
+from __future__ import annotations
+
+import logging
+
+from model.plan import NetworkSpec
+from model.torch_guard import smp, torch
+from pipeline.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+
+def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
+    """The network with its initial weights.
+
+    `imagenet` weights are fetched from the model hub (or its cache); `random` ones need no network connection.
+
+    Args:
+        pretrained: False: leave out the initial weights, because others are about to be loaded.
+
+    Raises:
+        ModelError: the ImageNet weights cannot be had.
+    """
+    wanted = "imagenet" if spec.initial_weights == "imagenet" and pretrained else None
+    try:
+        network: torch.nn.Module = smp.Unet(
+            encoder_name=spec.encoder,
+            encoder_weights=wanted,
+            in_channels=spec.in_channels,
+            classes=1,
+        )
+    except Exception as error:
+        if wanted is None:
+            raise
+        raise ModelError(
+            f"The ImageNet weights of {spec.encoder} cannot be had ({type(error).__name__}).",
+            "Connect to the network once, or train from random weights.",
+        ) from error
+    return network
+
+
+def parameters(network: torch.nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one.
+
+    Raises:
+        ModelError: a GPU is asked for and there is none.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("There is no GPU that torch can use.", "Leave --device at auto, or take cpu.")
+    return torch.device(wanted)

@@ -1,0 +1,89 @@
+"""What can be chosen: inputs, network, training, windows. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from model.inputs import EventSpan, Inputs
+from model.split import SplitPlan
+from pipeline.aoi import Frozen
+
+STRIDE_PX = 32
+"""sides of a window must be multiples of this: five halvings in the encoder"""
+
+Encoder = Literal["resnet18", "resnet34", "resnet50"]
+
+
+class NetworkSpec(Frozen):
+    """What is built. Only known encoders: a bundle from elsewhere must not name any class that smp can find."""
+
+    architecture: Literal["unet"] = "unet"
+    encoder: Encoder = "resnet18"
+    in_channels: int = Field(ge=1, le=64)
+    initial_weights: Literal["random", "imagenet"] = "random"
+
+
+class TrainingPlan(Frozen):
+    """How a network is trained.
+
+    There is no flip and no rotation: the radar looks from one side, and a mirrored slope with an unmirrored look does
+    not exist. Chips are shifted instead.
+    """
+
+    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels")
+    stride_px: int = Field(64, ge=1, description="distance of neighbouring training chips, pixels")
+    steps: int = Field(300, ge=1, description="batches in all")
+    batch: int = Field(8, ge=2, description="chips in a batch")
+    share_with_landslide: float = Field(0.7, ge=0, le=1, description="share of chips that hold a landslide")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
+    weight_decay: float = Field(1e-2, ge=0)
+    warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    dice_weight: float = Field(1.0, ge=0, description="weight of the Dice loss beside the cross entropy")
+    validate_every: int = Field(30, ge=1, description="steps between two looks at the validation area")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Check(Frozen):
+    """One look at the validation area."""
+
+    step: int
+    loss: float = Field(description="mean training loss since the last look")
+    validation_auprc: float
+
+
+class InferencePlan(Frozen):
+    """Windows and how they overlap, in pixels.
+
+    The outermost `margin_px` of a window, where padding tells on the network, count only at the scene's edge.
+    """
+
+    window_px: int = Field(512, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    overlap_px: int = Field(96, ge=0)
+    margin_px: int = Field(16, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> InferencePlan:
+        if 2 * self.margin_px > self.overlap_px or 2 * self.overlap_px > self.window_px:
+            raise ValueError("twice the margin must fit into the overlap, twice the overlap into the window")
+        return self
+
+
+class Experiment(Frozen):
+    """What is tried, apart from how long it is trained: inputs, encoder, division of the scene."""
+
+    inputs: Inputs = Inputs()
+    encoder: Encoder = "resnet18"
+    initial_weights: Literal["random", "imagenet"] = "random"
+    split: SplitPlan = SplitPlan()
+    event: EventSpan | None = Field(None, description="None: the one that the cube records")
+
+
+Progress = Callable[[str, int, int, str], None]
+"""called with what is being done, how much is done, of how much, and a remark"""
+
+
+def no_progress(stage: str, done: int, total: int, remark: str) -> None:
+    """A progress that nobody watches."""

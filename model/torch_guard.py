@@ -1,0 +1,47 @@
+"""The one door to torch and to the libraries that import torchvision.
+
+A torchvision wheel whose compiled part does not fit the torch beside it (a CUDA wheel beside a CPU-only torch) fails
+at import with `operator torchvision::nms does not exist`. Those operators are not used here, so that their schemas
+are declared before anything imports torchvision. Where the compiled part loads, nothing is done.
+"""
+
+# ruff: noqa: E402  (the order of these imports is the point)
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+
+def _compiled_part_loads() -> bool:
+    spec = importlib.util.find_spec("torchvision")
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    for library in (path for folder in folders for path in Path(folder).glob("_C*.so")):
+        try:
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
+        except OSError:
+            return False
+    return hasattr(torch.ops.torchvision, "nms")
+
+
+def _declare_operators() -> torch.library.Library | None:
+    if torch.version.cuda is not None or _compiled_part_loads():
+        return None
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for schema in _SCHEMAS:
+        library.define(schema)  # type: ignore[no-untyped-call]
+    return library
+
+
+_LIBRARY = _declare_operators()  # the schemas live as long as this object
+
+import segmentation_models_pytorch as smp
+
+__all__ = ["smp", "torch"]

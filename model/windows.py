@@ -1,0 +1,104 @@
+"""Boxes of pixels: how far they lie apart, how they tile an area, how overlapping ones are blended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.aoi import Frozen
+
+
+class Box(Frozen):
+    """Rows `top` to `bottom` (exclusive) and columns `left` to `right` (exclusive) of a cube's grid."""
+
+    top: int = Field(ge=0)
+    left: int = Field(ge=0)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+
+    @property
+    def bottom(self) -> int:
+        """First row below the box."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """First column right of the box."""
+        return self.left + self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(rows, columns)"""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    def gap(self, other: Box) -> int:
+        """Pixels that lie between the two boxes, along the axis where they are further apart; below 0: they overlap."""
+        rows = max(other.top - self.bottom, self.top - other.bottom)
+        columns = max(other.left - self.right, self.left - other.right)
+        return max(rows, columns)
+
+    def inside(self, other: Box) -> bool:
+        """Whether every pixel of this box belongs to `other`."""
+        return (
+            other.top <= self.top
+            and other.left <= self.left
+            and self.bottom <= other.bottom
+            and self.right <= other.right
+        )
+
+
+def whole(shape: tuple[int, int]) -> Box:
+    """The box of a whole (y, x) grid."""
+    return Box(top=0, left=0, height=shape[0], width=shape[1])
+
+
+def starts(length: int, size: int, stride: int) -> list[int]:
+    """Offsets of windows of `size` that cover `length`, the last one flush with the end."""
+    if length <= size:
+        return [0]
+    offsets = list(range(0, length - size, stride))
+    return [*offsets, length - size]
+
+
+def tiles(area: Box, size: int, stride: int | None = None) -> Iterator[Box]:
+    """Boxes of `size` x `size` inside `area`, row by row, that cover it; smaller where the area is smaller."""
+    step = stride or size
+    for row in starts(area.height, size, step):
+        for column in starts(area.width, size, step):
+            yield Box(
+                top=area.top + row,
+                left=area.left + column,
+                height=min(size, area.height),
+                width=min(size, area.width),
+            )
+
+
+def taper(size: int, overlap: int, margin: int, *, first: bool, last: bool) -> NDArray[np.float32]:
+    """(size,) blending weight along one axis of a window.
+
+    Towards a neighbour the outermost `margin` pixels count nothing and the weight then rises linearly to 1 at
+    `overlap - margin`; two neighbours that overlap by `overlap` so add up to 1. An end at the area's edge
+    (`first`, `last`) has no neighbour and counts fully.
+    """
+    ramp_length = overlap - 2 * margin
+    ramp = np.concatenate(
+        [
+            np.zeros(margin),
+            (np.arange(ramp_length) + 0.5) / ramp_length if ramp_length > 0 else np.zeros(0),
+            np.ones(size - margin - max(ramp_length, 0)),
+        ]
+    )[:size]
+    weight = np.ones(size)
+    if not first:
+        weight = np.minimum(weight, ramp)
+    if not last:
+        weight = np.minimum(weight, ramp[::-1])
+    return weight.astype(np.float32)
