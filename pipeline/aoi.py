@@ -8,18 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import yaml
 from pydantic import (
     AfterValidator,
+    AllowInfNan,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
     model_validator,
 )
 from pyproj import Geod
-from shapely import Geometry
+from shapely import Geometry, force_2d, get_coordinates
 from shapely.geometry import box, mapping, shape
 
 from pipeline.errors import AreaError
@@ -27,7 +31,20 @@ from pipeline.settings import settings
 
 SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
 
-Utc = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+MOST_FILE_BYTES = 16 * 2**20
+"""An area file or outline larger than this was not meant to be one."""
+
+
+def _instant(value: Any) -> Any:
+    """A number would be taken for seconds since 1970, a date for its midnight: neither is what the writer meant."""
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError(f"{value!r} is no instant; write date, time and zone as in 2018-09-05T18:07:59Z")
+
+
+Utc = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(lambda value: value.astimezone(UTC))]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Whole = Annotated[int, Strict()]
 
 
 class Frozen(BaseModel):
@@ -78,8 +95,8 @@ class Inventory(Frozen):
     licence: str = Field(min_length=1)
     class_field: str | None = None
     classes: dict[Literal["new", "reactivated", "old"], tuple[str | int, ...]] = Field(default_factory=dict)
-    count: tuple[Literal["new", "reactivated", "old"], ...] = ("new",)
-    point_radius_m: float | None = Field(None, gt=0, le=1000, description="radius given to point features")
+    count: tuple[Literal["new", "reactivated", "old"], ...] = Field(("new",), min_length=1)
+    point_radius_m: Number | None = Field(None, gt=0, le=1000, description="radius given to point features")
     extent: str | dict[str, Any] = "area"
     extent_assumed: str | None = None
     note: str | None = None
@@ -105,20 +122,20 @@ class AreaOfInterest(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     title: str = ""
     geometry: dict[str, Any] | None = None
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: tuple[Number, Number, Number, Number] | None = None
     event: Event
     start: Utc
     end: Utc
-    epsg: int | None = Field(None, description="UTM zone as EPSG 326zz or 327zz; None: of the centroid")
-    resolution_m: float = Field(10.0, ge=1.0, le=1000.0)
-    lattice_offset_m: tuple[float, float] = Field(
+    epsg: Whole | None = Field(None, description="UTM zone as EPSG 326zz or 327zz; None: of the centroid")
+    resolution_m: Number = Field(10.0, ge=1.0, le=1000.0)
+    lattice_offset_m: tuple[Number, Number] = Field(
         (0.0, 0.0), description="pixel edges lie on multiples of the pixel plus this (x, y); 0 for RTC items"
     )
-    tracks: tuple[Annotated[int, Field(ge=1, le=175)], ...] | None = Field(
-        None, description="relative orbits wanted; None: all"
+    tracks: tuple[Annotated[Whole, Field(ge=1, le=175)], ...] | None = Field(
+        None, min_length=1, description="relative orbits wanted; None: all"
     )
-    polarisations: tuple[Literal["vv", "vh"], ...] = ("vv", "vh")
-    border_erosion_px: int = Field(
+    polarisations: tuple[Literal["vv", "vh"], ...] = Field(("vv", "vh"), min_length=1)
+    border_erosion_px: Whole = Field(
         3,
         ge=0,
         le=50,
@@ -146,25 +163,29 @@ class AreaOfInterest(Frozen):
             )
         if self.epsg is not None and not (32601 <= self.epsg <= 32660 or 32701 <= self.epsg <= 32760):
             raise ValueError(f"epsg {self.epsg} is no WGS 84 UTM zone; give 32601..32660 or 32701..32760")
+        if len(set(self.polarisations)) < len(self.polarisations):
+            raise ValueError("polarisations names one twice; name each once")
         geometry = self._parsed()
         west, south, east, north = geometry.bounds
         if geometry.is_empty or geometry.area == 0:
-            raise ValueError("geometry is empty; give a polygon or a box with an extent")
-        if not all(math.isfinite(v) for v in (west, south, east, north)):
-            raise ValueError("geometry holds coordinates that are not finite")
+            raise ValueError(
+                f"{'geometry' if self.bbox is None else 'bbox'} is empty; give a polygon or a box with an extent"
+            )
         if west < -180 or east > 180 or south < -90 or north > 90:
             raise ValueError("geometry leaves -180..180, -90..90; give degrees WGS 84, longitude first")
         if east - west > 180:
             raise ValueError("geometry crosses the antimeridian; split it into two areas at 180 degrees")
-        if self.bbox is not None and (self.bbox[0] >= self.bbox[2] or self.bbox[1] >= self.bbox[3]):
-            hint = " (west > east: an area across the antimeridian must be split into two)"
-            raise ValueError(
-                "bbox must be west < east and south < north" + (hint if self.bbox[0] > self.bbox[2] else "")
-            )
         if south < -80 or north > 84:
             raise ValueError(
                 "geometry reaches beyond UTM (80 S to 84 N); no Sentinel-1 RTC grid exists there"
             )
+        if self.epsg is not None:
+            off = max(abs(edge - (self.epsg % 100 * 6 - 183)) for edge in (west, east))
+            if off > 12:
+                raise ValueError(
+                    f"epsg {self.epsg} is a zone whose meridian is {off:.0f} degrees from the area; leave epsg out to "
+                    "take the zone of the area"
+                )
         limit = settings().max_area_km2
         if self.area_km2 > limit:
             raise ValueError(
@@ -176,14 +197,22 @@ class AreaOfInterest(Frozen):
     def _parsed(self) -> Geometry:
         if self.bbox is not None:
             west, south, east, north = self.bbox
-            return box(min(west, east), south, max(west, east), north)
+            if west >= east or south >= north:
+                raise ValueError(
+                    "bbox must be west < east and south < north"
+                    + ("; an area across the antimeridian must be split into two" if west > east else "")
+                )
+            return box(west, south, east, north)
         assert self.geometry is not None
         if self.geometry.get("type") not in {"Polygon", "MultiPolygon"}:
             raise ValueError(f"geometry is a {self.geometry.get('type')!r}; give a Polygon or MultiPolygon")
         try:
-            parsed = shape(self.geometry)
-        except Exception as error:
-            raise ValueError(f"geometry is no valid GeoJSON ({error})") from error
+            with np.errstate(invalid="ignore"):  # not finite: refused below
+                parsed = force_2d(shape(self.geometry))
+        except Exception as error:  # shapely raises whatever the broken part makes numpy or itself raise
+            raise ValueError(f"geometry is no valid GeoJSON ({str(error)[:200]}); correct it") from error
+        if not all(math.isfinite(v) for xy in get_coordinates(parsed).tolist() for v in xy):
+            raise ValueError("geometry holds coordinates that are not finite; give degrees")
         if not parsed.is_empty and not parsed.is_valid:
             raise ValueError(
                 "geometry is not valid (it crosses itself); repair it, for example with make_valid"
@@ -247,13 +276,36 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
                 f"There is no area {text!r}.", f"Known: {', '.join(known)}; or give the path of a YAML file."
             )
         path = known[text]
+    return parse_area(_text(path, f"The area file {path}"), path)
+
+
+def _text(path: Path, what: str) -> str:
+    remedy = "Give an existing UTF-8 file."
     try:
-        raw = path.read_text(encoding="utf-8")
+        if path.stat().st_size > MOST_FILE_BYTES:
+            raise AreaError(f"{what} is larger than {MOST_FILE_BYTES // 2**20} MiB.", "Simplify its outline.")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AreaError(
-            f"The area file {path} cannot be read ({error}).", "Give an existing UTF-8 file."
-        ) from error
-    return parse_area(raw, path)
+        raise AreaError(f"{what} cannot be read ({error}).", remedy) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without what has no place in an area file: aliases (which can multiply) and keys given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def parse_area(raw: str, path: Path) -> AreaOfInterest:
@@ -263,27 +315,49 @@ def parse_area(raw: str, path: Path) -> AreaOfInterest:
         AreaError: the text is no mapping or a field is wrong.
     """
     try:
-        data = yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise AreaError(f"{path}: not valid YAML ({error}).", "Correct the line that it names.") from error
+        data = yaml.load(raw, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2018-13-45
+        reason = " ".join(str(error).split())[:300]
+        raise AreaError(f"{path}: not valid YAML ({reason}).", "Correct the line that it names.") from error
     if not isinstance(data, dict):
         raise AreaError(f"{path}: holds no mapping of fields.", "Start from one of the shipped area files.")
+    odd = [key for key in data if not isinstance(key, str)]
+    if odd:
+        raise AreaError(f"{path}: {odd[0]!r}: is no name of a field.", "Remove it or put it in quotes.")
     data.setdefault("name", path.stem)
     data = _inline_files(data, path)
     try:
         return AreaOfInterest.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(issue)) for issue in error.errors()]
+        lines = list(dict.fromkeys(_explain(dict(issue)) for issue in error.errors()))
         raise AreaError(f"{path}: " + "; ".join(lines) + ".", "See aoi/README.md for every field.") from error
 
 
+_REMEDIES = {
+    "extra_forbidden": "unknown key; remove it or correct its spelling",
+    "missing": "is missing; add it",
+    "timezone_aware": "has no time zone; append Z for UTC",
+    "string_pattern_mismatch": "must match {pattern}",
+    "float_type": "is {input}, not a number; write it without quotes",
+    "int_type": "is {input}, not a whole number; write it without quotes",
+    "finite_number": "is not finite; give a number",
+    "too_short": "is empty or too short; give at least {min_length}",
+    "too_long": "is too long; give at most {max_length}",
+    "invalid_key": "is no name of a field; put it in quotes or remove it",
+}
+
+
 def _explain(issue: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in issue["loc"]) or "area"
-    if issue["type"] == "extra_forbidden":
-        return f"{field}: unknown key; remove it or correct its spelling"
-    if issue["type"] == "missing":
-        return f"{field}: is missing; add it"
-    return f"{field}: {issue['msg'].removeprefix('Value error, ')}"
+    field = ".".join(str(part) for part in issue["loc"])
+    known = _REMEDIES.get(issue["type"])
+    if known is None:
+        text = str(issue["msg"]).removeprefix("Value error, ")
+    else:
+        shown = f"{issue.get('input')!r:.60}"
+        text = known.format(
+            **{"input": shown, **{k: v for k, v in issue.get("ctx", {}).items() if k != "input"}}
+        )
+    return f"{field}: {text}" if field else text
 
 
 def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -291,18 +365,19 @@ def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
     geometry = data.get("geometry")
     if isinstance(geometry, str):
         source = (path.parent / geometry).resolve()
+        remedy = "Give a GeoJSON file with one polygon."
         try:
-            document = json.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise AreaError(f"{path}: geometry: {source} is no readable GeoJSON ({error}).") from error
-        if document.get("type") == "FeatureCollection":
-            features = document.get("features") or []
-            if len(features) != 1:
-                raise AreaError(
-                    f"{path}: geometry: {source} holds {len(features)} features.",
-                    "Give a file with exactly one.",
-                )
+            document = json.loads(_text(source, f"{path}: geometry: {source}"))
+        except (ValueError, RecursionError) as error:
+            raise AreaError(f"{path}: geometry: {source} is no GeoJSON ({error}).", remedy) from error
+        if isinstance(document, dict) and document.get("type") == "FeatureCollection":
+            features = document.get("features")
+            if not isinstance(features, list) or len(features) != 1:
+                count = len(features) if isinstance(features, list) else "no"
+                raise AreaError(f"{path}: geometry: {source} holds {count} features.", remedy)
             document = features[0]
+        if not isinstance(document, dict):
+            raise AreaError(f"{path}: geometry: {source} is no GeoJSON object.", remedy)
         data["geometry"] = document.get("geometry") if document.get("type") == "Feature" else document
     elif isinstance(geometry, dict) and geometry.get("type") == "Feature":
         data["geometry"] = geometry.get("geometry")

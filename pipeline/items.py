@@ -194,11 +194,12 @@ def _geometry(item_id: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or value.get("type") not in ("Polygon", "MultiPolygon"):
         raise _refuse(item_id, "geometry", "is no GeoJSON Polygon or MultiPolygon")
     try:
-        footprint = shape(value)
+        with np.errstate(invalid="ignore"):  # not finite: refused below
+            footprint = shape(value)
     except Exception as error:  # shapely raises whatever the broken part makes numpy or itself raise
         raise _refuse(item_id, "geometry", f"cannot be read ({type(error).__name__})") from error
     bounds = footprint.bounds
-    if footprint.is_empty or not np.isfinite(bounds).all():
+    if footprint.is_empty or not np.isfinite(shapely.get_coordinates(footprint)).all():
         raise _refuse(item_id, "geometry", "is empty or not finite")
     if bounds[0] < -180.001 or bounds[2] > 180.001 or bounds[1] < -90.001 or bounds[3] > 90.001:
         raise _refuse(item_id, "geometry", "leaves -180..180, -90..90 degrees")
