@@ -53,7 +53,7 @@ def draw(cube: xr.Dataset) -> Figure:
     _terrain_panel(axes[0], cube.isel(thin))
     for index in range(passes):
         assert variable is not None
-        values = np.asarray(cube[variable].isel(timestep=index, **thin).values)
+        values = np.asarray(cube[variable].isel(thin).isel(timestep=index).values)
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(values)
         axes[index + 1].imshow(

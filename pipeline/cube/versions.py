@@ -164,11 +164,12 @@ def _assemble(store: LocalStore, staging: str, manifest: Manifest) -> bytes:
     for name, digest in sorted(manifest.static.items()):
         arrays.create(root / name, VARIABLES[name], shape, _shared_attributes(manifest, [digest], name))
         _link_shards(store, digest, name, f"{staging}/{name}/c", f"{name}/c")
+    _write_coordinates(root, manifest)
+    arrays.consolidate(root)
+    # after consolidating, which warns of files that are no part of a Zarr hierarchy
     for digest in sorted(set(manifest.static.values())):
         for file in manifest.records[digest].files:
             store.link(f"{folder_of(digest)}/{file}", f"{staging}/{file}")
-    _write_coordinates(root, manifest)
-    arrays.consolidate(root)
     shards = {
         f"{name}/c/{index}/{shard}"
         for name in names

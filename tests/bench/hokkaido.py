@@ -1,0 +1,129 @@
+"""A build of Hokkaido's size beside odc-stac: wall time, CPU time, peak memory, bytes read over bytes needed.
+
+4398 x 5382 pixels, 18 passes, VV and VH, served on loopback through TLS as compressed COGs; the archive server, which
+shares the machine, runs in a process of its own and is not counted in CPU time or memory. slidecube's build includes
+the search, probing every file, terrain, reading each layer back and publishing; odc-stac's includes the search and
+the same pixels in the same Zarr layout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from pipeline.aoi import SHIPPED_AREAS, load_area
+from pipeline.grid import Grid
+from pipeline.sandbox.server import Sandbox
+from tests.bench.scenes import PASSES, bytes_needed, write_scenes
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+
+
+def main() -> None:
+    """Run both `ROUNDS` times, one after the other, and print the medians and ratios."""
+    root = Path(tempfile.mkdtemp(prefix="slidecube-bench-", dir=os.environ.get("BENCH_DIR")))
+    try:
+        _run(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _run(root: Path) -> None:
+    areas = root / "aoi"
+    areas.mkdir()
+    document = yaml.safe_load((SHIPPED_AREAS / "hokkaido.yaml").read_text(encoding="utf-8"))
+    document |= {"inventory": None, "tracks": None}
+    (areas / "hokkaido.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    area = load_area(areas / "hokkaido.yaml")
+    grid = Grid.of_area(area)
+    print(f"making {PASSES} passes of {grid.width} x {grid.height} pixels ...", flush=True)
+    cogs = write_scenes(root / "world", area)
+    needed = bytes_needed(cogs, grid)
+    rounds: list[dict[str, dict[str, float]]] = []
+    with Sandbox(root / "world", process=True) as sandbox:
+        environment = {**os.environ, **sandbox.environment, "SLIDECUBE_AOI_DIR": str(areas)}
+        for number in range(ROUNDS):
+            data = root / f"data-{number}"
+            environment["SLIDECUBE_DATA_DIR"] = str(data)
+            ours = [sys.executable, "-m", "tests.bench.command", "build", "hokkaido"]
+            theirs = [
+                sys.executable,
+                "-m",
+                "tests.bench.odc_build",
+                "hokkaido",
+                str(root / f"odc-{number}.zarr"),
+            ]
+            found: dict[str, dict[str, float]] = {}
+            for name, command in (("slidecube", ours), ("odc-stac", theirs)):
+                found[name] = _measure(command, environment, sandbox)
+            found["second build"] = _measure(ours, environment, sandbox)
+            if number == 0:
+                _compare(data / "cubes" / "hokkaido" / "versions" / "1.zarr", root / "odc-0.zarr")
+            shutil.rmtree(data)
+            shutil.rmtree(root / f"odc-{number}.zarr")
+            rounds.append(found)
+            print(f"round {number + 1}: {json.dumps(found)}", flush=True)
+    _report(rounds, needed)
+
+
+def _measure(command: list[str], environment: dict[str, str], sandbox: Sandbox) -> dict[str, float]:
+    before = sandbox.bytes_sent()
+    started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.NamedTemporaryFile("r") as report:
+        # GNU-time-like: the child measures itself, since RUSAGE_CHILDREN keeps the largest of all children
+        done = subprocess.run(
+            command,
+            env={**environment, "BENCH_REPORT": report.name},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command} failed: {done.stderr[-3000:]}")
+        wall = time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak = json.loads(Path(report.name).read_text() or "{}").get("peak_mib", float("nan"))
+    return {
+        "wall_s": round(wall, 1),
+        "cpu_s": round(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, 1),
+        "peak_mib": peak,
+        "read_mb": round((sandbox.bytes_sent() - before) / 1e6, 1),
+    }
+
+
+def _compare(ours: Path, theirs: Path) -> None:
+    """The two must hold the same pixels, else the times mean nothing."""
+    mine, other = xr.open_zarr(ours), xr.open_zarr(theirs, consolidated=False)
+    for index in (0, PASSES - 1):
+        a = mine["vv"].isel(timestep=index, y=slice(1000, 3000)).values
+        b = other["vv"].isel(time=index, y=slice(1000, 3000)).values
+        b = np.where(b == -32768, np.nan, b)
+        share = float(np.mean((a == b) | (np.isnan(a) & np.isnan(b))))
+        print(f"pass {index}: {100 * share:.4f} % of pixels equal", flush=True)
+        if share < 0.999:
+            raise RuntimeError("slidecube and odc-stac do not hold the same pixels")
+
+
+def _report(rounds: list[dict[str, dict[str, float]]], needed: int) -> None:
+    print(f"\n{'':14}{'wall s':>10}{'CPU s':>10}{'peak MiB':>10}{'read / needed':>15}")
+    median: dict[str, dict[str, Any]] = {}
+    for name in rounds[0]:
+        median[name] = {key: float(np.median([r[name][key] for r in rounds])) for key in rounds[0][name]}
+        m = median[name]
+        print(
+            f"{name:14}{m['wall_s']:10.1f}{m['cpu_s']:10.1f}{m['peak_mib']:10.0f}{m['read_mb'] * 1e6 / needed:15.3f}"
+        )
+    ratio = median["slidecube"]["wall_s"] / median["odc-stac"]["wall_s"]
+    print(f"wall time over odc-stac's: {ratio:.2f} (median of {len(rounds)} paired rounds)")
