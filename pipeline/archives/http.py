@@ -113,7 +113,7 @@ def request(method: str, url: str, *, host_limit: str | None = None, **options: 
             raise refused(url, answer.status_code, wait_s=wait_s)
         return answer
 
-    return patiently(once, what=f"{method} {bare(url)}")
+    return patiently(once)
 
 
 def get_once(url: str, *, method: str = "GET", **options: Any) -> requests.Response:
@@ -232,9 +232,7 @@ def retry_after_s(value: str | None) -> float | None:
     return max(0.0, (instant - datetime.now(UTC)).total_seconds())
 
 
-def patiently(
-    action: Callable[[], T], *, what: str, before_retry: Callable[[ArchiveError], None] | None = None
-) -> T:
+def patiently(action: Callable[[], T]) -> T:
     """`action()`, tried again on transient errors.
 
     Waits are drawn evenly from zero to `backoff_s` doubled with each try (full jitter: Brooker, "Exponential
@@ -255,7 +253,5 @@ def patiently(
             ceiling = min(LONGEST_WAIT_S, settings().backoff_s * 2.0**attempt)
             wait_s = min(LONGEST_WAIT_S, asked + random.uniform(0.0, ceiling))
             attempt += 1
-            log.warning("%s: %s Try %d of %d in %.1f s.", what, error.message, attempt, tries, wait_s)
-            if before_retry is not None:
-                before_retry(error)
+            log.warning("%s Again in %.1f s (%d of %d).", error.message, wait_s, attempt, tries)
             time.sleep(wait_s)

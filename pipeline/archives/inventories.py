@@ -100,7 +100,7 @@ def _download(url: str, cache_dir: Path) -> Path:
             log.info("fetched %s (%d bytes)", http.bare(url), size)
             return path
 
-    return http.patiently(once, what=f"fetching {http.bare(url)}")
+    return http.patiently(once)
 
 
 def _stream(answer: Any, part: Path, url: str) -> int:

@@ -53,7 +53,7 @@ def _probe_one(href: str) -> Asset | None:
             href=href, size_bytes=int(length) if length.isdigit() else None, etag=http.tag_of(answer)
         )
 
-    return http.patiently(once, what=f"asking about {http.bare(href)}")
+    return http.patiently(once)
 
 
 def is_local(href: str) -> bool:

@@ -55,7 +55,7 @@ class RemoteFile(io.RawIOBase):
                     raise
                 return self._request(offset, length, anew=True)
 
-        return http.patiently(once, what=f"reading {http.bare(self.href)}")
+        return http.patiently(once)
 
     def _request(self, offset: int, length: int, *, anew: bool) -> bytes:
         url = planetary.sign(self.href, anew=anew)
