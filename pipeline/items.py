@@ -78,7 +78,7 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
         return False
     half = len(bbox) // 2
     west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]
-    if west > east or south > north:
+    if west > east or south > north or east - west > 180:
         return False
     return not shapely.box(west, south, east, north).intersects(area)
 
