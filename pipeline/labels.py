@@ -32,6 +32,7 @@ __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 log = logging.getLogger(__name__)
 
 LANDSLIDES_FILE = "landslides.parquet"
+ALGORITHM = "labels-1"
 PIECE_PIXELS = 1024
 """Coverage of a large polygon is found in squares of this side, which bounds memory."""
 
@@ -122,7 +123,7 @@ def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
     ):
         raise SourceDataError(f"The mapped extent {extent.bounds} is not in degrees.", "Give WGS 84 degrees.")
     to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
-    outline = shapely.segmentize(shapely.make_valid(shapely.force_2d(extent)), 0.01)
+    outline = shapely.segmentize(shapely.make_valid(shapely.force_2d(extent), method="structure"), 0.01)
     moved = shapely.transform(outline, lambda p: np.column_stack(to_grid.transform(p[:, 0], p[:, 1])))
     mapped: NDArray[np.bool_] = rasterize(
         [moved], out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"

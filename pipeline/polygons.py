@@ -73,14 +73,15 @@ def counted_polygons(
     frame = _of_class(frame, inventory, fates)
     frame = _sound(frame, fates)
     _check_kinds(frame, inventory)
-    frame = _distinct(frame, fates)
+    frame = _repair(_distinct(frame, fates), fates)
     place = _grid_in_degrees(grid)
     forward, description = _operation(frame.crs, grid, place)
     fates.counts["datum_transformation"] = description
     frame = _near(frame, forward, grid, fates)
     frame = _projected(frame, forward, grid)
-    frame = _as_polygons(frame, inventory, fates)
-    meets = shapely.intersects(frame.geometry.values, shapely.box(*grid.bounds))
+    frame = _as_polygons(_repair(frame, fates), inventory, fates)
+    box = shapely.box(*grid.bounds)
+    meets = shapely.intersects(frame.geometry.values, box) & ~shapely.touches(frame.geometry.values, box)
     fates.counts["outside_the_area"] += int((~meets).sum())
     frame = frame[meets]
     if frame.empty:
@@ -204,6 +205,16 @@ def _distinct(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
     return frame[~again]
 
 
+def _repair(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
+    """Valid geometry. Before vertices are added (GEOS would drop parts in silence) and again once projected."""
+    geometry = np.asarray(frame.geometry.values, dtype=object).copy()
+    invalid = ~shapely.is_valid(geometry)
+    geometry[invalid] = shapely.make_valid(geometry[invalid], method="structure", keep_collapsed=False)
+    named = (str(name) for name in frame.index[invalid])
+    fates.repaired.extend(name for name in named if name not in fates.repaired)
+    return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))
+
+
 def _grid_in_degrees(grid: Grid) -> Bounds:
     to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
     west, south, east, north = to_degrees.transform_bounds(*grid.bounds, densify_pts=32)
@@ -256,7 +267,7 @@ def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, fates: Fate
     )
     cut = ~apart & ~within
     geometry = np.asarray(geometry, dtype=object)
-    geometry[cut] = shapely.intersection(_repaired(geometry[cut]), around)
+    geometry[cut] = shapely.intersection(geometry[cut], around)
     fates.counts["outside_the_area"] = int(apart.sum())
     fates.counts["cut_far_from_the_area"] = int(cut.sum())
     return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))[~apart]
@@ -274,13 +285,8 @@ def _projected(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid) -> gpd
     return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=f"EPSG:{grid.epsg}"))
 
 
-def _repaired(geometry: Geometries) -> Geometries:
-    repaired: Geometries = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    return repaired
-
-
 def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) -> gpd.GeoDataFrame:
-    """Points as discs, invalid polygons repaired, of collections the polygons; without what has no area."""
+    """Points as discs, of collections the polygons; without what covers no area."""
     geometry = np.asarray(frame.geometry.values, dtype=object).copy()
     names = np.array([str(name) for name in frame.index], dtype=object)
     kinds = shapely.get_type_id(geometry)
@@ -288,18 +294,15 @@ def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) ->
     if points.any():
         geometry[points] = shapely.buffer(geometry[points], inventory.point_radius_m, quad_segs=32)
     fates.counts["points_given_radius"] = int(points.sum())
-    invalid = ~shapely.is_valid(geometry)
-    geometry[invalid] = _repaired(geometry[invalid])
     mixed = shapely.get_type_id(geometry) == GeometryType.GEOMETRYCOLLECTION
     for i in np.flatnonzero(mixed):
         geometry[i] = shapely.union_all(_polygon_parts(geometry[i]))
-    fates.counts["collections_reduced_to_polygons"] = int(
-        (mixed & (kinds == GeometryType.GEOMETRYCOLLECTION)).sum()
-    )
     covering = np.isin(shapely.get_type_id(geometry), _POLYGONS) & (shapely.area(geometry) > 0)
+    fates.counts["collections_reduced_to_polygons"] = int(
+        np.count_nonzero(covering & (kinds == GeometryType.GEOMETRYCOLLECTION))
+    )
     for name in names[~covering]:
         fates.refused[name] = "it covers no area, even repaired"
-    fates.repaired.extend(names[invalid & covering])
     frame = frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))
     return frame.assign(source_feature=names)[covering]
 
