@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -32,11 +34,11 @@ class Tile:
     host: str
     path: str
     raster: Raster
-    values: NDArray[np.int16] | NDArray[np.float32]
+    values: NDArray[Any]
 
-    def write(self, root_path) -> None:  # type: ignore[no-untyped-def]
+    def write(self, root: Path) -> None:
         """Write the COG below `<root>/<host>/<path>`."""
-        write_cog(root_path / self.host / self.path, self.values, Affine(*self.raster.transform), 4326, VOID)
+        write_cog(root / self.host / self.path, self.values, Affine(*self.raster.transform), 4326, VOID)
 
 
 def make_tiles(scene: Scene, collection: str) -> list[Tile]:
@@ -60,7 +62,9 @@ def _degrade(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float32
     """Heights smoothed to 30 m with correlated noise, and voids on the steepest slopes, on the scene's grid."""
     step = scene.grid.resolution_m
     sigma = 15.0 / step
-    heights = ndimage.gaussian_filter(scene.relief.elevation_m, sigma) if sigma > 0.3 else scene.relief.elevation_m
+    heights = (
+        ndimage.gaussian_filter(scene.relief.elevation_m, sigma) if sigma > 0.3 else scene.relief.elevation_m
+    )
     noise = smooth_field(scene.grid.shape, max(0.5, 30.0 / step), rng) * scene.parameters.dem_noise_m
     heights = np.where(scene.relief.water, scene.relief.elevation_m, heights + noise).astype(np.float32)
     steep = ndimage.gaussian_filter(scene.relief.slope_rad, 3.0)
@@ -92,7 +96,9 @@ def _tile(
     last_row = min(3600 + (1 if nasadem else 0), math.ceil((upper - south) / dy) + 20)
     x = lon + (np.arange(first_column, last_column)) * dx
     y = upper - np.arange(first_row, last_row) * dy
-    east_m, north_m = Transformer.from_crs(4326, scene.grid.epsg, always_xy=True).transform(*np.meshgrid(x, y))
+    east_m, north_m = Transformer.from_crs(4326, scene.grid.epsg, always_xy=True).transform(
+        *np.meshgrid(x, y)
+    )
     where = np.array(
         [
             (scene.grid.top - north_m) / scene.grid.resolution_m - 0.5,

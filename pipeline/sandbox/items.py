@@ -7,9 +7,8 @@ from typing import Any
 
 from affine import Affine
 from pyproj import Transformer
-from shapely import Geometry
+from shapely import Geometry, transform
 from shapely.geometry import mapping
-from shapely.ops import transform as transform_geometry
 
 from pipeline.aoi import Frozen
 
@@ -70,7 +69,7 @@ class RtcFacts(Frozen):
 
 def to_degrees(geometry: Geometry, epsg: int) -> Geometry:
     """The geometry in degrees WGS 84, longitude first."""
-    return transform_geometry(Transformer.from_crs(epsg, 4326, always_xy=True).transform, geometry)
+    return transform(geometry, Transformer.from_crs(epsg, 4326, always_xy=True).transform, interleaved=False)
 
 
 def rtc_item(facts: RtcFacts, footprint: Geometry) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from pipeline.sandbox.parameters import TrackPlan, WorldParameters
 REPEAT = timedelta(days=12)
 ORBITS_PER_REPEAT = 175
 SLICE = timedelta(seconds=25)
-GAP = timedelta(microseconds=1544)  # between the end of a slice and the start of the next, as in recorded items
+GAP = timedelta(
+    microseconds=1544
+)  # between the end of a slice and the start of the next, as in recorded items
 
 # One overflight of each platform whose numbers are on record: (instant, absolute orbit, relative orbit).
 _KNOWN = {
@@ -182,10 +184,8 @@ class Swath:
 
 def scene_grid(area_lattice: Grid, swaths: list[Swath]) -> Grid:
     """The lattice that holds every swath whole."""
-    bounds = np.array(
-        [Polygon(_corners(swath)).bounds for swath in swaths]
-    )
-    left, bottom, right, top = *bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)
+    bounds = np.array([Polygon(_corners(swath)).bounds for swath in swaths])
+    (left, bottom), (right, top) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
     step = area_lattice.resolution_m
     west, south, east, north = area_lattice.bounds
     beyond = max(west - left, south - bottom, right - east, top - north)

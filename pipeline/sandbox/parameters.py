@@ -28,7 +28,9 @@ class TrackPlan(Frozen):
     before: int = Field(ge=0, le=60, description="passes before the event")
     after: int = Field(ge=0, le=60, description="passes after it")
     incidence_deg: float = Field(ge=20, le=50, description="angle of incidence on the ellipsoid, mid-swath")
-    offset_days: int = Field(0, ge=0, lt=12, description="whole days from the event to the first pass after it")
+    offset_days: int = Field(
+        0, ge=0, lt=12, description="whole days from the event to the first pass after it"
+    )
 
     @property
     def heading_deg(self) -> float:
@@ -51,19 +53,29 @@ class WorldParameters(Frozen):
     seed: int = Field(1, ge=0)
     tracks: tuple[TrackPlan, ...] = (
         TrackPlan(relative_orbit=46, direction="descending", before=5, after=3, incidence_deg=35.9),
-        TrackPlan(relative_orbit=68, direction="ascending", before=4, after=2, incidence_deg=38.6, offset_days=3),
+        TrackPlan(
+            relative_orbit=68, direction="ascending", before=4, after=2, incidence_deg=38.6, offset_days=3
+        ),
     )
     slices: int = Field(3, ge=1, le=6, description="items that one pass is cut into")
     margin_px: int = Field(30, ge=16, le=500, description="what a swath reaches beyond the area, at least")
-    resolution_m: float | None = Field(None, gt=0, description="pixel of the scenes; None: the area's, or coarser")
-    max_side_px: int = Field(1500, ge=64, le=6000, description="longest side of the area; else pixels get coarser")
+    resolution_m: float | None = Field(
+        None, gt=0, description="pixel of the scenes; None: the area's, or coarser"
+    )
+    max_side_px: int = Field(
+        1500, ge=64, le=6000, description="longest side of the area; else pixels get coarser"
+    )
     prevalence: float = Field(0.05, ge=0, le=0.4, description="share of the scene that slides")
     mean_slope_deg: float = Field(18.0, gt=0, le=35)
     water_share: float = Field(0.02, ge=0, le=0.6, description="share of the scene under water")
     sea: bool = Field(False, description="the water is the sea, at 0 m; else a lake above it")
     looks: float = Field(4.4, ge=2, le=20, description="equivalent number of looks of one pass")
-    label_jitter_px: float = Field(1.0, ge=0, le=5, description="sd of a polygon's misplacement in the inventory")
-    labels_missing: float = Field(0.03, ge=0, le=1, description="share of landslides that the inventory lacks")
+    label_jitter_px: float = Field(
+        1.0, ge=0, le=5, description="sd of a polygon's misplacement in the inventory"
+    )
+    labels_missing: float = Field(
+        0.03, ge=0, le=1, description="share of landslides that the inventory lacks"
+    )
     dem_collections: tuple[DemCollection, ...] = ("nasadem", "cop-dem-glo-30")
     dem_noise_m: float = Field(3.5, ge=0, le=30)
     missing_pass: bool = Field(True, description="leave one date out of the first track's sequence")

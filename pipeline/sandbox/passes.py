@@ -32,12 +32,12 @@ _REPROCESSED_GAIN = np.float32(1.02)
 
 def write_pass(scene: Scene, flight: Flight, root: Path) -> list[dict[str, Any]]:
     """Write every slice that the archive holds of a pass below `root`/blobs; returns its items."""
-    views = {pol: observe(scene, flight, pol) for pol in scene.area.polarisations}
+    views: dict[str, Values] = {pol: observe(scene, flight, pol) for pol in scene.area.polarisations}
     items = []
     for number in flight.slices:
         items.append(_write_slice(scene, flight, number, views, root))
         if scene.parameters.reprocessed_item and number == 0 and flight is _first_after(scene):
-            anew = {pol: view * _REPROCESSED_GAIN for pol, view in views.items()}
+            anew: dict[str, Values] = {pol: view * _REPROCESSED_GAIN for pol, view in views.items()}
             items.append(_write_slice(scene, flight, number, anew, root, reprocessed=True))
     return items
 
@@ -75,7 +75,7 @@ def _write_slice(
     inside, fringe = slice_masks(scene, flight, number)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    transform = scene.grid.affine * Affine.translation(int(columns[0]), int(rows[0]))
+    transform = scene.grid.affine @ Affine.translation(int(columns[0]), int(rows[0]))
     start, end = flight.span(number)
     if reprocessed:
         end += timedelta(seconds=1)

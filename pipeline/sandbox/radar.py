@@ -60,7 +60,9 @@ def observe(scene: Scene, flight: Flight, polarisation: str) -> Raster:
     db += weather
     if flight.slid:
         db += scene.change_db(flight.track, polarisation)
-    linear = np.power(np.float32(10.0), db / 10, dtype=np.float32) * speckle(shape, scene.parameters.looks, rng)
+    linear = np.power(np.float32(10.0), db / 10, dtype=np.float32) * speckle(
+        shape, scene.parameters.looks, rng
+    )
     linear += np.float32(10 ** (_FLOOR_DB / 10))
     if water.any():
         # where noise was subtracted and nothing was left

@@ -16,7 +16,9 @@ Raster = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def fractal_field(shape: tuple[int, int], beta: float, rng: np.random.Generator, cutoff_px: float = 0.0) -> Raster:
+def fractal_field(
+    shape: tuple[int, int], beta: float, rng: np.random.Generator, cutoff_px: float = 0.0
+) -> Raster:
     """Gaussian field (y, x) with power spectrum k^-beta, mean 0, sd 1; finer than `cutoff_px` is smoothed away."""
     fast = tuple(scipy.fft.next_fast_len(n, real=True) for n in shape)
     k = np.hypot(scipy.fft.fftfreq(fast[0])[:, None], scipy.fft.rfftfreq(fast[1])[None, :])
@@ -28,7 +30,7 @@ def fractal_field(shape: tuple[int, int], beta: float, rng: np.random.Generator,
     noise = scipy.fft.rfft2(rng.standard_normal(fast, dtype=np.float32))
     field = scipy.fft.irfft2(noise * amplitude, s=fast)[: shape[0], : shape[1]]
     field -= field.mean()
-    return (field / field.std()).astype(np.float32)
+    return np.asarray(field / field.std(), dtype=np.float32)
 
 
 def smooth_field(shape: tuple[int, int], sigma_px: float, rng: np.random.Generator) -> Raster:
@@ -44,7 +46,7 @@ def smooth_field(shape: tuple[int, int], sigma_px: float, rng: np.random.Generat
     if step > 1:
         field = ndimage.zoom(field, step, order=1)
     field = field[: shape[0], : shape[1]]
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Relief:
         cosine = np.cos(self.slope_rad) * np.cos(theta) + np.sin(self.slope_rad) * np.sin(theta) * np.cos(
             self.downslope_rad - azimuth
         )
-        return np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))).astype(np.float32)
+        return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))), dtype=np.float32)
 
 
 def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generator) -> Relief:

@@ -81,7 +81,7 @@ class Scene:
         change += np.where(slid > 0, _INNER_SD_DB[polarisation] * self.inner, 0.0)
         change[self.logged & (slid == 0)] += -0.8 if polarisation == "vv" else -2.5
         # 20 m of resolution on pixels of 10 m
-        return ndimage.gaussian_filter(change.astype(np.float32), 0.6)
+        return np.asarray(ndimage.gaussian_filter(change.astype(np.float32), 0.6), dtype=np.float32)
 
 
 def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:

@@ -45,7 +45,11 @@ def draw_outline(
     ratio = rng.uniform(2.0, 5.0)
     width = np.sqrt(area_m2 / np.pi / ratio)
     angle = np.linspace(0.0, 2 * np.pi, 28, endpoint=False)
-    wobble = 1.0 + 0.10 * np.cos(2 * angle + rng.uniform(0, 6.28)) + 0.07 * np.cos(3 * angle + rng.uniform(0, 6.28))
+    wobble = (
+        1.0
+        + 0.10 * np.cos(2 * angle + rng.uniform(0, 6.28))
+        + 0.07 * np.cos(3 * angle + rng.uniform(0, 6.28))
+    )
     along = np.cos(angle) * width * ratio * wobble
     across = np.sin(angle) * width * wobble * (1.0 + 0.25 * np.cos(angle))
     east, north = np.sin(downslope_rad), np.cos(downslope_rad)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from shapely.geometry import box
@@ -62,8 +63,11 @@ class World:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every host whose files are here."""
-        return tuple(sorted(folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()))
+        """Every host whose files are here, or on which an item says that a file is."""
+        held = {folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()}
+        hrefs = (asset.get("href", "") for item in self.items for asset in item.get("assets", {}).values())
+        said = {urlsplit(href).hostname or "" for href in hrefs}
+        return tuple(sorted(held | {host for host in said if host.endswith(".blob.core.windows.net")}))
 
     @property
     def digest(self) -> str:
@@ -101,7 +105,8 @@ def make_world(
         if {key: held.document.get(key) for key in wanted} == wanted:
             return held
         raise SandboxError(
-            f"{root} holds a world of another area, seed or parameters.", "Name another folder or delete this one."
+            f"{root} holds a world of another area, seed or parameters.",
+            "Name another folder or delete this one.",
         )
     clear(root)
     scene = make_scene(area, parameters)
@@ -160,7 +165,9 @@ def clear(root: Path) -> None:
     if root.exists():
         others = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if not root.is_dir() or others:
-            raise SandboxError(f"{root} holds other things ({', '.join(others[:3])}).", "Name an empty folder.")
+            raise SandboxError(
+                f"{root} holds other things ({', '.join(others[:3])}).", "Name an empty folder."
+            )
     for name in ours:
         shutil.rmtree(root / name, ignore_errors=True)
     for name in ("items", "blobs"):
@@ -202,7 +209,11 @@ def _write_dem(scene: Scene, root: Path) -> list[dict[str, Any]]:
             tile.write(root / "blobs")
             items.append(
                 dem_item(
-                    tile.id, collection, f"https://{tile.host}/{tile.path}", tile.raster, box(*tile.raster.bounds)
+                    tile.id,
+                    collection,
+                    f"https://{tile.host}/{tile.path}",
+                    tile.raster,
+                    box(*tile.raster.bounds),
                 )
             )
     return items
@@ -215,7 +226,11 @@ def _write_labels(scene: Scene, root: Path) -> list[str]:
     slides = map_slides(scene)
     for host, path in targets:
         write_inventory(slides, root / "blobs" / host / path, inventory.layer if inventory else None)
-    if inventory is not None and isinstance(inventory.extent, str) and inventory.extent.startswith("https://"):
+    if (
+        inventory is not None
+        and isinstance(inventory.extent, str)
+        and inventory.extent.startswith("https://")
+    ):
         host, _, path = inventory.extent.removeprefix("https://").partition("/")
         write_extent(scene.area.footprint_geojson, root / "blobs" / host / path)
     grid, truth = scene.grid, root / "truth"

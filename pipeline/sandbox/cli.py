@@ -1,0 +1,103 @@
+"""`slidecube sandbox`: make a simulated world, serve it, run a program inside it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from pipeline.aoi import load_area
+from pipeline.sandbox.parameters import WorldParameters
+from pipeline.sandbox.proxy import ServerOptions
+from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.world import make_world
+
+_WORLDS = click.argument(
+    "worlds", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+
+
+@click.group()
+def sandbox() -> None:
+    """A simulated event, and archives on loopback that offer it under their real names."""
+
+
+@sandbox.command()
+@click.argument("area")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the world.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--resolution-m", type=click.FloatRange(1, 1000), help="Pixel of the scenes; default: the area's."
+)
+@click.option("--prevalence", type=click.FloatRange(0, 0.4), help="Share of the scene that slides.")
+@click.option(
+    "--parameters", type=click.File("r", encoding="utf-8"), help="JSON file with any other parameters."
+)
+def make(
+    area: str,
+    out: Path,
+    seed: int,
+    resolution_m: float | None,
+    prevalence: float | None,
+    parameters: TextIO | None,
+) -> None:
+    """Simulate the event of AREA (a name or a YAML file) and write what the archives would hold."""
+    chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
+    changes = {"seed": seed, "resolution_m": resolution_m, "prevalence": prevalence}
+    chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=None)
+        world = make_world(
+            load_area(area),
+            out,
+            chosen,
+            progress=lambda done, steps, what: bar.update(
+                task, completed=done, total=steps, description=what
+            ),
+        )
+    click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")
+    for note in world.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@sandbox.command()
+@_WORLDS
+@click.option(
+    "--env-file", type=click.Path(path_type=Path), help="Write the exports there instead of printing."
+)
+@click.option("--token-lifetime-s", type=click.FloatRange(1), default=2700.0, show_default=True)
+def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: float) -> None:
+    """Serve WORLDS until interrupted; prints exports to be sourced by the shell that shall live in them."""
+    with Sandbox(*worlds, options=ServerOptions(token_lifetime_s=token_lifetime_s)) as running:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in running.environment.items()]
+        text = "\n".join(lines) + "\n"
+        if env_file is None:
+            click.echo(text, nl=False)
+            sys.stdout.flush()
+        else:
+            env_file.write_text(text, encoding="utf-8")
+        click.echo("serving; interrupt to end", err=True)
+        try:
+            running.wait()
+        except KeyboardInterrupt:
+            click.echo("ended", err=True)
+        finally:
+            if env_file is not None:
+                env_file.unlink(missing_ok=True)
+
+
+@sandbox.command(context_settings={"ignore_unknown_options": True})
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(world: Path, command: tuple[str, ...]) -> None:
+    """Run COMMAND with the archives of WORLD; put `--` before it. Returns the command's exit status."""
+    with Sandbox(world) as running:
+        status = subprocess.run(command, env={**os.environ, **running.environment}, check=False).returncode
+    sys.exit(status)

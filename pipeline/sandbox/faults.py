@@ -1,0 +1,106 @@
+"""What the archive was asked, and how it misbehaves on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.aoi import Frozen, Utc
+
+_KEPT = 200_000
+
+
+class Request(Frozen):
+    """One request that was answered; the path is without its query, which may hold a token."""
+
+    at: Utc
+    method: str
+    host: str
+    path: str
+    status: int
+    bytes_sent: int = Field(description="of the body")
+    range: str | None = None
+    fault: str | None = Field(None, description="action of the fault that was applied")
+
+
+class Fault(Frozen):
+    """A rule: requests that match it are answered wrongly.
+
+    Patterns are globs over the host name and the path without its query. Actions: `status` answers with `status`
+    (and `retry_after_s`); `cut` closes the connection after `after_bytes` of the body; `wrong_token` and
+    `stale_token` make the signing endpoint hand out a token with a wrong signature, or one that has expired;
+    `delay` waits `delay_s` and then answers rightly.
+    """
+
+    action: Literal["status", "cut", "wrong_token", "stale_token", "delay"]
+    host: str = "*"
+    path: str = "*"
+    method: str = "*"
+    status: int = Field(503, ge=400, le=599)
+    retry_after_s: int | None = Field(None, ge=0)
+    after_bytes: int = Field(1000, ge=0)
+    delay_s: float = Field(1.0, ge=0, le=3600)
+    times: int | None = Field(1, ge=1, description="how often; None: always")
+    skip: int = Field(0, ge=0, description="how many matching requests are spared first")
+
+    def matches(self, method: str, host: str, path: str) -> bool:
+        return (
+            fnmatchcase(method, self.method) and fnmatchcase(host, self.host) and fnmatchcase(path, self.path)
+        )
+
+
+class Ledger:
+    """The log of requests and the faults in force; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._log: deque[Request] = deque(maxlen=_KEPT)
+        self._faults: list[tuple[Fault, int]] = []  # with the number of matching requests so far
+        self._bytes = 0
+
+    def record(self, request: Request) -> None:
+        with self._lock:
+            self._log.append(request)
+            self._bytes += request.bytes_sent
+
+    @property
+    def log(self) -> tuple[Request, ...]:
+        """Requests since the last reset, the oldest first."""
+        with self._lock:
+            return tuple(self._log)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all bodies since the last reset."""
+        with self._lock:
+            return self._bytes
+
+    def add_fault(self, fault: Fault) -> None:
+        """Put a rule in force, after those that are."""
+        with self._lock:
+            self._faults.append((fault, 0))
+
+    def take_fault(self, method: str, host: str, path: str) -> Fault | None:
+        """The first rule that applies to this request, counted as used."""
+        with self._lock:
+            for position, (fault, seen) in enumerate(self._faults):
+                if not fault.matches(method, host, path):
+                    continue
+                used = seen - fault.skip
+                if fault.times is not None and used >= fault.times:
+                    continue
+                self._faults[position] = (fault, seen + 1)
+                if used >= 0:
+                    return fault
+        return None
+
+    def reset(self) -> None:
+        """Forget the log and every fault."""
+        with self._lock:
+            self._log.clear()
+            self._faults.clear()
+            self._bytes = 0

@@ -1,0 +1,105 @@
+"""Files of a world over HTTP: whole or in ranges, streamed from disk, with Azure's errors on its hosts."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+_CHUNK = 1 << 20
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_TYPES = {".tiff": "image/tiff", ".tif": "image/tiff", ".gpkg": "application/geopackage+sqlite3"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An open file and what its headers say."""
+
+    descriptor: int
+    size: int
+    headers: dict[str, str]
+
+    @classmethod
+    def open(cls, path: Path) -> Found:
+        descriptor = os.open(path, os.O_RDONLY)
+        status = os.fstat(descriptor)
+        tag = hashlib.sha256(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
+        kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+        return cls(
+            descriptor,
+            status.st_size,
+            {
+                "etag": f'"0x8{tag[:14].upper()}"',
+                "last-modified": formatdate(status.st_mtime, usegmt=True),
+                "accept-ranges": "bytes",
+                "content-type": kind or "application/octet-stream",
+            },
+        )
+
+
+def azure_error(status: int, code: str, message: str, detail: str = "") -> Response:
+    """An error as Azure's blob storage words it."""
+    more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
+    content = f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
+    body = f'\ufeff<?xml version="1.0" encoding="utf-8"?>{content}'
+    return Response(body, status, {"x-ms-error-code": code}, media_type="application/xml")
+
+
+def send_file(request: Request, path: Path) -> Response:
+    """Answer GET and HEAD of an existing file: 200, 206 for one range (also a suffix), 304, or 416."""
+    found = Found.open(path)
+    if request.headers.get("if-none-match") == found.headers["etag"]:
+        os.close(found.descriptor)
+        return Response(status_code=304, headers=found.headers)
+    first, last, status = 0, found.size - 1, 200
+    asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if asked and any(asked.groups()):
+        begin, end = asked.groups()
+        if begin:
+            first, last = int(begin), min(int(end) if end else found.size - 1, found.size - 1)
+        else:
+            first = max(0, found.size - int(end))
+        if first > last:
+            os.close(found.descriptor)
+            refused = azure_error(416, "InvalidRange", "The range specified is invalid for the current size.")
+            refused.headers["content-range"] = f"bytes */{found.size}"
+            return refused
+        status = 206
+        found.headers["content-range"] = f"bytes {first}-{last}/{found.size}"
+    found.headers["content-length"] = str(last - first + 1)
+    if request.method == "HEAD":
+        os.close(found.descriptor)
+        return Response(status_code=status, headers=found.headers)
+    return StreamingResponse(_stream(found.descriptor, first, last), status, found.headers)
+
+
+async def _stream(descriptor: int, first: int, last: int) -> AsyncIterator[bytes]:
+    try:
+        while first <= last:
+            data = os.pread(descriptor, min(_CHUNK, last - first + 1), first)
+            if not data:
+                raise OSError("the file became shorter while it was sent")
+            yield data
+            first += len(data)
+    finally:
+        os.close(descriptor)
+
+
+def locate(roots: tuple[Path, ...], host: str, path: str) -> Path | None:
+    """The file behind a host and a path in the first world that has it; never outside a world's blobs."""
+    parts = [part for part in path.split("/") if part]
+    if not parts or any(part in {".", ".."} or "\x00" in part for part in parts):
+        return None
+    for root in roots:
+        candidate = root.joinpath("blobs", host, *parts)
+        if candidate.is_file():
+            return candidate
+    return None
