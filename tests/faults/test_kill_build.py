@@ -1,0 +1,41 @@
+"""`slidecube build` killed at many moments, then run again: the bytes of an undisturbed build."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from pipeline.cube.read import open_cube
+from pipeline.cube.verify import verify_cube
+from pipeline.sandbox.server import Sandbox
+from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
+from tests.e2e.test_build import tree
+
+KILLS = 8
+
+
+def test_a_build_killed_at_many_moments_ends_with_the_bytes_of_an_undisturbed_one(
+    slidecube: Command, archive: Sandbox, small_world: SmallWorld, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    slidecube.run("build", AREA)
+    whole_s = time.monotonic() - started
+    expected = tree(slidecube.cube / "versions" / "1.zarr")
+    killed = 0
+    for number in range(KILLS):
+        victim = command_for(archive, small_world, tmp_path / f"victim-{number}")
+        # the first third is the interpreter's start; the kills fall from there to the end
+        moment_s = whole_s * (0.3 + 0.7 * (number + 0.5) / KILLS)
+        process = victim.start("build", AREA)
+        time.sleep(moment_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        if (victim.cube / "latest").exists():
+            assert verify_cube(victim.cube).sound
+            assert open_cube(victim.cube).sizes["timestep"] > 0
+        victim.run("build", AREA)
+        assert tree(victim.cube / "versions" / "1.zarr") == expected
+        assert not list(victim.cube.rglob(".staging-*"))
+    assert killed >= KILLS // 2, "most kills must fall inside the build to mean anything"
