@@ -22,14 +22,15 @@ from pipeline.aoi import AreaOfInterest
 from pipeline.archives import http, inventories, planetary
 from pipeline.archives.probes import is_local, probe
 from pipeline.errors import ArchiveError
+from pipeline.grid import Grid
 from pipeline.items import POLARISATIONS
 from pipeline.passes import Asset, Catalogue, DemTile, PassList, group_passes
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-DEM_MARGIN_DEG = 0.02
-"""About 2 km: more than the terrain's derivatives and any resampling reach beyond the grid."""
+DEM_MARGIN_M = 2500.0
+"""Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""
 MOST_SNAPSHOT_BYTES = 512 * 2**20
 DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
 SNAPSHOT_NAME = re.compile(r"^catalogue-(\d{8}T\d{6}Z)-[0-9a-f]{8}\.json$")
@@ -50,7 +51,11 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         interval=f"{_rfc3339(area.start)}/{_rfc3339(area.end)}",
         api=api,
     )
-    box = shapely.box(*area.footprint.bounds).buffer(DEM_MARGIN_DEG, cap_style="square")
+    # the lattice is turned against the area and reaches beyond it
+    west, south, east, north = Grid.of_area(area).bounds_deg(DEM_MARGIN_M)
+    if west > east:  # only the margin can cross the antimeridian: stay on the area's side
+        west, east = (west, 180.0) if area.footprint.centroid.x > 0 else (-180.0, east)
+    box = shapely.box(west, south, east, north)
     dem = planetary.search(area.dem.collection, intersects=mapping(box), api=api)
     found = group_passes(rtc, area)
     tiles = _dem_tiles(dem, area.dem.collection, {})

@@ -183,6 +183,8 @@ class RemoteRaster:
         """
         wanted = self._window(window)
         for attempt in (1, 2):
+            if self._file is not None:
+                self._file.failure = None
             try:
                 with rasterio.Env(**GDAL_OPTIONS):
                     data: NDArray[Any] = self._dataset.read(band, window=wanted)
