@@ -102,6 +102,15 @@ class Grid(Frozen):
         text = f"{self.epsg} {self.resolution_m!r} {self.left!r} {self.top!r} {self.width} {self.height}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def bounds_deg(self, margin_m: float = 0.0) -> tuple[float, float, float, float]:
+        """West, south, east, north of the grid with a margin, degrees WGS 84."""
+        left, bottom, right, top = self.bounds
+        to_degrees = Transformer.from_crs(self.epsg, 4326, always_xy=True)
+        west, south, east, north = to_degrees.transform_bounds(
+            left - margin_m, bottom - margin_m, right + margin_m, top + margin_m, densify_pts=64
+        )
+        return west, south, east, north
+
     def padded(self, pixels: int) -> Grid:
         """The same lattice with a margin of that many pixels on every side."""
         return Grid(

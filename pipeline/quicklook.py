@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -62,10 +63,22 @@ def draw(cube: xr.Dataset) -> Figure:
         axes[index + 1].set_facecolor("#402020")
         instant = str(cube["timestep"].values[index])[:16].replace("T", " ")
         direction = str(cube["sat:orbit_state"].values[index])[:4]
+        side = _side(cube, index)
         track = int(cube["relative_orbit"].values[index])
-        axes[index + 1].set_title(f"{variable} {instant}\ntrack {track} {direction}.", fontsize=8)
+        axes[index + 1].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
     figure.suptitle(f"{cube.attrs.get('title', '')} ({variable or 'no backscatter'}, dB)", fontsize=10)
     return figure
+
+
+def _side(cube: xr.Dataset, index: int) -> str:
+    """', before' or ', after' the event, where the cube tells it."""
+    try:
+        event = json.loads(cube.attrs["event"])
+        start, end = (np.datetime64(event[key].removesuffix("Z"), "us") for key in ("start", "end"))
+    except (KeyError, ValueError, TypeError):
+        return ""
+    instant = cube["timestep"].values[index]
+    return ", before" if instant < start else ", after" if instant > end else ", during"
 
 
 def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]

@@ -29,10 +29,9 @@ from pipeline.surface import Surface, margin, surface
 
 log = logging.getLogger(__name__)
 
+ALGORITHM = "terrain-1"
 FLAT_RAD = 1e-4
 """Below this slope (1 m in 10 km) the direction is that of rounding: the aspect is NaN."""
-SEARCH_MARGIN_M = 2500.0
-"""Tiles are wanted this far around the grid, so that its edge is as good as its middle."""
 BLOCK_PIXELS = 1 << 20
 _NODATA = -9999.0
 _HALO = 1
@@ -40,15 +39,6 @@ _PROGRESS = re.compile(rb"\r?\x1b\[2K(?:\[[^\]\n]*\] ?\([^)\n]*\))?")
 _silence = threading.Lock()
 
 Float = NDArray[np.float32]
-
-
-def elevation_bounds(grid: Grid) -> tuple[float, float, float, float]:
-    """West, south, east, north in degrees within which elevation tiles are to be searched for a grid."""
-    pixels = int(np.ceil(SEARCH_MARGIN_M / grid.resolution_m))
-    left, bottom, right, top = grid.padded(pixels).bounds
-    transformer = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
-    west, south, east, north = transformer.transform_bounds(left, bottom, right, top, densify_pts=64)
-    return west, south, east, north
 
 
 def derive_terrain(
@@ -82,7 +72,7 @@ def derive_terrain(
             "choose another collection in the area file (dem.collection).",
         )
     padded = grid.padded(_HALO)
-    west, _south, east, _north = elevation_bounds(grid)
+    west, _south, east, _north = grid.bounds_deg()
     lattice = Lattice.of_tiles(tiles, middle=(west + (east if east >= west else east + 360)) / 2)
     to_tiles = Transformer.from_crs(
         grid.epsg, CRS.from_user_input(lattice.crs).to_2d(), always_xy=True, allow_ballpark=False
@@ -98,7 +88,7 @@ def derive_terrain(
         raise SourceDataError(
             f"Elevation tiles of {collection} are missing: {', '.join(missing)}. They are not taken for sea "
             f"because the ground beside them is not at sea level or the collection does not reach there.",
-            "Search again within the bounds that elevation_bounds gives, or choose another collection.",
+            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
         )
     ground = surface(samples)
     elevation, counts = _on_grid(ground, padded, to_tiles, _points_per_pixel(grid, lattice))

@@ -19,11 +19,12 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from pipeline import terrain
+from pipeline.archives.catalogue import DEM_MARGIN_M
 from pipeline.elevation import Lattice, read_samples
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Grid
 from pipeline.surface import margin, surface, void_side
-from pipeline.terrain import derive_terrain, elevation_bounds, quiet_richdem
+from pipeline.terrain import derive_terrain, quiet_richdem
 
 SPACING = 1 / 1200  # degrees; 3 arc seconds keep the made tiles small
 GRID = Grid(epsg=32654, resolution_m=30.0, left=440_010.0, top=4_740_000.0, width=160, height=120)
@@ -329,7 +330,7 @@ def test_antimeridian_beside_the_area(make_tile: Open) -> None:
 
 
 def test_bounds_for_the_search_hold_the_margin(make_tile: Open) -> None:
-    west, south, east, north = elevation_bounds(GRID)
+    west, south, east, north = GRID.bounds_deg(DEM_MARGIN_M)
     longitude, latitude = to_degrees(GRID)
     samples = margin(Lattice.of_tiles([make_tile(spacing=(1 / 3600, 1 / 3600))], middle=140.5))
     reach = (samples + 3) / 3600
