@@ -98,6 +98,11 @@ class ScratchChannels:
         """(channel, y, x) float32, as `CubeChannels.read`."""
         return np.array(self._values[:, box.slices[0], box.slices[1]])
 
+    def usable(self) -> Mask:
+        """(y, x) whether a pixel has every channel."""
+        mask: Mask = np.isfinite(self._values[0])
+        return mask
+
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

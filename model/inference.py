@@ -34,7 +34,8 @@ class NetworkProbability:
     def __call__(self, inputs: Array) -> Array:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(inputs[None]).to(self._device))
+            batch = torch.from_numpy(inputs[None]).to(self._device, memory_format=torch.channels_last)
+            logits = self._network(batch)
             result: Array = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
         return result
 

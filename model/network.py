@@ -37,7 +37,8 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
             f"The ImageNet weights of {spec.encoder} cannot be had ({type(error).__name__}).",
             "Connect to the network once, or train from random weights.",
         ) from error
-    return network
+    # a quarter less processor time than channels first, on a CPU
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def parameters(network: torch.nn.Module) -> int:

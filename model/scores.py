@@ -171,7 +171,7 @@ class Tally:
             ModelError: there is no landslide pixel.
         """
         used = np.flatnonzero(self._totals)[::-1]
-        return Ranking(used * self._step, self._totals[used], self._hits[used])
+        return Ranking((used * self._step).astype(np.float64), self._totals[used], self._hits[used])
 
     @property
     def has_landslides(self) -> bool:

@@ -160,7 +160,7 @@ def _step(
 ) -> float:
     inputs, targets, masks = batch_of(boxes, scene.channels, scene.labels, scene.statistics)
     network.train()
-    logits = network(torch.from_numpy(inputs).to(device))[:, 0]
+    logits = network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last))[:, 0]
     loss = masked_loss(
         logits, torch.from_numpy(targets).to(device), torch.from_numpy(masks).to(device), plan.dice_weight
     )

@@ -1,0 +1,300 @@
+"""The two jobs of the model stage: train a bundle, make a map. Torch is imported only when one of them runs."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model import cubes
+from model.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs import EventSpan, Inputs
+from model.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
+from model.plan import Experiment, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
+from model.records import BundleRecord, ReleaseRecord
+from model.release import MapPlan, MapRows, release
+from model.selection import select
+from model.split import divide
+from model.windows import Box, whole
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from model.bundle import BundleDocument, ModelBundle
+
+__all__ = [
+    "BundleRecord",
+    "Experiment",
+    "ReleaseRecord",
+    "TrainingPlan",
+    "map_cube",
+    "map_log_ratio",
+    "train_bundle",
+]
+
+log = logging.getLogger(__name__)
+
+
+def train_bundle(
+    cube: str,
+    out: Path,
+    *,
+    plan: TrainingPlan | None = None,
+    seed: int = 0,
+    experiment: Experiment | None = None,
+    progress: Progress = no_progress,
+) -> BundleRecord:
+    """Train a network on a cube and write it as a bundle.
+
+    Args:
+        cube: path of a cube, or name of a built area.
+        out: folder of the bundle; a bundle that is there is replaced.
+        seed: draws the split's arrangement, the initial weights and the chips.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the cube cannot be trained on: no labels, no pass before or after the event, a missing variable, no
+            landslide for one of train, validation and test; or `out` holds something else.
+    """
+    started = time.monotonic()
+    plan, experiment = plan or TrainingPlan(), experiment or Experiment()
+    dataset, facts = cubes.load(cube)
+    inputs = experiment.inputs
+    selection = select(dataset, inputs, experiment.event)
+    labels = cubes.labels(dataset)
+
+    from model import bundle
+    from model.network import choose_device
+    from model.scores import Ranking
+    from model.training import Scene, predictions, train
+
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".channels.", dir=out.absolute().parent) as scratch:
+        progress("read", 0, 1, selection.track)
+        channels = ScratchChannels(
+            CubeChannels(dataset, inputs, selection), len(inputs.channels), Path(scratch) / "channels"
+        )
+        progress("read", 1, 1, selection.track)
+        usable = channels.usable()
+        split_plan = experiment.split.model_copy(update={"shortest_px": plan.chip_px})
+        split = divide(labels, usable, split_plan, seed)
+        statistics = Statistics.of(channels, inputs.channels, split.train)
+        scene = Scene(channels, labels, usable, split, statistics)
+        spec = NetworkSpec(
+            encoder=experiment.encoder,
+            in_channels=len(inputs.channels),
+            initial_weights=experiment.initial_weights,
+        )
+        trained = train(scene, spec, plan, seed, progress)
+        device = choose_device(plan.device)
+        validation = Ranking.of(*predictions(scene, split.validation, trained.network, device)).scores()
+        test = Ranking.of(*predictions(scene, split.test, trained.network, device)).scores(
+            validation.threshold
+        )
+    weights = bundle.weights_of(trained.network)
+    document = bundle.sealed(
+        weights,
+        inputs=inputs,
+        network=spec,
+        parameters=trained.parameters,
+        statistics=statistics,
+        training=plan,
+        seed=seed,
+        split=split,
+        grid=_grid(dataset),
+        cube=facts,
+        selection=selection,
+        history=trained.history,
+        best_step=trained.best.step,
+        validation=validation,
+        test=test,
+        device=trained.device,
+    )
+    bundle.save(document, weights, out)
+    log.info(
+        "model %s: test AUPRC %.4f at prevalence %.4f", document.digest[:12], test.auprc, test.prevalence
+    )
+    return BundleRecord(
+        path=out,
+        digest=document.digest,
+        area=facts.area,
+        cube=facts.uri,
+        cube_version=facts.version,
+        track=selection.track,
+        passes_before=len(selection.before),
+        passes_after=len(selection.after),
+        auprc=test.auprc,
+        prevalence=test.prevalence,
+        validation_auprc=validation.auprc,
+        threshold=document.threshold,
+        parameters=trained.parameters,
+        seconds=round(time.monotonic() - started, 1),
+        simulated=facts.simulated,
+    )
+
+
+def map_cube(
+    bundle: Path,
+    cube: str,
+    out: Path,
+    *,
+    event: EventSpan | None = None,
+    windows: InferencePlan | None = None,
+    progress: Progress = no_progress,
+) -> ReleaseRecord:
+    """Map a cube with a trained model.
+
+    Args:
+        bundle: folder that `train_bundle` wrote, here or elsewhere.
+        cube: path of a cube, or name of a built area.
+        out: folder of the map; a map that is there is replaced.
+        event: None: the one that the cube records.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the bundle is damaged; the cube lacks what the model needs; `out` holds something else.
+    """
+    from model.bundle import load
+
+    loaded = load(bundle)
+    document = loaded.document
+    dataset, facts = cubes.load(cube)
+    selection = select(dataset, document.inputs, event)
+    scored, words, remarks = _scored(dataset, facts, document)
+    if loaded.warning:
+        remarks = (loaded.warning, *remarks)
+    polarisation = document.inputs.backscatter[0]
+    plan = MapPlan(
+        cube=dataset,
+        facts=facts,
+        selection=selection,
+        kind="model",
+        model=document.digest,
+        threshold=document.threshold,
+        highest=1.0,
+        backscatter=polarisation,
+        scored=scored,
+        scored_on=words,
+        simulated=facts.simulated or document.cube.simulated,
+        remarks=remarks,
+    )
+    source = CubeChannels(dataset, document.inputs, selection)
+    return release(plan, _model_rows(loaded, source, dataset, windows or InferencePlan(), progress), out)
+
+
+def map_log_ratio(
+    cube: str,
+    out: Path,
+    *,
+    plan: LogRatioPlan | None = None,
+    inputs: Inputs | None = None,
+    event: EventSpan | None = None,
+    progress: Progress = no_progress,
+) -> ReleaseRecord:
+    """Map the change of backscatter on slopes, without a trained model and without labels.
+
+    Args:
+        inputs: which passes and which track; its variables are not used.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: no track has passes before and after the event; `out` holds something else.
+    """
+    dataset, facts = cubes.load(cube)
+    if plan is None:
+        plan = LogRatioPlan(polarisation="vh" if "vv" not in dataset and "vh" in dataset else "vv")
+    wanted = (inputs or Inputs()).model_copy(update={"backscatter": (plan.polarisation,), "terrain": ()})
+    selection = select(dataset, wanted, event)
+    rule = (
+        f"score: absolute {plan.smoothing_px} x {plan.smoothing_px} pixel mean of the change in "
+        f"{plan.polarisation.upper()}, medians over the passes"
+    )
+    if "dem_slope_radians" in dataset:
+        rule += f"; 0 on ground flatter than {plan.smallest_slope_deg:g} degrees"
+    else:
+        rule += "; the cube has no slope, so that flat ground is not left out"
+    map_plan = MapPlan(
+        cube=dataset,
+        facts=facts,
+        selection=selection,
+        kind="log-ratio",
+        model=None,
+        threshold=None,
+        highest=HIGHEST_DB,
+        backscatter=plan.polarisation,
+        scored=(whole(facts.shape),),
+        scored_on="the whole scene; nothing was trained",
+        simulated=facts.simulated,
+        remarks=(rule,),
+    )
+    return release(
+        map_plan, _watched(log_ratio_rows(dataset, selection, plan), facts.shape[0], progress), out
+    )
+
+
+def _watched(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterator[MapRows]:
+    for part in rows:
+        yield part
+        progress("map", part.box.bottom, height, "")
+
+
+def _model_rows(
+    loaded: ModelBundle, source: CubeChannels, cube: xr.Dataset, windows: InferencePlan, progress: Progress
+) -> Iterator[MapRows]:
+    from model.inference import NetworkProbability, predict
+    from model.network import choose_device
+
+    document = loaded.document
+    names = document.inputs.channels
+    polarisation = document.inputs.backscatter[0]
+    before, after = names.index(f"{polarisation}_before"), names.index(f"{polarisation}_after")
+    strips = predict(
+        source,
+        whole(source.shape),
+        document.statistics,
+        NetworkProbability(loaded.network, choose_device("auto")),
+        windows,
+        lambda done, total: progress("map", done, total, ""),
+    )
+    for strip in strips:
+        rows, columns = strip.box.slices
+        dem = None
+        if "dem" in cube:
+            dem = np.asarray(cube["dem"].isel(y=rows, x=columns).values, dtype=np.float32)
+        yield MapRows(
+            box=strip.box,
+            score=strip.probability,
+            before_db=(DB_PER_NEPER * strip.channels[before]).astype(np.float32),
+            after_db=(DB_PER_NEPER * strip.channels[after]).astype(np.float32),
+            dem=dem,
+        )
+
+
+def _grid(cube: xr.Dataset) -> cubes.Georeference | None:
+    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    try:
+        return cubes.georeference(cube)
+    except ModelError:
+        return None
+
+
+def _scored(
+    cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument
+) -> tuple[tuple[Box, ...], str, tuple[str, ...]]:
+    """Where the map may be compared with labels without flattering a model that was trained on them."""
+    if facts.shape == document.cube.shape and document.grid is not None and _grid(cube) == document.grid:
+        return (
+            document.split.test,
+            "the test area of the model's own scene, which training did not see",
+            ("The model was trained on another part of this scene.",),
+        )
+    remarks: tuple[str, ...] = ()
+    if facts.area == document.cube.area:
+        remarks = ("The model was trained on the same area on another grid: the score may be flattered.",)
+    return (whole(facts.shape),), "the whole scene, on which the model was not trained", remarks

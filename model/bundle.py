@@ -1,0 +1,215 @@
+"""A trained model as a folder that can be mailed; hostile until checked when it comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from model.card import model_card, precision_recall_picture
+from model.channels import Statistics
+from model.cubes import CubeFacts, Georeference
+from model.folders import whole_folder
+from model.inputs import Inputs
+from model.network import build
+from model.plan import Check, NetworkSpec, TrainingPlan
+from model.scores import Scores
+from model.selection import Selection
+from model.split import Split
+from model.torch_guard import torch
+from pipeline.aoi import Frozen, Utc
+from pipeline.errors import ModelError
+
+DOCUMENT, WEIGHTS, CARD, CURVE = "bundle.json", "weights.safetensors", "MODEL_CARD.md", "pr_curve.png"
+LARGEST_DOCUMENT_BYTES = 4 << 20
+SOFTWARE = ("slidecube", "torch", "segmentation-models-pytorch", "numpy", "xarray", "zarr", "safetensors")
+
+Digest = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class BundleDocument(Frozen):
+    """Everything about a model but its weights: `bundle.json`."""
+
+    format: Literal["slidecube-bundle-1"] = "slidecube-bundle-1"
+    digest: str = Digest
+    weights_sha256: str = Digest
+    inputs: Inputs
+    network: NetworkSpec
+    parameters: int = Field(ge=1)
+    statistics: Statistics
+    training: TrainingPlan
+    seed: int
+    split: Split
+    grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
+    cube: CubeFacts
+    selection: Selection
+    history: tuple[Check, ...]
+    best_step: int
+    validation: Scores = Field(description="at its own best threshold, which maps use")
+    test: Scores = Field(description="at the threshold chosen on the validation area")
+    device: str
+    software: dict[str, str]
+    created: Utc
+
+    @model_validator(mode="after")
+    def _one_model(self) -> BundleDocument:
+        if self.statistics.channels != self.inputs.channels:
+            raise ValueError("the statistics are of other channels than the inputs")
+        if self.network.in_channels != len(self.inputs.channels):
+            raise ValueError("the network has another number of channels than the inputs")
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which on a pixel is mapped, chosen on the validation area."""
+        return self.validation.threshold
+
+    @property
+    def identity(self) -> str:
+        """sha256 of what decides a prediction: inputs, statistics, network, weights, threshold."""
+        parts = {
+            "inputs": self.inputs.model_dump(mode="json"),
+            "statistics": self.statistics.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json"),
+            "weights": self.weights_sha256,
+            "threshold": self.threshold,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A model ready to predict."""
+
+    document: BundleDocument
+    network: torch.nn.Module
+
+    @property
+    def warning(self) -> str:
+        """What must stand on everything that is made with the model; empty if nothing."""
+        if self.document.cube.simulated:
+            return (
+                "The model was trained on a SIMULATED area: it knows no real landslide and must not guide "
+                "decisions in the field."
+            )
+        return ""
+
+
+def weights_of(network: torch.nn.Module) -> bytes:
+    """The network's weights as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return bytes(save_tensors(tensors))
+
+
+def sealed(weights: bytes, **fields: Any) -> BundleDocument:
+    """The document of a model that was just trained: its fields, its digests, versions and the time."""
+    draft = BundleDocument(
+        digest="0" * 64,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        software=software(),
+        created=datetime.now(UTC).replace(microsecond=0),
+        **fields,
+    )
+    return draft.model_copy(update={"digest": draft.identity})
+
+
+def software() -> dict[str, str]:
+    """Versions of what trained the model."""
+    found = {"python": python_version()}
+    for name in SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def save(document: BundleDocument, weights: bytes, target: Path) -> None:
+    """Write the folder, whole or not at all.
+
+    Raises:
+        ModelError: something else is at `target`.
+    """
+    with whole_folder(target, DOCUMENT) as folder:
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / DOCUMENT).write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(model_card(document), encoding="utf-8")
+        precision_recall_picture(document, folder / CURVE)
+
+
+def load(folder: Path) -> ModelBundle:
+    """A bundle from a folder that anybody may have made. Nothing in it is executed.
+
+    Raises:
+        ModelError: a file is missing, too large, damaged, or of another model; it names the file.
+    """
+    document = read_document(folder)
+    network = build(document.network, pretrained=False)
+    expected = network.state_dict()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
+    raw = _read(folder / WEIGHTS, size + (1 << 20))
+    if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
+        raise _damaged(folder / WEIGHTS, f"its sha256 is not the one in {DOCUMENT}")
+    try:
+        tensors = load_tensors(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder / WEIGHTS, f"it is no safetensors file ({error})") from error
+    if set(tensors) != set(expected):
+        odd = sorted(set(tensors) ^ set(expected))
+        raise _damaged(folder / WEIGHTS, f"its tensors are not the network's ({', '.join(odd[:3])}, ...)")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            raise _damaged(folder / WEIGHTS, f"{name} is {tuple(tensor.shape)} of {tensor.dtype}")
+        if not bool(torch.isfinite(tensor.double()).all()):
+            raise _damaged(folder / WEIGHTS, f"{name} holds a value that is not finite")
+    network.load_state_dict(tensors)
+    return ModelBundle(document, network.eval())
+
+
+def read_document(folder: Path) -> BundleDocument:
+    """`bundle.json`, checked.
+
+    Raises:
+        ModelError: it is missing, too large, malformed, or was changed.
+    """
+    file = folder / DOCUMENT
+    raw = _read(file, LARGEST_DOCUMENT_BYTES)
+    try:
+        document = BundleDocument.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise _damaged(file, f"{where}: {first['msg']}") from error
+    if document.identity != document.digest:
+        raise _damaged(file, "its content does not have the digest that it states")
+    return document
+
+
+def _read(file: Path, limit_bytes: int) -> bytes:
+    try:
+        if not file.is_file():
+            raise ModelError(
+                f"{file} is missing or no regular file.",
+                "Give the folder of a bundle that `slidecube train` made.",
+            )
+        with file.open("rb") as stream:
+            raw = stream.read(limit_bytes + 1)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read ({error.strerror}).") from error
+    if len(raw) > limit_bytes:
+        raise _damaged(file, f"it is larger than {limit_bytes} bytes")
+    return raw
+
+
+def _damaged(file: Path, why: str) -> ModelError:
+    return ModelError(f"{file} cannot be used: {why}.", "Get the bundle again from where it was made.")

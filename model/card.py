@@ -1,0 +1,128 @@
+"""The model card: a model in words and one picture, for somebody who receives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.scores import Scores
+from model.selection import PassUsed
+from model.split import PARTS
+
+if TYPE_CHECKING:
+    from model.bundle import BundleDocument
+
+SIMULATED = (
+    "> **Trained on a SIMULATED area.** This model has never seen a real landslide. It shows that the machinery works; "
+    "it must not guide decisions in the field.\n\n"
+)
+
+
+def passes_in_words(passes: tuple[PassUsed, ...]) -> str:
+    """One line for each pass."""
+    return "\n".join(f"- {p.instant:%Y-%m-%d %H:%M:%S} UTC, {p.id}" for p in passes)
+
+
+def scores_in_words(scores: Scores) -> str:
+    """AUPRC never without its prevalence."""
+    return (
+        f"AUPRC {scores.auprc:.3f} at a prevalence of {scores.prevalence:.4f} ({scores.lift:.1f} times a random map), "
+        f"F1 {scores.f1:.3f} (precision {scores.precision:.3f}, recall {scores.recall:.3f}) at threshold "
+        f"{scores.threshold:.3f}; {scores.pixels:,} pixels, {scores.positives:,} of them landslide"
+    )
+
+
+def model_card(document: BundleDocument) -> str:
+    """`MODEL_CARD.md`"""
+    d = document
+    cube, selection = d.cube, d.selection
+    areas = "\n".join(
+        f"- {part}: "
+        + "; ".join(
+            f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
+            for box in d.split.boxes(part)
+        )
+        for part in PARTS
+    )
+    assumed = (
+        f"\nPixels without a label were taken as: {cube.label_nan_assumed}.\n"
+        if cube.label_nan_assumed
+        else ""
+    )
+    notes = "".join(f"- {note}\n" for note in selection.notes)
+    return f"""# Landslide model `{d.digest[:12]}`
+
+{SIMULATED if cube.simulated else ""}A {d.network.architecture} with a {d.network.encoder} encoder \
+({d.parameters:,} parameters, {d.network.initial_weights} initial weights) that gives each pixel a probability of \
+being part of a landslide.
+
+## What it sees
+
+Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of one track; \
+passes before: {d.inputs.before or "all"}, after the event: {d.inputs.after or "all"}. Each channel is standardised \
+with the mean and standard deviation of {d.statistics.pixels:,} training pixels.
+
+## What it was trained on
+
+Cube of `{cube.area}`, version {cube.version if cube.version is not None else "unknown"}, digest `{cube.digest[:12]}`, \
+{cube.shape[0]} x {cube.shape[1]} pixels. Event: {selection.event.start.isoformat()} to \
+{selection.event.end.isoformat()}. {selection.track[:1].upper()}{selection.track[1:]}.
+{assumed}
+Passes before:
+{passes_in_words(selection.before)}
+
+Passes after:
+{passes_in_words(selection.after)}
+
+{notes}
+## How it was judged
+
+The scene was divided into areas that share no pixel and lie at least {d.split.buffer_px} pixels apart:
+{areas}
+
+The weights are those of step {d.best_step} of {d.training.steps}, the best on the validation area. The threshold was \
+chosen there too.
+
+- Validation: {scores_in_words(d.validation)}
+- Test: {scores_in_words(d.test)}
+
+One scene, one split, one seed ({d.seed}): the spread over splits and seeds is not known.
+
+## Limits
+
+It has seen one event. Steep slopes that face the radar, layover and shadow are not masked. Expect it to mistake \
+logging, ploughing, floods and new snow for landslides. A figure is comparable only with figures of the same pixels.
+
+## Made with
+
+{", ".join(f"{name} {number}" for name, number in d.software.items())}; on {d.device}; {d.created.isoformat()}.
+"""
+
+
+def precision_recall_picture(document: BundleDocument, file: Path) -> None:
+    """The precision-recall curves of validation and test area as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, scores, colour in (
+        ("validation", document.validation, "#7f7f7f"),
+        ("test", document.test, "#b2182b"),
+    ):
+        recall = [point.recall for point in scores.curve]
+        precision = [point.precision for point in scores.curve]
+        axes.plot(recall, precision, color=colour, label=f"{name}: AUPRC {scores.auprc:.3f}")
+        axes.axhline(
+            scores.prevalence,
+            color=colour,
+            linestyle=":",
+            linewidth=1,
+            label=f"random map: {scores.prevalence:.4f}",
+        )
+        axes.plot(scores.recall, scores.precision, "o", color=colour, markersize=5)
+    title = f"{document.cube.area}, model {document.digest[:12]}"
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(title + ("\nSIMULATED AREA" if document.cube.simulated else ""), fontsize=11)
+    axes.legend(loc="upper right", fontsize=9)
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,270 @@
+"""The commands of this room: train, map. What is heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from pipeline.errors import ModelError, SlidecubeError
+
+if TYPE_CHECKING:
+    from model.inputs import EventSpan, Inputs
+    from model.plan import Progress
+    from model.records import BundleRecord, ReleaseRecord
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _reports_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Print an error with its way out on standard error and leave with its exit status."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except SlidecubeError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+    return wrapper
+
+
+def _passes(function: Callable[P, R]) -> Callable[P, R]:
+    """The options that choose passes."""
+    options = (
+        click.option(
+            "--before", type=click.IntRange(1), help="Newest N passes before the event; all if not given."
+        ),
+        click.option(
+            "--after", type=click.IntRange(1), help="First N passes after the event; all if not given."
+        ),
+        click.option(
+            "--track",
+            default="best",
+            show_default=True,
+            help="Relative orbit (1 to 175), ascending, descending, or best.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+_event = click.option(
+    "--event",
+    help="When it happened, for a cube that does not say: START or START/END in UTC, as 2018-09-05T18:07:59Z, or the "
+    "name of an area file.",
+)
+_json = click.option("--json", "json_", is_flag=True, help="Print JSON on standard output.")
+
+
+@click.command()
+@click.argument("cube")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the model; by default below the data folder."
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
+@click.option(
+    "--chip", type=click.IntRange(32), help="Side of a chip in pixels, a multiple of 32.  [default: 128]"
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draws split, initial weights and chips."
+)
+@click.option("--encoder", type=click.Choice(["resnet18", "resnet34", "resnet50"]), default="resnet18")
+@click.option("--imagenet", is_flag=True, help="Start from ImageNet weights, fetched from the model hub.")
+@click.option(
+    "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="Several times for both."
+)
+@click.option(
+    "--terrain",
+    default="dem,slope,aspect,curvature",
+    show_default=True,
+    help="Terrain channels, separated by commas, or none.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@_passes
+@_event
+@_json
+@_reports_errors
+def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
+    """Train a landslide model on CUBE: the path of a cube, or the name of a built area."""
+    from model.api import train_bundle
+    from model.plan import Experiment, TrainingPlan
+
+    with _values_checked():
+        chosen = {
+            "steps": options["steps"],
+            "learning_rate": options["learning_rate"],
+            "chip_px": options["chip"],
+            "stride_px": options["chip"] // 2 if options["chip"] else None,
+            "device": options["device"],
+        }
+        plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
+        experiment = Experiment(
+            inputs=_inputs(options),
+            encoder=options["encoder"],
+            initial_weights="imagenet" if options["imagenet"] else "random",
+            event=_parsed_event(options["event"]),
+        )
+    target = out or _default_folder(cube, "models")
+    with _bar() as progress:
+        record = train_bundle(
+            cube, target, plan=plan, seed=options["seed"], experiment=experiment, progress=progress
+        )
+    _say(record, json_, _train_words(record))
+
+
+def _train_words(record: BundleRecord) -> str:
+    simulated = " It was trained on a SIMULATED area." if record.simulated else ""
+    return (
+        f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
+        f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
+        f"Model: {record.path}"
+    )
+
+
+@click.command("map")
+@click.argument("bundle_cube", nargs=-1, required=True, metavar="[BUNDLE] CUBE")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the map; by default below the data folder."
+)
+@click.option("--log-ratio", is_flag=True, help="Map the change of backscatter instead; needs no BUNDLE.")
+@_passes
+@_event
+@_json
+@_reports_errors
+def map_landslides(
+    bundle_cube: tuple[str, ...], out: Path | None, log_ratio: bool, json_: bool, **options: Any
+) -> None:
+    """Map landslides in CUBE with the model in BUNDLE, or with --log-ratio without one.
+
+    With a BUNDLE the passes and the track are those that the model was made for.
+    """
+    from model.api import map_cube, map_log_ratio
+
+    if len(bundle_cube) != (1 if log_ratio else 2):
+        raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
+    cube = bundle_cube[-1]
+    if not log_ratio and (options["before"] or options["after"] or options["track"] != "best"):
+        raise click.UsageError(
+            "--before, --after and --track belong to --log-ratio: a model carries its own."
+        )
+    with _values_checked():
+        event = _parsed_event(options["event"])
+        inputs = _inputs({**options, "polarisation": (), "terrain": "none"})
+    target = out or _default_folder(cube, "maps")
+    with _bar() as progress:
+        if log_ratio:
+            record = map_log_ratio(cube, target, inputs=inputs, event=event, progress=progress)
+        else:
+            record = map_cube(Path(bundle_cube[0]), cube, target, event=event, progress=progress)
+    _say(record, json_, _map_words(record))
+
+
+def _map_words(record: ReleaseRecord) -> str:
+    lines = []
+    if record.polygons is not None and record.mapped_km2 is not None:
+        lines.append(f"{record.polygons} polygons, {record.mapped_km2:.3f} km², unreviewed.")
+    lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
+    if record.auprc is not None:
+        lines.append(
+            f"AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f}, on {record.scored_on}."
+        )
+    if record.simulated:
+        lines.append("SIMULATED: no real place, or a model that knows no real landslide.")
+    return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])
+
+
+def _say(record: BundleRecord | ReleaseRecord, json_: bool, words: str) -> None:
+    click.echo(record.model_dump_json(indent=1) if json_ else words)
+
+
+def _inputs(options: dict[str, Any]) -> Inputs:
+    from model.inputs import Inputs
+
+    terrain = [name for name in options["terrain"].split(",") if name and name != "none"]
+    track: str = options["track"]
+    return Inputs.model_validate(
+        {
+            "backscatter": tuple(options["polarisation"]) or ("vv", "vh"),
+            "terrain": tuple(terrain),
+            "before": options["before"],
+            "after": options["after"],
+            "track": int(track) if track.isdigit() else track,
+        }
+    )
+
+
+def _parsed_event(text: str | None) -> EventSpan | None:
+    from model.inputs import EventSpan
+    from pipeline.aoi import load_area
+
+    if text is None:
+        return None
+    if text[:4].isdigit() and not text.endswith((".yaml", ".yml", ".json")):
+        start, _, end = text.partition("/")
+        return EventSpan.model_validate({"start": start, "end": end or start})
+    return EventSpan.of_area(load_area(text))
+
+
+@contextmanager
+def _values_checked() -> Iterator[None]:
+    """A value that a model refuses is a wrong use of the command."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1]) or "options"
+        raise click.UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _default_folder(cube: str, kind: str) -> Path:
+    """`<data>/<kind>/<area>/<version>` of a cube; a cube that is not of this data folder needs --out."""
+    from model.cubes import load
+    from pipeline.settings import settings
+
+    _, facts = load(cube)
+    root = settings().cube_root(facts.area)
+    if facts.version is None or root.resolve() not in Path(facts.uri).resolve().parents:
+        raise ModelError(
+            f"{cube} is no cube below {root}, so that there is no usual place for the result.", "Give --out."
+        )
+    parent = settings().model_root(facts.area) if kind == "models" else settings().map_root(facts.area)
+    return parent / str(facts.version)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar on standard error for a person at a terminal; silence otherwise."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(stage: str, done: int, total: int, remark: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, remark=remark)
+            bar.update(tasks[stage], completed=done, total=total, remark=remark)
+
+        yield progress

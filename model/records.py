@@ -1,0 +1,55 @@
+"""What the stages hand back: where things are and the figures that matter. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.aoi import Frozen
+
+
+class BundleRecord(Frozen):
+    """A trained model."""
+
+    path: Path
+    digest: str
+    area: str
+    cube: str
+    cube_version: int | None
+    track: str
+    passes_before: int
+    passes_after: int
+    auprc: float = Field(description="on the test area")
+    prevalence: float = Field(description="of the test area: the AUPRC of a random map")
+    validation_auprc: float
+    threshold: float
+    parameters: int
+    seconds: float
+    simulated: bool
+
+
+class ReleaseRecord(Frozen):
+    """A map."""
+
+    path: Path
+    kind: Literal["model", "log-ratio"]
+    area: str
+    cube: str
+    cube_version: int | None
+    model: str | None = Field(description="digest of the model")
+    track: str
+    passes_before: int
+    passes_after: int
+    days_since_event: float
+    polygons: int | None
+    mapped_km2: float | None = Field(description="area of the polygons")
+    no_data_share: float = Field(description="share of the scene without a prediction")
+    auprc: float | None = Field(description="where labels exist")
+    prevalence: float | None
+    scored_on: str = Field(description="which pixels the AUPRC is of, in words")
+    picture: Path
+    report: Path
+    simulated: bool
+    seconds: float
