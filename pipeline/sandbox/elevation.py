@@ -11,6 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.warp import Resampling, reproject
 from scipy import ndimage
 
 from pipeline.sandbox.images import write_cog
@@ -44,7 +45,7 @@ class Tile:
 def make_tiles(scene: Scene, collection: str) -> list[Tile]:
     """Every 1-degree tile that meets the scene, cut to it; heights of 30 m with noise, and a few voids.
 
-    Outside the simulated terrain (corners of the cut) the nearest height goes on.
+    Beyond the simulated terrain, at the edges of the cut, there are voids.
     """
     left, bottom, right, top = scene.grid.bounds
     to_degrees = Transformer.from_crs(scene.grid.epsg, 4326, always_xy=True)
@@ -89,26 +90,16 @@ def _tile(
     dx, dy = _ARCSEC * factor, _ARCSEC
     # pixel centres lie on whole steps from the tile's corner; NASADEM repeats the row and column of its neighbour
     columns = round(1 / dx) + (1 if nasadem else 0)
-    first_column = max(0, math.floor((west - lon) / dx) - 20)
-    last_column = min(columns, math.ceil((east - lon) / dx) + 20)
+    first_column = max(0, math.floor((west - lon) / dx) - 2)
+    last_column = min(columns, math.ceil((east - lon) / dx) + 2)
     upper = lat + 1
-    first_row = max(0, math.floor((upper - north) / dy) - 20)
-    last_row = min(3600 + (1 if nasadem else 0), math.ceil((upper - south) / dy) + 20)
-    x = lon + (np.arange(first_column, last_column)) * dx
-    y = upper - np.arange(first_row, last_row) * dy
-    east_m, north_m = Transformer.from_crs(4326, scene.grid.epsg, always_xy=True).transform(
-        *np.meshgrid(x, y)
-    )
-    where = np.array(
-        [
-            (scene.grid.top - north_m) / scene.grid.resolution_m - 0.5,
-            (east_m - scene.grid.left) / scene.grid.resolution_m - 0.5,
-        ]
-    )
-    values = ndimage.map_coordinates(heights, where, order=1, mode="nearest")
-    void = ndimage.map_coordinates(voids.astype(np.uint8), where, order=0, mode="constant") > 0
-    filled = np.where(void, VOID, np.rint(values) if nasadem else values)
+    first_row = max(0, math.floor((upper - north) / dy) - 2)
+    last_row = min(3600 + (1 if nasadem else 0), math.ceil((upper - south) / dy) + 2)
     transform = Affine(dx, 0.0, lon + (first_column - 0.5) * dx, 0.0, -dy, upper - (first_row - 0.5) * dy)
+    shape = last_row - first_row, last_column - first_column
+    filled = _onto(heights, scene, transform, shape, Resampling.bilinear)
+    void = _onto(voids.astype(np.float32), scene, transform, shape, Resampling.nearest) != 0  # NaN outside
+    filled = np.where(void | np.isnan(filled), VOID, np.rint(filled) if nasadem else filled)
     ns, ew = ("n" if lat >= 0 else "s"), ("e" if lon >= 0 else "w")
     if nasadem:
         name = f"NASADEM_HGT_{ns}{abs(lat):02d}{ew}{abs(lon):03d}"
@@ -124,3 +115,25 @@ def _tile(
         raster=Raster.of(4326, transform, filled.shape),
         values=filled.astype(np.int16 if nasadem else np.float32),
     )
+
+
+def _onto(
+    values: NDArray[np.float32],
+    scene: Scene,
+    transform: Affine,
+    shape: tuple[int, int],
+    resampling: Resampling,
+) -> NDArray[np.float32]:
+    """A raster of the scene on a lattice in degrees; NaN outside the scene."""
+    target = np.full(shape, np.nan, dtype=np.float32)
+    reproject(
+        values,
+        target,
+        src_transform=scene.grid.affine,
+        src_crs=f"EPSG:{scene.grid.epsg}",
+        dst_transform=transform,
+        dst_crs="EPSG:4326",
+        dst_nodata=np.nan,
+        resampling=resampling,
+    )
+    return target

@@ -220,7 +220,7 @@ def _link(file: Path, root: Path, host: str, path: str) -> None:
     if not file.is_file():
         raise SandboxError(f"There is no file {file}.", "Correct the path.")
     target = root / "blobs" / host / path
-    if not target.resolve().is_relative_to((root / "blobs").resolve()):
+    if not path or ".." in Path(path).parts or Path(path).is_absolute():
         raise SandboxError(f"{path} leaves the folder of its host.", "Give a plain path.")
     if target.exists():
         raise SandboxError(f"Two files claim https://{host}/{path}.", "Serve them as two worlds.")

@@ -160,7 +160,7 @@ def test_the_search_filters(inside: Sandbox, world: World, body: dict, count: in
             break
         asked = following[0]["body"]
     # the item that is answered twice may or may not be among those that match
-    twice = [item["id"] for item in world.items if item["collection"] == "sentinel-1-rtc"][0]
+    twice = next(item["id"] for item in world.items if item["collection"] == "sentinel-1-rtc")
     assert len(set(found)) == count
     assert len(found) - len(set(found)) == (1 if twice in found else 0)
 
@@ -422,9 +422,9 @@ def test_commands_make_and_run(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     assert World.open(tmp_path / "w").document["parameters"]["seed"] == 5
     code = f"import requests, sys; sys.exit(requests.get({INVENTORY!r}).status_code - 200 + 3)"
+    program = "from pipeline.sandbox.cli import sandbox; sandbox()"
     ran = subprocess.run(
-        [sys.executable, "-c", "from pipeline.sandbox.cli import sandbox; sandbox()"]
-        + ["run", str(tmp_path / "w"), "--", sys.executable, "-c", code],
+        [sys.executable, "-c", program, "run", str(tmp_path / "w"), "--", sys.executable, "-c", code],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,

@@ -229,7 +229,7 @@ def test_elevation_tiles_are_the_terrain_seen_dimly(
             assert list(source.shape) == item["properties"]["proj:shape"]
             assert source.transform.almost_equals(rasterio.Affine(*item["properties"]["proj:transform"][:6]))
             assert np.allclose(source.bounds, item["bbox"])
-            assert (source.read(1) == -32768).sum() < 0.01 * source.width * source.height
+            assert (source.read(1) == -32768).any()
             part, _ = rasterio.warp.reproject(
                 rasterio.band(source, 1),
                 np.full(grid.shape, np.nan, dtype=np.float32),
