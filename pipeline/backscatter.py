@@ -284,23 +284,30 @@ def _paste(
 
 def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
     """Invalid pixels between two slices (y, x), and how many valid pixels lie beside another slice."""
+    gaps: Mask = np.zeros(owner.shape, dtype=bool)
     if slices < 2:
-        return np.zeros(owner.shape, dtype=bool), 0
-    beside = np.zeros(owner.shape, dtype=bool)
-    for axis in (0, 1):
-        first = owner[:-1] if axis == 0 else owner[:, :-1]
-        second = owner[1:] if axis == 0 else owner[:, 1:]
-        touching = (first != second) & (first != 0) & (second != 0)
-        if axis == 0:
-            beside[:-1] |= touching
-            beside[1:] |= touching
-        else:
-            beside[:, :-1] |= touching
-            beside[:, 1:] |= touching
-    size = 2 * SEAM_REACH_PX + 1
-    highest = ndimage.maximum_filter(owner, size=size)
-    lowest = ndimage.minimum_filter(np.where(owner == 0, np.uint8(255), owner), size=size)
-    gaps: Mask = (owner == 0) & (highest != lowest) & (highest != 0)
+        return gaps, 0
+    mixed = np.flatnonzero(owner.min(axis=1) != owner.max(axis=1))
+    changing = np.flatnonzero(owner[1:, 0] != owner[:-1, 0])
+    rows = np.concatenate([mixed, changing])
+    if rows.size == 0:
+        return gaps, 0
+    # seams lie in few rows of a large scene
+    reach = 2 * SEAM_REACH_PX + 1
+    band = slice(max(0, int(rows.min()) - reach), min(owner.shape[0], int(rows.max()) + reach + 1))
+    part = owner[band]
+    beside = np.zeros(part.shape, dtype=bool)
+    for first, second in (
+        (np.s_[:-1, :], np.s_[1:, :]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+    ):
+        touching = (part[first] != part[second]) & (part[first] != 0) & (part[second] != 0)
+        beside[first] |= touching
+        beside[second] |= touching
+    if (part == 0).any():
+        highest = ndimage.maximum_filter(part, size=reach)
+        lowest = ndimage.minimum_filter(np.where(part == 0, np.uint8(255), part), size=reach)
+        gaps[band] = (part == 0) & (highest != lowest) & (highest != 0)
     return gaps, int(np.count_nonzero(beside))
 
 

@@ -101,7 +101,7 @@ class RemoteRaster:
             else:
                 self._file = RemoteFile(self.href, self.expected_etag)
                 # rasterio allows one opener per name at a time
-                source = f"{uuid.uuid4().hex}-{Path(urlsplit(self.href).path).name or 'raster'}"
+                source = f"{uuid.uuid4().hex}/{Path(urlsplit(self.href).path).name or 'raster'}"
                 options = {"opener": _OneFile(self._file)}
             with rasterio.Env(**GDAL_OPTIONS):
                 self._dataset = self._stack.enter_context(rasterio.open(source, **options))

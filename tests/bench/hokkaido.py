@@ -52,7 +52,7 @@ def _run(root: Path) -> None:
     cogs = write_scenes(root / "world", area)
     needed = bytes_needed(cogs, grid)
     rounds: list[dict[str, dict[str, float]]] = []
-    with Sandbox(root / "world", process=True) as sandbox:
+    with Sandbox(root / "world") as sandbox:
         environment = {**os.environ, **sandbox.environment, "SLIDECUBE_AOI_DIR": str(areas)}
         for number in range(ROUNDS):
             data = root / f"data-{number}"
@@ -79,7 +79,7 @@ def _run(root: Path) -> None:
 
 
 def _measure(command: list[str], environment: dict[str, str], sandbox: Sandbox) -> dict[str, float]:
-    before = sandbox.bytes_sent()
+    before = sandbox.bytes_sent
     started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.NamedTemporaryFile("r") as report:
         # GNU-time-like: the child measures itself, since RUSAGE_CHILDREN keeps the largest of all children
@@ -99,7 +99,7 @@ def _measure(command: list[str], environment: dict[str, str], sandbox: Sandbox) 
         "wall_s": round(wall, 1),
         "cpu_s": round(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, 1),
         "peak_mib": peak,
-        "read_mb": round((sandbox.bytes_sent() - before) / 1e6, 1),
+        "read_mb": round((sandbox.bytes_sent - before) / 1e6, 1),
     }
 
 
