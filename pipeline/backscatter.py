@@ -25,7 +25,7 @@ BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
 SEAM_REACH_PX = 2
 """Invalid pixels this near to two slices are a seam, not the border of the pass."""
-MAX_WINDOW_PIXELS = 9_000_000
+MAX_WINDOW_PIXELS = 4_500_000
 
 FloatImage = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -34,11 +34,25 @@ Mask = NDArray[np.bool_]
 class Raster(Protocol):
     """An opened single-band raster, local or remote."""
 
-    crs: Any
-    transform: Affine
-    nodata: float | None
-    shape: tuple[int, int]
-    block_shape: tuple[int, int]
+    @property
+    def crs(self) -> Any:
+        """Reference system; None where the file names none."""
+
+    @property
+    def transform(self) -> Affine:
+        """From (column, row) of pixel corners to coordinates."""
+
+    @property
+    def nodata(self) -> float | None:
+        """Declared nodata."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)"""
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the blocks in the file."""
 
     def read(self, window: Window) -> NDArray[Any]:
         """(rows, columns) of the first band."""
@@ -111,9 +125,9 @@ def read_backscatter(
 
 def valid_pixels(values: NDArray[Any], nodata: float | None) -> Mask:
     """Where a pixel is finite, above 0 and not the declared nodata; borders of real scenes are filled with 0."""
-    with np.errstate(invalid="ignore"):
-        valid: Mask = np.isfinite(values) & (values > 0)
-    if nodata is not None and not math.isnan(nodata):
+    # NaN compares as false, without a warning
+    valid: Mask = (values > 0) & (values < np.inf)
+    if nodata is not None and nodata > 0:
         valid &= values != nodata
     return valid
 
@@ -227,13 +241,15 @@ def _read_on_lattice(raster: Raster, placement: _Placement, fine: tuple[slice, s
     top, bottom = max(0, fine[0].start + row), min(height, fine[0].stop + row)
     left, right = max(0, fine[1].start + column), min(width, fine[1].stop + column)
     shape = fine[0].stop - fine[0].start, fine[1].stop - fine[1].start
-    values = np.full(shape, np.nan, dtype=np.float32)
     if top >= bottom or left >= right:
-        return values
-    read = raster.read(Window(left, top, right - left, bottom - top))
-    valid = valid_pixels(read, raster.nodata)
+        return np.full(shape, np.nan, dtype=np.float32)
+    read = raster.read(Window(left, top, right - left, bottom - top)).astype(np.float32, copy=False)
+    np.copyto(read, np.float32(np.nan), where=~valid_pixels(read, raster.nodata))
+    if read.shape == shape:
+        return read
+    values: FloatImage = np.full(shape, np.nan, dtype=np.float32)
     y, x = top - row - fine[0].start, left - column - fine[1].start
-    values[y : y + bottom - top, x : x + right - left] = np.where(valid, read, np.nan)
+    values[y : y + bottom - top, x : x + right - left] = read
     return values
 
 
@@ -277,9 +293,15 @@ def _paste(
 ) -> None:
     if values.shape != mosaic[window].shape:
         raise GridError(f"A window of {values.shape} does not fit {mosaic[window].shape}.")
-    take = ~np.isnan(values) & (owner[window] == 0)
-    mosaic[window][take] = values[take]
-    owner[window][take] = number
+    valid = ~np.isnan(values)
+    taken = owner[window]
+    if not taken.any():
+        mosaic[window] = values
+        np.copyto(taken, np.uint8(number), where=valid)
+        return
+    valid &= taken == 0
+    np.copyto(mosaic[window], values, where=valid)
+    np.copyto(taken, np.uint8(number), where=valid)
 
 
 def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
@@ -319,11 +341,13 @@ def _erode_border(mosaic: FloatImage, gaps: Mask, erosion_px: int) -> int:
     """
     if erosion_px <= 0:
         return 0
+    rim_of_grid = (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])
+    if not any((np.isnan(mosaic[line]) & ~gaps[line]).any() for line in rim_of_grid):
+        return 0
     invalid = np.isnan(mosaic) & ~gaps
     edge = np.zeros(mosaic.shape, dtype=bool)
-    edge[0], edge[-1], edge[:, 0], edge[:, -1] = invalid[0], invalid[-1], invalid[:, 0], invalid[:, -1]
-    if not edge.any():
-        return 0
+    for line in rim_of_grid:
+        edge[line] = invalid[line]
     regions, _ = ndimage.label(invalid)
     outside = np.isin(regions, np.unique(regions[edge]))
     rim = ndimage.binary_dilation(outside, structure=np.ones((3, 3), dtype=bool), iterations=erosion_px)

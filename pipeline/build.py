@@ -408,11 +408,22 @@ def _absent_polarisations(area: AreaOfInterest, passes: tuple[Pass, ...]) -> lis
 
 
 def _derive_backscatter(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid) -> LayerData:
-    found = archive.passes_of(catalogue, area)
-    overflight = next(o for o in found.passes if o.id == task.pass_id)
+    overflight = next(o for o in _passes(area, catalogue) if o.id == task.pass_id)
     return backscatter.read_backscatter(
         overflight, task.recipe.variables[0], grid, rasters.open_asset, area.border_erosion_px
     )
+
+
+_grouped: tuple[Catalogue, AreaOfInterest, tuple[Pass, ...]] | None = None
+
+
+def _passes(area: AreaOfInterest, catalogue: Catalogue) -> tuple[Pass, ...]:
+    """The passes of a catalogue, grouped once and not for every layer."""
+    global _grouped
+    held = _grouped
+    if held is None or held[0] is not catalogue or held[1] != area:
+        held = _grouped = (catalogue, area, archive.passes_of(catalogue, area).passes)
+    return held[2]
 
 
 def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> LayerData:
