@@ -169,8 +169,7 @@ def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
 
 
 def _print_plan(rows: dict[str, Any]) -> None:
-    console = Console()
-    console.width = max(console.width, 112)  # narrower, every cell breaks
+    console = _wide_console()
     height, width = rows["shape"]
     held = rows["current_version"]
     console.print(
@@ -183,7 +182,8 @@ def _print_plan(rows: dict[str, Any]) -> None:
     for p in rows["passes"]:
         zones = f" in zones {'/'.join(str(z) for z in p['zones'])}" if len(p["zones"]) > 1 else ""
         table.add_row(
-            p["instant"][:16].replace("T", " "), p["when"], str(p["track"]), p["direction"], p["platform"], f"{p['slices']}{zones}",
+            p["instant"][:16].replace("T", " "),
+            p["when"], str(p["track"]), p["direction"], p["platform"], f"{p['slices']}{zones}",
             f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), _size(p["bytes_to_read"]),
             "held" if p["held"] else "wanted",
         )  # fmt: skip
