@@ -116,7 +116,14 @@ def areas(json_: bool) -> None:
             height, width = row["pixels"]
             size = f"{height} x {width} of {row['resolution_m']:g} m"
             table.add_row(row["name"], row["event"][:16], f"{row['km2']:,.0f}", size, row["title"])
-    Console().print(table)
+    _wide_console().print(table)
+
+
+def _wide_console() -> Console:
+    """Standard output, wide enough that the cells of a table do not break."""
+    console = Console()
+    console.width = max(console.width, 112)
+    return console
 
 
 @click.command()
