@@ -39,7 +39,7 @@ from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, CubeError, SlidecubeError
 from pipeline.grid import Grid
-from pipeline.passes import Catalogue, Pass
+from pipeline.passes import Catalogue, DemTile, Pass
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
@@ -159,8 +159,12 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
             f"The archive has no pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}.",
             "Widen the time range or the tracks of the area, or wait for the archive.",
         )
-    tasks = [*_pass_tasks(area, grid, found.passes), _terrain_task(area, grid, catalogue)]
+    tasks = _pass_tasks(area, grid, found.passes)
     missing: list[str] = []
+    if tiles := archive.dem_tiles_of(catalogue):
+        tasks.append(_terrain_task(area, grid, tiles))
+    else:
+        missing.append(_no_terrain(area, catalogue))
     if area.inventory is None or catalogue.inventory is None:
         reason = (
             "the area names none" if area.inventory is None else (area.inventory.note or "no file is at hand")
@@ -355,8 +359,14 @@ def _share(area: AreaOfInterest, geometry: dict[str, Any]) -> float:
     return float(min(1.0, area.footprint.envelope.intersection(footprint).area / footprint.area))
 
 
-def _terrain_task(area: AreaOfInterest, grid: Grid, catalogue: Catalogue) -> LayerTask:
-    tiles = archive.dem_tiles_of(catalogue)
+def _no_terrain(area: AreaOfInterest, catalogue: Catalogue) -> str:
+    collection, listed = area.dem.collection, len(catalogue.dem_items)
+    if listed:
+        return f"terrain: none of the {listed} tiles that {collection} lists here is there"
+    return f"terrain: {collection} has no tile here"
+
+
+def _terrain_task(area: AreaOfInterest, grid: Grid, tiles: list[DemTile]) -> LayerTask:
     recipe = Recipe(
         kind="terrain",
         variables=TERRAIN,
