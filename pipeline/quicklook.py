@@ -9,13 +9,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import xarray as xr
-from matplotlib.colors import LightSource
+from matplotlib.colors import Colormap, LightSource
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.cube.read import open_cube
 
 MAX_SIDE_PX = 900
+NO_DATA = "#402020"
 
 
 def write_quicklook(version: str | Path) -> Path:
@@ -58,11 +59,10 @@ def draw(cube: xr.Dataset) -> Figure:
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(values)
         axes[index + 1].imshow(
-            decibels, cmap="gray", vmin=-18 if variable == "vv" else -24, vmax=0, aspect="equal"
+            decibels, cmap=_gray(), vmin=-18 if variable == "vv" else -24, vmax=0, aspect="equal"
         )
-        axes[index + 1].set_facecolor("#402020")
         instant = str(cube["timestep"].values[index])[:16].replace("T", " ")
-        direction = str(cube["sat:orbit_state"].values[index])[:4]
+        direction = str(cube["sat:orbit_state"].values[index]).removesuffix("ending")
         side = _side(cube, index)
         track = int(cube["relative_orbit"].values[index])
         axes[index + 1].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
@@ -81,7 +81,14 @@ def _side(cube: xr.Dataset, index: int) -> str:
     return ", before" if instant < start else ", after" if instant > end else ", during"
 
 
+def _gray() -> Colormap:
+    """Grey values, and a colour that no value has where there is none."""
+    # an axis that is off draws no face, so that the image itself must show it
+    return matplotlib.colormaps["gray"].with_extremes(bad=NO_DATA)
+
+
 def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]
+    shown = []
     if "dem" in cube:
         elevation: NDArray[np.float64] = np.asarray(cube["dem"].values, dtype=np.float64)
         spacing = abs(float(cube["x"].values[1] - cube["x"].values[0])) if cube.sizes["x"] > 1 else 1.0
@@ -89,9 +96,13 @@ def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-d
             elevation, nan=float(np.nanmin(elevation)) if np.isfinite(elevation).any() else 0.0
         )
         shade = LightSource(315, 45).hillshade(level, vert_exag=1.0, dx=spacing, dy=spacing)
-        axis.imshow(np.where(np.isnan(elevation), np.nan, shade), cmap="gray", aspect="equal")
-        axis.set_title("hillshade", fontsize=8)
+        axis.imshow(np.where(np.isnan(elevation), np.nan, shade), cmap=_gray(), aspect="equal")
+        shown.append("hillshade")
     if "landslides" in cube:
         labels = np.asarray(cube["landslides"].values)
+        if not shown:
+            axis.imshow(np.where(np.isnan(labels), np.nan, 0.7), cmap=_gray(), vmin=0, vmax=1, aspect="equal")
+            shown.append("mapped extent")
         axis.imshow(np.where(labels == 1, 1.0, np.nan), cmap="autumn", alpha=0.8, aspect="equal")
-        axis.set_title("hillshade and landslides", fontsize=8)
+        shown.append("landslides")
+    axis.set_title(" and ".join(shown), fontsize=8)
