@@ -60,7 +60,6 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     Raises:
         ModelError: a variable is missing; there is no event; no pass before or none after it on one track.
     """
-    inputs.require(cube)
     span = event or EventSpan.of_cube(cube)
     instants = [_utc(t) for t in cube.timestep.values]
     if not instants:
@@ -77,6 +76,8 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
             f"The cube has no pass before the event ({span.start.isoformat()}).",
             "Let the area file's time range start earlier and build again.",
         )
+    # after the passes: what only time can bring is not told of as a lack of variables
+    inputs.require(cube)
     valid = _sampled_validity(cube, inputs.backscatter)
     share = valid.mean(axis=1)
     empty = [i for i in range(len(instants)) if sides[i] in ("before", "after") and share[i] == 0]
