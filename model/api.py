@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from model import cubes
 from model.channels import CubeChannels, ScratchChannels, Statistics
+from model.folders import writable_parent
 from model.inputs import EventSpan, Inputs
 from model.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.plan import Experiment, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
@@ -74,29 +74,24 @@ def train_bundle(
     from model.scores import Ranking
     from model.training import Scene, predictions, train
 
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".channels.", dir=out.absolute().parent) as scratch:
-        progress("read", 0, 1, selection.track)
-        channels = ScratchChannels(
-            CubeChannels(dataset, inputs, selection), len(inputs.channels), Path(scratch) / "channels"
-        )
-        progress("read", 1, 1, selection.track)
-        usable = channels.usable()
-        split_plan = experiment.split.model_copy(update={"shortest_px": plan.chip_px})
-        split = divide(labels, usable, split_plan, seed)
-        statistics = Statistics.of(channels, inputs.channels, split.train)
-        scene = Scene(channels, labels, usable, split, statistics)
-        spec = NetworkSpec(
-            encoder=experiment.encoder,
-            in_channels=len(inputs.channels),
-            initial_weights=experiment.initial_weights,
-        )
-        trained = train(scene, spec, plan, seed, progress)
-        device = choose_device(plan.device)
-        validation = Ranking.of(*predictions(scene, split.validation, trained.network, device)).scores()
-        test = Ranking.of(*predictions(scene, split.test, trained.network, device)).scores(
-            validation.threshold
-        )
+    scratch = writable_parent(out)
+    progress("read", 0, 1, selection.track)
+    channels = ScratchChannels(CubeChannels(dataset, inputs, selection), len(inputs.channels), scratch)
+    progress("read", 1, 1, selection.track)
+    usable = channels.usable()
+    split_plan = experiment.split.model_copy(update={"shortest_px": plan.chip_px})
+    split = divide(labels, usable, split_plan, seed)
+    statistics = Statistics.of(channels, inputs.channels, split.train)
+    scene = Scene(channels, labels, usable, split, statistics)
+    spec = NetworkSpec(
+        encoder=experiment.encoder,
+        in_channels=len(inputs.channels),
+        initial_weights=experiment.initial_weights,
+    )
+    trained = train(scene, spec, plan, seed, progress)
+    device = choose_device(plan.device)
+    validation = Ranking.of(*predictions(scene, split.validation, trained.network, device)).scores()
+    test = Ranking.of(*predictions(scene, split.test, trained.network, device)).scores(validation.threshold)
     weights = bundle.weights_of(trained.network)
     document = bundle.sealed(
         weights,

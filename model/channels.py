@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -85,12 +86,14 @@ class CubeChannels:
 class ScratchChannels:
     """A copy of all channels in one scratch file, for training, which reads the same pixels many times.
 
-    The file holds (channel, y, x) float32; the system keeps in memory what fits.
+    The file holds (channel, y, x) float32 and has no name, so that even a kill leaves nothing in `folder`; the system
+    keeps in memory what fits.
     """
 
-    def __init__(self, source: CubeChannels, channels: int, file: Path, tile_px: int = 512) -> None:
+    def __init__(self, source: CubeChannels, channels: int, folder: Path, tile_px: int = 512) -> None:
         self.shape = source.shape
-        self._values = np.memmap(file, dtype=np.float32, mode="w+", shape=(channels, *self.shape))
+        with TemporaryFile(dir=folder) as file:
+            self._values = np.memmap(file, dtype=np.float32, mode="w+", shape=(channels, *self.shape))
         for box in tiles(whole(self.shape), tile_px):
             self._values[:, box.slices[0], box.slices[1]] = source.read(box)
 

@@ -27,11 +27,9 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
         raise ModelError(
             f"{target} exists and is not what would be replaced (it holds no {mark}).", "Give another --out."
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise ModelError(f"{target} cannot be written ({error.strerror}).", "Give another --out.") from error
+    scratch = Path(
+        tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=writable_parent(target))
+    )
     try:
         yield scratch
         scratch.chmod(0o755)
@@ -39,6 +37,21 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
         _replace(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def writable_parent(target: Path) -> Path:
+    """The folder that `target` will lie in, made if it is not there.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    parent = target.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            return parent
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written ({error.strerror}).", "Give another --out.") from error
 
 
 def _replace(scratch: Path, target: Path) -> None:

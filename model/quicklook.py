@@ -62,6 +62,7 @@ class Caption(Frozen):
 
     title: str
     backscatter: str = Field(description="as in 'VV'")
+    average: str = Field(description="as in 'mean'")
     passes_before: int
     passes_after: int
     score: str = Field(description="name and unit of what is mapped")
@@ -86,8 +87,8 @@ def draw(gathered: Gathered, caption: Caption, file: Path) -> None:
     low, high = np.percentile(seen, [2, 98]) if seen.size else (-20.0, 0.0)
     name = caption.backscatter
     for axes, image, words in (
-        (panels[0, 0], before, f"{name} before, mean of {caption.passes_before}"),
-        (panels[0, 1], after, f"{name} after, mean of {caption.passes_after}"),
+        (panels[0, 0], before, f"{name} before, {caption.average} of {caption.passes_before}"),
+        (panels[0, 1], after, f"{name} after, {caption.average} of {caption.passes_after}"),
     ):
         drawn = axes.imshow(image, extent=extent, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(words)

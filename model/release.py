@@ -228,6 +228,7 @@ def _caption(plan: MapPlan, reference: Georeference, scores: Scores | None) -> C
             f"the event{figure}"
         ),
         backscatter=plan.backscatter.upper(),
+        average="mean" if plan.kind == "model" else "median",
         passes_before=len(plan.selection.before),
         passes_after=len(plan.selection.after),
         score="probability of landslide" if plan.kind == "model" else "size of change on slopes, dB",

@@ -88,15 +88,10 @@ def taper(size: int, overlap: int, margin: int, *, first: bool, last: bool) -> N
     `overlap - margin`; two neighbours that overlap by `overlap` so add up to 1. An end at the area's edge
     (`first`, `last`) has no neighbour and counts fully.
     """
-    ramp_length = overlap - 2 * margin
-    ramp = np.concatenate(
-        [
-            np.zeros(margin),
-            (np.arange(ramp_length) + 0.5) / ramp_length if ramp_length > 0 else np.zeros(0),
-            np.ones(size - margin - max(ramp_length, 0)),
-        ]
-    )[:size]
-    weight = np.ones(size)
+    weight = np.ones(size, dtype=np.float32)
+    if first and last:
+        return weight
+    ramp = np.clip((np.arange(size) + 0.5 - margin) / max(overlap - 2 * margin, 1e-9), 0.0, 1.0)
     if not first:
         weight = np.minimum(weight, ramp)
     if not last:

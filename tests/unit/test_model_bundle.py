@@ -1,0 +1,270 @@
+"""Training writes a bundle; a bundle from elsewhere is checked before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from safetensors.torch import load_file, save
+
+from model import api
+from model.bundle import DOCUMENT, WEIGHTS, load, read_document
+from model.channels import CubeChannels
+from model.folders import whole_folder
+from model.inference import NetworkProbability, predict
+from model.inputs import EventSpan, Inputs
+from model.plan import Experiment, NetworkSpec, TrainingPlan
+from model.selection import select
+from model.torch_guard import torch
+from model.windows import whole
+from pipeline.errors import ModelError
+from tests.small_cube import small_cube, write, write_published
+
+PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=6, batch=4, validate_every=3, device="cpu")
+EVENT = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-05T18:07:59Z")
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory) -> Path:
+    return write(small_cube(256), tmp_path_factory.mktemp("cube") / "small.zarr")
+
+
+@pytest.fixture(scope="module")
+def bundle(cube, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "one"
+    api.train_bundle(str(cube), out, plan=PLAN, seed=1)
+    return out
+
+
+@pytest.fixture
+def copy(bundle, tmp_path) -> Path:
+    shutil.copytree(bundle, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def predicted(folder: Path, cube: Path) -> np.ndarray:
+    loaded = load(folder)
+    dataset = xr.open_zarr(cube, chunks=None)
+    inputs = loaded.document.inputs
+    source = CubeChannels(dataset, inputs, select(dataset, inputs))
+    probability = NetworkProbability(loaded.network, torch.device("cpu"))
+    strips = predict(source, whole(source.shape), loaded.document.statistics, probability)
+    return np.concatenate([strip.probability for strip in strips])
+
+
+def test_the_record_the_document_and_the_card_agree(bundle):
+    document = read_document(bundle)
+    assert sorted(p.name for p in bundle.iterdir()) == ["MODEL_CARD.md", DOCUMENT, "pr_curve.png", WEIGHTS]
+    assert document.inputs.channels[:4] == ("vv_before", "vv_after", "vh_before", "vh_after")
+    assert [check.step for check in document.history] == [3, 6]
+    best = max(document.history, key=lambda check: check.validation_auprc)
+    assert document.best_step == best.step
+    assert document.validation.auprc == pytest.approx(best.validation_auprc, abs=1e-9)
+    assert document.test.threshold == document.validation.threshold
+    assert document.cube.simulated
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "SIMULATED" in card
+    assert f"{document.test.auprc:.3f}" in card
+    assert all(p.id in card for p in (*document.selection.before, *document.selection.after))
+    assert "128 x 128" not in card
+
+
+def test_the_same_seed_gives_the_same_model_and_no_scratch_is_left(bundle, cube, tmp_path):
+    again = api.train_bundle(str(cube), tmp_path / "again", plan=PLAN, seed=1)
+    assert again.digest == read_document(bundle).digest
+    assert [p.name for p in tmp_path.iterdir()] == ["again"]
+
+
+def test_a_mailed_bundle_predicts_the_same_bits(bundle, copy, cube):
+    np.testing.assert_array_equal(predicted(bundle, cube), predicted(copy, cube))
+
+
+def test_a_cube_as_published_trains(tmp_path):
+    path = write_published(small_cube(256), tmp_path / "hokkaido_japan.zarr")
+    with pytest.raises(ModelError, match="records no event"):
+        api.train_bundle(str(path), tmp_path / "model", plan=PLAN)
+    record = api.train_bundle(
+        str(path), tmp_path / "model", plan=PLAN, experiment=Experiment(event=EVENT, inputs=Inputs(before=2))
+    )
+    assert record.track == "descending passes"
+    assert (record.passes_before, record.passes_after) == (2, 2)
+    assert not record.simulated
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "background" in card  # what unlabelled pixels were taken for
+    assert "SIMULATED" not in card
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda c: c.drop_vars("landslides"), "no labels"),
+        (lambda c: c.assign(landslides=c.landslides * 0), "hold no landslide"),
+        (
+            lambda c: c.assign(landslides=c.landslides.where((c.y > c.y[60]) & (c.x < c.x[60]), 0)),
+            "cannot be split",
+        ),
+        (lambda c: c.isel(timestep=slice(0, 5)), "no pass after"),
+        (lambda c: c.drop_vars("vh"), "lacks vh"),
+        (lambda c: c.isel(x=slice(0, 100), y=slice(0, 100)), "too small"),
+    ],
+)
+def test_a_cube_that_cannot_be_trained_on_is_refused_by_name_and_nothing_is_left(spoil, words, tmp_path):
+    path = write(spoil(small_cube(256)), tmp_path / "cube.zarr")
+    with pytest.raises(ModelError, match=words):
+        api.train_bundle(str(path), tmp_path / "models" / "one", plan=PLAN)
+    assert not (tmp_path / "models").exists() or not any((tmp_path / "models").iterdir())
+
+
+def test_a_loss_that_is_no_number_stops_the_training(cube, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "model.training.masked_loss", lambda logits, *_: logits.mean() * torch.tensor(float("nan"))
+    )
+    with pytest.raises(ModelError, match="finite"):
+        api.train_bundle(str(cube), tmp_path / "one", plan=PLAN)
+    assert not any(tmp_path.iterdir())
+
+
+def rewrite(folder: Path, change) -> None:
+    """Change the document and give it the digest that its new content has."""
+    data = json.loads((folder / DOCUMENT).read_text())
+    change(data)
+    (folder / DOCUMENT).write_text(json.dumps(data))
+
+
+def swap_weights(folder: Path, change) -> None:
+    """Change the weights and make the document agree with them."""
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    raw = save(tensors)
+    (folder / WEIGHTS).write_bytes(raw)
+    document = read_document(folder).model_copy(update={"weights_sha256": hashlib.sha256(raw).hexdigest()})
+    document = document.model_copy(update={"digest": document.identity})
+    (folder / DOCUMENT).write_text(document.model_dump_json())
+
+
+def set_at(*keys_and_value):
+    *keys, last, value = keys_and_value
+
+    def change(data):
+        for key in keys:
+            data = data[key]
+        data[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_at("format", "slidecube-bundle-2"),
+        set_at("surprise", 1),
+        set_at("network", "encoder", "tu-anything"),
+        set_at("network", "in_channels", 1_000_000),
+        set_at("network", "in_channels", 4),
+        set_at("statistics", "sd", 0, 0.0),
+        set_at("statistics", "sd", 0, 17.0),
+        set_at("statistics", "mean", 0, float("nan")),
+        set_at("statistics", "mean", [0.0]),
+        set_at("inputs", "backscatter", ["vv"]),
+        set_at("split", "test", [{"top": 0, "left": 0, "height": 999, "width": 999}]),
+        set_at("weights_sha256", "0" * 64),
+        set_at("validation", "threshold", 0.987),
+        lambda data: data.pop("statistics"),
+    ],
+)
+def test_a_changed_document_is_refused_and_named(copy, change):
+    rewrite(copy, change)
+    with pytest.raises(ModelError, match=r"bundle\.json cannot be used"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.pop("segmentation_head.0.bias"),
+        lambda t: t.update(extra=torch.zeros(3)),
+        set_at("segmentation_head.0.bias", torch.zeros(2)),
+        set_at("segmentation_head.0.bias", torch.zeros(1, dtype=torch.float64)),
+        set_at("segmentation_head.0.bias", torch.tensor([float("inf")])),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_named(copy, change):
+    swap_weights(copy, change)
+    with pytest.raises(ModelError, match=r"weights\.safetensors cannot be used"):
+        load(copy)
+
+
+def test_damaged_missing_and_odd_files_are_refused_and_named(copy, tmp_path):
+    weights = copy / WEIGHTS
+    raw = weights.read_bytes()
+    weights.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with pytest.raises(ModelError, match="sha256"):
+        load(copy)
+    weights.write_bytes(raw + bytes(2 << 20))
+    with pytest.raises(ModelError, match="larger"):
+        load(copy)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"weights\.safetensors is missing"):
+        load(copy)
+    weights.symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match="no regular file"):
+        load(copy)
+    for text in ("", "[]", "{", '{"a":' * 5000, "\x00"):
+        (copy / DOCUMENT).write_text(text)
+        with pytest.raises(ModelError, match=r"bundle\.json"):
+            load(copy)
+    (copy / DOCUMENT).write_bytes(b" " * (5 << 20))
+    with pytest.raises(ModelError, match="larger"):
+        load(copy)
+    with pytest.raises(ModelError, match=r"bundle\.json is missing"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_pickle_in_place_of_the_weights_is_never_opened(copy, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({"a": Trap()}, copy / WEIGHTS)
+    raw = (copy / WEIGHTS).read_bytes()
+    document = read_document(copy).model_copy(update={"weights_sha256": hashlib.sha256(raw).hexdigest()})
+    document = document.model_copy(update={"digest": document.identity})
+    (copy / DOCUMENT).write_text(document.model_dump_json())
+    with pytest.raises(ModelError, match="no safetensors"):
+        load(copy)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_bundle_refuses_a_cube_that_lacks_its_inputs(bundle, tmp_path):
+    poor = write(small_cube(128).drop_vars(["vh", "dem"]), tmp_path / "poor.zarr")
+    with pytest.raises(ModelError, match="lacks vh, dem"):
+        api.map_cube(bundle, str(poor), tmp_path / "map")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "result"
+    with pytest.raises(RuntimeError), whole_folder(target, "mark") as folder:
+        (folder / "mark").write_text("half")
+        raise RuntimeError
+    assert not any(tmp_path.iterdir())
+    for text in ("one", "two"):
+        with whole_folder(target, "mark") as folder:
+            (folder / "mark").write_text(text)
+        assert (target / "mark").read_text() == text
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter").write_text("years of work")
+    with pytest.raises(ModelError, match="thesis"), whole_folder(other, "mark"):
+        pass
+    assert (other / "chapter").read_text() == "years of work"
+
+
+def test_only_known_encoders_can_be_named():
+    with pytest.raises(ValueError, match="encoder"):
+        NetworkSpec.model_validate({"encoder": "tu-resnet18", "in_channels": 3})

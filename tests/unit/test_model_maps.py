@@ -1,0 +1,246 @@
+"""Maps: rasters, polygons, report, picture, and the map that needs no training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from shapely.geometry import box as rectangle
+
+from model import api
+from model.cli import map_landslides
+from model.cli import train as train_command
+from model.cubes import Georeference
+from model.log_ratio import LogRatioPlan, _box_mean, _nan_median
+from model.maps import COLUMNS, RowRaster, landslide_polygons, write_polygons
+from model.plan import InferencePlan, TrainingPlan
+from model.quicklook import Thumbnail
+from model.scores import Ranking
+from model.windows import Box
+from pipeline.errors import ModelError
+from tests.small_cube import BORDER_PX, small_cube, write
+
+PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=30, batch=4, validate_every=10, device="cpu")
+WINDOWS = InferencePlan(window_px=96, overlap_px=40, margin_px=8)
+EPSG = 32654
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """cube.zarr, the bundle trained on it, and the map of it"""
+    root = tmp_path_factory.mktemp("chain")
+    write(small_cube(256), root / "cube.zarr")
+    api.train_bundle(str(root / "cube.zarr"), root / "bundle", plan=PLAN)
+    api.map_cube(root / "bundle", str(root / "cube.zarr"), root / "map", windows=WINDOWS)
+    return root
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1), file.profile, file.tags(), file.tags(ns="IMAGE_STRUCTURE")
+
+
+def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_apart(folder):
+    cube = small_cube(256)
+    probability, profile, tags, structure = read(folder / "map" / "probability.tif")
+    classes, class_profile, _, _ = read(folder / "map" / "landslides.tif")
+    assert structure["LAYOUT"] == "COG"
+    for found in (profile, class_profile):
+        assert found["crs"].to_epsg() == EPSG
+        assert tuple(found["transform"])[:6] == (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_700_000.0)
+        assert (found["height"], found["width"]) == (256, 256)
+    assert np.isnan(profile["nodata"])
+    assert class_profile["nodata"] == 255
+    assert np.isnan(probability[:, :BORDER_PX]).all()
+    assert np.isfinite(probability[:, BORDER_PX:]).all()  # every valid pixel, edges too
+    assert ((probability[:, BORDER_PX:] >= 0) & (probability[:, BORDER_PX:] <= 1)).all()
+    report = json.loads((folder / "map" / "report.json").read_text())
+    threshold = json.loads((folder / "bundle" / "bundle.json").read_text())["validation"]["threshold"]
+    expected = np.where(np.isnan(probability), 255, probability >= threshold)
+    np.testing.assert_array_equal(classes, expected)
+    assert tags["SIMULATED"].startswith("yes")
+    assert tags["MODEL"] == report["map"]["model"]
+    assert all(
+        str(name) in tags["PASSES_BEFORE"] + tags["PASSES_AFTER"] for name in cube.pass_id.values[[0, 5, 6]]
+    )
+
+
+def test_the_score_is_of_the_test_area_alone_and_beats_chance(folder):
+    cube = small_cube(256)
+    report = json.loads((folder / "map" / "report.json").read_text())
+    document = json.loads((folder / "bundle" / "bundle.json").read_text())
+    probability, *_ = read(folder / "map" / "probability.tif")
+    (area,) = document["split"]["test"]
+    here = np.s_[area["top"] : area["top"] + area["height"], area["left"] : area["left"] + area["width"]]
+    labels = cube.landslides.values[here]
+    counted = np.isfinite(probability[here]) & np.isfinite(labels)
+    exact = Ranking.of(probability[here][counted], labels[counted] > 0)
+    assert report["map"]["auprc"] == pytest.approx(exact.auprc, abs=1e-3)
+    assert report["scores"]["pixels"] == exact.pixels
+    assert report["map"]["auprc"] > 3 * report["map"]["prevalence"]
+    assert "test area" in report["map"]["scored_on"]
+    words = (folder / "map" / "report.md").read_text()
+    assert "SIMULATED" in words
+    assert "prevalence" in words
+
+
+def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
+    other = small_cube(192, seed=5).assign_attrs(area="elsewhere", simulated=False)
+    path = write(other, tmp_path / "other.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    assert "not trained" in record.scored_on
+    assert record.simulated  # the model is, whatever the cube
+    report = json.loads(record.report.read_text())
+    assert any("SIMULATED" in remark for remark in report["remarks"])
+    assert report["scores"]["pixels"] == 192 * (192 - BORDER_PX - 8)
+    assert record.picture.stat().st_size > 10_000
+
+
+def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
+    path = write(small_cube(128).drop_vars("landslides"), tmp_path / "cube.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    assert (record.auprc, record.prevalence) == (None, None)
+    assert "Not scored" in (record.path / "report.md").read_text()
+
+
+def test_polygons_carry_what_a_reviewer_needs(folder):
+    frame = gpd.read_file(folder / "map" / "landslides.gpkg")
+    classes, *_ = read(folder / "map" / "landslides.tif")
+    assert len(frame) > 10
+    assert set(COLUMNS) <= set(frame.columns)
+    assert frame.crs.to_epsg() == EPSG
+    assert (frame.review == "unreviewed").all()
+    assert frame.simulated.all()
+    assert (frame.pixels >= 4).all()
+    assert (frame.max_probability >= frame.mean_probability).all()
+    np.testing.assert_allclose(frame.geometry.area, frame.area_m2)
+    assert frame.pixels.sum() <= (classes == 1).sum()
+    assert frame.days_since_event.iloc[0] == pytest.approx(12 + 2 / 24, abs=1e-3)
+    assert frame.geometry.is_valid.all()
+
+
+def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
+    reference = Georeference(crs_wkt=rasterio.CRS.from_epsg(EPSG).to_wkt(), transform=(10, 0, 0, 0, -10, 100))
+    classes = np.zeros((10, 10), np.uint8)
+    classes[0, 0] = classes[1, 1] = classes[2, 2] = classes[3, 3] = 1  # four pixels that touch at corners
+    classes[5:7, 5:8] = 1
+    classes[8:, :4] = 255
+    probability = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    rest = {
+        name: 0
+        for name in COLUMNS
+        if name not in ("id", "mean_probability", "max_probability", "area_m2", "pixels")
+    }
+    with RowRaster(tmp_path / "c.tif", (10, 10), reference, "uint8") as one:
+        one.write(Box(top=0, left=0, height=10, width=10), classes)
+    with RowRaster(tmp_path / "p.tif", (10, 10), reference, "float32") as two:
+        two.write(Box(top=0, left=0, height=10, width=10), probability)
+    frame = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 4, rest)
+    assert len(frame) == 1
+    assert frame.geometry[0].equals(rectangle(50, 30, 80, 50))
+    assert frame.mean_probability[0] == pytest.approx(probability[5:7, 5:8].mean())
+    assert frame.max_probability[0] == probability[6, 7]
+    none = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 99, rest)
+    write_polygons(none, tmp_path / "none.gpkg")
+    again = gpd.read_file(tmp_path / "none.gpkg")
+    assert len(again) == 0
+    assert set(COLUMNS) <= set(again.columns)
+
+
+def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder, tmp_path):
+    record = api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "map")
+    assert record.kind == "log-ratio"
+    assert record.auprc > 3 * record.prevalence
+    score, *_ = read(tmp_path / "map" / "score.tif")
+    change, *_ = read(tmp_path / "map" / "change_db.tif")
+    cube = small_cube(256)
+    mine = cube.relative_orbit.values == 46
+    power = cube.vv.values[mine][:, :, BORDER_PX:].astype(float)
+    decibels = 10 * np.log10(np.where(power > 0, power, np.nan))
+    expected = np.nanmedian(decibels[3:], axis=0) - np.nanmedian(decibels[:3], axis=0)
+    np.testing.assert_allclose(change[:, BORDER_PX:], expected, atol=1e-4)
+    assert np.isnan(score[:, :BORDER_PX]).all()
+    assert np.isfinite(score[:, BORDER_PX:]).all()
+    flat = cube.dem_slope_radians.values < np.deg2rad(5.0)
+    flat[:, :BORDER_PX] = False
+    assert flat.any()
+    assert (score[flat] == 0).all()
+    assert not (tmp_path / "map" / "landslides.gpkg").exists()
+
+
+def test_log_ratio_is_refused_where_no_track_sees_both_sides(tmp_path):
+    path = write(small_cube(128).isel(timestep=slice(0, 5)), tmp_path / "cube.zarr")
+    with pytest.raises(ModelError, match="no pass after"):
+        api.map_log_ratio(str(path), tmp_path / "map")
+    assert not (tmp_path / "map").exists()
+
+
+def test_strips_do_not_change_the_log_ratio(monkeypatch, folder, tmp_path):
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "one", plan=LogRatioPlan(smoothing_px=7))
+    monkeypatch.setattr("model.log_ratio.ROWS_PX", 37)
+    monkeypatch.setattr("model.log_ratio.COLUMNS_PX", 50)
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "two", plan=LogRatioPlan(smoothing_px=7))
+    for name in ("score.tif", "change_db.tif"):
+        np.testing.assert_allclose(
+            read(tmp_path / "one" / name)[0], read(tmp_path / "two" / name)[0], atol=1e-6
+        )
+
+
+def test_medians_and_means_ignore_what_is_missing():
+    values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+    values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
+    values[:, 0, 0] = np.nan
+    found = _nan_median(values)
+    assert np.isnan(found[0, 0])
+    known = np.isfinite(values).any(axis=0)
+    np.testing.assert_allclose(found[known], np.nanmedian(values[:, known], axis=0), rtol=1e-6)
+    assert _box_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
+
+
+def test_thumbnails_do_not_depend_on_how_rows_arrive():
+    values = np.random.default_rng(0).normal(size=(50, 33))
+    values[10:20, 5:9] = np.nan
+    one, two = Thumbnail(values.shape, 10), Thumbnail(values.shape, 10)
+    one.add(Box(top=0, left=0, height=50, width=33), values)
+    for top in range(0, 50, 7):
+        part = values[top : top + 7]
+        two.add(Box(top=top, left=0, height=len(part), width=33), part)
+    assert one.factor == 5
+    np.testing.assert_allclose(one.image, two.image)
+    np.testing.assert_allclose(one.image[0, 0], values[:5, :5].mean())
+
+
+def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path):
+    runner = CliRunner()
+    cube, bundle = str(folder / "cube.zarr"), str(folder / "bundle")
+    done = runner.invoke(map_landslides, ["--log-ratio", cube, "--out", str(tmp_path / "a"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["kind"] == "log-ratio"
+    done = runner.invoke(
+        train_command,
+        [cube, "--out", str(tmp_path / "b"), "--steps", "1", "--chip", "64", "--terrain", "none", "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["simulated"] is True
+    done = runner.invoke(map_landslides, [str(tmp_path / "b"), cube, "--out", str(tmp_path / "c")])
+    assert done.exit_code == 0, done.output
+    assert "SIMULATED" in done.stdout
+    for wrong in ([cube], [bundle, cube, "--log-ratio"], [bundle, cube, "--before", "2"]):
+        assert runner.invoke(map_landslides, wrong).exit_code == 2
+    assert runner.invoke(train_command, [cube, "--chip", "50", "--out", str(tmp_path / "d")]).exit_code == 2
+    assert (
+        runner.invoke(train_command, [cube, "--track", "west", "--out", str(tmp_path / "d")]).exit_code == 2
+    )
+    refused = runner.invoke(train_command, [cube, "--track", "68", "--out", str(tmp_path / "d")])
+    assert refused.exit_code == 7
+    assert "No track" in refused.stderr
+    lost = runner.invoke(train_command, ["atlantis", "--out", str(tmp_path / "d")])
+    assert lost.exit_code == 5
+    homeless = runner.invoke(map_landslides, ["--log-ratio", cube])
+    assert homeless.exit_code == 7
+    assert "--out" in homeless.stderr
