@@ -7,6 +7,8 @@ smaller). All dates precede the landslide.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,20 @@ from tests.e2e.conftest import Command, SmallWorld, command_for
 AREA = "enga"
 AREAS = Path(__file__).parent / "areas"
 INVENTORIES = "https://inventories.slidecube.example/enga"
+FLOWS = """
+from prefect.client.orchestration import get_client
+from flows.build_datacube import build_datacube
+from flows.setup import make_limits
+from flows.train_model import train_model
+from pipeline.settings import settings
+
+with get_client(sync_client=True) as client:
+    make_limits(client)
+for run in (build_datacube("enga", return_state=True),
+            train_model(str(settings().cube_root("enga")), return_state=True)):
+    print(f"{run.name}: {run.message}")
+"""
+"""the flows themselves, on a server that Prefect starts for them and ends after them"""
 LATE = "20240311"
 """day of the pass whose VV reaches the archive later"""
 
@@ -249,3 +265,36 @@ def test_training_and_mapping_refuse_a_cube_without_a_pass_after_the_event(
     assert "no pass after the event (2024-05-24T14:00:00+00:00); its newest is of 2024-05-22T08:47:48" in told
     assert not (raw.command.data / "models" / AREA).exists()
     assert not (raw.command.data / "maps" / AREA).exists()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_the_flows_make_the_same_bytes_and_end_by_name(raw: Built, tmp_path: Path) -> None:
+    environment = {k: v for k, v in raw.command.environment.items() if not k.startswith("PREFECT_")}
+    environment |= {
+        "SLIDECUBE_DATA_DIR": str(tmp_path / "data"),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FLOWS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    published, refused = done.stdout.strip().splitlines()[-2:]
+    assert published.startswith("Completed: Published enga version 1")
+    assert published.endswith("Missing: terrain: nasadem has no tile here; vv: no pass has it.")
+    assert refused.startswith("Refused: ") and "no pass after the event" in refused
+    assert files_of(tmp_path / "data/cubes/enga/versions/1.zarr") == files_of(Path(raw.said["uri"]))
+    why = json.loads((tmp_path / "data/models/enga/v1.refused.json").read_text())
+    assert set(why) == {"model", "map"} and all("no pass after the event" in words for words in why.values())
