@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
@@ -21,7 +18,8 @@ from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
 from flows import chain
-from flows.setup import PLANETARY_COMPUTER
+from flows.artifacts import show_passes, show_quicklook
+from flows.limits import PLANETARY_COMPUTER, place_at
 from pipeline import build
 from pipeline.aoi import AreaOfInterest, load_area
 from pipeline.errors import ArchiveError, SlidecubeError
@@ -30,9 +28,6 @@ from pipeline.quicklook import write_quicklook
 
 LAYERS_AT_ONCE = 3
 """Layers of one run in work at once: each holds the arrays of one pass in memory."""
-
-EMBEDDED_BYTES = 1_000_000
-"""Pictures up to this size go into the server's database, so that they are seen without access to the disk."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -54,7 +49,7 @@ patiently: dict[str, Any] = {
 @task(name="catalogue", **patiently)
 def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
     """One search of the archives, or the replay of an earlier one."""
-    with concurrency(PLANETARY_COMPUTER, strict=True):
+    with place_at(PLANETARY_COMPUTER):
         return build.find_catalogue(area, replay)
 
 
@@ -70,7 +65,7 @@ def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalog
     if layer.kind == "labels":  # from wherever the inventory was published
         build.build_layer(area, layer, catalogue)
         return
-    with concurrency(PLANETARY_COMPUTER, strict=True):
+    with place_at(PLANETARY_COMPUTER):
         build.build_layer(area, layer, catalogue)
 
 
@@ -103,7 +98,8 @@ def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
         wait(list(runs.values()))
         failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
         published = publish(area, quote(plan), quote(found), failed)
-    show_quicklook(published)
+    if published.new:
+        show_quicklook(published, write_quicklook(published.uri))
     announce(published)
     return verdict(published)
 
@@ -114,40 +110,6 @@ def reason(state: State[Any]) -> str:
     if isinstance(error, SlidecubeError):
         return str(error)
     return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(state.message)
-
-
-def show_passes(plan: build.BuildPlan) -> None:
-    """A table artifact of the passes that the version is made of."""
-    rows = [
-        {
-            "instant (UTC)": p.instant.isoformat(timespec="seconds"),
-            "platform": p.platform,
-            "track": p.relative_orbit,
-            "direction": p.direction,
-            "slices": len(p.slices),
-            "coverage (%)": round(100 * p.coverage, 1),
-            "MB": round(p.size_bytes / 1e6, 1),
-        }
-        for p in plan.passes
-    ]
-    missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
-    create_table_artifact(
-        table=rows, key=f"passes-{plan.area}", description=f"Passes of {plan.area}: {len(rows)}.{missing}"
-    )
-
-
-def show_quicklook(published: build.Published) -> None:
-    """A markdown artifact with a picture of the version, or where it lies if it is a big one."""
-    picture = write_quicklook(published.uri)
-    body = f"`{picture}`"
-    if picture.stat().st_size <= EMBEDDED_BYTES:
-        embedded = b64encode(picture.read_bytes()).decode("ascii")
-        body = f"![{published.area}](data:image/png;base64,{embedded})\n\n{body}"
-    create_markdown_artifact(
-        body,
-        key=f"quicklook-{published.area}",
-        description=f"{published.area}, version {published.version}",
-    )
 
 
 def announce(published: build.Published) -> None:

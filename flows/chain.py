@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import BaseFileLock, FileLock
 
@@ -18,6 +19,8 @@ from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import current_version, read_manifest, version_key
 from pipeline.errors import ModelError
 from pipeline.settings import settings
+
+Made = TypeVar("Made")
 
 
 class CubeVersion(Frozen):
@@ -134,16 +137,17 @@ def lock(root: Path) -> BaseFileLock:
     return FileLock(root / ".lock")
 
 
-def attempt(target: Path, make: Callable[[Path], object]) -> Path | Refusal:
-    """`target`, once `make` has written it, or why the model stage refused. Only under `lock(target.parent)`.
+def attempt(target: Path, make: Callable[[Path], Made]) -> Made | Refusal:
+    """What `make` answers once it has written `target`, or why the model stage refused.
+
+    Only under `lock(target.parent)`.
 
     Raises:
         ModelError: the folder could not be written, which is no refusal.
     """
     try:
-        make(target)
+        return make(target)
     except ModelError as error:
         if isinstance(error.__cause__, OSError):
             raise
         return Refusal(why=str(error))
-    return target

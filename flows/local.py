@@ -21,9 +21,9 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
 
 from flows.setup import POOL, PROJECT
 from pipeline.errors import SlidecubeError
@@ -165,6 +165,14 @@ class LocalPrefect:
                 flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
                 sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             )
+
+    def last_words(self, run: FlowRun) -> str:
+        """The newest line of a run's log."""
+        with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
+            lines = client.read_logs(
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=1, sort=LogSort.TIMESTAMP_DESC
+            )
+        return lines[0].message.splitlines()[0] if lines and lines[0].message else ""
 
     def check(self) -> None:
         """

@@ -11,8 +11,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import chain
+from flows import chain, reports
+from flows.artifacts import show_map
 from model import api
+from model.records import ReleaseRecord
 
 
 def run_name() -> str:
@@ -21,11 +23,13 @@ def run_name() -> str:
 
 
 @task(name="map", cache_policy=NO_CACHE)
-def make_map(version: chain.CubeVersion, bundle: Path | None) -> Path | chain.Refusal:
+def make_map(version: chain.CubeVersion, bundle: Path | None) -> ReleaseRecord | chain.Refusal:
     """The map of the bundle, or without one the log-ratio map."""
+    target = version.map(bundle)
+    progress = reports.in_log()
     if bundle is None:
-        return chain.attempt(version.map(None), lambda folder: api.map_log_ratio(version.uri, folder))
-    return chain.attempt(version.map(bundle), lambda folder: api.map_cube(bundle, version.uri, folder))
+        return chain.attempt(target, lambda out: api.map_log_ratio(version.uri, out, progress=progress))
+    return chain.attempt(target, lambda out: api.map_cube(bundle, version.uri, out, progress=progress))
 
 
 @flow(name="map-landslides", flow_run_name=run_name)
@@ -48,4 +52,5 @@ def map_landslides(cube: str, bundle: str | None = None) -> State[Any]:
         outcome = make_map(version, source)
     if isinstance(outcome, chain.Refusal):
         return Completed(name="Refused", message=outcome.why, data=outcome)
+    show_map(outcome)
     return Completed(message=f"The map is in {target}.", data=target)

@@ -19,17 +19,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
+from flows.limits import ARCHIVE_LIMITS
 from pipeline.errors import SettingsError, SlidecubeError
 
 PROJECT = Path(__file__).resolve().parent.parent
 """the folder of prefect.yaml"""
 
 POOL = "local"
-
-PLANETARY_COMPUTER = "planetary-computer"
-ARCHIVE_LIMITS = {PLANETARY_COMPUTER: 6}
-"""By archive: layers read from it at once, over all flow runs of a server. Within a layer the library's own
-`SLIDECUBE_READ_CONCURRENCY` holds. Flow runs refuse to read an archive whose limit does not exist."""
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -11,23 +10,31 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import chain
+from flows import chain, reports
+from flows.artifacts import show_bundle
 from flows.map_landslides import map_landslides, run_name
 from model import api
+from model.plan import TrainingPlan
+from model.records import BundleRecord
 
 
 @task(name="train", cache_policy=NO_CACHE)
-def train(version: chain.CubeVersion, seed: int) -> Path | chain.Refusal:
+def train(version: chain.CubeVersion, plan: TrainingPlan | None, seed: int) -> BundleRecord | chain.Refusal:
     """A bundle trained on the version."""
-    return chain.attempt(version.bundle, lambda folder: api.train_bundle(version.uri, folder, seed=seed))
+    progress = reports.in_log()
+    return chain.attempt(
+        version.bundle,
+        lambda out: api.train_bundle(version.uri, out, plan=plan, seed=seed, progress=progress),
+    )
 
 
 @flow(name="train-model", flow_run_name=run_name)
-def train_model(cube: str, seed: int = 0) -> State[Any]:
+def train_model(cube: str, plan: TrainingPlan | None = None, seed: int = 0) -> State[Any]:
     """Train on one version of a cube, announce the bundle, and map the version.
 
     Parameters:
         cube: path of a version of a cube, or of a cube's root for its newest.
+        plan: steps, batch and the like, as in `--param 'plan={"steps": 600}'`; without it the library's own.
         seed: of the weights and of the order of the chips.
 
     Only what the version lacks is done; nothing left to do ends in the name "Unchanged". Where the cube cannot be
@@ -38,11 +45,12 @@ def train_model(cube: str, seed: int = 0) -> State[Any]:
     with chain.lock(version.bundle.parent):
         before = chain.standing(version)
         if "model" in before.lacks:
-            outcome = train(version, seed)
+            outcome = train(version, plan, seed)
             if isinstance(outcome, chain.Refusal):
                 get_run_logger().warning("no model: %s", outcome.why)
                 chain.refuse(version, "model", outcome)
             else:
+                show_bundle(outcome)
                 announce(version)
         after = chain.standing(version)
         if "map" in after.lacks:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.setup import ARCHIVE_LIMITS, PLANETARY_COMPUTER, POOL, PROJECT
+from flows.limits import ARCHIVE_LIMITS, PLANETARY_COMPUTER
+from flows.setup import POOL, PROJECT
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 COMPOSE = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text())

@@ -1,0 +1,156 @@
+"""The user's literal command, on a real Prefect server with a real worker, against archives on loopback."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.limits import PLANETARY_COMPUTER
+from pipeline.cube.verify import verify_cube
+from pipeline.sandbox.faults import Fault
+from tests.e2e.conftest import AREA
+from tests.e2e.prefect_server import TOO_EARLY, Site, site
+from tests.small_cube import small_cube, write
+
+__all__ = ["site"]
+
+pytestmark = pytest.mark.slow
+BUILD = f"prefect deployment run build-datacube --param aoi={AREA}"
+
+
+@pytest.fixture(autouse=True)
+def honest_archive(site: Site) -> Iterator[None]:
+    yield
+    site.archive.reset()
+
+
+def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(site: Site) -> None:
+    site.archive.add_fault(
+        Fault(action="status", path="*vh*", status=404, host="*blob*", times=1, method="GET")
+    )
+    first = site.run(BUILD)
+    assert first.state is not None
+    assert (first.state.name, first.state.is_failed()) == ("Incomplete", True)
+    assert "vh 2018-" in (first.state.message or "")
+    assert verify_cube(site.version(AREA, 1)).sound
+    site.archive.reset()
+    second = site.run(BUILD)
+    assert second.state is not None
+    assert second.state.is_completed()
+    assert re.search(r": [12] layers built", second.state.message or ""), (
+        "the pass that was lost, and no other"
+    )
+
+
+def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) -> None:
+    """The small area is too small to be divided for training, so that only a map without training is possible."""
+    end = site.chained(site.version(AREA, 2))
+    assert end.state is not None
+    assert end.state.name == "LogRatioOnly"
+    assert end.created_by is not None and end.created_by.type == "AUTOMATION"
+    folder = site.data / "maps" / AREA / "v2-log-ratio"
+    assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "log-ratio"
+    assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
+
+
+def test_building_again_does_nothing_and_starts_nothing(site: Site) -> None:
+    before = len(site.prefect.runs("train-model"))
+    run = site.run(BUILD)
+    assert run.state is not None
+    assert run.state.name == "Unchanged"
+    assert len(site.prefect.runs("train-model")) == before
+
+
+def test_a_run_leaves_the_passes_and_the_picture_for_a_person(site: Site) -> None:
+    rows = json.loads(site.artifact(f"passes-{AREA}"))
+    assert [row["instant (UTC)"] for row in rows] == sorted(row["instant (UTC)"] for row in rows)
+    assert {row["track"] for row in rows} == {46, 68}
+    for key in (f"quicklook-{AREA}", f"map-{AREA}"):
+        found = re.search(r"data:image/jpeg;base64,([^)]+)", site.artifact(key))
+        assert found
+        assert b64decode(found[1]).startswith(b"\xff\xd8")
+
+
+def test_without_labels_and_without_a_pass_after_the_event_the_chain_refuses_by_name(site: Site) -> None:
+    # the archive is not there for a moment, and the library was told not to ask twice
+    site.archive.add_fault(
+        Fault(action="status", path="*vv*", status=503, host="*blob*", times=1, method="GET")
+    )
+    build = site.run(f"prefect deployment run build-datacube --param aoi={TOO_EARLY}")
+    assert site.retried(build) == 1
+    assert build.state is not None
+    assert build.state.is_completed()
+    assert "labels: no inventory" in (build.state.message or "")
+    end = site.chained(site.version(TOO_EARLY, 1))
+    assert end.state is not None
+    assert (end.state.name, end.state.is_completed()) == ("Refused", True)
+    refused = json.loads((site.data / "models" / TOO_EARLY / "v1.refused.json").read_text())
+    assert set(refused) == {"model", "map"}
+    assert not (site.data / "maps" / TOO_EARLY / "v1-log-ratio").exists()
+
+
+def test_the_reconciliation_finishes_what_an_event_left_and_then_has_nothing_to_do(site: Site) -> None:
+    (site.data / "models" / AREA / "v2.refused.json").unlink()
+    folder = site.data / "maps" / AREA / "v2-log-ratio"
+    folder.rename(folder.with_name("lost"))
+    finished = site.run("prefect deployment run reconcile")
+    assert finished.state is not None
+    assert finished.state.is_completed()
+    assert (folder / "report.json").is_file()
+    again = site.run("prefect deployment run reconcile")
+    assert again.state is not None
+    assert again.state.name == "Unchanged"
+
+
+def test_a_model_is_trained_announced_and_used_for_the_map(site: Site, tmp_path: Path) -> None:
+    cube = write(small_cube(256), tmp_path / "elsewhere.zarr")
+    plan = {"chip_px": 64, "stride_px": 64, "steps": 4, "batch": 2, "validate_every": 2}
+    run = site.run("prefect deployment run train-model", cube=str(cube), plan=plan)
+    assert run.state is not None
+    assert run.state.name == "Completed", run.state.message
+    bundle = site.data / "models" / "elsewhere" / "unversioned"
+    assert (bundle / "bundle.json").is_file()
+    report = json.loads((site.data / "maps" / "elsewhere" / "unversioned" / "report.json").read_text())
+    assert report["map"]["kind"] == "model"
+    announced = site.events("model.ready")
+    assert [event["resource"]["model.uri"] for event in announced] == [str(bundle)]
+    assert "at a prevalence of" in site.artifact("model-small")
+
+
+def test_another_areas_model_maps_a_cube_beside_its_own_map(site: Site) -> None:
+    bundle = site.data / "models" / "elsewhere" / "unversioned"
+    run = site.run("prefect deployment run map-landslides", cube=site.version(AREA, 2), bundle=str(bundle))
+    assert run.state is not None
+    assert run.state.is_completed()
+    assert (site.data / "maps" / AREA / "v2-elsewhere-unversioned" / "probability.tif").is_file()
+    assert (site.data / "maps" / AREA / "v2-log-ratio").is_dir()
+
+
+def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_again(site: Site) -> None:
+    with site.client() as client:
+        client.delete_global_concurrency_limit_by_name(PLANETARY_COMPUTER)
+    site.archive.reset()
+    run = site.run(BUILD)
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "python -m flows.setup" in (run.state.message or "")
+    assert site.archive.log == ()
+    answer = site.user("python", "-m", "flows.setup")
+    assert answer.returncode == 0, answer.stderr
+    with site.client() as client:
+        assert client.read_global_concurrency_limit_by_name(PLANETARY_COMPUTER).active
+        assert len(client.read_deployments()) == 4
+        assert len(client.request("POST", "/automations/filter", json={}).json()) == 1
+
+
+def test_an_unknown_deployment_and_an_unknown_parameter_are_refused(site: Site) -> None:
+    assert "not found" in site.user("prefect", "deployment", "run", "build-datacub").stdout
+    refused = site.user(*BUILD.replace("aoi=", "area=").split())
+    assert refused.returncode != 0
+    assert "aoi" in refused.stdout
+    assert Path(site.version(AREA, 2)).is_dir()
