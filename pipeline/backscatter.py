@@ -293,13 +293,12 @@ def _paste(
 ) -> None:
     if values.shape != mosaic[window].shape:
         raise GridError(f"A window of {values.shape} does not fit {mosaic[window].shape}.")
-    valid = ~np.isnan(values)
     taken = owner[window]
     if not taken.any():
         mosaic[window] = values
-        np.copyto(taken, np.uint8(number), where=valid)
+        np.copyto(taken, np.uint8(number), where=values == values)  # NaN is not itself
         return
-    valid &= taken == 0
+    valid = (values == values) & (taken == 0)
     np.copyto(mosaic[window], values, where=valid)
     np.copyto(taken, np.uint8(number), where=valid)
 

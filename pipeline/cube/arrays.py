@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from pipeline.cube.schema import CHUNK, SHARD, Variable
 
 ZSTD_LEVEL = 1
+PYTHON_CODECS = "zarr.core.codec_pipeline.BatchedCodecPipeline"
+FAST_CODECS = "zarrs.ZarrsCodecPipeline"
+_configuring = threading.Lock()
 
 
 def create(
@@ -30,19 +35,39 @@ def create(
     height, width = shape[-2:]
     chunk = (_chunk(height), _chunk(width))
     shard = (_shard(height), _shard(width))
-    return zarr.create_array(
-        store=str(folder),
-        shape=shape,
-        dtype=variable.dtype,
-        chunks=(*leading, *chunk),
-        shards=(*leading, *shard),
-        fill_value=variable.fill,
-        compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
-        dimension_names=variable.dims,
-        attributes={**variable.attributes(), **attributes},
-        config={"write_empty_chunks": True, "order": "C"},
-        zarr_format=3,
-    )
+    with writing():
+        return zarr.create_array(
+            store=str(folder),
+            shape=shape,
+            dtype=variable.dtype,
+            chunks=(*leading, *chunk),
+            shards=(*leading, *shard),
+            fill_value=variable.fill,
+            compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+            dimension_names=variable.dims,
+            attributes={**variable.attributes(), **attributes},
+            config={"write_empty_chunks": True, "order": "C"},
+            zarr_format=3,
+        )
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Arrays made inside are written by zarr-python itself: its shards repeat byte for byte and none is left out.
+
+    The choice is fixed when an array is made, and the configuration is one for the process.
+    """
+    with _configuring, zarr.config.set({"codec_pipeline.path": PYTHON_CODECS}):
+        yield
+
+
+def open_fast(folder: Path) -> zarr.Array[Any]:
+    """An array opened for reading with the `zarrs` decoder, whatever this process otherwise decodes with.
+
+    It is not used for writing: its shards differ from run to run, and it leaves empty ones out.
+    """
+    with _configuring, zarr.config.set({"codec_pipeline.path": FAST_CODECS}):
+        return zarr.open_array(str(folder), mode="r")
 
 
 def _chunk(length: int) -> int:

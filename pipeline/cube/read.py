@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from pipeline.cube.arrays import FAST_CODECS
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
 
@@ -57,7 +58,7 @@ def open_cube(path: str | Path, *, fast_codecs: bool = False) -> xr.Dataset:
     """
     folder = resolve_version(path)
     if fast_codecs:
-        zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+        zarr.config.set({"codec_pipeline.path": FAST_CODECS})
     try:
         dataset: xr.Dataset = xr.open_zarr(folder, chunks=None)
     except Exception as error:

@@ -274,16 +274,17 @@ def _coordinate(
     root: Path, name: str, values: np.ndarray[Any, Any], dims: tuple[str, ...], attributes: dict[str, Any]
 ) -> None:
     text = values.dtype == object
-    array = zarr.create_array(
-        store=str(root / name),
-        shape=values.shape,
-        dtype=str if text else values.dtype,
-        chunks=tuple(max(1, n) for n in values.shape),
-        dimension_names=dims,
-        attributes=attributes,
-        config={"write_empty_chunks": True},
-        zarr_format=3,
-    )
+    with arrays.writing():
+        array = zarr.create_array(
+            store=str(root / name),
+            shape=values.shape,
+            dtype=str if text else values.dtype,
+            chunks=tuple(max(1, n) for n in values.shape),
+            dimension_names=dims,
+            attributes=attributes,
+            config={"write_empty_chunks": True},
+            zarr_format=3,
+        )
     if values.size:
         array[...] = values
 
