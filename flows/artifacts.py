@@ -38,7 +38,9 @@ def show_passes(plan: BuildPlan) -> None:
     ]
     missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
     create_table_artifact(
-        table=rows, key=key_of("passes", plan.area), description=f"Passes of {plan.area}: {len(rows)}.{missing}"
+        table=rows,
+        key=key_of("passes", plan.area),
+        description=f"Passes of {plan.area}: {len(rows)}.{missing}",
     )
 
 

@@ -88,7 +88,7 @@ def remove(root: Path, names: tuple[str, ...]) -> None:
 
 def _run(root: Path, stages: Stages) -> DemoResult:
     area = load_area(AREA)
-    stages.begin("Simulating an earthquake, its landslides and what a satellite sees")
+    stages.begin("Simulating an earthquake")
     world = simulated_world(area, root / "world", stages)
     stages.begin("Opening the simulated archives")
     with Sandbox(world) as archives:
@@ -109,7 +109,7 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             progress=lambda stage: stages.begin(names[stage]),
         )
         with local as prefect:
-            stages.begin(f"Building the cube  (prefect deployment run build-datacube --param aoi={AREA})")
+            stages.begin("Building the cube")
             build(prefect, stages)
             version = chain.version_of(str(settings().cube_root(AREA)))
             follow_chain(prefect, version, stages)
@@ -137,11 +137,11 @@ def build(prefect: LocalPrefect, stages: Stages) -> None:
     Raises:
         IncompleteError: the run did not complete.
     """
-    answer = prefect.command("deployment", "run", "build-datacube", "--param", f"aoi={AREA}")
+    words = ("deployment", "run", "build-datacube", "--param", f"aoi={AREA}")
+    stages.note(f"prefect {' '.join(words)}")
+    answer = prefect.command(*words)
     if answer.returncode != 0:
-        raise SlidecubeError(
-            f"`prefect deployment run build-datacube` was refused: {answer.stdout + answer.stderr}"
-        )
+        raise SlidecubeError(f"`prefect {' '.join(words)}` was refused: {answer.stdout + answer.stderr}")
     deadline = time.monotonic() + STAGE_LIMIT_S
     while not (run := newest(prefect, "build-datacube")) or not ended(run):
         if run is not None:

@@ -79,8 +79,8 @@ def test_a_refusal_that_was_deleted_is_tried_again(version):
     assert "model" in chain.standing(version).lacks
 
 
-def test_an_attempt_that_succeeds_answers_the_folder(tmp_path):
-    assert chain.attempt(tmp_path / "v1", made) == tmp_path / "v1"
+def test_an_attempt_that_succeeds_answers_what_was_made(tmp_path):
+    assert chain.attempt(tmp_path / "v1", lambda folder: folder.name) == "v1"
 
 
 def test_an_attempt_that_is_refused_answers_why(tmp_path):
