@@ -216,8 +216,28 @@ def _attributes(manifest: Manifest) -> dict[str, Any]:
         "spatial:bbox": [left, bottom, right, top],
         "spatial:registration": "pixel",
         "missing": list(manifest.missing),
+        # xarray takes these for coordinates and not for data
+        "coordinates": " ".join(["spatial_ref", *_along_time(manifest)]),
         **manifest.attributes,
     }
+
+
+def _along_time(manifest: Manifest) -> dict[str, list[Any]]:
+    """Coordinates on timestep, beside the instant itself."""
+    steps = manifest.timesteps
+    found: dict[str, list[Any]] = {
+        "sat:orbit_state": [step.direction for step in steps],
+        "platform": [step.platform for step in steps],
+        "pass_id": [step.pass_id for step in steps],
+        "layer_digest": [" ".join(f"{k}={v}" for k, v in sorted(step.layers.items())) for step in steps],
+        "relative_orbit": [step.relative_orbit for step in steps],
+        "absolute_orbit": [step.absolute_orbit for step in steps],
+    }
+    for variable in sorted({name for step in steps for name in step.layers}):
+        found[f"{variable}_coverage"] = [
+            manifest.records[step.layers[variable]].report.get("coverage", 0.0) for step in steps
+        ]
+    return found
 
 
 def _write_coordinates(root: Path, manifest: Manifest) -> None:
@@ -241,28 +261,13 @@ def _write_coordinates(root: Path, manifest: Manifest) -> None:
             "long_name": "start, UTC",
         },
     )
-    texts = {
-        "sat:orbit_state": [step.direction for step in steps],
-        "platform": [step.platform for step in steps],
-        "pass_id": [step.pass_id for step in steps],
-        "layer_digest": [" ".join(f"{k}={v}" for k, v in sorted(step.layers.items())) for step in steps],
-    }
-    for name, values in texts.items():
-        _coordinate(root, name, np.array(values, dtype=object), dims, {})
-    for name, numbers in {
-        "relative_orbit": [step.relative_orbit for step in steps],
-        "absolute_orbit": [step.absolute_orbit for step in steps],
-    }.items():
-        _coordinate(root, name, np.array(numbers, dtype="int64"), dims, {})
-    for variable in sorted({name for step in steps for name in step.layers}):
-        shares = [manifest.records[step.layers[variable]].report.get("coverage", 0.0) for step in steps]
-        _coordinate(
-            root,
-            f"{variable}_coverage",
-            np.array(shares, dtype="float64"),
-            dims,
-            {"long_name": f"share of the grid with valid {variable}", "units": "1"},
-        )
+    types = {"relative_orbit": "int64", "absolute_orbit": "int64"}
+    for name, values in _along_time(manifest).items():
+        share = name.endswith("_coverage")
+        variable = name.removesuffix("_coverage")
+        attributes = {"long_name": f"share of the grid with valid {variable}", "units": "1"} if share else {}
+        kind = "float64" if share else types.get(name, object)
+        _coordinate(root, name, np.array(values, dtype=kind), dims, attributes)
 
 
 def _axis(root: Path, name: str, values: np.ndarray[Any, Any], standard_name: str, long_name: str) -> None:

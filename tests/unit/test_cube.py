@@ -100,6 +100,11 @@ def test_a_version_opens_with_plain_xarray_and_holds_what_was_written(store: Loc
     assert str(dataset["timestep"].values[0])[:10] == "2018-08-04"
     assert list(dataset["sat:orbit_state"].values) == ["descending"] * 2
     assert list(dataset["vv_coverage"].values) == [0.5, 0.5]
+    assert set(dataset.coords) == {
+        "x", "y", "timestep", "spatial_ref", "sat:orbit_state", "platform", "pass_id", "layer_digest",
+        "relative_orbit", "absolute_orbit", "vv_coverage",
+    }  # fmt: skip
+    assert set(dataset.data_vars) == {"vv"}
     assert dataset["spatial_ref"].attrs["GeoTransform"].split()[0] == "500000.0"
     assert json.loads(dataset.attrs["event"])["start"] == "2018-09-05T18:00:00Z"
     assert open_cube(store.root).identical(open_cube(store.path(version_key(1))))
