@@ -225,9 +225,12 @@ def _size(count: float) -> str:
 @click.option(
     "--repair", is_flag=True, help="Verify the layers that are held first, and make the damaged ones again."
 )
+@click.option(
+    "--quicklook/--no-quicklook", default=True, show_default=True, help="Draw a picture of the version."
+)
 @as_json
 @reports_errors
-def build(area: str, catalogue: Path | None, repair: bool, json_: bool) -> None:
+def build(area: str, catalogue: Path | None, repair: bool, quicklook: bool, json_: bool) -> None:
     """Bring the cube of AREA up to date: make what is missing, publish a version; nothing if nothing is missing."""
     from pipeline import build as builder
     from pipeline.aoi import load_area
@@ -244,15 +247,17 @@ def build(area: str, catalogue: Path | None, repair: bool, json_: bool) -> None:
             catalogue,
             lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
         )
-    picture = write_quicklook(published.uri)
+    picture = str(write_quicklook(published.uri)) if quicklook else None
     if json_:
-        click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": str(picture)}, indent=1))
+        click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
     else:
         if published.new:
             click.echo(f"Published version {published.version} ({published.layers_built} layers made).")
         else:
             click.echo(f"Nothing to do: version {published.version} is up to date.")
-        click.echo(f"cube       {published.uri}\nquicklook  {picture}")
+        click.echo(f"cube       {published.uri}")
+        if picture:
+            click.echo(f"quicklook  {picture}")
         for line in published.missing:
             click.echo(f"missing    {line}")
     if published.failed:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pipeline.cube.read import open_cube
 
 MAX_SIDE_PX = 900
+MAX_PASSES = 11
+"""More make a picture that nobody looks through; those nearest to the event are shown."""
 NO_DATA = "#402020"
 
 
@@ -41,8 +43,8 @@ def draw(cube: xr.Dataset) -> Figure:
     """One panel for each pass and one for the terrain."""
     matplotlib.use("Agg", force=False)
     variable = "vv" if "vv" in cube else "vh" if "vh" in cube else None
-    passes = cube.sizes.get("timestep", 0) if variable else 0
-    panels = passes + 1
+    shown = _shown(cube) if variable else []
+    panels = len(shown) + 1
     columns = min(6, panels)
     rows = math.ceil(panels / columns)
     height, width = cube.sizes["y"], cube.sizes["x"]
@@ -53,30 +55,54 @@ def draw(cube: xr.Dataset) -> Figure:
         axis.set_axis_off()
     thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
     _terrain_panel(axes[0], cube.isel(thin))
-    for index in range(passes):
+    for panel, index in enumerate(shown, start=1):
         assert variable is not None
         values = np.asarray(cube[variable].isel(thin).isel(timestep=index).values)
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(values)
-        axes[index + 1].imshow(
+        axes[panel].imshow(
             decibels, cmap=_gray(), vmin=-18 if variable == "vv" else -24, vmax=0, aspect="equal"
         )
         instant = str(cube["timestep"].values[index])[:16].replace("T", " ")
         direction = str(cube["sat:orbit_state"].values[index]).removesuffix("ending")
         side = _side(cube, index)
         track = int(cube["relative_orbit"].values[index])
-        axes[index + 1].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
-    figure.suptitle(f"{cube.attrs.get('title', '')} ({variable or 'no backscatter'}, dB)", fontsize=10)
+        axes[panel].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
+    passes = cube.sizes.get("timestep", 0)
+    nearest = (
+        f"; {len(shown)} of {passes} passes, nearest to the event" if shown and len(shown) < passes else ""
+    )
+    title = f"{cube.attrs.get('title', '')} ({variable or 'no backscatter'}, dB{nearest})"
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _side(cube: xr.Dataset, index: int) -> str:
-    """', before' or ', after' the event, where the cube tells it."""
+def _shown(cube: xr.Dataset) -> list[int]:
+    """Indices of the passes that get a panel, ascending in time."""
+    times = cube["timestep"].values
+    if times.size <= MAX_PASSES:
+        return list(range(times.size))
+    span = _event(cube)
+    middle = span[0] if span else times[-1]
+    return sorted(int(i) for i in np.argsort(np.abs(times - middle), kind="stable")[:MAX_PASSES])
+
+
+def _event(cube: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
+    """Start and end of the event, where the cube tells them."""
     try:
         event = json.loads(cube.attrs["event"])
         start, end = (np.datetime64(event[key].removesuffix("Z"), "us") for key in ("start", "end"))
     except (KeyError, ValueError, TypeError):
+        return None
+    return start, end
+
+
+def _side(cube: xr.Dataset, index: int) -> str:
+    """', before' or ', after' the event, where the cube tells it."""
+    span = _event(cube)
+    if span is None:
         return ""
+    start, end = span
     instant = cube["timestep"].values[index]
     return ", before" if instant < start else ", after" if instant > end else ", during"
 

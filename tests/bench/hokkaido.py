@@ -57,7 +57,7 @@ def _run(root: Path) -> None:
         for number in range(ROUNDS):
             data = root / f"data-{number}"
             environment["SLIDECUBE_DATA_DIR"] = str(data)
-            ours = [sys.executable, "-m", "tests.bench.command", "build", "hokkaido"]
+            ours = [sys.executable, "-m", "tests.bench.command", "build", "hokkaido", "--no-quicklook"]
             theirs = [
                 sys.executable,
                 "-m",
