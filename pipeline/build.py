@@ -77,8 +77,8 @@ class BuildPlan(Frozen):
 
     @property
     def wanted(self) -> tuple[LayerTask, ...]:
-        """The tasks that are not held yet."""
-        return tuple(task for task in self.tasks if not task.held)
+        """The tasks that are not held yet; the longest, which are not of a pass, first."""
+        return tuple(sorted((t for t in self.tasks if not t.held), key=lambda task: task.pass_id is not None))
 
     @property
     def bytes_to_read(self) -> int:

@@ -39,6 +39,8 @@ def _probe_one(href: str) -> Asset | None:
             url = planetary.sign(href, anew=anew or refusals > 0)
             with http.limit(urlsplit(url).hostname or "local"):
                 answer = http.get_once(url, method="HEAD", headers={"Accept-Encoding": "identity"})
+                # an empty body that is read leaves the connection for the next question
+                answer.content  # noqa: B018
                 answer.close()
             if answer.status_code not in (401, 403) or not planetary.needs_signing(href):
                 break
