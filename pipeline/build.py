@@ -242,7 +242,8 @@ def publish(
         raise CubeError(
             f"No pass of {area.name!r} could be built ({reasons}).", "Run `slidecube build` again."
         )
-    number, new = versions.publish(store, manifest)
+    wanted = frozenset(task.recipe.digest for task in plan.tasks)
+    number, new = versions.publish(store, manifest, spare=wanted)
     if new:
         entry: dict[str, Any] = {
             "catalogue": archive.snapshot_name(catalogue),

@@ -81,10 +81,11 @@ def read_manifest(store: LocalStore, number: int) -> Manifest:
     return parse_manifest(raw, store.root / version_key(number))
 
 
-def publish(store: LocalStore, manifest: Manifest) -> tuple[int, bool]:
+def publish(store: LocalStore, manifest: Manifest, spare: frozenset[str] = frozenset()) -> tuple[int, bool]:
     """Make `manifest` the latest version; (its number, whether it is new). Only under the writer's lock.
 
-    Nothing is done when the latest version already has the same substance.
+    Nothing is done when the latest version already has the same substance. Layers that no kept version uses are
+    removed, but for those of `spare`: a later build will want them.
 
     Raises:
         CubeError: a layer is missing, or somebody else moved the pointer.
@@ -113,7 +114,7 @@ def publish(store: LocalStore, manifest: Manifest) -> tuple[int, bool]:
             f"Somebody else published the cube {store.root} meanwhile.", "Run `slidecube build` again."
         )
     log.info("published version %d of %s", number, store.root)
-    sweep(store)
+    sweep(store, spare)
     return number, True
 
 
@@ -134,8 +135,8 @@ def journal(store: LocalStore, number: int, entry: dict[str, Any]) -> None:
     store.put_new(f"journal/{number}.json", canonical_json(entry))
 
 
-def sweep(store: LocalStore) -> None:
-    """Keep two versions and their layers; remove the rest and what killed writers left."""
+def sweep(store: LocalStore, spare: frozenset[str] = frozenset()) -> None:
+    """Keep two versions, their layers and those of `spare`; remove the rest and what killed writers left."""
     numbers = version_numbers(store)
     current = current_version(store)
     kept = [n for n in numbers if current is None or n <= current][-KEPT_VERSIONS:]
@@ -144,7 +145,7 @@ def sweep(store: LocalStore) -> None:
             store.delete(version_key(number))
     used = {digest for number in kept for digest in read_manifest(store, number).records}
     for name in store.names("layers"):
-        if name not in used and not name.startswith("."):
+        if name not in used | spare and not name.startswith("."):
             store.delete(folder_of(name))
     for prefix in ("layers", "versions", "journal", ""):
         store.sweep(prefix or ".")
