@@ -76,7 +76,8 @@ def make(
 def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: float) -> None:
     """Serve WORLDS until interrupted; prints exports to be sourced by the shell that shall live in them."""
     with Sandbox(*worlds, options=ServerOptions(token_lifetime_s=token_lifetime_s)) as running:
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in running.environment.items()]
+        environment = {**running.environment, **_area_folder(*worlds)}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         text = "\n".join(lines) + "\n"
         if env_file is None:
             click.echo(text, nl=False)
@@ -99,5 +100,12 @@ def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: flo
 def run(world: Path, command: tuple[str, ...]) -> None:
     """Run COMMAND with the archives of WORLD; put `--` before it. Returns the command's exit status."""
     with Sandbox(world) as running:
-        status = subprocess.run(command, env={**os.environ, **running.environment}, check=False).returncode
+        environment = {**os.environ, **running.environment, **_area_folder(world)}
+        status = subprocess.run(command, env=environment, check=False).returncode
     sys.exit(status)
+
+
+def _area_folder(*worlds: Path) -> dict[str, str]:
+    """Setting that leads to the area files of a world: its pixel may be coarser than the shipped area's."""
+    folders = [world.resolve() / "aoi" for world in worlds if (world / "aoi").is_dir()]
+    return {"SLIDECUBE_AOI_DIR": str(folders[0])} if len(folders) == 1 else {}

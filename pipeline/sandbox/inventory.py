@@ -39,7 +39,7 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     """
     parameters = scene.parameters
     rng = np.random.default_rng([parameters.seed, 7])
-    field, names = _classes(scene.area.inventory)
+    field, names = inventory_classes(scene.area.inventory)
     sd_m = parameters.label_jitter_px * scene.grid.resolution_m
     shapes: list[Polygon] = []
     classes: list[str | int] = []
@@ -62,7 +62,8 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     )
 
 
-def _classes(inventory: Inventory | None) -> tuple[str, dict[str, str | int]]:
+def inventory_classes(inventory: Inventory | None) -> tuple[str, dict[str, str | int]]:
+    """Name of the class field, and the values in it that mean new and old, as the area's inventory has them."""
     if inventory is None or inventory.class_field is None:
         return "class", {"new": "new", "old": "old"}
     new = inventory.classes.get("new") or next(iter(inventory.classes.values()))

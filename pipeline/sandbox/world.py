@@ -13,12 +13,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import yaml
 from shapely.geometry import box
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.sandbox.elevation import make_tiles
 from pipeline.sandbox.images import write_cog
-from pipeline.sandbox.inventory import inventory_targets, map_slides, write_extent, write_inventory
+from pipeline.sandbox.inventory import (
+    inventory_classes,
+    inventory_targets,
+    map_slides,
+    write_extent,
+    write_inventory,
+)
 from pipeline.sandbox.items import dem_item
 from pipeline.sandbox.parameters import SandboxError, WorldParameters
 from pipeline.sandbox.passes import write_pass
@@ -145,6 +152,7 @@ def make_world(
         ],
         "notes": notes,
     }
+    _write_area(scene, root)
     finish(root, document, items, _order(items, parameters))
     if progress:
         progress(steps, steps, "inventory")
@@ -161,7 +169,7 @@ def clear(root: Path) -> None:
     Raises:
         SandboxError: it holds anything else.
     """
-    ours = {"items", "blobs", "truth"}
+    ours = {"items", "blobs", "truth", "aoi"}
     if root.exists():
         others = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if not root.is_dir() or others:
@@ -217,6 +225,32 @@ def _write_dem(scene: Scene, root: Path) -> list[dict[str, Any]]:
                 )
             )
     return items
+
+
+def _write_area(scene: Scene, root: Path) -> None:
+    """The area file that fits this world, in `aoi/`: its pixel, its inventory, marked as simulated."""
+    area = scene.area
+    field, names = inventory_classes(area.inventory)
+    host, path = inventory_targets(scene)[0][-1]
+    document = area.model_dump(mode="json", exclude_defaults=True) | {
+        "title": f"{area.title or area.name} (simulated)",
+        "resolution_m": scene.grid.resolution_m,
+        "simulated": True,
+        "licence": "simulated data, CC0-1.0",
+        "sources": ["slidecube sandbox"],
+        "inventory": {
+            "name": "Simulated landslides",
+            "url": f"https://{host}/{path}",
+            "citation": "slidecube sandbox, simulated from a seed",
+            "licence": "CC0-1.0",
+            "class_field": field,
+            "classes": {kind: [name] for kind, name in names.items()},
+            "extent_assumed": "the simulation covers the whole area",
+        },
+    }
+    (root / "aoi").mkdir(exist_ok=True)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    (root / "aoi" / f"{area.name}.yaml").write_text(text, encoding="utf-8")
 
 
 def _write_labels(scene: Scene, root: Path) -> list[str]:

@@ -132,6 +132,15 @@ def test_inserting_in_the_middle_and_replacing_gives_the_bytes_of_a_fresh_cube(
     assert read_record(store, recipe(5).digest) is None, "swept with the last version that used it"
 
 
+def test_a_layer_that_a_later_build_wants_is_spared(store: LocalStore) -> None:
+    publish(store, manifest([layer(store, 1)]))
+    lonely = layer(store, 4)
+    publish(store, manifest([layer(store, 1), layer(store, 2)]), spare=frozenset({lonely.digest}))
+    assert read_record(store, lonely.digest) is not None
+    publish(store, manifest([layer(store, 1), layer(store, 3)]))
+    assert read_record(store, lonely.digest) is None
+
+
 def test_versions_share_bytes_with_layers(store: LocalStore) -> None:
     record = layer(store, 1)
     publish(store, manifest([record]))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
-from pipeline.aoi import AreaOfInterest
+from pipeline.aoi import AreaOfInterest, load_area
 from pipeline.grid import Grid
 from pipeline.sandbox.overflights import REPEAT, absolute_orbit
 from pipeline.sandbox.parameters import SandboxError, TrackPlan, WorldParameters
@@ -276,6 +276,16 @@ def test_the_inventory_lies_where_the_area_says_and_in_that_format(suffix: str, 
     assert any("40 m instead of 10 m" in note for note in world.notes)
     assert {item["properties"]["proj:transform"][0] for item in world.items} == {40.0}
     assert "example.org" in world.hosts
+
+
+def test_a_world_brings_the_area_file_that_fits_it(world: World) -> None:
+    fitting = load_area(world.root / "aoi" / f"{AREA.name}.yaml")
+    assert fitting.simulated
+    assert fitting.resolution_m == world.document["resolution_m"]
+    assert (fitting.bbox, fitting.event, fitting.tracks) == (AREA.bbox, AREA.event, AREA.tracks)
+    assert fitting.inventory is not None and fitting.inventory.url is not None
+    host, _, path = fitting.inventory.url.removeprefix("https://").partition("/")
+    assert (world.root / "blobs" / host / path).is_file()
 
 
 def test_a_big_area_gets_coarser_pixels() -> None:
