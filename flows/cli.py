@@ -10,7 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from pipeline.cli import reports_errors
+from pipeline.console import reports_errors
 from pipeline.settings import settings
 
 

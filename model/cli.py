@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipeline.errors import ModelError, SlidecubeError
+from pipeline.console import reports_errors
+from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from model.inputs import EventSpan, Inputs
@@ -20,20 +19,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _reports_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print an error with its way out on standard error and leave with its exit status."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except SlidecubeError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-
-    return wrapper
 
 
 def _passes(function: Callable[P, R]) -> Callable[P, R]:
@@ -93,7 +78,7 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
 @_passes
 @_event
 @_json
-@_reports_errors
+@reports_errors
 def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
     """Train a landslide model on CUBE: the path of a cube, or the name of a built area."""
     from model.api import train_bundle
@@ -140,7 +125,7 @@ def _train_words(record: BundleRecord) -> str:
 @_passes
 @_event
 @_json
-@_reports_errors
+@reports_errors
 def map_landslides(
     bundle_cube: tuple[str, ...], out: Path | None, log_ratio: bool, json_: bool, **options: Any
 ) -> None:

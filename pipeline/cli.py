@@ -6,26 +6,23 @@ Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive faile
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.console import as_json, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
 
 GROUP = "slidecube.commands"
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Rooms(click.Group):
@@ -52,23 +49,6 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-
-
-def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print an error with its way out on standard error and leave with its exit status."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except SlidecubeError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-
-    return wrapper
-
-
-as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on standard output.")
 
 
 def progress_bar() -> Progress:
