@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.cube.read import open_cube
+from pipeline.cube.storage import STAGING
 
 MAX_SIDE_PX = 900
 MAX_PASSES = 11
@@ -33,9 +35,13 @@ def write_quicklook(version: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open_cube(folder) as cube:
         figure = draw(cube)
-    partial = target.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=80)
-    partial.replace(target)
+    # two builds may draw the same version at once
+    partial = target.with_name(f"{STAGING}{uuid.uuid4().hex}.png")
+    try:
+        figure.savefig(partial, dpi=80)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target
 
 

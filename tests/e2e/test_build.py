@@ -104,8 +104,9 @@ def test_a_replayed_catalogue_needs_no_search_and_gives_the_same_cube(
 
 def test_two_builds_at_once_make_one_version(slidecube: Command) -> None:
     first, second = slidecube.start("build", AREA, "--json"), slidecube.start("build", AREA, "--json")
-    found = [json.loads(process.communicate(timeout=300)[0]) for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0)
+    answers = [process.communicate(timeout=300) for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), answers
+    found = [json.loads(out) for out, _ in answers]
     assert sorted(f["new"] for f in found) == [False, True]
     assert {f["version"] for f in found} == {1}
     assert verify_cube(slidecube.cube).sound
