@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,21 @@ def site(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> I
     too_early |= {"name": TOO_EARLY, "end": "2018-09-05T19:00:00Z"}
     del too_early["inventory"]
     (small_world.aoi_dir / f"{TOO_EARLY}.yaml").write_text(yaml.safe_dump(too_early))
-    data = folder / "data"
-    with Sandbox(small_world.root) as archive:
-        environment = {
-            **archive.environment,
-            "SLIDECUBE_AOI_DIR": str(small_world.aoi_dir),
-            "SLIDECUBE_DATA_DIR": str(data),
-            "SLIDECUBE_SEARCH_INTERVAL_S": "0",
-            "SLIDECUBE_RETRIES": "0",
-            "SLIDECUBE_BACKOFF_S": "0.05",
-        }
-        local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
-        with local as prefect:
-            yield Site(prefect, archive, data)
+    with Sandbox(small_world.root) as archive, site_before(archive, small_world.aoi_dir, folder) as made:
+        yield made
+
+
+@contextmanager
+def site_before(archive: Sandbox, aoi_dir: Path, folder: Path) -> Iterator[Site]:
+    """Server and worker of their own before an archive, in `folder`."""
+    environment = {
+        **archive.environment,
+        "SLIDECUBE_AOI_DIR": str(aoi_dir),
+        "SLIDECUBE_DATA_DIR": str(folder / "data"),
+        "SLIDECUBE_SEARCH_INTERVAL_S": "0",
+        "SLIDECUBE_RETRIES": "0",
+        "SLIDECUBE_BACKOFF_S": "0.05",
+    }
+    local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
+    with local as prefect:
+        yield Site(prefect, archive, folder / "data")
