@@ -290,6 +290,6 @@ def doctor(json_: bool) -> None:
         colours = {"ok": "green", "missing": "yellow", "failed": "red"}
         for finding in findings:
             table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
-        Console().print(table)
+        _wide_console().print(table)
     if any(f.state == "failed" for f in findings):
         sys.exit(1)
