@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import uuid
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.cube.read import open_cube
-from pipeline.cube.storage import STAGING
+from pipeline.cube.storage import STAGING, LocalStore
 
 MAX_SIDE_PX = 900
 MAX_PASSES = 11
@@ -32,16 +31,15 @@ def write_quicklook(version: str | Path) -> Path:
     target = folder.parent.parent / "quicklook" / f"{folder.stem}.png"
     if target.is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open_cube(folder) as cube:
-        figure = draw(cube)
-    # two builds may draw the same version at once
-    partial = target.with_name(f"{STAGING}{uuid.uuid4().hex}.png")
-    try:
+    # two builds may draw at once, and a killed one leaves a partial picture, which the next one writes over
+    with LocalStore(target.parent).lock("writer.lock", wait=True):
+        if target.is_file():
+            return target
+        with open_cube(folder) as cube:
+            figure = draw(cube)
+        partial = target.with_name(f"{STAGING}picture.png")
         figure.savefig(partial, dpi=80)
         partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 
