@@ -72,7 +72,10 @@ def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
         "file": path.name,
         "layer": layer,
         "driver": driver,
-        "remarks": sorted({_without_path(w.message, path) for w in caught}),
+        # the record is one for the process: what other threads warned of meanwhile is not of this file
+        "remarks": sorted(
+            {_without_path(w.message, path) for w in caught if "pyogrio" in Path(w.filename).parts}
+        ),
     }
     return frame
 

@@ -36,6 +36,8 @@ def test_a_build_killed_at_many_moments_ends_with_the_bytes_of_an_undisturbed_on
             assert verify_cube(victim.cube).sound
             assert open_cube(victim.cube).sizes["timestep"] > 0
         victim.run("build", AREA)
-        assert tree(victim.cube / "versions" / "1.zarr") == expected
+        found = tree(victim.cube / "versions" / "1.zarr")
+        assert sorted(found) == sorted(expected)
+        assert [key for key in sorted(found) if found[key] != expected[key]] == []
         assert not list(victim.cube.rglob(".staging-*"))
     assert killed >= KILLS // 2, "most kills must fall inside the build to mean anything"
