@@ -180,6 +180,14 @@ class _LaterError(ArchiveError):
     wait_s: float | None = None
 
 
+def changed(name: str) -> ArchiveError:
+    """The error of a file that is not the one that the catalogue saw."""
+    return ArchiveError(
+        f"{name} changed since the catalogue was made.",
+        "Plan again: build without --catalogue, once the last search is older than SLIDECUBE_SEARCH_INTERVAL_S.",
+    )
+
+
 def refused(url: str, status: int, *, wait_s: float | None = None) -> ArchiveError:
     """The error of an answer with that HTTP status."""
     transient = status in TRANSIENT_STATUS

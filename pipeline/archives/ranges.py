@@ -92,10 +92,7 @@ class RemoteFile(io.RawIOBase):
         return data
 
     def _changed(self) -> ArchiveError:
-        return ArchiveError(
-            f"{http.bare(self.href)} changed since the catalogue was made.",
-            "Plan again: build without --catalogue.",
-        )
+        return http.changed(http.bare(self.href))
 
     def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several (offset, length), neighbours in one request; in the order given."""

@@ -92,10 +92,7 @@ class RemoteRaster:
             if is_local(self.href):
                 path = local_path(self.href)
                 if self.expected_etag is not None and local_asset(self.href).etag != self.expected_etag:
-                    raise ArchiveError(
-                        f"{path} changed since the catalogue was made.",
-                        "Plan again: build without --catalogue.",
-                    )
+                    raise http.changed(str(path))
                 source: Any = path
                 options: dict[str, Any] = {}
             else:

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from pipeline.cube.arrays import FAST_CODECS
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
 
@@ -40,15 +38,12 @@ def resolve_version(path: str | Path) -> Path:
     return folder / "versions" / f"{number}.zarr"
 
 
-def open_cube(path: str | Path, *, fast_codecs: bool = False) -> xr.Dataset:
+def open_cube(path: str | Path) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
     `path` is a cube's root (its latest version is taken), a version, or a cube as published (Zarr v2). A published cube
     is brought to our names and types: ascending UTC times, orbit states in words ('unknown' where absent), label NaN
     taken as background with the attribute `label_nan_assumed`.
-
-    Args:
-        fast_codecs: decode with the `zarrs` pipeline for this process.
 
     Returns:
         Dataset with dims (timestep, y, x), see `pipeline.cube.schema`; `encoding["source"]` is the version's path.
@@ -57,8 +52,6 @@ def open_cube(path: str | Path, *, fast_codecs: bool = False) -> xr.Dataset:
         CubeError: there is no cube, or it holds no variable on (y, x).
     """
     folder = resolve_version(path)
-    if fast_codecs:
-        zarr.config.set({"codec_pipeline.path": FAST_CODECS})
     try:
         dataset: xr.Dataset = xr.open_zarr(folder, chunks=None)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,6 @@ def verify_cube(path: str | Path, progress: Progress | None = None) -> Verdict:
 def _pointer_problems(store: LocalStore, number: int) -> Iterator[str]:
     if current_version(store) != number:
         return
-    import json
-
     told = json.loads(store.read(POINTER) or b"{}").get("manifest")
     raw = store.read(f"{version_key(number)}/{MANIFEST}") or b""
     if told != digest_of(raw):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+
+import pytest
+
+from pipeline.archives import http
+from pipeline.settings import settings
 
 
 @dataclass
@@ -135,3 +140,19 @@ class Loopback:
         handler.end_headers()
         if handler.command != "HEAD":
             handler.wfile.write(reply.body)
+
+
+@contextlib.contextmanager
+def brisk_settings(retries: int) -> Iterator[None]:
+    """Short waits, few tries, no proxy, no limits left over from another test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        patch.setenv("SLIDECUBE_BACKOFF_S", "0.001")
+        patch.setenv("SLIDECUBE_TIMEOUT_S", "5")
+        patch.setenv("SLIDECUBE_RETRIES", str(retries))
+        patch.setattr(http, "_limits", {})
+        settings.cache_clear()
+        yield
+        settings.cache_clear()

@@ -18,24 +18,15 @@ from hypothesis import strategies as st
 from pipeline.archives import http
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
-from tests.unit.loopback import Loopback, Reply
+from tests.unit.loopback import Loopback, Reply, brisk_settings
 
 SIGNED = "https://account.blob.core.windows.net/box/a.tif?st=1&se=2&sp=rl&sig=SECRET%2B"
 
 
 @pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Short waits, no proxy."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setenv("SLIDECUBE_BACKOFF_S", "0.001")
-    monkeypatch.setenv("SLIDECUBE_TIMEOUT_S", "5")
-    monkeypatch.setenv("SLIDECUBE_RETRIES", "3")
-    monkeypatch.setattr(http, "_limits", {})
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def brisk() -> Iterator[None]:
+    with brisk_settings(retries=3):
+        yield
 
 
 @pytest.fixture

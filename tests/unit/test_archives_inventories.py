@@ -15,10 +15,9 @@ import pytest
 from shapely.geometry import box, mapping
 
 from pipeline.aoi import Inventory
-from pipeline.archives import http, inventories
+from pipeline.archives import inventories
 from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.settings import settings
-from tests.unit.loopback import Loopback, Reply
+from tests.unit.loopback import Loopback, Reply, brisk_settings
 from tests.unit.test_passes import area
 
 SLIDES = json.dumps(
@@ -44,16 +43,9 @@ def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setenv("SLIDECUBE_BACKOFF_S", "0.001")
-    monkeypatch.setenv("SLIDECUBE_RETRIES", "2")
-    monkeypatch.setattr(http, "_limits", {})
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def brisk() -> Iterator[None]:
+    with brisk_settings(retries=2):
+        yield
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from pipeline.archives import http
 from pipeline.archives.probes import probe
 from pipeline.archives.ranges import RemoteFile
 from pipeline.archives.rasters import RemoteRaster, open_asset, open_raster
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.passes import Asset
-from pipeline.settings import settings
-from tests.unit.loopback import Loopback, Reply, Seen
+from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
 
 SIDE = 1024
 
@@ -52,17 +50,9 @@ def tiff(pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Short waits, no proxy."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setenv("SLIDECUBE_BACKOFF_S", "0.001")
-    monkeypatch.setenv("SLIDECUBE_RETRIES", "3")
-    monkeypatch.setattr(http, "_limits", {})
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def brisk() -> Iterator[None]:
+    with brisk_settings(retries=3):
+        yield
 
 
 @pytest.fixture

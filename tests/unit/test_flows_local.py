@@ -64,12 +64,16 @@ def test_stopping_ends_the_whole_family(family):
 
 
 def test_stopping_twice_is_harmless(family):
-    family[0].stop()
-    family[0].stop()
+    child, pids = family
+    child.stop()
+    child.stop()
+    assert wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_a_living_child_passes_the_check(family):
-    family[0].check()
+    child, pids = family
+    child.check()
+    assert all(alive(pid) for pid in pids)
 
 
 def test_a_child_that_ended_is_reported_with_the_end_of_its_log(tmp_path):
