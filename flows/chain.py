@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from filelock import BaseFileLock, FileLock
 
-from pipeline.aoi import Frozen
 from pipeline.cube.read import resolve_version
 from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import current_version, read_manifest, version_key
 from pipeline.errors import ModelError
+from pipeline.records import Frozen
 from pipeline.settings import settings
 
 Made = TypeVar("Made")

@@ -27,8 +27,8 @@ from model.scores import Scores
 from model.selection import Selection
 from model.split import Split
 from model.torch_guard import torch
-from pipeline.aoi import Frozen, Utc
 from pipeline.errors import ModelError
+from pipeline.records import Frozen, Utc
 
 DOCUMENT, WEIGHTS, CARD, CURVE = "bundle.json", "weights.safetensors", "MODEL_CARD.md", "pr_curve.png"
 LARGEST_DOCUMENT_BYTES = 4 << 20

@@ -15,8 +15,8 @@ from model.cubes import shape_of
 from model.inputs import TERRAIN_VARIABLES, Inputs
 from model.selection import PassUsed, Selection
 from model.windows import Box, tiles, whole
-from pipeline.aoi import Frozen
 from pipeline.errors import ModelError
+from pipeline.records import Frozen
 
 CLIP_SD = 6.0
 """standardised values are cut at this many standard deviations: single bright scatterers reach 881 in linear gamma0"""

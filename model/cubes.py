@@ -16,8 +16,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from model.windows import Box, tiles, whole
-from pipeline.aoi import Frozen
 from pipeline.errors import CubeError, ModelError
+from pipeline.records import Frozen
 from pipeline.settings import settings
 
 UNMAPPED = 255

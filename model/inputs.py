@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import xarray as xr
 from pydantic import Field, ValidationError, model_validator
 
-from pipeline.aoi import AreaOfInterest, Frozen, Utc
+from pipeline.aoi import AreaOfInterest
 from pipeline.errors import ModelError
+from pipeline.records import Frozen, Utc
 
 Polarisation = Literal["vv", "vh"]
 Terrain = Literal["dem", "slope", "aspect", "curvature"]

@@ -15,7 +15,7 @@ from model.cubes import shape_of
 from model.release import MapRows
 from model.selection import PassUsed, Selection
 from model.windows import Box
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 Array = NDArray[np.float32]
 DB_PER_NEPER = 10.0 / np.log(10.0)

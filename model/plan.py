@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from model.inputs import EventSpan, Inputs
 from model.split import SplitPlan
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 STRIDE_PX = 32
 """sides of a window must be multiples of this: five halvings in the encoder"""

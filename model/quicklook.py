@@ -12,7 +12,7 @@ from pydantic import Field
 
 from model.cubes import UNMAPPED
 from model.windows import Box
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 LARGEST_PX = 1000
 

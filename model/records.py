@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 
 class BundleRecord(Frozen):

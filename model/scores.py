@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.aoi import Frozen
 from pipeline.errors import ModelError
+from pipeline.records import Frozen
 
 CURVE_POINTS = 200
 

@@ -14,8 +14,8 @@ from pydantic import Field
 from model.cubes import shape_of
 from model.inputs import EventSpan, Inputs, Polarisation
 from model.windows import Box, starts
-from pipeline.aoi import Frozen, Utc
 from pipeline.errors import ModelError
+from pipeline.records import Frozen, Utc
 
 SAMPLE_PX = 256
 SAMPLES_PER_AXIS = 3

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from model.windows import Box
-from pipeline.aoi import Frozen
 from pipeline.errors import ModelError
+from pipeline.records import Frozen
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")

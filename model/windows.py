@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 
 class Box(Frozen):

@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import (
-    AfterValidator,
-    AllowInfNan,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates
 from shapely.geometry import box, mapping, shape
 
 from pipeline.errors import AreaError
+from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
 SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
 
 MOST_FILE_BYTES = 16 * 2**20
 """An area file or outline larger than this was not meant to be one."""
-
-
-def _instant(value: Any) -> Any:
-    """A number would be taken for seconds since 1970, a date for its midnight: neither is what the writer meant."""
-    if isinstance(value, str | datetime):
-        return value
-    raise ValueError(f"{value!r} is no instant; write date, time and zone as in 2018-09-05T18:07:59Z")
-
-
-Utc = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(lambda value: value.astimezone(UTC))]
-Number = Annotated[float, Strict(), AllowInfNan(False)]
-Whole = Annotated[int, Strict()]
-
-
-class Frozen(BaseModel):
-    """A value that passes between rooms: immutable, JSON-able, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Event(Frozen):

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from pipeline import backscatter, labels, terrain
-from pipeline.aoi import AreaOfInterest, Frozen
+from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
 from pipeline.archives import inventories, rasters
 from pipeline.cube import versions
@@ -28,6 +28,7 @@ from pipeline.errors import CubeError, SlidecubeError
 from pipeline.grid import Grid
 from pipeline.passes import Catalogue, Pass
 from pipeline.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
+from pipeline.records import Frozen
 from pipeline.settings import settings
 
 __all__ = [

@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pipeline.aoi import Frozen, area_files, load_area
+from pipeline.aoi import area_files, load_area
 from pipeline.archives.reachability import reachability
 from pipeline.errors import SlidecubeError
+from pipeline.records import Frozen
 from pipeline.settings import settings
 
 PACKAGES = (

@@ -13,8 +13,9 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field
 from pyproj import Transformer
 
-from pipeline.aoi import AreaOfInterest, Frozen
+from pipeline.aoi import AreaOfInterest
 from pipeline.errors import GridError
+from pipeline.records import Frozen
 
 Window = tuple[slice, slice]
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from shapely import Geometry
 from shapely.geometry import mapping, shape
 
-from pipeline.aoi import Frozen, Utc
 from pipeline.errors import ArchiveError
+from pipeline.records import Frozen, Utc
 
 Direction = Literal["ascending", "descending"]
 

@@ -14,9 +14,10 @@ from pyproj import Transformer
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.aoi import AreaOfInterest, Frozen, Utc
+from pipeline.aoi import AreaOfInterest
 from pipeline.errors import ArchiveError
 from pipeline.items import Asset, Direction, ItemRead, Overflight, Slice, outside, read_item
+from pipeline.records import Frozen, Utc
 
 __all__ = [
     "Asset",

@@ -9,7 +9,7 @@ from pydantic import Field
 from shapely.geometry import shape
 
 from pipeline import backscatter, labels, terrain
-from pipeline.aoi import AreaOfInterest, Frozen
+from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, Recipe, Source, read_record
@@ -19,6 +19,7 @@ from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.errors import ArchiveError, CubeError
 from pipeline.grid import Grid
 from pipeline.passes import Catalogue, DemTile, Pass
+from pipeline.records import Frozen
 from pipeline.settings import settings
 
 Kind = Literal["backscatter", "terrain", "labels"]

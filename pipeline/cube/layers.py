@@ -11,12 +11,12 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from pipeline.aoi import Frozen
 from pipeline.cube import arrays
 from pipeline.cube.schema import VARIABLES
 from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.errors import CubeError, GridError
 from pipeline.grid import Grid
+from pipeline.records import Frozen
 
 RECORD = "layer.json"
 

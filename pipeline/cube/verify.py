@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from pipeline.aoi import Frozen
 from pipeline.cube import arrays
 from pipeline.cube.manifest import MANIFEST, Manifest
 from pipeline.cube.read import resolve_version
@@ -18,6 +17,7 @@ from pipeline.cube.schema import VARIABLES
 from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.cube.versions import POINTER, current_version, read_manifest, version_key
 from pipeline.errors import CubeError
+from pipeline.records import Frozen
 
 Progress = Callable[[int, int], None]
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.aoi import Frozen, Utc
+from pipeline.records import Frozen, Utc
 
 _KEPT = 200_000
 

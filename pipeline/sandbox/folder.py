@@ -20,7 +20,7 @@ from pydantic import Field
 from rasterio.errors import RasterioIOError
 from shapely.geometry import box
 
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 from pipeline.sandbox.images import file_md5
 from pipeline.sandbox.items import (
     RTC_CONTAINER,

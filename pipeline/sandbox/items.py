@@ -10,7 +10,7 @@ from pyproj import Transformer
 from shapely import Geometry, transform
 from shapely.geometry import mapping
 
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 
 STAC_ROOT = "https://planetarycomputer.microsoft.com/api/stac/v1"
 RTC_HOST = "sentinel1euwestrtc.blob.core.windows.net"

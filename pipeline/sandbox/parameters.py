@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.aoi import AreaOfInterest, Frozen
+from pipeline.aoi import AreaOfInterest
 from pipeline.errors import SlidecubeError
 from pipeline.grid import Grid
+from pipeline.records import Frozen
 
 DemCollection = Literal["nasadem", "cop-dem-glo-30"]
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from pipeline.aoi import Frozen
+from pipeline.records import Frozen
 from pipeline.sandbox.archive import Archive
 from pipeline.sandbox.faults import Ledger
 from pipeline.sandbox.parameters import SandboxError
