@@ -61,6 +61,16 @@ class CubeError(SlidecubeError):
     exit_code = 5
 
 
+class InterferometryError(SlidecubeError):
+    """A pair could not be processed: the processor, its engine or its product failed, and how is named by `code`."""
+
+    exit_code = 8
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.code = code
+
+
 class IncompleteError(SlidecubeError):
     """The work was done in part; what is missing is named."""
 

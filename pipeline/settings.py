@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,11 +34,19 @@ class Settings(BaseSettings):
     retries: int = Field(5, ge=0, le=20, description="tries after the first where an archive may fail")
     backoff_s: float = Field(1.0, gt=0, description="first wait between tries; doubles, with jitter")
     timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's answer")
+    insar_backend: Literal["isce2", "pygmtsar", "none"] = Field(
+        "isce2",
+        description="what makes interferograms: topsApp in a container or on the PATH, in-process, nothing",
+    )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
     def cube_root(self, area_name: str) -> Path:
         """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
         return self.data_dir / "cubes" / area_name
+
+    def insar_root(self, area_name: str) -> Path:
+        """Where interferometric jobs and what was fetched for them live: `<data_dir>/insar/<area>`."""
+        return self.data_dir / "insar" / area_name
 
     def model_root(self, area_name: str) -> Path:
         """Where the bundles of an area live: `<data_dir>/models/<area>`, one folder per cube version."""
