@@ -381,7 +381,7 @@ def test_the_authority_leaves_nothing_behind_and_dies_with_its_owner(world: Worl
     owner.wait()
     owner.stdout.close()
     for _ in range(200):
-        if not bundle.exists():
+        if not bundle.parent.exists():
             break
         time.sleep(0.05)
     assert not bundle.parent.exists()
