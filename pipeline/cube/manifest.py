@@ -29,6 +29,25 @@ class Timestep(Frozen):
     layers: dict[str, str] = Field(description="digest of the layer, by variable")
 
 
+class Timepair(Frozen):
+    """One pair of passes in the cube: its place on the pair axis and its layers by variable."""
+
+    pair_id: str = Field(description="identity: track, start, end, as in T046_20180824_20180905")
+    start: Utc
+    end: Utc
+    relative_orbit: int
+    perpendicular_baseline_m: float | None = Field(None, description="None where no state vectors tell it")
+    backend: str = Field(description="what made the interferogram")
+    layers: dict[str, str] = Field(description="digest of the layer, by variable")
+
+
+class Look(Frozen):
+    """How one track looks at the area: its layers by variable."""
+
+    relative_orbit: int
+    layers: dict[str, str] = Field(description="digest of the layer, by variable")
+
+
 class Manifest(Frozen):
     """What one version holds. No time of day is in it: building the same again gives the same bytes."""
 
@@ -39,6 +58,8 @@ class Manifest(Frozen):
     grid: Grid
     catalogue: str = Field(description="digest of the archive's answer, without its time")
     timesteps: tuple[Timestep, ...]
+    timepairs: tuple[Timepair, ...] = Field((), description="ascending by start, end, track")
+    looks: tuple[Look, ...] = Field((), description="ascending by track")
     static: dict[str, str] = Field(description="digest of the layer, by static variable")
     records: dict[str, LayerRecord] = Field(description="of every layer used, by digest")
     missing: tuple[str, ...] = Field((), description="what was wanted and is not in this version, in words")
@@ -47,15 +68,42 @@ class Manifest(Frozen):
         default_factory=dict, description="sha256 of every file of the version that is no shard, by key"
     )
 
+    @property
+    def stacks(self) -> dict[str, tuple[str, ...]]:
+        """By variable on an axis: the digests of its layers along the axis."""
+        found: dict[str, tuple[str, ...]] = {}
+        axes: tuple[tuple[Timestep | Timepair | Look, ...], ...] = (
+            self.timesteps,
+            self.timepairs,
+            self.looks,
+        )
+        for entries in axes:
+            for name in sorted({name for entry in entries for name in entry.layers}):
+                found[name] = tuple(entry.layers[name] for entry in entries)
+        return found
+
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        return canonical_json(self.model_dump(mode="json"))
+        return canonical_json(self._plain())
 
     @property
     def substance(self) -> str:
         """Digest of what a reader of the cube would notice; equal substance needs no new version."""
-        noticed = self.model_dump(mode="json", exclude={"catalogue", "files"})
-        return digest_of(canonical_json(noticed))
+        return digest_of(canonical_json(self._plain("catalogue", "files")))
+
+    def _plain(self, *without: str) -> dict[str, Any]:
+        """JSON-able; an axis without an entry is left out, as it was before there was such an axis."""
+        absent = {name for name in ("timepairs", "looks") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude={*without, *absent})
+
+
+def timepair_labels(timepairs: tuple[Timepair, ...]) -> tuple[str, ...]:
+    """'YYYYMMDD_YYYYMMDD' for each pair, with '_T046' appended where two tracks have the same dates."""
+    dates = [f"{pair.start:%Y%m%d}_{pair.end:%Y%m%d}" for pair in timepairs]
+    return tuple(
+        f"{days}_T{pair.relative_orbit:03d}" if dates.count(days) > 1 else days
+        for days, pair in zip(dates, timepairs, strict=True)
+    )
 
 
 def parse_manifest(raw: bytes, where: Any) -> Manifest:

@@ -1,4 +1,18 @@
-"""The cube's schema: names, dimensions, types and meaning of every variable and coordinate."""
+"""The cube's schema: names, dimensions, types and meaning of every variable and coordinate.
+
+Three axes lie before (y, x), each with its own coordinates:
+
+    timestep    passes, ascending: `timestep` (UTC instant), `relative_orbit`, `absolute_orbit`, `platform`, ...
+    timepair    pairs of passes of one track, ascending by start, end and track: `timepair` ('20180824_20180905', with
+                '_T046' where two tracks have the same dates), `timepair_start`, `timepair_end`,
+                `perpendicular_baseline_m` (NaN where unknown), `timepair_relative_orbit`, `timepair_backend`
+    track       tracks that look at the area, ascending: `track` (the relative orbit's number), the index of the look
+                geometry
+
+A relative orbit belongs to all three, and one name cannot stand for a coordinate of one dimension and for another
+dimension: whoever selects by it would get one or the other by chance. `relative_orbit` stays the coordinate of
+timestep, as every cube so far and every reader of them has it; the dimension is `track`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +24,7 @@ SHARD = 2048
 CHUNK = 256
 TIME_UNITS = "microseconds since 1970-01-01T00:00:00"
 
-Axis = Literal["timestep", "timepair", "relative_orbit"]
+Axis = Literal["timestep", "timepair", "track"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +69,13 @@ VARIABLES: dict[str, Variable] = {
         Variable("landslide_id", None, "int32", "1", "row of landslides.parquet, from 1; 0 none"),
         Variable("interferogram", "timepair", "float32", "rad", "wrapped interferometric phase"),
         Variable("coherence", "timepair", "float32", "1", "interferometric coherence"),
-        Variable("local_incidence_deg", "relative_orbit", "float32", "degree", "local incidence angle"),
-        Variable("layover_shadow", "relative_orbit", "float32", "1", "layover (1) and shadow (2)"),
+        Variable("local_incidence_deg", "track", "float32", "degree", "local incidence angle"),
+        Variable("layover_shadow", "track", "float32", "1", "layover (1) and shadow (2)"),
     )
 }
 
 BACKSCATTER = ("vv", "vh")
+INTERFEROMETRY = ("interferogram", "coherence")
+LOOK = ("local_incidence_deg", "layover_shadow")
 TERRAIN = ("dem", "dem_slope_radians", "dem_aspect", "dem_curvature")
 LABELS = ("landslides", "landslide_fraction", "landslide_id")

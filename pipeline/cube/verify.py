@@ -85,8 +85,8 @@ def _pointer_problems(store: LocalStore, number: int) -> Iterator[str]:
 def _shards(manifest: Manifest) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
     """Key, variable, selection and expected digest of every shard of a version."""
     windows = dict(arrays.shard_keys(manifest.grid.shape))
-    for index, step in enumerate(manifest.timesteps):
-        for name, layer in sorted(step.layers.items()):
+    for name, layers in manifest.stacks.items():
+        for index, layer in enumerate(layers):
             content = manifest.records[layer].content[name]
             for shard, window in windows.items():
                 yield f"{name}/c/{index}/{shard}", name, (index, *window), content.get(shard, "")
@@ -117,8 +117,7 @@ def _grid_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         if found.shape != wanted.shape or not np.array_equal(found, wanted):
             yield f"{name}: is not the manifest's grid"
     counts: dict[str, tuple[int, ...]] = dict.fromkeys(manifest.static, manifest.grid.shape)
-    for step in manifest.timesteps:
-        counts |= {name: (len(manifest.timesteps), *manifest.grid.shape) for name in step.layers}
+    counts |= {name: (len(layers), *manifest.grid.shape) for name, layers in manifest.stacks.items()}
     for name, shape in sorted(counts.items()):
         try:
             array = zarr.open_array(str(folder / name), mode="r")

@@ -1,7 +1,7 @@
 """Versions: a published cube is made of hard links to its layers, renamed into place, then pointed at.
 
 A reader resolves the pointer `latest` once and sees one whole version. Appending, inserting in the middle, replacing
-and removing a pass are the same code: another manifest.
+and removing a pass, a pair or a track are the same code: another manifest.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
-from pyproj import CRS
 
 from pipeline.cube import arrays
+from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
-from pipeline.cube.schema import SCHEMA_VERSION, TIME_UNITS, VARIABLES
+from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
 from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.errors import CubeError
-from pipeline.grid import Grid
 
 POINTER = "latest"
 LOCK = "writer.lock"
@@ -156,16 +153,16 @@ def _assemble(store: LocalStore, staging: str, manifest: Manifest) -> bytes:
     root = store.path(staging)
     zarr.create_group(store=str(root), zarr_format=3, attributes=_attributes(manifest))
     shape = manifest.grid.shape
-    names = sorted({name for step in manifest.timesteps for name in step.layers})
-    for name in names:
-        attributes = _shared_attributes(manifest, [step.layers[name] for step in manifest.timesteps], name)
-        arrays.create(root / name, VARIABLES[name], (len(manifest.timesteps), *shape), attributes)
-        for index, step in enumerate(manifest.timesteps):
-            _link_shards(store, step.layers[name], name, f"{staging}/{name}/c/{index}", f"{name}/c/0")
+    stacks = manifest.stacks
+    for name, layers in stacks.items():
+        attributes = _shared_attributes(manifest, layers, name)
+        arrays.create(root / name, VARIABLES[name], (len(layers), *shape), attributes)
+        for index, digest in enumerate(layers):
+            _link_shards(store, digest, name, f"{staging}/{name}/c/{index}", f"{name}/c/0")
     for name, digest in sorted(manifest.static.items()):
-        arrays.create(root / name, VARIABLES[name], shape, _shared_attributes(manifest, [digest], name))
+        arrays.create(root / name, VARIABLES[name], shape, _shared_attributes(manifest, (digest,), name))
         _link_shards(store, digest, name, f"{staging}/{name}/c", f"{name}/c")
-    _write_coordinates(root, manifest)
+    write_coordinates(root, manifest)
     arrays.consolidate(root)
     # after consolidating, which warns of files that are no part of a Zarr hierarchy
     for digest in sorted(set(manifest.static.values())):
@@ -173,8 +170,8 @@ def _assemble(store: LocalStore, staging: str, manifest: Manifest) -> bytes:
             store.link(f"{folder_of(digest)}/{file}", f"{staging}/{file}")
     shards = {
         f"{name}/c/{index}/{shard}"
-        for name in names
-        for index in range(len(manifest.timesteps))
+        for name, layers in stacks.items()
+        for index in range(len(layers))
         for shard, _ in arrays.shard_keys(shape)
     } | {f"{name}/c/{shard}" for name in manifest.static for shard, _ in arrays.shard_keys(shape)}
     files = {
@@ -185,7 +182,7 @@ def _assemble(store: LocalStore, staging: str, manifest: Manifest) -> bytes:
     return manifest.model_copy(update={"files": files}).to_bytes()
 
 
-def _shared_attributes(manifest: Manifest, digests: list[str], name: str) -> dict[str, Any]:
+def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) -> dict[str, Any]:
     """Attributes that every layer of a variable agrees on."""
     found = [dict(manifest.records[digest].attributes.get(name, {})) for digest in digests]
     return (
@@ -218,86 +215,6 @@ def _attributes(manifest: Manifest) -> dict[str, Any]:
         "spatial:registration": "pixel",
         "missing": list(manifest.missing),
         # xarray takes these for coordinates and not for data
-        "coordinates": " ".join(["spatial_ref", *_along_time(manifest)]),
+        "coordinates": " ".join(auxiliary_names(manifest)),
         **manifest.attributes,
     }
-
-
-def _along_time(manifest: Manifest) -> dict[str, list[Any]]:
-    """Coordinates on timestep, beside the instant itself."""
-    steps = manifest.timesteps
-    found: dict[str, list[Any]] = {
-        "sat:orbit_state": [step.direction for step in steps],
-        "platform": [step.platform for step in steps],
-        "pass_id": [step.pass_id for step in steps],
-        "layer_digest": [" ".join(f"{k}={v}" for k, v in sorted(step.layers.items())) for step in steps],
-        "relative_orbit": [step.relative_orbit for step in steps],
-        "absolute_orbit": [step.absolute_orbit for step in steps],
-    }
-    for variable in sorted({name for step in steps for name in step.layers}):
-        found[f"{variable}_coverage"] = [
-            manifest.records[step.layers[variable]].report.get("coverage", 0.0) for step in steps
-        ]
-    return found
-
-
-def _write_coordinates(root: Path, manifest: Manifest) -> None:
-    grid, steps = manifest.grid, manifest.timesteps
-    _axis(root, "x", grid.x, "projection_x_coordinate", "x of the pixel's centre")
-    _axis(root, "y", grid.y, "projection_y_coordinate", "y of the pixel's centre")
-    _coordinate(root, "spatial_ref", np.array(grid.epsg, dtype="int64"), (), _grid_mapping(grid))
-    micros = np.array(
-        [np.datetime64(step.instant.replace(tzinfo=None), "us") for step in steps], dtype="M8[us]"
-    )
-    dims = ("timestep",)
-    _coordinate(
-        root,
-        "timestep",
-        micros.astype("int64"),
-        dims,
-        {
-            "units": TIME_UNITS,
-            "calendar": "proleptic_gregorian",
-            "standard_name": "time",
-            "long_name": "start, UTC",
-        },
-    )
-    types = {"relative_orbit": "int64", "absolute_orbit": "int64"}
-    for name, values in _along_time(manifest).items():
-        share = name.endswith("_coverage")
-        variable = name.removesuffix("_coverage")
-        attributes = {"long_name": f"share of the grid with valid {variable}", "units": "1"} if share else {}
-        kind = "float64" if share else types.get(name, object)
-        _coordinate(root, name, np.array(values, dtype=kind), dims, attributes)
-
-
-def _axis(root: Path, name: str, values: np.ndarray[Any, Any], standard_name: str, long_name: str) -> None:
-    attributes = {"standard_name": standard_name, "long_name": long_name, "units": "m", "axis": name.upper()}
-    _coordinate(root, name, values, (name,), attributes)
-
-
-def _coordinate(
-    root: Path, name: str, values: np.ndarray[Any, Any], dims: tuple[str, ...], attributes: dict[str, Any]
-) -> None:
-    text = values.dtype == object
-    with arrays.writing():
-        array = zarr.create_array(
-            store=str(root / name),
-            shape=values.shape,
-            dtype=str if text else values.dtype,
-            chunks=tuple(max(1, n) for n in values.shape),
-            dimension_names=dims,
-            attributes=attributes,
-            config={"write_empty_chunks": True},
-            zarr_format=3,
-        )
-    if values.size:
-        array[...] = values
-
-
-def _grid_mapping(grid: Grid) -> dict[str, Any]:
-    attributes = dict(CRS.from_epsg(grid.epsg).to_cf())
-    a = grid.affine
-    attributes["GeoTransform"] = " ".join(repr(float(v)) for v in (a.c, a.a, a.b, a.f, a.d, a.e))
-    attributes["spatial_ref"] = attributes["crs_wkt"]
-    return attributes
