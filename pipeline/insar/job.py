@@ -128,3 +128,14 @@ class JobMetadata(Frozen):
 def folder_of(job: Path) -> dict[str, Path]:
     """The folders of a job by name."""
     return {name: job / name for name in ("inputs", "scratch", "products")}
+
+
+class JobProducts(Frozen):
+    """A finished job: its folder and what the processor said of it."""
+
+    job: Path = Field(description="the job's folder")
+    metadata: JobMetadata
+
+    def product(self, name: str) -> Path:
+        """File of a product by its name, one of `PRODUCTS`."""
+        return folder_of(self.job)["products"] / f"{name}.tif"
