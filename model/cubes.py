@@ -199,6 +199,31 @@ def georeference(cube: xr.Dataset) -> Georeference:
     )
 
 
+def coherence(cube: xr.Dataset) -> xr.DataArray:
+    """(timepair, y, x) interferometric coherence, of one processor.
+
+    Processors differ in estimator and window, and with them in the bias and spread of what they call coherence: values
+    of two of them are not one variable.
+
+    Raises:
+        ModelError: the cube has no coherence, or its pairs come from more than one backend.
+    """
+    if "coherence" not in cube:
+        raise ModelError(
+            "The cube has no coherence.",
+            "Build it with an area that has `interferometry` and a backend (SLIDECUBE_INSAR_BACKEND).",
+        )
+    pairs = cube["coherence"]
+    if "timepair_backend" in cube.coords:
+        backends = sorted({str(name) for name in cube["timepair_backend"].values})
+        if len(backends) > 1:
+            raise ModelError(
+                f"The cube's pairs come from more than one backend ({', '.join(backends)}), whose coherence differs.",
+                "Choose those of one (cube.sel(timepair=cube.timepair_backend == 'isce2')), or build a cube of one.",
+            )
+    return pairs
+
+
 def labels(cube: xr.Dataset) -> NDArray[np.uint8]:
     """(y, x) 1 landslide, 0 mapped and none, 255 not mapped (`UNMAPPED`).
 

@@ -23,7 +23,7 @@ NO_DATA = "#402020"
 
 
 def write_quicklook(version: str | Path) -> Path:
-    """A PNG of every pass in dB, the hillshade with the labels, beside the cube in `quicklook/<n>.png`.
+    """A PNG of every pass in dB, the hillshade with the labels, the newest pair's coherence, in `quicklook/<n>.png`.
 
     `version` is the path of one version. An existing picture is left as it is.
     """
@@ -44,11 +44,12 @@ def write_quicklook(version: str | Path) -> Path:
 
 
 def draw(cube: xr.Dataset) -> Figure:
-    """One panel for each pass and one for the terrain."""
+    """One panel for the terrain, one for each pass, and one for the coherence of the newest pair where there is any."""
     matplotlib.use("Agg", force=False)
     variable = "vv" if "vv" in cube else "vh" if "vh" in cube else None
     shown = _shown(cube) if variable else []
-    panels = len(shown) + 1
+    paired = "coherence" in cube and cube.sizes["timepair"] > 0
+    panels = 1 + len(shown) + int(paired)
     columns = min(6, panels)
     rows = math.ceil(panels / columns)
     height, width = cube.sizes["y"], cube.sizes["x"]
@@ -72,6 +73,8 @@ def draw(cube: xr.Dataset) -> Figure:
         side = _side(cube, index)
         track = int(cube["relative_orbit"].values[index])
         axes[panel].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
+    if paired:
+        _coherence_panel(axes[panels - 1], cube.isel(thin))
     passes = cube.sizes.get("timestep", 0)
     nearest = (
         f"; {len(shown)} of {passes} passes, nearest to the event" if shown and len(shown) < passes else ""
@@ -115,6 +118,14 @@ def _gray() -> Colormap:
     """Grey values, and a colour that no value has where there is none."""
     # an axis that is off draws no face, so that the image itself must show it
     return matplotlib.colormaps["gray"].with_extremes(bad=NO_DATA)
+
+
+def _coherence_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]
+    """The pair that ends last, 0 to 1."""
+    newest = int(np.argmax(cube["timepair_end"].values)) if "timepair_end" in cube.coords else -1
+    pair = cube["coherence"].isel(timepair=newest)
+    axis.imshow(np.asarray(pair.values), cmap=_gray(), vmin=0, vmax=1, aspect="equal")
+    axis.set_title(f"coherence, 0 to 1\n{pair['timepair'].item()}", fontsize=8)
 
 
 def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]

@@ -12,6 +12,7 @@ import xarray as xr
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
 
+_PUBLISHED_COHERENCE = "topophase.cor_1"
 _ORBIT_STATES = {"d": "descending", "a": "ascending", "descending": "descending", "ascending": "ascending"}
 
 
@@ -43,10 +44,11 @@ def open_cube(path: str | Path) -> xr.Dataset:
 
     `path` is a cube's root (its latest version is taken), a version, or a cube as published (Zarr v2). A published cube
     is brought to our names and types: ascending UTC times, orbit states in words ('unknown' where absent), label NaN
-    taken as background with the attribute `label_nan_assumed`.
+    taken as background with the attribute `label_nan_assumed`, ISCE2's band of coherence named `coherence`.
 
     Returns:
-        Dataset with dims (timestep, y, x), see `pipeline.cube.schema`; `encoding["source"]` is the version's path.
+        Dataset with dims (timestep, y, x), where there are pairs also timepair and track, see `pipeline.cube.schema`;
+        `encoding["source"]` is the version's path.
 
     Raises:
         CubeError: there is no cube, or it holds no variable on (y, x).
@@ -81,6 +83,8 @@ def _as_published(dataset: xr.Dataset) -> xr.Dataset:
         order = np.argsort(dataset["timestep"].values, kind="stable")
         if not np.array_equal(order, np.arange(order.size)):
             dataset = dataset.isel(timestep=order)
+    if _PUBLISHED_COHERENCE in dataset and "coherence" not in dataset:
+        dataset = dataset.rename({_PUBLISHED_COHERENCE: "coherence"})
     if "landslides" in dataset:
         labels = dataset["landslides"]
         # a published label is any number above 0, and NaN outside: taken as background, and said so

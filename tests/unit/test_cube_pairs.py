@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from model.cubes import coherence
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
 from pipeline.cube.manifest import Look, Manifest, Timepair, parse_manifest, timepair_labels
 from pipeline.cube.read import open_cube
 from pipeline.cube.storage import LocalStore
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import publish, version_key
+from pipeline.errors import ModelError
+from pipeline.quicklook import draw
 from pipeline.slc import pair_id
 from tests.unit.test_cube import GRID, layer, manifest, tree
 
@@ -183,3 +188,39 @@ def test_a_manifest_from_before_there_were_pairs_is_the_same_manifest(store: Loc
     assert (again.timepairs, again.looks) == ((), ())
     assert again.substance == plain.substance
     assert with_pairs(store, (10,)).substance != with_pairs(store, ()).substance
+
+
+def test_the_coherence_of_a_published_cube_has_our_name(tmp_path: Path) -> None:
+    pairs = np.random.default_rng(0).random((2, 6, 5)).astype("float32")
+    published = xr.Dataset(
+        {"topophase.cor_1": (("timepair", "y", "x"), pairs), "dem": (("y", "x"), pairs[0])},
+        coords={
+            "timepair": np.array(["20180824_20180905", "20180905_20180917"]),
+            "y": -np.arange(6) * 10.0,
+            "x": np.arange(5) * 10.0,
+        },
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        published.to_zarr(tmp_path / "hokkaido_japan.zarr", zarr_format=2)
+    np.testing.assert_array_equal(open_cube(tmp_path / "hokkaido_japan.zarr")["coherence"].values, pairs)
+
+
+def test_a_model_takes_the_coherence_of_one_backend_and_refuses_a_mix(store: LocalStore) -> None:
+    made = with_pairs(store, (10, 20, 30))
+    other = made.timepairs[1].model_copy(update={"backend": "isce2"})
+    publish(store, made.model_copy(update={"timepairs": (made.timepairs[0], other, made.timepairs[2])}))
+    cube = open_cube(store.root)
+    with pytest.raises(ModelError, match=r"more than one backend \(isce2, pygmtsar\)"):
+        coherence(cube)
+    chosen = coherence(cube.sel(timepair=cube.timepair_backend == "pygmtsar"))
+    np.testing.assert_allclose(chosen[:, 7, 7].values, [0.1, 0.3])
+    with pytest.raises(ModelError, match="no coherence"):
+        coherence(cube.drop_vars("coherence"))
+
+
+def test_the_picture_shows_the_coherence_of_the_newest_pair(store: LocalStore) -> None:
+    publish(store, with_pairs(store, (10, 20)))
+    titles = [axis.get_title() for axis in draw(open_cube(store.root)).axes if axis.get_title()]
+    assert titles[-1] == "coherence, 0 to 1\n20180913_20180925"
+    assert sum("coherence" in title for title in titles) == 1
