@@ -84,6 +84,33 @@ class Inventory(Frozen):
         return self
 
 
+class Interferometry(Frozen):
+    """Which pairs of passes become interferogram and coherence, and how.
+
+    The rules of pairing, each within one track:
+    `consecutive` each pass with the next one, as in the paper;
+    `within` each pass with every later one that is at most `most_days` away;
+    `reference` the last pass before the event with every other one;
+    `event` the last two passes before the event, the last before with the first after it, the first two after it.
+    No rule makes a pair that is longer than `most_days`.
+    """
+
+    pairs: Literal["consecutive", "within", "reference", "event"] = "consecutive"
+    most_days: Whole = Field(
+        48, ge=1, le=3660, description="longest pair; at C band forest and field have changed long before"
+    )
+    polarisation: Literal["vv", "vh"] = "vv"
+    azimuth_looks: Whole = Field(1, ge=1, le=40)
+    range_looks: Whole = Field(5, ge=1, le=200)
+    esd: bool = Field(
+        True, description="enhanced spectral diversity is wanted; left out where it cannot be done"
+    )
+    fetch: Literal["bursts", "granules"] = Field(
+        "bursts", description="only the bursts that meet the area, or whole granules"
+    )
+    allow_mixed_backends: bool = Field(False, description="one cube may hold pairs of different processors")
+
+
 class AreaOfInterest(Frozen):
     """One area file, validated.
 
@@ -116,6 +143,7 @@ class AreaOfInterest(Frozen):
     rtc_collection: str = "sentinel-1-rtc"
     dem: Dem = Dem()
     inventory: Inventory | None = None
+    interferometry: Interferometry | None = Field(None, description="None: neither pairs nor look geometry")
     simulated: bool = Field(False, description="the archive behind this area is simulated; products say so")
     sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
     licence: str = Field("", description="of the data that go into the cube")

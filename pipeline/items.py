@@ -83,7 +83,8 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
     return not shapely.box(west, south, east, north).intersects(area)
 
 
-def _refuse(item_id: str, field: str, problem: str) -> ArchiveError:
+def refused(item_id: str, field: str, problem: str) -> ArchiveError:
+    """The error of an item that cannot be understood."""
     return ArchiveError(
         f"Item {item_id}: {field} {problem}.",
         "The archive's answer cannot be used as it is; replay a catalogue without this item, or report it there.",
@@ -98,36 +99,36 @@ def read_item(item: Mapping[str, Any]) -> ItemRead:
     """
     item_id = item.get("id") if isinstance(item, Mapping) else None
     if not isinstance(item_id, str) or not item_id or len(item_id) > 512:
-        raise _refuse("without an id", "id", f"is {item_id!r:.80}")
+        raise refused("without an id", "id", f"is {item_id!r:.80}")
     properties = item.get("properties")
     if not isinstance(properties, Mapping):
-        raise _refuse(item_id, "properties", "is missing or no mapping")
+        raise refused(item_id, "properties", "is missing or no mapping")
 
     def wanted(field: str) -> Any:
         value = properties.get(field)
         if value is None:
-            raise _refuse(item_id, field, "is missing")
+            raise refused(item_id, field, "is missing")
         return value
 
     def whole(field: str, value: Any, least: int, most: int) -> int:
-        number = _whole(value)
+        number = whole_of(value)
         if number is None or not least <= number <= most:
-            raise _refuse(item_id, field, f"is {value!r:.80}, not a whole number from {least} to {most}")
+            raise refused(item_id, field, f"is {value!r:.80}, not a whole number from {least} to {most}")
         return number
 
-    start = _instant(item_id, "start_datetime", properties.get("start_datetime") or wanted("datetime"))
-    end = _instant(item_id, "end_datetime", properties.get("end_datetime") or wanted("datetime"))
+    start = instant_of(item_id, "start_datetime", properties.get("start_datetime") or wanted("datetime"))
+    end = instant_of(item_id, "end_datetime", properties.get("end_datetime") or wanted("datetime"))
     if end < start:
-        raise _refuse(item_id, "end_datetime", "is before start_datetime")
+        raise refused(item_id, "end_datetime", "is before start_datetime")
     platform = wanted("platform")
     if not isinstance(platform, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,40}", platform):
-        raise _refuse(item_id, "platform", f"is {platform!r:.80}, not a name")
+        raise refused(item_id, "platform", f"is {platform!r:.80}, not a name")
     direction = str(wanted("sat:orbit_state")).strip().lower()
     if direction not in ("ascending", "descending"):
-        raise _refuse(item_id, "sat:orbit_state", f"is {direction!r:.40}, neither ascending nor descending")
+        raise refused(item_id, "sat:orbit_state", f"is {direction!r:.40}, neither ascending nor descending")
     datatake = str(wanted("s1:datatake_id")).strip()
     if not re.fullmatch(r"[A-Za-z0-9]{1,32}", datatake):
-        raise _refuse(item_id, "s1:datatake_id", f"is {datatake!r:.80}, not letters and digits")
+        raise refused(item_id, "s1:datatake_id", f"is {datatake!r:.80}, not letters and digits")
     number = properties.get("s1:slice_number")
     return ItemRead(
         slice=Slice(
@@ -136,7 +137,7 @@ def read_item(item: Mapping[str, Any]) -> ItemRead:
             end=end,
             number=None if number is None else whole("s1:slice_number", number, 0, 10_000),
             epsg=_epsg(item_id, properties),
-            geometry=_geometry(item_id, item.get("geometry")),
+            geometry=footprint_of(item_id, item.get("geometry")),
             assets=_assets(item_id, item.get("assets")),
         ),
         overflight=Overflight(
@@ -150,7 +151,7 @@ def read_item(item: Mapping[str, Any]) -> ItemRead:
     )
 
 
-def _whole(value: Any) -> int | None:
+def whole_of(value: Any) -> int | None:
     """A whole number given as such, as a float without fraction, or as a string of digits."""
     if isinstance(value, bool):
         return None
@@ -163,8 +164,12 @@ def _whole(value: Any) -> int | None:
     return None
 
 
-def _instant(item_id: str, field: str, value: Any) -> datetime:
-    """ISO 8601 with `T` or a blank between date and time; without a zone it is UTC, as in the STAC core fields."""
+def instant_of(item_id: str, field: str, value: Any) -> datetime:
+    """ISO 8601 with `T` or a blank between date and time; without a zone it is UTC, as in the STAC core fields.
+
+    Raises:
+        ArchiveError: it is none.
+    """
     if isinstance(value, str) and len(value) <= 64:
         try:
             parsed = datetime.fromisoformat(value.strip())
@@ -172,7 +177,7 @@ def _instant(item_id: str, field: str, value: Any) -> datetime:
             parsed = None
         if parsed is not None and len(value.strip()) > 10:
             return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    raise _refuse(item_id, field, f"is {value!r:.80}, not an instant as in 2018-09-05T20:21:22Z")
+    raise refused(item_id, field, f"is {value!r:.80}, not an instant as in 2018-09-05T20:21:22Z")
 
 
 def _epsg(item_id: str, properties: Mapping[str, Any]) -> int:
@@ -182,27 +187,32 @@ def _epsg(item_id: str, properties: Mapping[str, Any]) -> int:
     if value is None:
         field, code = "proj:code", properties.get("proj:code")
         if code is None:
-            raise _refuse(item_id, "proj:epsg", "and proj:code are missing")
+            raise refused(item_id, "proj:epsg", "and proj:code are missing")
         value = code[5:] if isinstance(code, str) and code.upper().startswith("EPSG:") else code
-    epsg = _whole(value)
+    epsg = whole_of(value)
     if epsg is None or not 1024 <= epsg <= 999_999:
-        raise _refuse(item_id, field, f"is {value!r:.80}, not an EPSG code")
+        raise refused(item_id, field, f"is {value!r:.80}, not an EPSG code")
     return epsg
 
 
-def _geometry(item_id: str, value: Any) -> dict[str, Any]:
+def footprint_of(item_id: str, value: Any) -> dict[str, Any]:
+    """A footprint (GeoJSON, degrees WGS 84), valid and cut at the antimeridian.
+
+    Raises:
+        ArchiveError: it is none and cannot be repaired.
+    """
     if not isinstance(value, Mapping) or value.get("type") not in ("Polygon", "MultiPolygon"):
-        raise _refuse(item_id, "geometry", "is no GeoJSON Polygon or MultiPolygon")
+        raise refused(item_id, "geometry", "is no GeoJSON Polygon or MultiPolygon")
     try:
         with np.errstate(invalid="ignore"):  # not finite: refused below
             footprint = shape(value)
     except Exception as error:  # shapely raises whatever the broken part makes numpy or itself raise
-        raise _refuse(item_id, "geometry", f"cannot be read ({type(error).__name__})") from error
+        raise refused(item_id, "geometry", f"cannot be read ({type(error).__name__})") from error
     bounds = footprint.bounds
     if footprint.is_empty or not np.isfinite(shapely.get_coordinates(footprint)).all():
-        raise _refuse(item_id, "geometry", "is empty or not finite")
+        raise refused(item_id, "geometry", "is empty or not finite")
     if bounds[0] < -180.001 or bounds[2] > 180.001 or bounds[1] < -90.001 or bounds[3] > 90.001:
-        raise _refuse(item_id, "geometry", "leaves -180..180, -90..90 degrees")
+        raise refused(item_id, "geometry", "leaves -180..180, -90..90 degrees")
     if footprint.is_valid and bounds[2] - bounds[0] <= 180:
         return dict(value)
     if bounds[2] - bounds[0] > 180:
@@ -210,7 +220,7 @@ def _geometry(item_id: str, value: Any) -> dict[str, Any]:
     if not footprint.is_valid:
         footprint = shapely.make_valid(footprint, method="structure", keep_collapsed=False)
     if footprint.is_empty or footprint.geom_type not in ("Polygon", "MultiPolygon"):
-        raise _refuse(item_id, "geometry", "is not valid and cannot be repaired")
+        raise refused(item_id, "geometry", "is not valid and cannot be repaired")
     return dict(mapping(footprint))
 
 
@@ -227,7 +237,7 @@ def _unwrapped(footprint: Geometry) -> Geometry:
 
 def _assets(item_id: str, value: Any) -> dict[str, Asset]:
     if not isinstance(value, Mapping):
-        raise _refuse(item_id, "assets", "is missing or no mapping")
+        raise refused(item_id, "assets", "is missing or no mapping")
     found: dict[str, Asset] = {}
     for name, asset in value.items():
         polarisation = str(name).lower()
@@ -235,14 +245,14 @@ def _assets(item_id: str, value: Any) -> dict[str, Asset]:
             continue
         href = asset.get("href") if isinstance(asset, Mapping) else None
         if not isinstance(href, str) or not href or len(href) > 4096:
-            raise _refuse(item_id, f"assets.{name}.href", f"is {type(href).__name__}, not an address")
-        size = _whole(asset.get("file:size"))
+            raise refused(item_id, f"assets.{name}.href", f"is {type(href).__name__}, not an address")
+        size = whole_of(asset.get("file:size"))
         found[polarisation] = Asset(
             href=href,
             size_bytes=size if size is not None and size >= 0 else None,
         )
     if not found:
-        raise _refuse(item_id, "assets", "hold none of vv, vh, hh, hv")
+        raise refused(item_id, "assets", "hold none of vv, vh, hh, hv")
     return dict(sorted(found.items()))
 
 
@@ -252,7 +262,7 @@ def _processed(item: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[
     for field in ("s1:processing_datetime", "processing:datetime", "updated", "created"):
         value = properties.get(field)
         try:
-            instant = _instant("", field, value)
+            instant = instant_of("", field, value)
         except ArchiveError:
             parts.append("")
         else:

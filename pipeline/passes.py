@@ -18,6 +18,7 @@ from pipeline.aoi import AreaOfInterest
 from pipeline.errors import ArchiveError
 from pipeline.items import Asset, Direction, ItemRead, Overflight, Slice, outside, read_item
 from pipeline.records import Frozen, Utc
+from pipeline.slc import SlcHoldings
 
 __all__ = [
     "Asset",
@@ -97,6 +98,9 @@ class Catalogue(Frozen):
     dem_items: tuple[dict[str, Any], ...]
     probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
     inventory: InventoryFile | None = None
+    slc: SlcHoldings | None = Field(
+        None, description="for interferometry; None where it was not asked for, or not to be had: a note says why"
+    )
     notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
 

@@ -35,7 +35,9 @@ class Burst(Frozen):
     geometry: dict[str, Any] = Field(description="footprint, GeoJSON, degrees")
     tiff_url: str
     xml_url: str
-    size_bytes: int | None = None
+    size_bytes: int | None = Field(
+        None, description="of the samples (lines times samples times 4); the TIFF is a little larger"
+    )
 
 
 class Granule(Frozen):
@@ -77,6 +79,31 @@ class SlcPass(Frozen):
     def id(self) -> str:
         """Name of the overflight."""
         return f"{self.platform}_{self.absolute_orbit:06d}"
+
+    @property
+    def state_vectors(self) -> tuple[StateVector, ...]:
+        """Of all granules, ascending in time, each instant once."""
+        by_time = {vector.time: vector for granule in self.granules for vector in granule.state_vectors}
+        return tuple(by_time[time] for time in sorted(by_time))
+
+
+class SlcPassList(Frozen):
+    """The overflights of an area, ascending in time, and what was dropped or looks wrong, in words."""
+
+    passes: tuple[SlcPass, ...]
+    notes: tuple[str, ...] = ()
+
+
+class SlcHoldings(Frozen):
+    """What the archive of single look complex data held: its own answers, from which passes are computed.
+
+    `granules` and `bursts` are the archive's items (meta and UMM-G, the fields that are read), `dem_items` the
+    elevation items that cover the bursts' footprints with a margin.
+    """
+
+    granules: tuple[dict[str, Any], ...] = ()
+    bursts: tuple[dict[str, Any], ...] = ()
+    dem_items: tuple[dict[str, Any], ...] = ()
 
 
 class Pair(Frozen):
