@@ -88,6 +88,7 @@ class Step(Frozen):
     name: str
     seconds: float
     lines: tuple[str, ...] = Field((), description="what mattered of its log")
+    peak_memory_bytes: int | None = None
 
 
 class Product(Frozen):
