@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,51 @@ def derive_terrain(
         SourceDataError: no tiles, tiles that do not fit together, or an area that they do not cover (named).
         ArchiveError: a tile cannot be read.
     """
+    found = elevation_on(
+        tiles, grid.padded(_HALO), collection=collection, vertical_datum=vertical_datum, halo_px=_HALO
+    )
+    elevation = found.elevation_m
+    slope, aspect, curvature, flat = _derivatives(elevation, grid.resolution_m)
+    inner = np.s_[_HALO:-_HALO, _HALO:-_HALO]
+    arrays = {
+        "dem": np.ascontiguousarray(elevation[inner]),
+        "dem_slope_radians": slope,
+        "dem_aspect": aspect,
+        "dem_curvature": curvature,
+    }
+    report = {
+        **found.report,
+        "flat_pixels": flat,
+        "void_pixels": int(np.isnan(arrays["dem"]).sum()),
+    }
+    if report["void_pixels"]:
+        log.warning("%d pixels of the DEM are void and stay NaN", report["void_pixels"])
+    return LayerData(arrays, _attributes(found.source), report)
+
+
+@dataclass(frozen=True)
+class Elevation:
+    """Elevation on a grid, where it comes from, and what was met on the way."""
+
+    elevation_m: Float
+    """(y, x) above the source's vertical datum, NaN where void"""
+    source: DemSource
+    report: dict[str, Any]
+
+
+def elevation_on(
+    tiles: Sequence[rasterio.DatasetReader],
+    grid: Grid,
+    *,
+    collection: str,
+    vertical_datum: str | None = None,
+    halo_px: int = 0,
+) -> Elevation:
+    """Elevation at the pixels of a grid, as `derive_terrain` describes; `halo_px` of its rim do not enter the counts.
+
+    Raises:
+        SourceDataError, ArchiveError: as `derive_terrain`.
+    """
     source = _source(collection, vertical_datum)
     if not tiles:
         raise SourceDataError(
@@ -71,13 +117,12 @@ def derive_terrain(
             f"{collection} covers land between {source.latitudes[0]:g} and {source.latitudes[1]:g} degrees; "
             "choose another collection in the area file (dem.collection).",
         )
-    padded = grid.padded(_HALO)
     west, _south, east, _north = grid.bounds_deg()
     lattice = Lattice.of_tiles(tiles, middle=(west + (east if east >= west else east + 360)) / 2)
     to_tiles = Transformer.from_crs(
         grid.epsg, CRS.from_user_input(lattice.crs).to_2d(), always_xy=True, allow_ballpark=False
     )
-    outline = _outline(padded, lattice, to_tiles)
+    outline = _outline(grid, lattice, to_tiles)
     left, top, right, bottom = outline.bounds
     edge = margin(lattice) + 2
     window = int(top) - edge, int(left) - edge, int(bottom) + edge + 2, int(right) + edge + 2
@@ -91,15 +136,7 @@ def derive_terrain(
             "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
         )
     ground = surface(samples)
-    elevation, counts = _on_grid(ground, padded, to_tiles, _points_per_pixel(grid, lattice))
-    slope, aspect, curvature, flat = _derivatives(elevation, grid.resolution_m)
-    inner = np.s_[_HALO:-_HALO, _HALO:-_HALO]
-    arrays = {
-        "dem": np.ascontiguousarray(elevation[inner]),
-        "dem_slope_radians": slope,
-        "dem_aspect": aspect,
-        "dem_curvature": curvature,
-    }
+    elevation, counts = _on_grid(ground, grid, to_tiles, _points_per_pixel(grid, lattice), halo_px)
     report = {
         "collection": collection,
         "vertical_datum": source.vertical_datum,
@@ -108,12 +145,8 @@ def derive_terrain(
         "margin_samples_without_tile": int(np.count_nonzero(~samples.covered)),
         "tiles_assumed_sea": assumed,
         **counts,
-        "flat_pixels": flat,
-        "void_pixels": int(np.isnan(arrays["dem"]).sum()),
     }
-    if report["void_pixels"]:
-        log.warning("%d pixels of the DEM are void and stay NaN", report["void_pixels"])
-    return LayerData(arrays, _attributes(source), report)
+    return Elevation(elevation, source, report)
 
 
 def _source(collection: str, vertical_datum: str | None) -> DemSource:
@@ -151,7 +184,7 @@ def _points_per_pixel(grid: Grid, lattice: Lattice) -> int:
 
 
 def _on_grid(
-    ground: Surface, grid: Grid, to_tiles: Transformer, per_side: int
+    ground: Surface, grid: Grid, to_tiles: Transformer, per_side: int, halo_px: int
 ) -> tuple[Float, dict[str, Any]]:
     """(y, x) elevation on the grid, NaN where void; and the counts of sea and filled pixels without the halo."""
     elevation = np.empty(grid.shape, np.float32)
@@ -170,7 +203,8 @@ def _on_grid(
                 sea &= at_sea
                 filled |= was_void
         elevation[first:last] = total / per_side**2
-        own = np.s_[max(first, _HALO) - first : min(last, grid.height - _HALO) - first, _HALO:-_HALO]
+        rows_counted = slice(max(halo_px - first, 0), max(min(last, grid.height - halo_px) - first, 0))
+        own = rows_counted, slice(halo_px, grid.width - halo_px)
         sea_pixels += int(sea[own].sum())
         filled_pixels += int((filled & ~np.isnan(total))[own].sum())
     return elevation, {"sea_pixels": sea_pixels, "pixels_beside_filled_voids": filled_pixels}

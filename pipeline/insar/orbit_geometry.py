@@ -31,12 +31,14 @@ _E2 = FLATTENING * (2 - FLATTENING)
 LIGHT_M_S = 299792458.0
 CONVERGED_S = 1e-9
 """Seconds to which zero-Doppler times are found: the satellite moves 8 µm meanwhile."""
+LONGEST_S = 2400.0
+"""A piece of an orbit no longer than this (of 5925 s) passes a place abeam once."""
 _MOST_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """A piece of an orbit: cubic Hermite interpolation through the positions and velocities of its state vectors.
+    """A piece of an orbit, less than half of one: cubic Hermite interpolation through positions and velocities.
 
     With a state vector every 10 s the interpolation errs by less than a millimetre (step^4 / 384 times the fourth
     derivative, mean motion squared times gravity).
@@ -52,9 +54,16 @@ class Orbit:
         """The orbit through two or more state vectors, ascending in time.
 
         Raises:
-            InterferometryError: `orbit_short`, fewer than two, or not ascending.
+            InterferometryError: `orbit_short`, fewer than two, or not ascending; `orbit_long`, over more than
+                `LONGEST_S`.
         """
         times = [vector.time for vector in vectors]
+        if len(times) > 1 and (times[-1] - times[0]).total_seconds() > LONGEST_S:
+            raise InterferometryError(
+                "orbit_long",
+                f"State vectors from {times[0].isoformat()} to {times[-1].isoformat()} pass a place more than once.",
+                "Give those around one overflight.",
+            )
         if len(times) < 2 or any(b <= a for a, b in pairwise(times)):
             raise InterferometryError(
                 "orbit_short",
@@ -83,17 +92,17 @@ class Orbit:
         """(..., 3) at times (...)."""
         return np.asarray(self.spline(t, 1))
 
-    def zero_doppler(self, points_m: Array, guess_s: float | None = None) -> tuple[Array, Array]:
+    def zero_doppler(self, points_m: Array) -> tuple[Array, Array]:
         """Zero-Doppler time (s) and slant range (m), each (...), of points (..., 3).
 
-        Newton's method on (x - p(t)) . v(t), from `guess_s` or from the orbit's middle.
+        Newton's method on (x - p(t)) . v(t), from the orbit's middle.
 
         Raises:
             InterferometryError: `orbit_short`, a point is not passed abeam within the orbit's span (or the search
                 does not converge, which is the same fault).
         """
         first, last = self.span_s
-        t = np.full(points_m.shape[:-1], (first + last) / 2 if guess_s is None else guess_s)
+        t = np.full(points_m.shape[:-1], (first + last) / 2)
         converged = False
         for _ in range(_MOST_STEPS):
             away = points_m - self.spline(t)
@@ -138,13 +147,13 @@ def upwards(longitude_deg: Array, latitude_deg: Array) -> Array:
     )
 
 
-def look_to_sensor(orbit: Orbit, points_m: Array, guess_s: float | None = None) -> Array:
+def look_to_sensor(orbit: Orbit, points_m: Array) -> Array:
     """(..., 3) unit vectors from points (..., 3) to the satellite that passes them abeam.
 
     Raises:
         InterferometryError: `orbit_short`, as `Orbit.zero_doppler`.
     """
-    t, range_m = orbit.zero_doppler(points_m, guess_s)
+    t, range_m = orbit.zero_doppler(points_m)
     return np.asarray((orbit.position_m(t) - points_m) / range_m[..., None])
 
 
@@ -173,17 +182,17 @@ def ellipsoidal_incidence_deg(
     return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def looks_right(orbit: Orbit, points_m: Array, guess_s: float | None = None) -> NDArray[np.bool_]:
+def looks_right(orbit: Orbit, points_m: Array) -> NDArray[np.bool_]:
     """(...) whether points (..., 3) lie to the right of the flight direction, where Sentinel-1 looks."""
-    t, _range = orbit.zero_doppler(points_m, guess_s)
+    t, _range = orbit.zero_doppler(points_m)
     position = orbit.position_m(t)
     right = np.cross(orbit.velocity_m_s(t), position)
     return np.asarray(((points_m - position) * right).sum(-1) > 0)
 
 
-def elevation_angle_deg(orbit: Orbit, points_m: Array, guess_s: float | None = None) -> Array:
+def elevation_angle_deg(orbit: Orbit, points_m: Array) -> Array:
     """(...) degrees at the satellite between the line to the Earth's centre and the line to a point (..., 3)."""
-    t, range_m = orbit.zero_doppler(points_m, guess_s)
+    t, range_m = orbit.zero_doppler(points_m)
     position = orbit.position_m(t)
     distance = np.linalg.norm(position, axis=-1)
     cosine = -((points_m - position) * position).sum(-1) / (range_m * distance)

@@ -1,0 +1,332 @@
+"""How a track looks at the terrain: local incidence angle, layover and shadow, from state vectors and elevation.
+
+    orders = look_orders(passes)                    one LookOrder a track: relative_orbit, platform, instant
+    tiles over grid.bounds_deg(LOOK_MARGIN_M)       and the orbit file of each order
+    ground = read_ground(tiles, grid, collection, orbit_file, instant) -> Ground
+    derive_look(ground, grid, orbit_file, instant) -> LayerData of local_incidence_deg and layover_shadow
+
+A look layer depends on the grid, the elevation, the orbit file and the instant; `ALGORITHM` names the method.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.cube.layers import LayerData
+from pipeline.geoid import Model, geoid_grid, model_of, undulation_m
+from pipeline.grid import Grid
+from pipeline.insar.layover import layover_shadow
+from pipeline.insar.orbit_geometry import Array, Orbit, ellipsoidal_incidence_deg
+from pipeline.insar.range_lines import Across, Projection, range_lines
+from pipeline.orbits import OrbitFile
+from pipeline.records import Frozen, Utc
+from pipeline.terrain import elevation_on
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = "look-1"
+LOOK_MARGIN_M = 8000.0
+"""Terrain farther from the area is not looked at: relief of 4400 m reaches so far at 29 degrees of incidence."""
+OVERFLIGHT_S = 180.0
+"""From the instant of a pass to when its last line over any area has been seen, generously."""
+ROWS_AT_ONCE = 128
+_SLACK_PX = 3
+_EARTH_M = 6371000.0
+
+Float = NDArray[np.float32]
+
+
+class Seen(Protocol):
+    """A pass of a track, as backscatter or as SLC."""
+
+    @property
+    def platform(self) -> str:
+        """As in 'sentinel-1a'."""
+
+    @property
+    def absolute_orbit(self) -> int:
+        """Number of the orbit since launch."""
+
+    @property
+    def relative_orbit(self) -> int:
+        """The track."""
+
+    @property
+    def instant(self) -> datetime:
+        """When the pass begins over the area, or shortly before."""
+
+
+class LookOrder(Frozen):
+    """What the look geometry of a track is made from: the orbit of one overflight."""
+
+    relative_orbit: int
+    platform: str = Field(description="as in 'sentinel-1a'")
+    absolute_orbit: int
+    instant: Utc = Field(description="start of that overflight over the area, or shortly before")
+    margin_m: float = Field(LOOK_MARGIN_M, description="terrain needed around the grid")
+
+    @property
+    def orbit_span(self) -> tuple[datetime, datetime]:
+        """What the orbit file must cover."""
+        margin = timedelta(seconds=OVERFLIGHT_S)
+        return self.instant - margin, self.instant + margin
+
+
+def look_orders(passes: Iterable[Seen]) -> tuple[LookOrder, ...]:
+    """One order a track, by relative orbit, from its earliest pass.
+
+    Passes of a track repeat within 100 m or so, which is 0.01 degrees; the earliest one stays the earliest when new
+    passes come, and has a precise orbit before all others.
+    """
+    earliest: dict[int, Seen] = {}
+    for overflight in sorted(passes, key=lambda p: (p.instant, p.platform, p.absolute_orbit)):
+        earliest.setdefault(overflight.relative_orbit, overflight)
+    return tuple(
+        LookOrder(
+            relative_orbit=track, platform=p.platform, absolute_orbit=p.absolute_orbit, instant=p.instant
+        )
+        for track, p in sorted(earliest.items())
+    )
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Terrain on a grid with a margin, in metres above the WGS 84 ellipsoid."""
+
+    elevation_m: Float
+    """(y, x) on `grid.padded(margin_px)`, NaN where void"""
+    margin_px: int
+    notes: dict[str, Any] = field(default_factory=dict)
+    """JSON-able remarks that go to the layer's report"""
+
+
+def look_margin_px(relief_m: float, incidence_deg: tuple[float, float], resolution_m: float) -> int:
+    """Pixels around a grid from which terrain can hide, or be laid over, ground on it.
+
+    `relief_m` is the highest less the lowest elevation, grid and margin together; `incidence_deg` the least and
+    largest ellipsoidal incidence. A summit hides level ground over relief x tan(incidence) and is laid over ground
+    up to relief / tan(incidence) nearer to the sensor.
+    """
+    least, largest = (math.tan(math.radians(angle)) for angle in incidence_deg)
+    # a fiftieth more for the Earth's curvature, and some pixels for interpolation and the slope's neighbourhood
+    return math.ceil(1.02 * relief_m * max(largest, 1 / least) / resolution_m) + _SLACK_PX
+
+
+def read_ground(
+    tiles: Sequence[rasterio.DatasetReader],
+    grid: Grid,
+    collection: str,
+    orbit_file: OrbitFile,
+    instant: datetime,
+) -> Ground:
+    """Elevation from tiles on the grid with the margin that the relief around it asks for, `LOOK_MARGIN_M` at most.
+
+    The surface is that of the cube's `dem`; the geoid's height is added.
+
+    Raises:
+        SourceDataError: tiles are missing or unusable; the collection's geoid is not installed; the orbit file does
+            not reach.
+        ArchiveError: a tile cannot be read.
+        InterferometryError: the orbit does not pass the area.
+    """
+    most_px = math.ceil(LOOK_MARGIN_M / grid.resolution_m) + _SLACK_PX
+    coarse = _coarse(grid.padded(most_px))
+    relief = _relief(elevation_on(tiles, coarse, collection=collection).elevation_m)
+    incidence = _incidence_range(grid, _orbit_of(orbit_file, instant))
+    # the coarse elevation smooths summits away; its own pixel is more than they can lose
+    margin_px = min(most_px, look_margin_px(relief + coarse.resolution_m, incidence, grid.resolution_m))
+    wide = grid.padded(margin_px)
+    found = elevation_on(tiles, wide, collection=collection)
+    model = model_of(found.source.vertical_datum)
+    _add_undulation(found.elevation_m, wide, model)
+    kept = ("collection", "vertical_datum", "tiles", "tiles_assumed_sea", "void_samples_filled")
+    notes = {**{name: found.report[name] for name in kept}, "geoid": geoid_grid(model).source}
+    return Ground(found.elevation_m, margin_px, notes)
+
+
+def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: datetime) -> LayerData:
+    """Local incidence (degrees) and layover and shadow (0 none, 1 layover, 2 shadow, 3 both), each (y, x) float32.
+
+    Local incidence is the angle between the terrain's normal and the line to the satellite where it passes the pixel
+    abeam (zero Doppler); the slope is Horn's (1981), as in the cube's terrain. Above 90 degrees the ground faces away.
+    For layover and shadow see `pipeline.insar.layover`. Both are NaN where there is no elevation. `instant` is the
+    start of the overflight, or shortly before.
+
+    Raises:
+        ValueError: the elevation is not on the grid with its margin.
+        SourceDataError: the orbit file does not reach over the overflight.
+        InterferometryError: `orbit_short`, `wrong_side`: the orbit does not pass the area as Sentinel-1 would.
+    """
+    wide = grid.padded(ground.margin_px)
+    if ground.elevation_m.shape != wide.shape or ground.margin_px < 1:
+        raise ValueError(
+            f"elevation {ground.elevation_m.shape} is not the grid {grid.shape} with {ground.margin_px} px"
+        )
+    orbit = _orbit_of(orbit_file, instant)
+    edge = ground.margin_px
+    inner = np.s_[edge:-edge, edge:-edge]
+    incidence = local_incidence_deg(ground.elevation_m, ground.margin_px, grid, orbit)
+    codes = np.ascontiguousarray(layover_shadow(ground.elevation_m, range_lines(wide, orbit))[inner])
+    relief = _relief(ground.elevation_m)
+    bounds = _incidence_range(grid, orbit)
+    needed = look_margin_px(relief, bounds, grid.resolution_m)
+    if needed > ground.margin_px:
+        log.warning(
+            "terrain farther than %d m is not looked at; relief of %.0f m may reach %d m",
+            ground.margin_px * grid.resolution_m, relief, needed * grid.resolution_m,
+        )  # fmt: skip
+    seen = int(np.count_nonzero(~np.isnan(codes)))
+    report = {
+        **ground.notes,
+        "orbit_file": orbit_file.name,
+        "orbit_kind": orbit_file.kind,
+        "platform": orbit_file.platform,
+        "instant": instant.isoformat(),
+        "ellipsoidal_incidence_deg": [round(v, 3) for v in bounds],
+        "local_incidence_deg": _quantiles(incidence),
+        "layover_share": _share(codes, (1, 3), seen),
+        "shadow_share": _share(codes, (2, 3), seen),
+        "both_share": _share(codes, (3,), seen),
+        "void_pixels": int(codes.size - seen),
+        "relief_m": round(relief, 1),
+        "margin_m": ground.margin_px * grid.resolution_m,
+        "margin_that_relief_asks_for_m": needed * grid.resolution_m,
+    }
+    return LayerData(
+        {"local_incidence_deg": incidence, "layover_shadow": codes},
+        {k: dict(v) for k, v in _ATTRIBUTES.items()},
+        report,
+    )
+
+
+def local_incidence_deg(elevation_m: Float, margin_px: int, grid: Grid, orbit: Orbit) -> Float:
+    """(y, x) float32 degrees on the grid; `elevation_m` (ellipsoidal) lies on `grid.padded(margin_px)`, 1 px or more.
+
+    The vector to the satellite and the grid's axes and scale are computed at nodes along every row and carried by
+    polynomials in between; elevation enters exactly.
+    """
+    projection, across = Projection(grid.epsg), Across(grid.width)
+    plain_x = grid.left + (across.columns + 0.5) * grid.resolution_m
+    x, y = np.meshgrid(plain_x, grid.y)
+    places = projection.places(x, y)
+    times, _ranges = orbit.zero_doppler(places.points_m)
+    to_sensor = orbit.position_m(times) - places.points_m
+    scale = 1 / np.linalg.norm(places.east, axis=-1)
+    east, north, up = (
+        across.fit((to_sensor * axis).sum(-1))
+        for axis in (_unit(places.east), _unit(places.north), places.up)
+    )
+    scale = across.fit(scale)
+    result = np.empty(grid.shape, np.float32)
+    for first in range(0, grid.height, ROWS_AT_ONCE):
+        last = min(first + ROWS_AT_ONCE, grid.height)
+        height, p, q = _slopes(elevation_m, margin_px, (first, last), grid)
+        e, n, u, k = (across.at(c[first:last], 0, grid.width) for c in (east, north, up, scale))
+        # metres of the grid to metres at that height
+        k *= 1 - height / _EARTH_M
+        p *= k
+        q *= k
+        u -= height
+        cosine = u - p * e - q * n
+        cosine /= np.sqrt((e * e + n * n + u * u) * (1 + p * p + q * q))
+        result[first:last] = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return result
+
+
+def _slopes(
+    elevation_m: Float, margin_px: int, rows: tuple[int, int], grid: Grid
+) -> tuple[Array, Array, Array]:
+    """Height, and its change per metre of the grid eastwards and northwards (Horn 1981), of some rows of the grid."""
+    top, bottom = rows[0] + margin_px - 1, rows[1] + margin_px + 1
+    band = elevation_m[top:bottom, margin_px - 1 : margin_px + grid.width + 1].astype(np.float64)
+    above, beside, below = band[:-2], band[1:-1], band[2:]
+    eight = 8 * grid.resolution_m
+    column = above + 2 * beside + below
+    east = (column[:, 2:] - column[:, :-2]) / eight
+    row = above - below
+    north = (row[:, :-2] + 2 * row[:, 1:-1] + row[:, 2:]) / eight
+    return beside[:, 1:-1], east, north
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+def _orbit_of(orbit_file: OrbitFile, instant: datetime) -> Orbit:
+    """The orbit around an overflight."""
+    return Orbit.of(orbit_file.around(instant, instant, margin_s=OVERFLIGHT_S))
+
+
+def _incidence_range(grid: Grid, orbit: Orbit) -> tuple[float, float]:
+    """Least and largest ellipsoidal incidence on the grid, degrees, at height 0."""
+    left, bottom, right, top = grid.bounds
+    x, y = np.meshgrid(np.linspace(left, right, 5), np.linspace(bottom, top, 5))
+    found = ellipsoidal_incidence_deg(orbit, *Projection(grid.epsg).degrees(x, y))
+    return float(found.min()), float(found.max())
+
+
+def _coarse(grid: Grid) -> Grid:
+    """The grid's extent, and a little more, in pixels of 100 m or the grid's own if larger."""
+    factor = max(1, round(100 / grid.resolution_m))
+    return Grid(
+        epsg=grid.epsg,
+        resolution_m=grid.resolution_m * factor,
+        left=grid.left,
+        top=grid.top,
+        width=math.ceil(grid.width / factor),
+        height=math.ceil(grid.height / factor),
+    )
+
+
+def _add_undulation(elevation: Float, grid: Grid, model: Model) -> None:
+    """From heights above the geoid to heights above the ellipsoid, in place; the geoid is smooth over kilometres."""
+    across, projection = Across(grid.width), Projection(grid.epsg)
+    x, y = np.meshgrid(grid.left + (across.columns + 0.5) * grid.resolution_m, grid.y)
+    longitude, latitude = projection.degrees(x, y)
+    undulation = across.fit(undulation_m(latitude, longitude, model))
+    for first in range(0, grid.height, ROWS_AT_ONCE):
+        last = first + ROWS_AT_ONCE
+        elevation[first:last] += across.at(undulation[first:last], 0, grid.width)
+
+
+def _relief(elevation_m: Float) -> float:
+    """Highest less lowest, metres."""
+    known = elevation_m[~np.isnan(elevation_m)]
+    return float(np.ptp(known)) if known.size else 0.0
+
+
+def _quantiles(values: Float) -> list[float] | None:
+    """Least, median and largest, or None where nothing is known."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    return [round(float(v), 3) for v in (known.min(), np.median(known), known.max())]
+
+
+def _share(codes: Float, wanted: tuple[int, ...], seen: int) -> float:
+    return float(np.count_nonzero(np.isin(codes, wanted)) / seen) if seen else 0.0
+
+
+_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "local_incidence_deg": {
+        "convention": "angle between the terrain's normal and the line to the satellite at zero Doppler; over 90 the "
+        "ground faces away",
+        "method": "cubic Hermite orbit, range-Doppler geometry on WGS 84; slope: Horn (1981) at the cube's resolution",
+    },
+    "layover_shadow": {
+        "flag_values": [0, 1, 2, 3],
+        "flag_meanings": "none layover shadow layover_and_shadow",
+        "convention": "active and passive; by geometry alone, ground in shadow counts as a partner in layover",
+        "method": "order of slant range and look angle along range lines, Kropatsch and Strobl (1990)",
+    },
+}
