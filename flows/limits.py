@@ -1,4 +1,4 @@
-"""Prefect's limits on how much is asked of an archive at once, over all flow runs of a server."""
+"""Prefect's limits on what is in work at once, over all flow runs of a server: for archives and for machines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from prefect.concurrency.sync import concurrency
 from pipeline.errors import SettingsError
 
 PLANETARY_COMPUTER = "planetary-computer"
+INTERFEROMETRY = "interferometry"
 
-ARCHIVE_LIMITS = {PLANETARY_COMPUTER: 6}
-"""By archive: layers read from it at once. Within a layer the library's own limits hold."""
+LIMITS = {PLANETARY_COMPUTER: 6, INTERFEROMETRY: 1}
+"""Layers read from an archive at once (within a layer the library's own limits hold); pairs processed at once, each of
+which may take the memory of a whole machine."""
 
 
 @contextmanager
-def place_at(archive: str) -> Iterator[None]:
-    """Hold one of the archive's places; waits for one.
+def place_at(limit: str) -> Iterator[None]:
+    """Hold one of the limit's places; waits for one.
 
     A limit that does not exist would be no limit: it is refused. A server that is gone for a while does not end the
     work that holds a place.
@@ -27,10 +29,10 @@ def place_at(archive: str) -> Iterator[None]:
         SettingsError: nobody made the limit.
     """
     try:
-        with concurrency(archive, strict=True, raise_on_lease_renewal_failure=False):
+        with concurrency(limit, strict=True, raise_on_lease_renewal_failure=False):
             yield
     except ConcurrencySlotAcquisitionError as error:
         raise SettingsError(
-            f"The Prefect server has no limit {archive!r}, so that nothing would protect the archive.",
+            f"The Prefect server has no limit {limit!r}, so that nothing would protect the archive or the machine.",
             "Make it with `python -m flows.setup`.",
         ) from error

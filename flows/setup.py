@@ -1,4 +1,4 @@
-"""Set a Prefect server up for slidecube: the work pool, the archives' limits, the deployments of prefect.yaml.
+"""Set a Prefect server up for slidecube: the work pool, the limits, the deployments of prefect.yaml.
 
     python -m flows.setup
 
@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
-from flows.limits import ARCHIVE_LIMITS
+from flows.limits import LIMITS
 from pipeline.errors import SettingsError, SlidecubeError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,9 +42,9 @@ def make_pool(client: SyncPrefectClient) -> bool:
 
 
 def make_limits(client: SyncPrefectClient) -> list[str]:
-    """The archives' global concurrency limits; returns the names of those that were not there."""
+    """The global concurrency limits; returns the names of those that were not there."""
     made = []
-    for name, slots in ARCHIVE_LIMITS.items():
+    for name, slots in LIMITS.items():
         try:
             client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         "isce2",
         description="what makes interferograms: topsApp in a container or on the PATH, in-process, nothing",
     )
+    insar_concurrency: int = Field(
+        1, ge=1, le=16, description="pairs processed at once; each needs memory and disk of its own"
+    )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
     def cube_root(self, area_name: str) -> Path:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,39 @@ import numpy as np
 
 from pipeline.aoi import Event
 from pipeline.cube import versions
-from pipeline.cube.layers import LayerData, Recipe, Source, write_layer
-from pipeline.cube.manifest import Manifest, Timestep
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
+from pipeline.cube.manifest import Manifest, Timepair, Timestep
 from pipeline.cube.storage import LocalStore
 from pipeline.grid import Grid
+from pipeline.slc import pair_id
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)
 WATCHED = ("fsync", "link", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
+def pair_of(store: LocalStore, first: int, second: int) -> tuple[Timepair, LayerRecord]:
+    """A pair of two days and its layer of two variables, made where it is missing."""
+    recipe = Recipe(
+        kind="interferometry", variables=("interferogram", "coherence"), grid=GRID.digest,
+        sources=(Source(id=f"{first}-{second}", fingerprint="1"),), algorithm="test-1",
+    )  # fmt: skip
+    rng = np.random.default_rng(100 * first + second)
+    arrays: dict[str, Any] = {
+        "interferogram": rng.uniform(-3, 3, GRID.shape).astype("float32"),
+        "coherence": rng.random(GRID.shape).astype("float32"),
+    }
+    record = write_layer(store, recipe, LayerData(arrays, report={"coverage": 1.0}), GRID)
+    start, end = NOW + timedelta(days=first), NOW + timedelta(days=second)
+    pair = Timepair(
+        pair_id=pair_id(46, start, end), start=start, end=end, relative_orbit=46,
+        perpendicular_baseline_m=10.0 * first, backend="pygmtsar", layers=dict.fromkeys(arrays, record.digest),
+    )  # fmt: skip
+    return pair, record
+
+
 def manifest_of(store: LocalStore, days: list[int]) -> Manifest:
-    """Layers of those days, made where they are missing, and their manifest."""
+    """Layers of those days and of each with the next, made where they are missing, and their manifest."""
     records = []
     for day in days:
         recipe = Recipe(
@@ -43,15 +65,18 @@ def manifest_of(store: LocalStore, days: list[int]) -> Manifest:
         )
         for day, record in zip(days, records, strict=True)
     )  # fmt: skip
+    pairs = [pair_of(store, first, second) for first, second in pairwise(days)]
+    records += [record for _, record in pairs]
     event = Event(kind="earthquake", start=NOW, end=NOW, source="test")
     return Manifest(
-        area="test", title="", event=event, grid=GRID, catalogue="none", timesteps=steps, static={},
+        area="test", title="", event=event, grid=GRID, catalogue="none", timesteps=steps,
+        timepairs=tuple(pair for pair, _ in pairs), static={},
         records={record.digest: record for record in records},
     )  # fmt: skip
 
 
 def write(root: Path) -> None:
-    """Two versions, as a build makes them: the second inserts a pass in the middle."""
+    """Two versions, as a build makes them: the second has a pass more in the middle, and two pairs for one."""
     store = LocalStore(root)
     for days in ([1, 9], [1, 5, 9]):
         with store.lock(versions.LOCK, wait=True):

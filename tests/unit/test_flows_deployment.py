@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.limits import ARCHIVE_LIMITS, PLANETARY_COMPUTER
+from flows.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
 from flows.setup import POOL, PROJECT
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -58,7 +58,8 @@ def test_building_carries_a_schedule():
 
 
 def test_the_limit_that_the_tasks_ask_for_is_made_by_the_set_up():
-    assert ARCHIVE_LIMITS[PLANETARY_COMPUTER] >= 1
+    assert LIMITS[PLANETARY_COMPUTER] >= 1
+    assert LIMITS[INTERFEROMETRY] == 1
 
 
 @services
