@@ -107,11 +107,11 @@ def read_orbit_name(name: str) -> OrbitName:
     )
 
 
-def read_orbit_file(path: Path) -> OrbitFile:
+def read_orbit_file(path: Path, name: str | None = None) -> OrbitFile:
     """Read and check a whole orbit file (Earth Explorer XML, one state vector every 10 s, earth-fixed, UTC).
 
     Format: "Sentinels POD Service File Format Specification" (GMES-GSEG-EOPG-FS-10-0075). The name must be the
-    archive's, because platform, kind and validity are taken from it.
+    archive's, because platform, kind and validity are taken from it; `name` gives it where the file is still partial.
 
     Checked are: the size; that the XML has neither a document type nor entities; frame, time reference and mission
     where the header states them; the stated number of vectors; and of every vector that it is finite, at a
@@ -121,7 +121,7 @@ def read_orbit_file(path: Path) -> OrbitFile:
     Raises:
         SourceDataError: it cannot be read or holds something else; file and fault are named.
     """
-    stated = read_orbit_name(path.name)
+    stated = read_orbit_name(name or path.name)
     root = _parse(path)
     _check_header(root, stated)
     nodes = list(root.iter("{*}OSV"))

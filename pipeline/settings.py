@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     insar_concurrency: int = Field(
         1, ge=1, le=16, description="pairs processed at once; each needs memory and disk of its own"
     )
+    slc_fetch: Literal["bursts", "granules"] = Field(
+        "bursts", description="what is fetched of single look complex data: the bursts needed, or whole granules"
+    )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
     def cube_root(self, area_name: str) -> Path:

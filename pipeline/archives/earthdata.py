@@ -1,0 +1,362 @@
+"""NASA's Earthdata: logging in, and asking for files whose addresses lead there and back.
+
+What is known of it, from asf_search 14.1 (`ASFSession`) and burst2safe 1.4 (`download.py`):
+
+- a host of ASF either knows the caller by a cookie (`asf-urs`), or accepts a bearer token, or redirects to the login
+  host, which wants user name and password and redirects back, where the cookie is set;
+- the host of the bursts knows only the cookie. A token gets one where a plain file is asked for with it first.
+
+Redirects are followed here hop by hop, because a client that follows them by itself sends on what it should not:
+user name and password go to the login host alone, the token to hosts of ASF and Earthdata alone, and neither goes
+along to where the files lie.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+import re
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import requests
+from dotenv import dotenv_values
+from pydantic import SecretStr
+from requests.auth import HTTPBasicAuth
+from requests.cookies import RequestsCookieJar
+
+from pipeline.archives import http
+from pipeline.errors import ArchiveError, SettingsError
+from pipeline.settings import settings
+
+log = logging.getLogger(__name__)
+
+Source = Literal["bursts", "granules"]
+
+LOGIN_HOST = "urs.earthdata.nasa.gov"
+TOKEN_DOMAINS = ("asf.alaska.edu", "earthdata.nasa.gov")
+"""A token is sent to these and the hosts below them, the login host left out."""
+COOKIE_NAME = "asf-urs"
+TOKEN_COOKIE_URL = (
+    "https://sentinel1.asf.alaska.edu/METADATA_RAW/SA/"
+    "S1A_IW_RAW__0SSV_20141229T072718_20141229T072750_003931_004B96_B79F.iso.xml"
+)
+"""A small file that a token may read and that brings the cookie: the one that burst2safe asks for."""
+MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ACCOUNT = f"https://{LOGIN_HOST}"
+_HOW = (
+    f"Make an account at {_ACCOUNT}, then put `machine {LOGIN_HOST} login <name> password <password>` into ~/.netrc "
+    "(or the file that NETRC names)"
+)
+
+
+class LoginError(ArchiveError):
+    """Earthdata did not let us in, and trying again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What there is to log in with; nothing secret is in its text."""
+
+    token: SecretStr | None = None
+    user: SecretStr | None = None
+    password: SecretStr | None = None
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there are user name and password."""
+        return self.user is not None and self.password is not None
+
+
+class LoginNote(NamedTuple):
+    """What a source wants and what there is."""
+
+    ok: bool
+    text: str
+
+
+def find_credentials() -> Credentials:
+    """User name and password from netrc, and the token from EARTHDATA_TOKEN (environment, else `.env`).
+
+    A netrc's `default` entry is not used: it names no host.
+
+    Raises:
+        SettingsError: the netrc cannot be read; what is in it is not shown.
+    """
+    token = os.environ.get("EARTHDATA_TOKEN") or dotenv_values(".env").get("EARTHDATA_TOKEN") or ""
+    if re.search(r"\s", token.strip()):
+        raise SettingsError("EARTHDATA_TOKEN holds blanks.", f"Copy it anew from {_ACCOUNT}/user_tokens.")
+    user, password = _from_netrc()
+    return Credentials(
+        token=SecretStr(token.strip()) if token.strip() else None,
+        user=SecretStr(user) if user else None,
+        password=SecretStr(password) if password else None,
+    )
+
+
+def _from_netrc() -> tuple[str, str]:
+    named = os.environ.get("NETRC")
+    paths = [Path(named)] if named else [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
+    for path in paths:
+        try:
+            entries = netrc.netrc(str(path)).hosts
+        except FileNotFoundError:
+            continue
+        except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+            # not chained: the parser's message may quote what follows `password`
+            raise SettingsError(
+                f"{path} cannot be read ({type(error).__name__}).",
+                "Each line: machine HOST login NAME password WORD.",
+            ) from None
+        if LOGIN_HOST in entries:
+            user, _account, password = entries[LOGIN_HOST]
+            return user or "", password or ""
+    return "", ""
+
+
+def login_note(source: Source, found: Credentials | None = None) -> LoginNote:
+    """Which login a source wants and whether it is at hand, for the plan and `doctor`; nothing secret."""
+    found = found or find_credentials()
+    wants = (
+        "bursts want a cookie that Earthdata sets for user name and password"
+        if source == "bursts"
+        else "granules want user name and password, or a token"
+    )
+    if found.has_password:
+        return LoginNote(True, f"{wants}: user name and password found in netrc")
+    if found.token is None:
+        return LoginNote(False, f"{wants}: no login found. {_HOW}, or set EARTHDATA_TOKEN.")
+    if source == "granules":
+        return LoginNote(True, f"{wants}: token found in EARTHDATA_TOKEN")
+    return LoginNote(
+        True,
+        f"{wants}: only a token found (EARTHDATA_TOKEN). A token gets the cookie by a detour, where ASF allows it; "
+        f"if it does not: {_HOW}, or set SLIDECUBE_SLC_FETCH=granules.",
+    )
+
+
+class _Nobody(requests.auth.AuthBase):
+    """No login: keeps requests from looking into netrc by itself, for whatever host."""
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        return r
+
+
+class Earthdata:
+    """One login, shared by all threads of the process."""
+
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        self._credentials = credentials
+        self._cookies = RequestsCookieJar()
+        self._lock = threading.RLock()
+        self._let_in: set[str] = set()
+        self._asked_for_cookie = False
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        return "Earthdata()"
+
+    def credentials(self) -> Credentials:
+        """What there is to log in with, looked up once."""
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = find_credentials()
+            return self._credentials
+
+    def ask(
+        self, url: str, headers: dict[str, str] | None = None, *, login: bool = True
+    ) -> requests.Response:
+        """The answer that stands at the end of the redirects, its body still to be read and closed by the caller.
+
+        Its status may be 200, 202 (asked too early), 206, 412, 416 or one that `http.refused` names; the first
+        request to a host that needs a login is made by one thread alone, so that there is one login and not many.
+
+        Raises:
+            LoginError: not let in: no login, a wrong one, an expired token, terms not accepted.
+            ArchiveError: no answer, or redirects that lead nowhere or off https.
+        """
+        if not login:
+            return self._follow(url, headers or {}, login=False)
+        host = urlsplit(url).hostname or ""
+        if host in self._let_in:
+            return self._follow(url, headers or {}, login=True)
+        with self._lock:
+            answer = self._follow(url, headers or {}, login=True)
+            if answer.status_code < 400:
+                self._let_in.add(host)
+            return answer
+
+    def _follow(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
+        start = url
+        for _hop in range(MOST_REDIRECTS + 1):
+            _check_address(url, start)
+            answer = self._send(url, headers, login=login)
+            target = answer.headers.get("Location")
+            if answer.status_code not in _REDIRECTS or not target:
+                return self._checked(answer, start) if login else answer
+            answer.close()
+            url = urljoin(url, target)
+            if urlsplit(url).hostname == LOGIN_HOST and not self.credentials().has_password:
+                if not login:
+                    raise LoginError(
+                        f"{http.bare(start)} asks for a login, which it should not.", "Report it."
+                    )
+                if not self._cookie_by_token():
+                    raise self._no_password(start)
+                url = start
+        raise ArchiveError(
+            f"{http.bare(start)} redirects more than {MOST_REDIRECTS} times.",
+            "If it goes on, the login is going round in circles: check user name and password at "
+            + _ACCOUNT
+            + ".",
+        )
+
+    def _send(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
+        host = urlsplit(url).hostname or ""
+        own = {} if host == LOGIN_HOST else dict(headers)
+        auth: requests.auth.AuthBase = _Nobody()
+        if login:
+            found = self.credentials()
+            if host == LOGIN_HOST:
+                if found.user is not None and found.password is not None:
+                    auth = HTTPBasicAuth(
+                        found.user.get_secret_value().encode(), found.password.get_secret_value().encode()
+                    )
+            # with user name and password at hand the redirects bring a cookie, which every host of ASF accepts
+            elif found.token is not None and not found.has_password and _may_have_token(host):
+                own["Authorization"] = f"Bearer {found.token.get_secret_value()}"
+        try:
+            return self._session().get(
+                url, headers=own, auth=auth, timeout=settings().timeout_s, stream=True, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise http.unreachable(url, error) from None
+
+    def _session(self) -> requests.Session:
+        held: requests.Session | None = getattr(self._local, "session", None)
+        if held is None:
+            held = requests.Session()
+            held.headers["User-Agent"] = http.user_agent()
+            held.cookies = self._cookies
+            self._local.session = held
+        return held
+
+    def _cookie_by_token(self) -> bool:
+        """Ask once for a plain file with the token; whether that brought the cookie."""
+        with self._lock:
+            if self.credentials().token is None or self._asked_for_cookie:
+                return False
+            self._asked_for_cookie = True
+            url = TOKEN_COOKIE_URL
+            for _hop in range(MOST_REDIRECTS + 1):
+                answer = self._send(url, {}, login=True)
+                answer.close()
+                target = answer.headers.get("Location")
+                if COOKIE_NAME in self._cookies.keys():  # noqa: SIM118  (a jar, not a dict)
+                    return True
+                if answer.status_code not in _REDIRECTS or not target:
+                    break
+                url = urljoin(url, target)
+                if urlsplit(url).scheme != "https" or urlsplit(url).hostname == LOGIN_HOST:
+                    break
+            return False
+
+    def _no_password(self, url: str) -> LoginError:
+        host = urlsplit(url).hostname
+        if self.credentials().token is None:
+            return LoginError(
+                f"{host} asks for an Earthdata login, and there is none.", f"{_HOW}, or set EARTHDATA_TOKEN."
+            )
+        return LoginError(
+            f"{host} does not know the token in EARTHDATA_TOKEN: it is expired, or the host wants a cookie that only "
+            "user name and password bring.",
+            f"{_HOW}; or make a new token at {_ACCOUNT}/user_tokens and set SLIDECUBE_SLC_FETCH=granules.",
+        )
+
+    def _checked(self, answer: requests.Response, start: str) -> requests.Response:
+        host = urlsplit(answer.url).hostname or ""
+        if host == LOGIN_HOST and answer.status_code < 400:
+            answer.close()
+            raise LoginError(
+                "Earthdata shows a page instead of letting us in: the account must approve an application or accept "
+                "terms first.",
+                f"Sign in at {_ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and "
+                "accept the terms.",
+            )
+        if answer.status_code not in (401, 403):
+            return answer
+        status, text = answer.status_code, _short_body(answer)
+        if "eula" in text.lower():
+            raise LoginError(
+                f"{host} answered HTTP {status}: the account has not accepted ASF's terms (EULA).",
+                f"Sign in at {_ACCOUNT} and approve them at {_approval_address(text)}",
+            )
+        if host == LOGIN_HOST:
+            raise LoginError(
+                f"Earthdata did not accept user name and password (HTTP {status}).",
+                f"Sign in at {_ACCOUNT} to check them, then correct netrc.",
+            )
+        if not _may_have_token(host):
+            # a signed address of the store behind: it is made anew with the next try
+            raise ArchiveError(
+                f"{host} refused a signed address (HTTP {status}).", "Try again.", transient=True
+            )
+        if status == 401 and self.credentials().token is not None and not self.credentials().has_password:
+            raise LoginError(
+                f"{host} does not accept the token in EARTHDATA_TOKEN (HTTP 401); tokens live 60 days.",
+                f"Make a new one at {_ACCOUNT}/user_tokens.",
+            )
+        if not self.credentials().has_password and self.credentials().token is None:
+            raise self._no_password(start)
+        raise LoginError(
+            f"{host} answered HTTP {status} to {http.bare(start)}: the account may not read it.",
+            f"Sign in at {_ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and complete "
+            "the profile (study area).",
+        )
+
+
+@lru_cache(maxsize=1)
+def earthdata() -> Earthdata:
+    """The login of this process."""
+    return Earthdata()
+
+
+def _may_have_token(host: str) -> bool:
+    return host != LOGIN_HOST and any(host == d or host.endswith(f".{d}") for d in TOKEN_DOMAINS)
+
+
+def _check_address(url: str, start: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
+        raise ArchiveError(
+            f"{http.bare(start)} leads to {http.bare(url)[:200]}, which is no https address that can be followed.",
+            "Search again by building without --catalogue; if it stays, report it.",
+        )
+
+
+def _short_body(answer: requests.Response) -> str:
+    try:
+        with answer:
+            return answer.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
+    except http.NETWORK_ERRORS:
+        return ""
+
+
+def _approval_address(text: str) -> str:
+    """Where the answer says that the terms are accepted, if that is a page of the login host; else the profile."""
+    try:
+        found = json.loads(text).get("resolution_url", "")
+        parts = urlsplit(found)
+        client = parse_qs(parts.query).get("client_id", [""])[0]
+    except (ValueError, AttributeError):
+        return f"{_ACCOUNT}/profile"
+    if parts.hostname == LOGIN_HOST and parts.path == "/approve_app" and re.fullmatch(r"[\w-]{1,64}", client):
+        return f"{_ACCOUNT}/approve_app?client_id={client}"
+    return f"{_ACCOUNT}/profile"
