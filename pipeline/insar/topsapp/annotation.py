@@ -1,0 +1,28 @@
+"""Annotation XML from outside, read with bounds."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from pipeline.errors import InterferometryError
+
+_LARGEST_BYTES = 128 * 2**20
+
+
+def read_annotation(path: Path) -> ET.Element:
+    """The root of an annotation: no document type, so no entities, and of bounded size.
+
+    Raises InterferometryError `annotation-unreadable`.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ValueError("too long")
+        data = path.read_bytes()
+        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+            raise ValueError("it holds a document type")
+        return ET.fromstring(data)
+    except (OSError, ValueError, ET.ParseError) as error:
+        raise InterferometryError(
+            "annotation-unreadable", f"{path.name}: {error}.", "Fetch the acquisition again."
+        ) from error
