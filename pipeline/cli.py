@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.console import as_json, reports_errors
+from pipeline.console import as_json, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
 
 GROUP = "slidecube.commands"
@@ -117,14 +117,16 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     """Print what a build of AREA would do, and change nothing but the saved search."""
     from pipeline import build as builder
     from pipeline.aoi import load_area
+    from pipeline.insar.costs import pair_rows
 
     wanted = load_area(area)
     found = builder.find_catalogue(wanted, catalogue)
     made = builder.make_plan(wanted, found)
+    rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired)
     if json_:
-        click.echo(json.dumps(_plan_rows(made, wanted.when), indent=1))
+        click.echo(json.dumps(rows, indent=1))
         return
-    _print_plan(_plan_rows(made, wanted.when))
+    _print_plan(rows)
 
 
 def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
@@ -156,6 +158,8 @@ def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
 
 
 def _print_plan(rows: dict[str, Any]) -> None:
+    from pipeline.insar.costs import print_pairs
+
     console = _wide_console()
     height, width = rows["shape"]
     held = rows["current_version"]
@@ -171,30 +175,23 @@ def _print_plan(rows: dict[str, Any]) -> None:
         table.add_row(
             p["instant"][:16].replace("T", " "),
             p["when"], str(p["track"]), p["direction"], p["platform"], f"{p['slices']}{zones}",
-            f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), _size(p["bytes_to_read"]),
+            f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), readable_size(p["bytes_to_read"]),
             "held" if p["held"] else "wanted",
         )  # fmt: skip
     for layer in rows["layers"]:
-        table.add_row(layer["layer"], "", "", "", "", "", "", "", _size(layer["bytes_to_read"]),
+        table.add_row(layer["layer"], "", "", "", "", "", "", "", readable_size(layer["bytes_to_read"]),
                       "held" if layer["held"] else "wanted")  # fmt: skip
     console.print(table)
+    print_pairs(console, rows)
     for title, lines in (("missing", rows["missing"]), ("note", rows["notes"])):
         for line in lines:
             console.print(f"{title}: {line}", markup=False, highlight=False)
     if rows["changes"]:
         console.print(
-            f"A build would make {rows['layers_to_build']} layers, reading {_size(rows['bytes_to_read'])}."
+            f"A build would make {rows['layers_to_build']} layers, reading {readable_size(rows['bytes_to_read'])}."
         )
     else:
         console.print("Up to date: a build would do nothing.")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 @click.command()

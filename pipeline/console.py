@@ -29,3 +29,12 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(error.exit_code)
 
     return wrapper
+
+
+def readable_size(count: float) -> str:
+    """Bytes for people, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -99,7 +99,8 @@ class Catalogue(Frozen):
     probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
     inventory: InventoryFile | None = None
     slc: SlcHoldings | None = Field(
-        None, description="for interferometry; None where it was not asked for, or not to be had: a note says why"
+        None,
+        description="for interferometry; None where it was not asked for, or not to be had: a note says why",
     )
     notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 

@@ -18,9 +18,11 @@ from pipeline.cube.schema import LABELS, TERRAIN
 from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.errors import ArchiveError, CubeError
 from pipeline.grid import Grid
+from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, DemTile, Pass
 from pipeline.records import Frozen
 from pipeline.settings import settings
+from pipeline.slc import Pair
 
 Kind = Literal["backscatter", "terrain", "labels"]
 
@@ -44,6 +46,8 @@ class BuildPlan(Frozen):
     grid: Grid
     tasks: tuple[LayerTask, ...]
     passes: tuple[Pass, ...]
+    pairs: tuple[Pair, ...] = Field((), description="of SLC passes, by track and time")
+    unpaired: tuple[str, ...] = Field((), description="SLC passes that are in no pair, and why")
     missing: tuple[str, ...] = Field(description="what is wanted and cannot be built, in words")
     notes: tuple[str, ...] = Field(
         (), description="what was dropped from the archive's answer or looks wrong"
@@ -108,14 +112,17 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         else task
         for task in tasks
     ]
+    pairs, unpaired, remarks = _pairs(area, catalogue)
     plan = BuildPlan(
         area=area.name,
         cube=str(store.root),
         grid=grid,
         tasks=tuple(tasks),
         passes=found.passes,
+        pairs=pairs,
+        unpaired=unpaired,
         missing=tuple(missing),
-        notes=(*catalogue.notes, *found.notes),
+        notes=(*catalogue.notes, *found.notes, *remarks),
         current_version=current,
         changes=True,
     )
@@ -124,6 +131,17 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         changes = candidate.substance != versions.read_manifest(store, current).substance
         plan = plan.model_copy(update={"changes": changes})
     return plan
+
+
+def _pairs(
+    area: AreaOfInterest, catalogue: Catalogue
+) -> tuple[tuple[Pair, ...], tuple[str, ...], tuple[str, ...]]:
+    """The pairs, the passes without one, and remarks; nothing where no processor is chosen."""
+    if catalogue.slc is None or not archive.wants_slc(area):
+        return (), (), ()
+    found = slc_passes(catalogue, area)
+    chosen = choose_pairs(area, found.passes)
+    return chosen.pairs, chosen.unpaired, (*found.notes, *chosen.notes)
 
 
 def _pass_tasks(area: AreaOfInterest, grid: Grid, passes: tuple[Pass, ...]) -> list[LayerTask]:

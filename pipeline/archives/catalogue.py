@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,21 +17,27 @@ from typing import Any
 
 import shapely
 from pydantic import ValidationError
-from shapely.geometry import mapping
+from shapely.geometry import mapping, shape
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import http, inventories, planetary
 from pipeline.archives.probes import is_local, probe
 from pipeline.errors import ArchiveError
+from pipeline.granules import read_burst
 from pipeline.grid import Grid
 from pipeline.items import POLARISATIONS
 from pipeline.passes import Asset, Catalogue, DemTile, PassList, group_passes
 from pipeline.settings import settings
+from pipeline.slc import Burst, SlcHoldings
 
 log = logging.getLogger(__name__)
 
 DEM_MARGIN_M = 2500.0
 """Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""
+SLC_DEM_MARGIN_DEG = 0.1
+"""Elevation is wanted this far around the bursts, because their outlines are of the ellipsoid: high ground lies
+nearer to the radar by up to its height divided by the tangent of the incidence angle, 9 km for 5 km in the near
+range."""
 MOST_SNAPSHOT_BYTES = 512 * 2**20
 DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
 SNAPSHOT_NAME = re.compile(r"^catalogue-(\d{8}T\d{6}Z)-[0-9a-f]{8}\.json$")
@@ -66,7 +73,10 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         for polarisation in area.polarisations
         if polarisation in piece.assets
     ]
-    probes, notes = probe([*wanted, *(tile.asset.href for tile in tiles)])
+    slc, slc_notes = _search_slc(area, api)
+    slc_tiles = _dem_tiles(slc.dem_items, area.dem.collection, {}) if slc else []
+    probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
+    notes += slc_notes
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += remarks
     if not tiles:
@@ -83,12 +93,74 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
         probes=dict(sorted(probes.items())),
         inventory=inventory,
+        slc=slc,
         notes=tuple(notes),
     )
 
 
+def wants_slc(area: AreaOfInterest) -> bool:
+    """Whether the area asks for interferometry and a processor is chosen."""
+    return area.interferometry is not None and settings().insar_backend != "none"
+
+
+def _search_slc(area: AreaOfInterest, api: Any) -> tuple[SlcHoldings | None, list[str]]:
+    """What ASF holds for the area, and remarks. Backscatter is built all the same where ASF cannot be asked."""
+    if area.interferometry is None or not wants_slc(area):
+        return None, []
+    from pipeline.archives import asf  # takes half a second to import
+
+    try:
+        granules = asf.search_granules(area)
+        bursts = asf.search_bursts(area, area.interferometry)
+    except ArchiveError as error:
+        log.warning("no interferometry: %s", error)
+        return None, [f"no pairs: ASF could not be searched ({error.message})"]
+    dem: list[dict[str, Any]] = []
+    region = _slc_region(bursts)
+    if region is not None:
+        dem = planetary.search(area.dem.collection, intersects=mapping(region), api=api)
+    return SlcHoldings(
+        granules=tuple(granules),
+        bursts=tuple(bursts),
+        dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
+    ), []
+
+
+def _slc_region(items: Iterable[Mapping[str, Any]]) -> shapely.Geometry | None:
+    """Boxes around the bursts of each track, with the margin; None where there is no burst."""
+    bursts: list[Burst] = []
+    for item in items:
+        with contextlib.suppress(ArchiveError):  # named where passes are made of the items
+            bursts.append(read_burst(item))
+    tracks = sorted({burst.full_id[:3] for burst in bursts})
+    boxes = []
+    for track in tracks:
+        held = [shape(burst.geometry) for burst in bursts if burst.full_id.startswith(track)]
+        west, south, east, north = shapely.union_all(held).bounds
+        margin = SLC_DEM_MARGIN_DEG
+        # a box across the antimeridian would be as wide as the Earth: each side has its own
+        if east - west > 180:
+            halves = [shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)]
+            parts = [shapely.union_all(held).intersection(half).bounds for half in halves]
+        else:
+            parts = [(west, south, east, north)]
+        boxes += [
+            shapely.box(
+                max(-180, w - margin / math.cos(math.radians(max(abs(s), abs(n))))),
+                max(-90, s - margin),
+                min(180, e + margin / math.cos(math.radians(max(abs(s), abs(n))))),
+                min(90, n + margin),
+            )
+            for w, s, e, n in parts
+        ]
+    return shapely.union_all(boxes) if boxes else None
+
+
 def area_digest(area: AreaOfInterest) -> str:
-    """Digest of the fields of the area that the search depends on."""
+    """Digest of the fields of the area that the search depends on.
+
+    How pairs are made of what was found is no such field; that the area asks for pairs, and of which polarisation, is.
+    """
     fields: dict[str, Any] = {
         "footprint": area.footprint.normalize().wkb_hex,
         "start": _rfc3339(area.start),
@@ -101,6 +173,8 @@ def area_digest(area: AreaOfInterest) -> str:
         if area.inventory is None
         else [_portable(area.inventory.url), area.inventory.sha256, _portable(area.inventory.extent)],
     }
+    if area.interferometry is not None:
+        fields["interferometry"] = {"polarisation": area.interferometry.polarisation}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -115,7 +189,9 @@ def _rfc3339(instant: datetime) -> str:
 
 def content_digest(catalogue: Catalogue) -> str:
     """Digest of the answer without the time of asking: two searches that found the same have the same."""
-    substance = catalogue.model_dump(mode="json", exclude={"searched_at"})
+    # left out where there is none, so that answers of before there was any keep their digest
+    without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
+    substance = catalogue.model_dump(mode="json", exclude=without)
     return hashlib.sha256(json.dumps(substance, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -168,6 +244,16 @@ def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     return _dem_tiles(catalogue.dem_items, next(iter(collections), ""), catalogue.probes)
 
 
+def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
+    """Elevation tiles around the bursts, ordered by id.
+
+    Raises:
+        ArchiveError: an item cannot be understood.
+    """
+    items = catalogue.slc.dem_items if catalogue.slc else ()
+    return _dem_tiles(items, str(items[0].get("collection")) if items else "", catalogue.probes)
+
+
 def _dem_tiles(
     items: Iterable[Mapping[str, Any]], collection: str, probes: Mapping[str, Asset]
 ) -> list[DemTile]:
@@ -216,7 +302,10 @@ def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:
             f"The catalogue is of the area {catalogue.area!r}, not of {area.name!r}.",
             "Give a catalogue of this area, or build without --catalogue.",
         )
-    if catalogue.area_digest != area_digest(area):
+    # an answer of before the area asked for pairs still serves for everything else
+    plain = area.model_copy(update={"interferometry": None})
+    accepted = {area_digest(area)} | ({area_digest(plain)} if catalogue.slc is None else set())
+    if catalogue.area_digest not in accepted:
         raise ArchiveError(
             f"The catalogue was made for another definition of {area.name!r}: its geometry, time range, tracks, "
             "polarisations, collections or inventory changed since.",
@@ -305,6 +394,9 @@ def latest_snapshot(folder: Path, area: AreaOfInterest) -> Catalogue | None:
             found = load_catalogue(path, area)
         except ArchiveError as error:
             log.info("not replaying %s: %s", path.name, error.message)
+            continue
+        if found.slc is None and wants_slc(area):
+            log.info("not replaying %s: it knows nothing of the pairs that are wanted", path.name)
             continue
         if oldest <= found.searched_at <= now and found.endpoint == http.bare(settings().stac_url):
             return found if _inventory_unchanged(found, area) else None

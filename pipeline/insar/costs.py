@@ -1,0 +1,83 @@
+"""The pairs of a plan and what they will cost, for `slidecube plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.aoi import AreaOfInterest
+from pipeline.console import readable_size
+from pipeline.insar.estimates import LOGIN, bytes_of_all, estimate
+from pipeline.settings import settings
+from pipeline.slc import Pair
+
+
+def pair_rows(area: AreaOfInterest, pairs: tuple[Pair, ...], unpaired: tuple[str, ...]) -> dict[str, Any]:
+    """The pairs with what they will cost, as `slidecube plan --json` gives them; none where none are wanted."""
+    backend = settings().insar_backend
+    if area.interferometry is None or backend == "none":
+        return {"pairs": [], "unpaired": [], "interferometry": None}
+    mode = area.interferometry.fetch
+    rows: list[dict[str, Any]] = []
+    for pair in pairs:
+        cost = estimate(pair, mode, backend)
+        rows.append(
+            {
+                "pair": pair.id, "track": pair.relative_orbit,
+                "start": pair.reference.instant.isoformat(), "end": pair.secondary.instant.isoformat(),
+                "when": f"{area.when(pair.reference.instant)}-{area.when(pair.secondary.instant)}",
+                "days": round(pair.days, 1), "perpendicular_baseline_m": pair.perpendicular_baseline_m,
+                "polarisation": pair.polarisation, "bursts": list(pair.burst_ids),
+                "fetch_bytes": cost.bytes_to_fetch, "granule_bytes": cost.bytes_whole_granules,
+                "scratch_bytes": cost.scratch_bytes, "memory_bytes": cost.memory_bytes, "hours": cost.hours,
+                "jobs": cost.jobs,
+            }
+        )  # fmt: skip
+    total = {
+        "backend": backend, "fetch": mode, "login": LOGIN if rows else None,
+        "fetch_bytes": bytes_of_all(pairs, mode),
+        "granule_bytes": bytes_of_all(pairs, "granules"),
+        "scratch_bytes": max((p["scratch_bytes"] for p in rows), default=0),
+        "memory_bytes": max((p["memory_bytes"] for p in rows), default=0),
+        "hours": round(sum(p["hours"] for p in rows), 2),
+    }  # fmt: skip
+    return {"pairs": rows, "unpaired": list(unpaired), "interferometry": total}
+
+
+def print_pairs(console: Console, rows: dict[str, Any]) -> None:
+    """The same for people."""
+    if rows["pairs"]:
+        table = Table(
+            "pair", "event", "days", "baseline", "bursts", "to fetch", "whole granules", "scratch", "time"
+        )
+        for p in rows["pairs"]:
+            baseline = p["perpendicular_baseline_m"]
+            sizes = [readable_size(p[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch")]
+            table.add_row(
+                p["pair"],
+                p["when"],
+                f"{p['days']:.0f}",
+                "-" if baseline is None else f"{baseline:.0f} m",
+                str(len(p["bursts"])) + (f" in {p['jobs']} jobs" if p["jobs"] > 1 else ""),
+                *sizes,
+                _duration(p["hours"]),
+            )
+        console.print(table)
+        total = rows["interferometry"]
+        fetch, granules, scratch, memory = (
+            readable_size(total[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch", "memory")
+        )
+        console.print(
+            f"{len(rows['pairs'])} pairs by {total['backend']}: {fetch} to fetch in all (whole granules: {granules}), "
+            f"{scratch} of scratch disk and {memory} of memory a job, about {_duration(total['hours'])} on 2 cores.",
+            highlight=False,
+        )
+        console.print(f"login: {total['login']}", markup=False, highlight=False)
+    for line in rows["unpaired"]:
+        console.print(f"no pair: {line}", markup=False, highlight=False)
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{max(1, round(hours * 60))} min"
