@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from pipeline.archives import http
 from pipeline.settings import settings
@@ -120,11 +123,14 @@ class Loopback:
             return
         headers = {"ETag": tag, "Accept-Ranges": "bytes"}
         span = seen.headers.get("range")
-        if span is None:
+        if span is None or seen.headers.get("if-range", tag) != tag:
             self._send(handler, Reply(200, headers, data))
             return
         first, _, last = span.removeprefix("bytes=").partition("-")
         begin, end = int(first), min(int(last or len(data)), len(data) - 1)
+        if begin >= len(data):
+            self._send(handler, Reply(416))
+            return
         headers["Content-Range"] = f"bytes {begin}-{end}/{len(data)}"
         self._send(handler, Reply(206, headers, data[begin : end + 1]))
 
@@ -140,6 +146,26 @@ class Loopback:
         handler.end_headers()
         if handler.command != "HEAD":
             handler.wfile.write(reply.body)
+
+
+@contextlib.contextmanager
+def standing_for_all_hosts(server: Loopback) -> Iterator[None]:
+    """Lets `server` answer for every https host: `https://host/path` is its file `host/path`."""
+    really_send = HTTPAdapter.send
+
+    def send(self: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        asked = str(request.url)
+        if not asked.startswith("https://"):
+            return really_send(self, request, **options)
+        there = request.copy()
+        there.url = server.url(asked.removeprefix("https://"))
+        answer = really_send(self, there, **options)
+        answer.url, answer.request = asked, request
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HTTPAdapter, "send", send)
+        yield
 
 
 @contextlib.contextmanager
