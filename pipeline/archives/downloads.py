@@ -25,7 +25,8 @@ from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**16
+"""Read at once, and so the most that is lost where a stream is cut."""
 MOST_FILE_BYTES = 32 * 2**30
 """More than any granule has; a stream without an end is not written until the disk is full."""
 DISK_MARGIN_BYTES = 256 * 2**20
