@@ -64,7 +64,7 @@ def kept(meta: Any, umm: Any) -> dict[str, Any]:
     ]
     fields["Platforms"] = [{"ShortName": p.get("ShortName")} for p in _mappings(umm.get("Platforms"))]
     return {
-        "meta": {name: meta[name] for name in ("native-id", "revision-id") if name in meta},
+        "meta": {name: meta[name] for name in ("native-id", "revision-date") if name in meta},
         "umm": fields,
     }
 

@@ -25,6 +25,7 @@ class Seen:
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -61,6 +62,9 @@ class Loopback:
                 outer._answer(self)
 
             def do_HEAD(self) -> None:
+                outer._answer(self)
+
+            def do_POST(self) -> None:
                 outer._answer(self)
 
             def handle(self) -> None:
@@ -105,7 +109,10 @@ class Loopback:
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         seen = Seen(
-            handler.command, handler.path.lstrip("/"), {k.lower(): v for k, v in handler.headers.items()}
+            handler.command,
+            handler.path.lstrip("/"),
+            {k.lower(): v for k, v in handler.headers.items()},
+            handler.rfile.read(int(handler.headers.get("Content-Length") or 0)),
         )
         self.seen.append(seen)
         for rule in self.rules:
