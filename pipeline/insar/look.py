@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.cube.layers import LayerData
+from pipeline.errors import InterferometryError
 from pipeline.geoid import Model, geoid_grid, model_of, undulation_m
 from pipeline.grid import Grid
 from pipeline.insar.layover import layover_shadow
@@ -40,6 +41,8 @@ LOOK_MARGIN_M = 8000.0
 OVERFLIGHT_S = 180.0
 """From the instant of a pass to when its last line over any area has been seen, generously."""
 ROWS_AT_ONCE = 128
+INCIDENCE_DEG = (16.0, 50.0)
+"""Incidence that any mode of Sentinel-1 has: stripmap from 18, interferometric wide swath from 29 to 46 degrees."""
 _SLACK_PX = 3
 _EARTH_M = 6371000.0
 
@@ -165,7 +168,8 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
     Raises:
         ValueError: the elevation is not on the grid with its margin.
         SourceDataError: the orbit file does not reach over the overflight.
-        InterferometryError: `orbit_short`, `wrong_side`: the orbit does not pass the area as Sentinel-1 would.
+        InterferometryError: `orbit_short`, `wrong_side`, `out_of_swath`: the orbit does not pass the area as
+            Sentinel-1 would.
     """
     wide = grid.padded(ground.margin_px)
     if ground.elevation_m.shape != wide.shape or ground.margin_px < 1:
@@ -173,12 +177,13 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
             f"elevation {ground.elevation_m.shape} is not the grid {grid.shape} with {ground.margin_px} px"
         )
     orbit = _orbit_of(orbit_file, instant)
-    edge = ground.margin_px
-    inner = np.s_[edge:-edge, edge:-edge]
-    incidence = local_incidence_deg(ground.elevation_m, ground.margin_px, grid, orbit)
-    codes = np.ascontiguousarray(layover_shadow(ground.elevation_m, range_lines(wide, orbit))[inner])
-    relief = _relief(ground.elevation_m)
+    lines = range_lines(wide, orbit)
     bounds = _incidence_range(grid, orbit)
+    edge = ground.margin_px
+    codes = layover_shadow(ground.elevation_m, lines)
+    codes = np.ascontiguousarray(codes[edge:-edge, edge:-edge])
+    incidence = local_incidence_deg(ground.elevation_m, ground.margin_px, grid, orbit)
+    relief = _relief(ground.elevation_m)
     needed = look_margin_px(relief, bounds, grid.resolution_m)
     if needed > ground.margin_px:
         log.warning(
@@ -268,11 +273,23 @@ def _orbit_of(orbit_file: OrbitFile, instant: datetime) -> Orbit:
 
 
 def _incidence_range(grid: Grid, orbit: Orbit) -> tuple[float, float]:
-    """Least and largest ellipsoidal incidence on the grid, degrees, at height 0."""
+    """Least and largest ellipsoidal incidence on the grid, degrees, at height 0.
+
+    Raises:
+        InterferometryError: `orbit_short`; `out_of_swath`, none of it can be in a swath.
+    """
     left, bottom, right, top = grid.bounds
     x, y = np.meshgrid(np.linspace(left, right, 5), np.linspace(bottom, top, 5))
     found = ellipsoidal_incidence_deg(orbit, *Projection(grid.epsg).degrees(x, y))
-    return float(found.min()), float(found.max())
+    least, largest = float(found.min()), float(found.max())
+    if largest < INCIDENCE_DEG[0] or least > INCIDENCE_DEG[1]:
+        raise InterferometryError(
+            "out_of_swath",
+            f"The satellite of {orbit.epoch.isoformat()} sees the area under {least:.0f} degrees, which is outside "
+            "of every swath of Sentinel-1.",
+            "Give the orbit file and the instant of a pass whose swath holds the area.",
+        )
+    return least, largest
 
 
 def _coarse(grid: Grid) -> Grid:
