@@ -24,7 +24,7 @@ from pipeline.records import Frozen
 Reason = Literal["itself", "caller-gone", "stopped", "timeout", "memory"]
 
 _LOOK_EVERY_S = 0.5
-_GRACE_S = 5.0
+_GRACE_S = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -33,7 +33,7 @@ def common_bursts(work: Path) -> dict[int, int]:
 
 
 def esd_median_px(work: Path) -> float | None:
-    """The azimuth offset between the acquisitions by enhanced spectral diversity, pixels; None where it was not done."""
+    """The azimuth offset that enhanced spectral diversity found, pixels; None where it was not done."""
     found = re.search(r"<Median>\s*([-+.\deE]+)\s*</Median>", _section(_text(work), "esd"))
     return float(found[1]) if found else None
 
