@@ -20,6 +20,9 @@ __all__ = ["PairList", "choose_pairs", "perpendicular_baseline_m", "slc_passes"]
 FARTHEST_S = 60.0
 """State vectors are carried on at most so far: a minute beyond them the position errs by metres."""
 
+FARTHEST_M = 1.5e6
+"""A place farther from the satellite is not in its picture, which ends about 1000 km away."""
+
 
 class PairList(Frozen):
     """The pairs of an area, ascending by track and time, and the passes that are in none, with the reason."""
@@ -180,5 +183,9 @@ def _passing(vectors: Sequence[StateVector], ground: np.ndarray) -> tuple[np.nda
         if abs(step) < 1e-6:
             break
     if not times[0] - FARTHEST_S <= instant <= times[-1] + FARTHEST_S:
+        return None
+    if (
+        np.linalg.norm(orbit(instant) - ground) > FARTHEST_M
+    ):  # the other side of the Earth has zero Doppler too
         return None
     return orbit(instant), flight(instant)
