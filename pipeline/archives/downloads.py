@@ -66,7 +66,7 @@ def download(wanted: Wanted, progress: Progress | None = None, archive: Earthdat
     if wanted.size_bytes is None and wanted.md5 is None and wanted.check is None:
         raise ValueError("nothing to check the file by")
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(wanted.path.with_name(f".{wanted.path.name}.lock")):
+    with only_one(wanted.path):
         if wanted.path.is_file():
             try:
                 _verify(wanted.path, wanted)
@@ -88,6 +88,13 @@ def download(wanted: Wanted, progress: Progress | None = None, archive: Earthdat
             part.finish()
             break
     return wanted.path
+
+
+def only_one(path: Path) -> FileLock:
+    """A lock for making `path`, held by one thread of one process; it ends with its holder."""
+    locks = path.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{path.name}.lock")
 
 
 def _verify(path: Path, wanted: Wanted) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SERVICE = "https://s1-orbits.asf.alaska.edu/scene"
 MARGIN = timedelta(seconds=60)
 """State vectors wanted before and after the overflight: what topsApp takes (`extractPreciseOrbit`)."""
-PRECISE_AFTER = timedelta(days=21)
+PRECISE_AFTER = timedelta(days=20)
 """Precise files come about 20 days after the overflight (Copernicus POD service)."""
 _NAME = re.compile(r"S1[A-D]_OPER_AUX_(POEORB|RESORB)_[A-Z0-9_]{4}_\d{8}T\d{6}_V\d{8}T\d{6}_\d{8}T\d{6}\.EOF")
 
@@ -88,7 +88,7 @@ def fetch_orbit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     at_hand = _at_hand(folder, platform, start, end)
-    if at_hand is not None and at_hand.kind == "precise":
+    if at_hand is not None and (at_hand.kind == "precise" or datetime.now(UTC) - end < PRECISE_AFTER):
         return at_hand
     try:
         fetched = _fetch(platform, start, end, folder, scene, archive or earthdata())

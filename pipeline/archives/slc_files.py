@@ -13,10 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from pipeline.archives.bursts import check_burst_tiff, read_burst_annotation
-from pipeline.archives.downloads import Progress, Wanted, download
+from pipeline.archives.downloads import Progress, Wanted, download, only_one
 from pipeline.archives.earthdata import Earthdata, Source
 from pipeline.archives.zips import unpack
 from pipeline.errors import ArchiveError, SourceDataError
@@ -107,7 +105,7 @@ def _fetch_granule(
     """Fetch and unpack a granule; the zip is deleted once its folder is whole."""
     name = _file_name(granule.name)
     safe, packed, listing = folder / f"{name}.SAFE", folder / f"{name}.zip", folder / f".{name}.files.json"
-    with FileLock(folder / f".{name}.unpack.lock"):
+    with only_one(safe):
         if safe.is_dir():
             try:
                 _check_listing(safe, listing)

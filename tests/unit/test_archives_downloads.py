@@ -52,7 +52,7 @@ def fetch(wanted: Wanted, progress: Any = None) -> Path:
 
 
 def left_over(target: Path) -> set[str]:
-    return {p.name for p in target.parent.iterdir() if not p.name.endswith(".lock")} - {target.name}
+    return {p.name for p in target.parent.iterdir()} - {target.name, ".locks"}
 
 
 def ranges(server: Loopback) -> list[str | None]:
