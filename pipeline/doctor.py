@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.aoi import area_files, load_area
-from pipeline.archives.reachability import reachability
+from pipeline.archives.earthdata import login_note
+from pipeline.archives.reachability import orbit_service, reachability
 from pipeline.errors import SlidecubeError
+from pipeline.geoid import Model, geoid_grid
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -33,7 +35,7 @@ class Finding(Frozen):
 
 def examine() -> list[Finding]:
     """Every finding; no secret is in one."""
-    return [*_versions(), *_places(), *_endpoints(), _engine(), _gpu(), *_areas()]
+    return [*_versions(), *_places(), *_endpoints(), *interferometry(), _engine(), _gpu(), *_areas()]
 
 
 def _versions() -> list[Finding]:
@@ -73,6 +75,27 @@ def _endpoints() -> list[Finding]:
         Finding(name=name, state="ok" if reached else "missing" if "key" in name else "failed", detail=detail)
         for name, reached, detail in reachability(settings())
     ]
+
+
+def interferometry() -> list[Finding]:
+    """What only interferometry wants: a login, geoid grids, orbit files; without it cubes have no pairs."""
+    findings = []
+    try:
+        note = login_note(settings().slc_fetch)
+        findings.append(
+            Finding(name="Earthdata login", state="ok" if note.ok else "missing", detail=note.text)
+        )
+    except SlidecubeError as error:
+        findings.append(Finding(name="Earthdata login", state="failed", detail=str(error)))
+    models: tuple[Model, ...] = get_args(Model)
+    for model in models:
+        try:
+            findings.append(Finding(name=f"geoid {model}", state="ok", detail=geoid_grid(model).source))
+        except SlidecubeError as error:
+            findings.append(Finding(name=f"geoid {model}", state="missing", detail=str(error)))
+    _name, reached, detail = orbit_service()
+    findings.append(Finding(name="orbit files", state="ok" if reached else "missing", detail=detail))
+    return findings
 
 
 def _engine() -> Finding:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from pipeline.archives import http, planetary
+from pipeline.archives import http, orbits, planetary
+from pipeline.archives.earthdata import earthdata
 from pipeline.errors import ArchiveError
 from pipeline.settings import Settings
 
@@ -38,6 +39,19 @@ def reachability(settings: Settings) -> list[Reachable]:
         )
     )
     return found
+
+
+def orbit_service() -> Reachable:
+    """The service of orbit files, asked for a granule that does not exist: its refusal is the good answer."""
+    name, url = "orbit files", f"{orbits.SERVICE}/none"
+    try:
+        with earthdata().ask(url, login=False) as answer:
+            status = answer.status_code
+    except ArchiveError as error:
+        return Reachable(name, False, str(error))
+    if status in (200, 400, 404):
+        return Reachable(name, True, http.bare(orbits.SERVICE))
+    return Reachable(name, False, str(http.refused(url, status)))
 
 
 def _search(url: str) -> Reachable:
