@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         "isce2",
         description="what makes interferograms: topsApp in a container or on the PATH, in-process, nothing",
     )
+    container_engine: Literal["auto", "podman", "docker", "apptainer", "none"] = Field(
+        "auto", description="what runs the ISCE2 image; none: a topsApp.py on the PATH"
+    )
+    isce2_image: str = Field(
+        "slidecube-isce2", description="local image built from docker/isce2, or a .sif file for apptainer"
+    )
     insar_concurrency: int = Field(
         1, ge=1, le=16, description="pairs processed at once; each needs memory and disk of its own"
     )
