@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pipeline.aoi import area_files, load_area
-from pipeline.archives.earthdata import login_note
+from pipeline.archives.credentials import login_note
 from pipeline.archives.reachability import orbit_service, reachability
 from pipeline.errors import SlidecubeError
 from pipeline.geoid import Model, geoid_grid

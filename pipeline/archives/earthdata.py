@@ -15,31 +15,22 @@ from __future__ import annotations
 
 import json
 import logging
-import netrc
-import os
 import re
 import threading
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
-from dotenv import dotenv_values
-from pydantic import SecretStr
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
 from pipeline.archives import http
-from pipeline.errors import ArchiveError, SettingsError
+from pipeline.archives.credentials import ACCOUNT, HOW, LOGIN_HOST, Credentials, find_credentials
+from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-Source = Literal["bursts", "granules"]
-
-LOGIN_HOST = "urs.earthdata.nasa.gov"
 TOKEN_DOMAINS = ("asf.alaska.edu", "earthdata.nasa.gov")
 """A token is sent to these and the hosts below them, the login host left out."""
 COOKIE_NAME = "asf-urs"
@@ -50,96 +41,10 @@ TOKEN_COOKIE_URL = (
 """A small file that a token may read and that brings the cookie: the one that burst2safe asks for."""
 MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_ACCOUNT = f"https://{LOGIN_HOST}"
-_HOW = (
-    f"Make an account at {_ACCOUNT}, then put `machine {LOGIN_HOST} login <name> password <password>` into ~/.netrc "
-    "(or the file that NETRC names)"
-)
 
 
 class LoginError(ArchiveError):
     """Earthdata did not let us in, and trying again will not help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What there is to log in with; nothing secret is in its text."""
-
-    token: SecretStr | None = None
-    user: SecretStr | None = None
-    password: SecretStr | None = None
-
-    @property
-    def has_password(self) -> bool:
-        """Whether there are user name and password."""
-        return self.user is not None and self.password is not None
-
-
-class LoginNote(NamedTuple):
-    """What a source wants and what there is."""
-
-    ok: bool
-    text: str
-
-
-def find_credentials() -> Credentials:
-    """User name and password from netrc, and the token from EARTHDATA_TOKEN (environment, else `.env`).
-
-    A netrc's `default` entry is not used: it names no host.
-
-    Raises:
-        SettingsError: the netrc cannot be read; what is in it is not shown.
-    """
-    token = os.environ.get("EARTHDATA_TOKEN") or dotenv_values(".env").get("EARTHDATA_TOKEN") or ""
-    if re.search(r"\s", token.strip()):
-        raise SettingsError("EARTHDATA_TOKEN holds blanks.", f"Copy it anew from {_ACCOUNT}/user_tokens.")
-    user, password = _from_netrc()
-    return Credentials(
-        token=SecretStr(token.strip()) if token.strip() else None,
-        user=SecretStr(user) if user else None,
-        password=SecretStr(password) if password else None,
-    )
-
-
-def _from_netrc() -> tuple[str, str]:
-    named = os.environ.get("NETRC")
-    paths = [Path(named)] if named else [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
-    for path in paths:
-        try:
-            entries = netrc.netrc(str(path)).hosts
-        except FileNotFoundError:
-            continue
-        except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
-            # not chained: the parser's message may quote what follows `password`
-            raise SettingsError(
-                f"{path} cannot be read ({type(error).__name__}).",
-                "Each line: machine HOST login NAME password WORD.",
-            ) from None
-        if LOGIN_HOST in entries:
-            user, _account, password = entries[LOGIN_HOST]
-            return user or "", password or ""
-    return "", ""
-
-
-def login_note(source: Source, found: Credentials | None = None) -> LoginNote:
-    """Which login a source wants and whether it is at hand, for the plan and `doctor`; nothing secret."""
-    found = found or find_credentials()
-    wants = (
-        "bursts want a cookie that Earthdata sets for user name and password"
-        if source == "bursts"
-        else "granules want user name and password, or a token"
-    )
-    if found.has_password:
-        return LoginNote(True, f"{wants}: user name and password found in netrc")
-    if found.token is None:
-        return LoginNote(False, f"{wants}: no login found. {_HOW}, or set EARTHDATA_TOKEN.")
-    if source == "granules":
-        return LoginNote(True, f"{wants}: token found in EARTHDATA_TOKEN")
-    return LoginNote(
-        True,
-        f"{wants}: only a token found (EARTHDATA_TOKEN). A token gets the cookie by a detour, where ASF allows it; "
-        f"if it does not: {_HOW}, or set SLIDECUBE_SLC_FETCH=granules.",
-    )
 
 
 class _Nobody(requests.auth.AuthBase):
@@ -202,20 +107,18 @@ class Earthdata:
             if answer.status_code not in _REDIRECTS or not target:
                 return self._checked(answer, start) if login else answer
             answer.close()
-            url = urljoin(url, target)
-            if urlsplit(url).hostname == LOGIN_HOST and not self.credentials().has_password:
-                if not login:
-                    raise LoginError(
-                        f"{http.bare(start)} asks for a login, which it should not.", "Report it."
-                    )
+            came_from, url = urlsplit(url).hostname or "", urljoin(url, target)
+            if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
+                continue
+            if not login or not _may_have_token(came_from):
+                raise LoginError(f"{http.bare(start)} asks for a login, which it should not.", "Report it.")
+            if not self.credentials().has_password:
                 if not self._cookie_by_token():
                     raise self._no_password(start)
                 url = start
         raise ArchiveError(
             f"{http.bare(start)} redirects more than {MOST_REDIRECTS} times.",
-            "If it goes on, the login is going round in circles: check user name and password at "
-            + _ACCOUNT
-            + ".",
+            f"If it goes on, the login goes round in circles: check user name and password at {ACCOUNT}.",
         )
 
     def _send(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
@@ -272,12 +175,12 @@ class Earthdata:
         host = urlsplit(url).hostname
         if self.credentials().token is None:
             return LoginError(
-                f"{host} asks for an Earthdata login, and there is none.", f"{_HOW}, or set EARTHDATA_TOKEN."
+                f"{host} asks for an Earthdata login, and there is none.", f"{HOW}, or set EARTHDATA_TOKEN."
             )
         return LoginError(
             f"{host} does not know the token in EARTHDATA_TOKEN: it is expired, or the host wants a cookie that only "
             "user name and password bring.",
-            f"{_HOW}; or make a new token at {_ACCOUNT}/user_tokens and set SLIDECUBE_SLC_FETCH=granules.",
+            f"{HOW}; or make a new token at {ACCOUNT}/user_tokens and set SLIDECUBE_SLC_FETCH=granules.",
         )
 
     def _checked(self, answer: requests.Response, start: str) -> requests.Response:
@@ -287,7 +190,7 @@ class Earthdata:
             raise LoginError(
                 "Earthdata shows a page instead of letting us in: the account must approve an application or accept "
                 "terms first.",
-                f"Sign in at {_ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and "
+                f"Sign in at {ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and "
                 "accept the terms.",
             )
         if answer.status_code not in (401, 403):
@@ -296,12 +199,12 @@ class Earthdata:
         if "eula" in text.lower():
             raise LoginError(
                 f"{host} answered HTTP {status}: the account has not accepted ASF's terms (EULA).",
-                f"Sign in at {_ACCOUNT} and approve them at {_approval_address(text)}",
+                f"Sign in at {ACCOUNT} and approve them at {_approval_address(text)}",
             )
         if host == LOGIN_HOST:
             raise LoginError(
                 f"Earthdata did not accept user name and password (HTTP {status}).",
-                f"Sign in at {_ACCOUNT} to check them, then correct netrc.",
+                f"Sign in at {ACCOUNT} to check them, then correct netrc.",
             )
         if not _may_have_token(host):
             # a signed address of the store behind: it is made anew with the next try
@@ -311,13 +214,13 @@ class Earthdata:
         if status == 401 and self.credentials().token is not None and not self.credentials().has_password:
             raise LoginError(
                 f"{host} does not accept the token in EARTHDATA_TOKEN (HTTP 401); tokens live 60 days.",
-                f"Make a new one at {_ACCOUNT}/user_tokens.",
+                f"Make a new one at {ACCOUNT}/user_tokens.",
             )
         if not self.credentials().has_password and self.credentials().token is None:
             raise self._no_password(start)
         raise LoginError(
             f"{host} answered HTTP {status} to {http.bare(start)}: the account may not read it.",
-            f"Sign in at {_ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and complete "
+            f"Sign in at {ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and complete "
             "the profile (study area).",
         )
 
@@ -356,7 +259,7 @@ def _approval_address(text: str) -> str:
         parts = urlsplit(found)
         client = parse_qs(parts.query).get("client_id", [""])[0]
     except (ValueError, AttributeError):
-        return f"{_ACCOUNT}/profile"
+        return f"{ACCOUNT}/profile"
     if parts.hostname == LOGIN_HOST and parts.path == "/approve_app" and re.fullmatch(r"[\w-]{1,64}", client):
-        return f"{_ACCOUNT}/approve_app?client_id={client}"
-    return f"{_ACCOUNT}/profile"
+        return f"{ACCOUNT}/approve_app?client_id={client}"
+    return f"{ACCOUNT}/profile"

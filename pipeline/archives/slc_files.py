@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.archives.bursts import check_burst_tiff, read_burst_annotation
+from pipeline.archives.credentials import Source
 from pipeline.archives.downloads import Progress, Wanted, download, only_one
-from pipeline.archives.earthdata import Earthdata, Source
+from pipeline.archives.earthdata import Earthdata
 from pipeline.archives.zips import unpack
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.settings import settings

@@ -14,15 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.archives import earthdata as module
-from pipeline.archives.earthdata import (
-    LOGIN_HOST,
-    TOKEN_COOKIE_URL,
-    Credentials,
-    Earthdata,
-    LoginError,
-    find_credentials,
-    login_note,
-)
+from pipeline.archives.credentials import LOGIN_HOST, Credentials, find_credentials, login_note
+from pipeline.archives.earthdata import TOKEN_COOKIE_URL, Earthdata, LoginError
 from pipeline.errors import ArchiveError, SettingsError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
 
@@ -195,6 +188,16 @@ def test_a_redirect_off_https_is_refused(asf: Asf, target: str) -> None:
     with pytest.raises(ArchiveError, match="no https address") as refused:
         body(Earthdata(WITH_TOKEN))
     assert "u:p" not in str(refused.value)
+
+
+def test_a_stranger_cannot_send_us_to_the_login(asf: Asf) -> None:
+    where = f"https://{LOGIN_HOST}/oauth/authorize?redirect_uri=https%3A%2F%2Fevil.example"
+    asf.server.rules.insert(
+        0, lambda s: Reply(302, {"Location": where}) if s.path.startswith("evil") else None
+    )
+    with pytest.raises(LoginError, match="should not"):
+        body(Earthdata(WITH_PASSWORD), "https://evil.example/file")
+    assert asf.with_header("authorization") == set()
 
 
 def test_redirects_in_a_circle_end(asf: Asf) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import geoid
-from pipeline.archives.earthdata import LOGIN_HOST
+from pipeline.archives.credentials import LOGIN_HOST
 from pipeline.doctor import interferometry
 from tests.unit.loopback import Loopback, Reply, brisk_settings, standing_for_all_hosts
 

@@ -1,0 +1,105 @@
+"""Logins for NASA's Earthdata: where they are looked for, and which one a source wants. Nothing secret is shown."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+
+from pipeline.errors import SettingsError
+
+Source = Literal["bursts", "granules"]
+
+LOGIN_HOST = "urs.earthdata.nasa.gov"
+ACCOUNT = f"https://{LOGIN_HOST}"
+HOW = (
+    f"Make an account at {ACCOUNT}, then put `machine {LOGIN_HOST} login <name> password <password>` into ~/.netrc "
+    "(or the file that NETRC names)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What there is to log in with; nothing secret is in its text."""
+
+    token: SecretStr | None = None
+    user: SecretStr | None = None
+    password: SecretStr | None = None
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there are user name and password."""
+        return self.user is not None and self.password is not None
+
+
+class LoginNote(NamedTuple):
+    """What a source wants and what there is."""
+
+    ok: bool
+    text: str
+
+
+def find_credentials() -> Credentials:
+    """User name and password from netrc, and the token from EARTHDATA_TOKEN (environment, else `.env`).
+
+    A netrc's `default` entry is not used: it names no host.
+
+    Raises:
+        SettingsError: the netrc cannot be read; what is in it is not shown.
+    """
+    token = os.environ.get("EARTHDATA_TOKEN") or dotenv_values(".env").get("EARTHDATA_TOKEN") or ""
+    if re.search(r"\s", token.strip()):
+        raise SettingsError("EARTHDATA_TOKEN holds blanks.", f"Copy it anew from {ACCOUNT}/user_tokens.")
+    user, password = _from_netrc()
+    return Credentials(
+        token=SecretStr(token.strip()) if token.strip() else None,
+        user=SecretStr(user) if user else None,
+        password=SecretStr(password) if password else None,
+    )
+
+
+def _from_netrc() -> tuple[str, str]:
+    named = os.environ.get("NETRC")
+    paths = [Path(named)] if named else [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
+    for path in paths:
+        try:
+            entries = netrc.netrc(str(path)).hosts
+        except FileNotFoundError:
+            continue
+        except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+            # not chained: the parser's message may quote what follows `password`
+            raise SettingsError(
+                f"{path} cannot be read ({type(error).__name__}).",
+                "Each line: machine HOST login NAME password WORD.",
+            ) from None
+        if LOGIN_HOST in entries:
+            user, _account, password = entries[LOGIN_HOST]
+            return user or "", password or ""
+    return "", ""
+
+
+def login_note(source: Source, found: Credentials | None = None) -> LoginNote:
+    """Which login a source wants and whether it is at hand, for the plan and `doctor`; nothing secret."""
+    found = found or find_credentials()
+    wants = (
+        "bursts want a cookie that Earthdata sets for user name and password"
+        if source == "bursts"
+        else "granules want user name and password, or a token"
+    )
+    if found.has_password:
+        return LoginNote(True, f"{wants}: user name and password found in netrc")
+    if found.token is None:
+        return LoginNote(False, f"{wants}: no login found. {HOW}, or set EARTHDATA_TOKEN.")
+    if source == "granules":
+        return LoginNote(True, f"{wants}: token found in EARTHDATA_TOKEN")
+    return LoginNote(
+        True,
+        f"{wants}: only a token found (EARTHDATA_TOKEN). A token gets the cookie by a detour, where ASF allows it; "
+        f"if it does not: {HOW}, or set SLIDECUBE_SLC_FETCH=granules.",
+    )
