@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -17,27 +16,24 @@ from typing import Any
 
 import shapely
 from pydantic import ValidationError
-from shapely.geometry import mapping, shape
+from shapely.geometry import mapping
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import http, inventories, planetary
 from pipeline.archives.probes import is_local, probe
+from pipeline.archives.slc_search import SLC_DEM_MARGIN_DEG as SLC_DEM_MARGIN_DEG
+from pipeline.archives.slc_search import search_slc
+from pipeline.archives.slc_search import wants_slc as wants_slc
 from pipeline.errors import ArchiveError
-from pipeline.granules import read_burst
 from pipeline.grid import Grid
 from pipeline.items import POLARISATIONS
 from pipeline.passes import Asset, Catalogue, DemTile, PassList, group_passes
 from pipeline.settings import settings
-from pipeline.slc import Burst, SlcHoldings
 
 log = logging.getLogger(__name__)
 
 DEM_MARGIN_M = 2500.0
 """Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""
-SLC_DEM_MARGIN_DEG = 0.1
-"""Elevation is wanted this far around the bursts, because their outlines are of the ellipsoid: high ground lies
-nearer to the radar by up to its height divided by the tangent of the incidence angle, 9 km for 5 km in the near
-range."""
 MOST_SNAPSHOT_BYTES = 512 * 2**20
 DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
 SNAPSHOT_NAME = re.compile(r"^catalogue-(\d{8}T\d{6}Z)-[0-9a-f]{8}\.json$")
@@ -73,7 +69,7 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         for polarisation in area.polarisations
         if polarisation in piece.assets
     ]
-    slc, slc_notes = _search_slc(area, api)
+    slc, slc_notes = search_slc(area, api)
     slc_tiles = _dem_tiles(slc.dem_items, area.dem.collection, {}) if slc else []
     probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
     notes += slc_notes
@@ -96,64 +92,6 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         slc=slc,
         notes=tuple(notes),
     )
-
-
-def wants_slc(area: AreaOfInterest) -> bool:
-    """Whether the area asks for interferometry and a processor is chosen."""
-    return area.interferometry is not None and settings().insar_backend != "none"
-
-
-def _search_slc(area: AreaOfInterest, api: Any) -> tuple[SlcHoldings | None, list[str]]:
-    """What ASF holds for the area, and remarks. Backscatter is built all the same where ASF cannot be asked."""
-    if area.interferometry is None or not wants_slc(area):
-        return None, []
-    from pipeline.archives import asf  # takes half a second to import
-
-    try:
-        granules = asf.search_granules(area)
-        bursts = asf.search_bursts(area, area.interferometry)
-    except ArchiveError as error:
-        log.warning("no interferometry: %s", error)
-        return None, [f"no pairs: ASF could not be searched ({error.message})"]
-    dem: list[dict[str, Any]] = []
-    region = _slc_region(bursts)
-    if region is not None:
-        dem = planetary.search(area.dem.collection, intersects=mapping(region), api=api)
-    return SlcHoldings(
-        granules=tuple(granules),
-        bursts=tuple(bursts),
-        dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
-    ), []
-
-
-def _slc_region(items: Iterable[Mapping[str, Any]]) -> shapely.Geometry | None:
-    """Boxes around the bursts of each track, with the margin; None where there is no burst."""
-    bursts: list[Burst] = []
-    for item in items:
-        with contextlib.suppress(ArchiveError):  # named where passes are made of the items
-            bursts.append(read_burst(item))
-    tracks = sorted({burst.full_id[:3] for burst in bursts})
-    boxes = []
-    for track in tracks:
-        held = [shape(burst.geometry) for burst in bursts if burst.full_id.startswith(track)]
-        west, south, east, north = shapely.union_all(held).bounds
-        margin = SLC_DEM_MARGIN_DEG
-        # a box across the antimeridian would be as wide as the Earth: each side has its own
-        if east - west > 180:
-            halves = [shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)]
-            parts = [shapely.union_all(held).intersection(half).bounds for half in halves]
-        else:
-            parts = [(west, south, east, north)]
-        boxes += [
-            shapely.box(
-                max(-180, w - margin / math.cos(math.radians(max(abs(s), abs(n))))),
-                max(-90, s - margin),
-                min(180, e + margin / math.cos(math.radians(max(abs(s), abs(n))))),
-                min(90, n + margin),
-            )
-            for w, s, e, n in parts
-        ]
-    return shapely.union_all(boxes) if boxes else None
 
 
 def area_digest(area: AreaOfInterest) -> str:

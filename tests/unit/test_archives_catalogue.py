@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
+from shapely.geometry import shape
 
 from pipeline.aoi import AreaOfInterest
+from pipeline.archives import asf, inventories, planetary
 from pipeline.archives import catalogue as archive
-from pipeline.archives import inventories, planetary
 from pipeline.errors import ArchiveError
 from pipeline.passes import Asset, Catalogue
 from pipeline.settings import settings
+from pipeline.slc import SlcHoldings
+from tests.unit.made_slc import burst_item, granule_item, repeats
 from tests.unit.test_passes import area, item
 
 
@@ -256,3 +261,115 @@ def test_elevation_collections_do_not_mix() -> None:
         archive.dem_tiles_of(
             snapshot(dem_items=[dem_item(), dem_item(name="x", collection="cop-dem-glo-30")])
         )
+
+
+@pytest.fixture
+def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """A search that finds an item and a tile everywhere, and remembers where it was asked."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def search(collection: str, *, intersects: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
+        asked.append((collection, intersects))
+        if collection == "sentinel-1-rtc":
+            return [item()]
+        return [dem_item(f"NASADEM_{len(asked)}")]
+
+    def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
+        return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, []
+
+    monkeypatch.setattr(planetary, "client", lambda url: None)
+    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(archive, "probe", probe)
+    return asked
+
+
+def wants(**fields: Any) -> AreaOfInterest:
+    return area(interferometry={}, **fields)
+
+
+def test_an_area_that_wants_pairs_has_asf_searched_and_elevation_around_the_bursts(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = burst_item("046_096009_IW3", box=(150.0, 42.0, 151.0, 43.0))
+    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item()])
+    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(), far])
+    found = archive.search_catalogue(wants())
+    assert found.slc is not None
+    assert (len(found.slc.granules), len(found.slc.bursts)) == (1, 2)
+    assert [tile.id for tile in archive.slc_dem_tiles_of(found)] == ["NASADEM_3"]
+    assert [tile.id for tile in archive.dem_tiles_of(found)] == ["NASADEM_2"]
+    west, south, east, north = shape(stac[-1][1]).bounds
+    assert (south, north) == pytest.approx((42.4, 43.0))
+    # a tenth of a degree of latitude in kilometres, also to the sides
+    assert west == pytest.approx(141.6 - 0.1 / math.cos(math.radians(42.9)))
+    assert east == pytest.approx(142.4 + 0.1 / math.cos(math.radians(42.9)))
+
+
+def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = (179.5, -17.0, -179.5, -16.5)
+    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item(box=box)])
+    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(box=box)])
+    archive.search_catalogue(wants(bbox=(179.6, -16.9, 179.9, -16.6)))
+    asked = shape(stac[-1][1])
+    assert asked.geom_type == "MultiPolygon" and asked.area < 1.5
+    assert asked.covers(shapely.Point(179.9, -16.7)) and asked.covers(shapely.Point(-179.9, -16.7))
+
+
+def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unreachable(where: Any) -> Any:
+        raise ArchiveError("cmr.earthdata.nasa.gov could not be reached: its name is not known.", "Wait.")
+
+    monkeypatch.setattr(asf, "search_granules", unreachable)
+    found = archive.search_catalogue(wants())
+    assert found.slc is None and len(found.rtc_items) == 1
+    assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
+    # the next build asks again instead of replaying it
+    archive.save_catalogue(found, tmp_path)
+    assert archive.latest_snapshot(tmp_path, wants()) is None
+    monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
+    settings.cache_clear()
+    assert archive.latest_snapshot(tmp_path, wants()) == found
+
+
+def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asf, "search_granules", lambda where: pytest.fail("asked"))
+    assert archive.search_catalogue(area()).slc is None
+    monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
+    settings.cache_clear()
+    found = archive.search_catalogue(wants())
+    assert found.slc is None and not any("ASF" in note for note in found.notes)
+
+
+def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> None:
+    old = snapshot(area())
+    path = archive.save_catalogue(old, tmp_path)
+    document = json.loads(path.read_text())
+    del document["slc"]
+    path.write_text(json.dumps(document))
+    assert archive.load_catalogue(path, wants()) == old
+    # with pairs in it, it would be of another area
+    new = snapshot(wants(), slc=repeats(2))
+    plain = archive.save_catalogue(new, tmp_path / "new")
+    assert archive.load_catalogue(plain, wants()) == new
+    for other in (area(), area(interferometry={"polarisation": "vh"})):
+        with pytest.raises(ArchiveError, match="another definition"):
+            archive.load_catalogue(plain, other)
+
+
+def test_how_pairs_are_made_is_no_matter_of_the_search() -> None:
+    other = area(interferometry={"pairs": "event", "most_days": 12, "esd": False, "range_looks": 9})
+    assert archive.area_digest(other) == archive.area_digest(wants())
+    assert archive.area_digest(wants()) != archive.area_digest(area())
+
+
+def test_the_content_digest_takes_the_bursts_into_account() -> None:
+    digests = {
+        archive.content_digest(snapshot(wants(), slc=held)) for held in (None, SlcHoldings(), repeats(2))
+    }
+    assert len(digests) == 3
