@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -23,9 +24,11 @@ def key_of(kind: str, area: str) -> str:
 
 
 def show_passes(plan: BuildPlan) -> None:
-    """A table of the passes that the version is made of."""
-    rows = [
+    """A table of the passes and pairs that the version is made of."""
+    held = {task.pair_id for task in plan.tasks if task.held}
+    rows: list[dict[str, Any]] = [
         {
+            "kind": "pass",
             "instant (UTC)": p.instant.isoformat(timespec="seconds"),
             "platform": p.platform,
             "track": p.relative_orbit,
@@ -36,11 +39,27 @@ def show_passes(plan: BuildPlan) -> None:
         }
         for p in plan.passes
     ]
+    rows += [
+        {
+            "kind": "pair, held" if pair.id in held else "pair, wanted",
+            "instant (UTC)": " / ".join(
+                side.instant.isoformat(timespec="seconds") for side in (pair.reference, pair.secondary)
+            ),
+            "platform": " / ".join(side.platform for side in (pair.reference, pair.secondary)),
+            "track": pair.relative_orbit,
+            "direction": pair.reference.direction,
+            "bursts": len(pair.burst_ids),
+            "days": round(pair.days, 1),
+            "baseline (m)": pair.perpendicular_baseline_m,
+        }
+        for pair in plan.pairs
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)  # the first row's are those that are shown
     missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
     create_table_artifact(
-        table=rows,
+        table=[columns | row for row in rows],
         key=key_of("passes", plan.area),
-        description=f"Passes of {plan.area}: {len(rows)}.{missing}",
+        description=f"Passes of {plan.area}: {len(plan.passes)}, pairs: {len(plan.pairs)}.{missing}",
     )
 
 

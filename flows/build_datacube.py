@@ -19,7 +19,7 @@ from prefect.utilities.annotations import quote
 
 from flows import chain
 from flows.artifacts import show_passes, show_quicklook
-from flows.limits import PLANETARY_COMPUTER, place_at
+from flows.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
 from pipeline import build
 from pipeline.aoi import AreaOfInterest, load_area
 from pipeline.errors import ArchiveError, SlidecubeError
@@ -28,6 +28,8 @@ from pipeline.quicklook import write_quicklook
 
 LAYERS_AT_ONCE = 3
 """Layers of one run in work at once: each holds the arrays of one pass in memory."""
+PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
+"""Pairs of one run that are begun beside the layers; the rest follow, so that none waits in a layer's place."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -69,6 +71,13 @@ def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalog
         build.build_layer(area, layer, catalogue)
 
 
+@task(name="pair", task_run_name="{layer.label}", **patiently)
+def build_pair(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
+    """Fetch, process and commit one pair; a pair that fails for what it is is not tried again."""
+    with place_at(INTERFEROMETRY):
+        build.build_layer(area, layer, catalogue)
+
+
 @task(name="publish", cache_policy=NO_CACHE)
 def publish(
     area: AreaOfInterest, plan: build.BuildPlan, catalogue: Catalogue, failed: dict[str, str]
@@ -80,7 +89,7 @@ def publish(
 @flow(
     name="build-datacube",
     flow_run_name="{aoi}",
-    task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE),
+    task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE),
 )
 def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
     """Build or renew the cube of an area.
@@ -94,7 +103,12 @@ def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
         plan = make_plan(area, quote(found))
         show_passes(plan)
-        runs = {layer.recipe.digest: build_layer.submit(area, layer, quote(found)) for layer in plan.wanted}
+        runs = {
+            layer.recipe.digest: (build_pair if layer.kind == "interferometry" else build_layer).submit(
+                area, layer, quote(found)
+            )
+            for layer in in_order(plan.wanted)
+        }
         wait(list(runs.values()))
         failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
         published = publish(area, quote(plan), quote(found), failed)
@@ -102,6 +116,13 @@ def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)
     return verdict(published)
+
+
+def in_order(layers: tuple[build.LayerTask, ...]) -> list[build.LayerTask]:
+    """The first pairs, which take longest, beside the other layers; the other pairs after them."""
+    pairs = [layer for layer in layers if layer.kind == "interferometry"]
+    others = [layer for layer in layers if layer.kind != "interferometry"]
+    return [*pairs[:PAIRS_AT_ONCE], *others, *pairs[PAIRS_AT_ONCE:]]
 
 
 def reason(state: State[Any]) -> str:

@@ -9,24 +9,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from pipeline import backscatter, labels, terrain
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
-from pipeline.archives import inventories, rasters
 from pipeline.cube import versions
-from pipeline.cube.layers import LayerData, LayerRecord, folder_of, layer_problems, read_record, write_layer
-from pipeline.cube.storage import LocalStore
+from pipeline.cube.layers import LayerRecord, folder_of, layer_problems
 from pipeline.cube.verify import verify_cube
+from pipeline.derivation import PairProcessor, build_layer, by_backend
 from pipeline.errors import CubeError, SlidecubeError
-from pipeline.grid import Grid
-from pipeline.passes import Catalogue, Pass
+from pipeline.passes import Catalogue
 from pipeline.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -34,6 +31,7 @@ from pipeline.settings import settings
 __all__ = [
     "BuildPlan",
     "LayerTask",
+    "PairProcessor",
     "Progress",
     "Published",
     "build",
@@ -99,28 +97,6 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     return found
 
 
-def build_layer(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue) -> LayerRecord:
-    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
-
-    Raises:
-        ArchiveError: a source cannot be read, or changed since the catalogue was made.
-        SourceDataError: a source cannot be used.
-    """
-    store = store_of(area)
-    held = read_record(store, task.recipe.digest)
-    if held is not None:
-        return held
-    grid = Grid.of_area(area)
-    match task.kind:
-        case "backscatter":
-            data = _derive_backscatter(area, task, catalogue, grid)
-        case "terrain":
-            data = _derive_terrain(area, catalogue, grid)
-        case "labels":
-            data = _derive_labels(area, catalogue, grid, store)
-    return write_layer(store, task.recipe, data, grid)
-
-
 def publish(
     area: AreaOfInterest,
     plan: BuildPlan,
@@ -170,8 +146,16 @@ def publish(
     )
 
 
-def build(area: AreaOfInterest, replay: Path | None = None, progress: Progress | None = None) -> Published:
+def build(
+    area: AreaOfInterest,
+    replay: Path | None = None,
+    progress: Progress | None = None,
+    process: PairProcessor = by_backend,
+) -> Published:
     """Search, plan, build every missing layer, publish: all in one process, for the command line.
+
+    Pairs are processed beside the other layers, as many at once as `SLIDECUBE_INSAR_CONCURRENCY` says; `process` makes
+    their products.
 
     Raises:
         ArchiveError, CubeError, SourceDataError: as the steps do. A layer that fails does not stop the others; it is
@@ -182,9 +166,20 @@ def build(area: AreaOfInterest, replay: Path | None = None, progress: Progress |
         catalogue = find_catalogue(area, replay)
         plan = make_plan(area, catalogue)
         failed: dict[str, str] = {}
-        wanted = plan.wanted
-        with ThreadPoolExecutor(settings().read_concurrency, thread_name_prefix="layer") as pool:
-            futures = {pool.submit(build_layer, area, task, catalogue): task for task in wanted}
+        with ExitStack() as stack:
+            layers, pairs = (
+                stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
+                for count, name in (
+                    (settings().read_concurrency, "layer"),
+                    (settings().insar_concurrency, "pair"),
+                )
+            )
+            futures: dict[Future[LayerRecord], LayerTask] = {}
+            # leaving by an error, what has not begun is not begun
+            stack.callback(lambda: [future.cancel() for future in futures])
+            for task in plan.wanted:
+                pool = pairs if task.kind == "interferometry" else layers
+                futures[pool.submit(build_layer, area, task, catalogue, process)] = task
             for done, future in enumerate(as_completed(futures), start=1):
                 task = futures[future]
                 try:
@@ -193,7 +188,7 @@ def build(area: AreaOfInterest, replay: Path | None = None, progress: Progress |
                     log.error("%s: %s", task.label, error)
                     failed[task.recipe.digest] = str(error)
                 if progress:
-                    progress(task.label, done, len(wanted))
+                    progress(task.label, done, len(futures))
         return publish(area, plan, catalogue, failed, started)
 
 
@@ -215,36 +210,3 @@ def discard_damaged(area: AreaOfInterest) -> tuple[str, ...]:
                     store.delete(folder_of(digest))
             versions.withdraw(store, number)
         return verdict.problems
-
-
-def _derive_backscatter(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid) -> LayerData:
-    overflight = next(o for o in _passes(area, catalogue) if o.id == task.pass_id)
-    return backscatter.read_backscatter(
-        overflight, task.recipe.variables[0], grid, rasters.open_asset, area.border_erosion_px
-    )
-
-
-_grouped: tuple[Catalogue, AreaOfInterest, tuple[Pass, ...]] | None = None
-
-
-def _passes(area: AreaOfInterest, catalogue: Catalogue) -> tuple[Pass, ...]:
-    """The passes of a catalogue, grouped once and not for every layer."""
-    global _grouped
-    held = _grouped
-    if held is None or held[0] is not catalogue or held[1] != area:
-        held = _grouped = (catalogue, area, archive.passes_of(catalogue, area).passes)
-    return held[2]
-
-
-def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> LayerData:
-    with ExitStack() as stack:
-        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in archive.dem_tiles_of(catalogue)]
-        return terrain.derive_terrain(tiles, grid, collection=area.dem.collection)
-
-
-def _derive_labels(area: AreaOfInterest, catalogue: Catalogue, grid: Grid, store: LocalStore) -> LayerData:
-    assert area.inventory is not None
-    path = inventories.fetch_inventory(area.inventory, store.root / "downloads")
-    frame = labels.read_inventory(path, area.inventory)
-    extent = inventories.mapped_extent(area, store.root / "downloads")
-    return labels.rasterise_labels(frame, area.inventory, grid, extent)

@@ -1,7 +1,8 @@
 """The command `slidecube` and the commands of this room: areas, plan, build, verify, doctor.
 
 Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive failed, 4 a source or the grid is unusable,
-5 the cube is damaged or absent, 6 done in part (what is missing is named), 7 no model or map is possible.
+5 the cube is damaged or absent, 6 done in part (what is missing is named), 7 no model or map is possible,
+8 a pair could not be processed.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     wanted = load_area(area)
     found = builder.find_catalogue(wanted, catalogue)
     made = builder.make_plan(wanted, found)
-    rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired)
+    held = frozenset(t.pair_id for t in made.tasks if t.pair_id and t.held)
+    rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired, held)
     if json_:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -147,7 +149,7 @@ def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
     others = [
         {"layer": t.label, "bytes_to_read": t.size_bytes, "held": t.held}
         for t in made.tasks
-        if t.pass_id is None
+        if t.pass_id is None and t.pair_id is None
     ]
     return {
         "area": made.area, "cube": made.cube, "epsg": made.grid.epsg, "shape": list(made.grid.shape),

@@ -14,8 +14,16 @@ from pipeline.settings import settings
 from pipeline.slc import Pair
 
 
-def pair_rows(area: AreaOfInterest, pairs: tuple[Pair, ...], unpaired: tuple[str, ...]) -> dict[str, Any]:
-    """The pairs with what they will cost, as `slidecube plan --json` gives them; none where none are wanted."""
+def pair_rows(
+    area: AreaOfInterest,
+    pairs: tuple[Pair, ...],
+    unpaired: tuple[str, ...],
+    held: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """The pairs with what they will cost, as `slidecube plan --json` gives them; none where none are wanted.
+
+    `held` are the ids of those that the cube has already, which are not counted in the total.
+    """
     backend = settings().insar_backend
     if area.interferometry is None or backend == "none":
         return {"pairs": [], "unpaired": [], "interferometry": None}
@@ -32,16 +40,18 @@ def pair_rows(area: AreaOfInterest, pairs: tuple[Pair, ...], unpaired: tuple[str
                 "polarisation": pair.polarisation, "bursts": list(pair.burst_ids),
                 "fetch_bytes": cost.bytes_to_fetch, "granule_bytes": cost.bytes_whole_granules,
                 "scratch_bytes": cost.scratch_bytes, "memory_bytes": cost.memory_bytes, "hours": cost.hours,
-                "jobs": cost.jobs,
+                "jobs": cost.jobs, "held": pair.id in held,
             }
         )  # fmt: skip
+    wanted = tuple(pair for pair in pairs if pair.id not in held)
+    costs = [row for row in rows if not row["held"]]
     total = {
-        "backend": backend, "fetch": mode, "login": LOGIN if rows else None,
-        "fetch_bytes": bytes_of_all(pairs, mode),
-        "granule_bytes": bytes_of_all(pairs, "granules"),
-        "scratch_bytes": max((p["scratch_bytes"] for p in rows), default=0),
-        "memory_bytes": max((p["memory_bytes"] for p in rows), default=0),
-        "hours": round(sum(p["hours"] for p in rows), 2),
+        "backend": backend, "fetch": mode, "login": LOGIN if wanted else None, "wanted": len(wanted),
+        "fetch_bytes": bytes_of_all(wanted, mode),
+        "granule_bytes": bytes_of_all(wanted, "granules"),
+        "scratch_bytes": max((p["scratch_bytes"] for p in costs), default=0),
+        "memory_bytes": max((p["memory_bytes"] for p in costs), default=0),
+        "hours": round(sum(p["hours"] for p in costs), 2),
     }  # fmt: skip
     return {"pairs": rows, "unpaired": list(unpaired), "interferometry": total}
 
@@ -50,8 +60,9 @@ def print_pairs(console: Console, rows: dict[str, Any]) -> None:
     """The same for people."""
     if rows["pairs"]:
         table = Table(
-            "pair", "event", "days", "baseline", "bursts", "to fetch", "whole granules", "scratch", "time"
-        )
+            "pair", "event", "days", "baseline", "bursts", "to fetch", "whole granules", "scratch", "time",
+            "cube",
+        )  # fmt: skip
         for p in rows["pairs"]:
             baseline = p["perpendicular_baseline_m"]
             sizes = [readable_size(p[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch")]
@@ -63,14 +74,16 @@ def print_pairs(console: Console, rows: dict[str, Any]) -> None:
                 str(len(p["bursts"])) + (f" in {p['jobs']} jobs" if p["jobs"] > 1 else ""),
                 *sizes,
                 _duration(p["hours"]),
+                "held" if p["held"] else "wanted",
             )
         console.print(table)
-        total = rows["interferometry"]
+    total = rows["interferometry"]
+    if total and total["wanted"]:
         fetch, granules, scratch, memory = (
             readable_size(total[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch", "memory")
         )
         console.print(
-            f"{len(rows['pairs'])} pairs by {total['backend']}: {fetch} to fetch in all (whole granules: {granules}), "
+            f"{total['wanted']} pairs by {total['backend']}: {fetch} to fetch in all (whole granules: {granules}), "
             f"{scratch} of scratch disk and {memory} of memory a job, about {_duration(total['hours'])} on 2 cores.",
             highlight=False,
         )

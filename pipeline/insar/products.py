@@ -14,10 +14,23 @@ from scipy import ndimage
 from pipeline.cube.layers import LayerData
 from pipeline.errors import InterferometryError
 from pipeline.grid import Grid
-from pipeline.insar.job import JobProducts
+from pipeline.insar.job import Backend, JobProducts
 from pipeline.insar.warp import Warped, warp_products
 
 ALGORITHM = "interferometry-1"
+ESTIMATORS: dict[Backend, dict[str, str]] = {
+    "isce2": {
+        "estimator": "weighted magnitude of correlation, then mean over the looks",
+        "window": "5 x 5 triangle",
+    },
+    "pygmtsar": {
+        "estimator": "weighted magnitude of correlation after flattening, then mean over the looks",
+        "window": "5 x 5 triangle",
+    },
+}
+"""How each backend estimates coherence: part of a pair's recipe, so that another estimator makes another layer."""
+POSTING_M = 20.0
+"""Of the products; for azimuth looks 1 and range looks 5 about the size of a look on the ground."""
 OFFSET_SD_RAD = 0.1
 """A phase offset between two parts is removed where it is known to this or better."""
 CORRELATED_PX = 25

@@ -1,0 +1,134 @@
+"""Deriving one layer: its sources fetched, its values computed, the result committed to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline import backscatter, labels, terrain
+from pipeline.aoi import AreaOfInterest
+from pipeline.archives import catalogue as archive
+from pipeline.archives import inventories, orbits, rasters
+from pipeline.cube.layers import LayerData, LayerRecord, read_record, write_layer
+from pipeline.cube.storage import LocalStore
+from pipeline.errors import InterferometryError
+from pipeline.grid import Grid
+from pipeline.insar import look, products
+from pipeline.insar.job import JobProducts
+from pipeline.orbits import read_orbit_file
+from pipeline.pairs import choose_pairs, slc_passes
+from pipeline.passes import Catalogue, DemTile, Pass
+from pipeline.settings import settings
+from pipeline.slc import Pair
+from pipeline.tasks import LayerTask, store_of, tiles_of_look, tiles_of_pair
+
+PairProcessor = Callable[[AreaOfInterest, Pair, tuple[DemTile, ...]], tuple[JobProducts, ...]]
+"""Makes the products of a pair, one job after the other, from the elevation tiles around its bursts."""
+
+
+def by_backend(area: AreaOfInterest, pair: Pair, tiles: tuple[DemTile, ...]) -> tuple[JobProducts, ...]:
+    """The products of a pair by the processor that the settings choose; see `pipeline.insar.process`."""
+    from pipeline.insar.process import PairOrder, process_pair
+
+    return process_pair(PairOrder(area=area, pair=pair, tiles=tiles))
+
+
+def build_layer(
+    area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, process: PairProcessor = by_backend
+) -> LayerRecord:
+    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
+
+    `process` makes the products of a pair.
+
+    Raises:
+        ArchiveError: a source cannot be read, or changed since the catalogue was made.
+        SourceDataError: a source cannot be used.
+        InterferometryError: a pair cannot be processed, or its product cannot be used.
+    """
+    store = store_of(area)
+    held = read_record(store, task.recipe.digest)
+    if held is not None:
+        return held
+    grid = Grid.of_area(area)
+    match task.kind:
+        case "backscatter":
+            data = _derive_backscatter(area, task, catalogue, grid)
+        case "terrain":
+            data = _derive_terrain(area, catalogue, grid)
+        case "labels":
+            data = _derive_labels(area, catalogue, grid, store)
+        case "interferometry":
+            data = _derive_interferometry(area, task, catalogue, grid, process)
+        case "look":
+            data = _derive_look(area, task, catalogue, grid)
+    return write_layer(store, task.recipe, data, grid)
+
+
+def _derive_backscatter(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid) -> LayerData:
+    overflight = next(o for o in _passes(area, catalogue) if o.id == task.pass_id)
+    return backscatter.read_backscatter(
+        overflight, task.recipe.variables[0], grid, rasters.open_asset, area.border_erosion_px
+    )
+
+
+_grouped: tuple[Catalogue, AreaOfInterest, tuple[Pass, ...]] | None = None
+
+
+def _passes(area: AreaOfInterest, catalogue: Catalogue) -> tuple[Pass, ...]:
+    """The passes of a catalogue, grouped once and not for every layer."""
+    global _grouped
+    held = _grouped
+    if held is None or held[0] is not catalogue or held[1] != area:
+        held = _grouped = (catalogue, area, archive.passes_of(catalogue, area).passes)
+    return held[2]
+
+
+def _derive_interferometry(
+    area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid, process: PairProcessor
+) -> LayerData:
+    pairs = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
+    pair = next(one for one in pairs if one.id == task.pair_id)
+    jobs = process(area, pair, tiles_of_pair(pair, archive.slc_dem_tiles_of(catalogue)))
+    others = sorted({job.metadata.backend for job in jobs} - {task.backend})
+    if others:
+        raise InterferometryError(
+            "other-backend",
+            f"Pair {pair.id} was planned for {task.backend} and made by {', '.join(others)}.",
+            "Build again with one setting of SLIDECUBE_INSAR_BACKEND.",
+        )
+    return products.to_grid(jobs, grid)
+
+
+def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid) -> LayerData:
+    seen = [one for one in slc_passes(catalogue, area).passes if one.relative_orbit == task.track]
+    (order,) = look.look_orders(seen)
+    side = next(o for o in seen if (o.platform, o.absolute_orbit) == (order.platform, order.absolute_orbit))
+    start, end = order.orbit_span
+    fetched = orbits.fetch_orbit(
+        side.platform, start, end, settings().insar_root(area.name) / "orbits", scene=side.granules[0].name
+    )
+    orbit = read_orbit_file(fetched.path)
+    every = [*archive.dem_tiles_of(catalogue), *archive.slc_dem_tiles_of(catalogue)]
+    with ExitStack() as stack:
+        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in tiles_of_look(grid, every)]
+        ground = look.read_ground(tiles, grid, area.dem.collection, orbit, order.instant)
+    data = look.derive_look(ground, grid, orbit, order.instant)
+    coverage = float(np.isfinite(data.arrays["local_incidence_deg"]).mean())
+    return replace(data, report={"coverage": coverage, **data.report})
+
+
+def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> LayerData:
+    with ExitStack() as stack:
+        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in archive.dem_tiles_of(catalogue)]
+        return terrain.derive_terrain(tiles, grid, collection=area.dem.collection)
+
+
+def _derive_labels(area: AreaOfInterest, catalogue: Catalogue, grid: Grid, store: LocalStore) -> LayerData:
+    assert area.inventory is not None
+    path = inventories.fetch_inventory(area.inventory, store.root / "downloads")
+    frame = labels.read_inventory(path, area.inventory)
+    extent = inventories.mapped_extent(area, store.root / "downloads")
+    return labels.rasterise_labels(frame, area.inventory, grid, extent)
