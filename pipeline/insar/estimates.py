@@ -16,15 +16,15 @@ FetchMode = Literal["bursts", "granules"]
 LOGIN = "NASA Earthdata Login (urs.earthdata.nasa.gov), free, by token or netrc; orbit files and the search need none"
 """What the source of the SLC asks for."""
 
-BURST_BYTES = 147_000_000
-"""A burst whose size is not stated: the mean of 166 recorded ones (IW3, VV; 144 to 147 MB) is 146.7 MB."""
-GRANULE_BYTES = 4_550_000_000
-"""A granule whose size is not stated: the mean of 176 recorded ones, VV alone and VV with VH, is 4.5 GB."""
+BURST_BYTES = 150_000_000
+"""A burst whose size is not stated: the mean of recorded ones of IW1, IW2 and IW3 (139, 163 and 147 MB)."""
+GRANULE_BYTES = 4_790_000_000
+"""A granule whose size is not stated: the mean of 155 recorded ones with VV and VH (with VV alone: 2.8 GB)."""
 BYTES_A_SAMPLE = 4
 """Samples are complex with two 16-bit integers."""
 
-FULL_BURST_SAMPLES = 1500 * 24_500
-"""Of a whole burst (recorded ones have 1519 x 24229)."""
+FULL_BURST_SAMPLES = BURST_BYTES / BYTES_A_SAMPLE
+"""Of a whole burst: 1507 x 23055 (IW1), 1519 x 26818 (IW2), 1519 x 24229 (IW3) are recorded."""
 SECONDS_A_SAMPLE: dict[Backend, float] = {"isce2": 2.0e-5, "pygmtsar": 6.4e-6}
 """On 2 cores, with azimuth looks 1 and range looks 5.
 

@@ -1,12 +1,12 @@
-"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido]`."""
+"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido look]`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import hokkaido
+from tests.bench import asf_bytes, hokkaido, look
 
-BENCHES = {"hokkaido": hokkaido.main}
+BENCHES = {"asf_bytes": asf_bytes.main, "hokkaido": hokkaido.main, "look": look.main}
 
 
 def main() -> None:
