@@ -1,0 +1,285 @@
+"""The child's side: one job from its inputs to its products, burst by burst."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import resource
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from contextlib import redirect_stdout, suppress
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import InterferometryError
+from pipeline.insar.job import MANIFEST, METADATA, Esd, JobManifest, JobMetadata, JobSide, Step, folder_of
+from pipeline.insar.pygmtsar import estimator, lattice
+from pipeline.insar.pygmtsar.annotation import BurstSource, outline
+from pipeline.insar.pygmtsar.backend import PACKAGE, WAY_OUT
+from pipeline.insar.pygmtsar.lattice import Lattice
+from pipeline.insar.pygmtsar.layout import burst_name, find_bursts, lay_out, orbit_vectors, write_heights
+from pipeline.insar.pygmtsar.mosaic import read_burst, write_burst, write_products
+from pipeline.insar.topsapp.state import fingerprint, write_text
+from pipeline.insar.topsapp.wire import EXIT_DONE, EXIT_FAILED, say, say_failure
+from pipeline.insar.validate import check_products
+
+ALGORITHM = "pygmtsar-1"
+"""Changes whenever the same inputs give other products: bursts of another algorithm are not taken over."""
+ALIGNMENT_DEG = 12.0 / 3600
+_TELLING = re.compile(r"(?i)\b(warning|error|failed|note)\b")
+_DULL = re.compile(r"(?i)n_jobs=1|Use scheduler=|Loaded \d+ bursts|workers for|processing is completed")
+_MOST_LINES = 12
+_SPARE_BYTES = 2**30
+
+Box = tuple[float, float, float, float]
+
+
+def main(job: Path) -> int:
+    """Exit status; the failure is told on standard output."""
+    try:
+        _wall_off()
+        _run(job)
+    except InterferometryError as error:
+        say_failure(error)
+        return EXIT_FAILED
+    except MemoryError:
+        say_failure(
+            InterferometryError(
+                "memory",
+                f"{job.name} wanted more memory than it may have.",
+                "Allow more (SLIDECUBE_INSAR_MEMORY_GB), or process fewer pairs at once (SLIDECUBE_INSAR_CONCURRENCY).",
+            )
+        )
+        return EXIT_FAILED
+    except Exception as error:  # whatever the processor meets inside files from outside
+        traceback.print_exc()
+        say_failure(_of_processor(job, error))
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+def _of_processor(job: Path, error: Exception) -> InterferometryError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InterferometryError(
+            "disk-full",
+            f"The disk of {job.name} is full.",
+            "Free room, or put the data folder on a larger disk; the pair goes on with the burst that was in work.",
+        )
+    return InterferometryError(
+        "processor-failed",
+        f"The processor failed on {job.name}: {type(error).__name__}: {' '.join(str(error).split())[:400]}.",
+        f"Read scratch/pygmtsar.log in {job}; another processor is chosen by SLIDECUBE_INSAR_BACKEND=isce2.",
+    )
+
+
+def _wall_off() -> None:
+    """No network from here on: whatever a package may want to download is refused."""
+
+    def refuse(event: str, _values: Any) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+            raise PermissionError("no network inside a job")
+
+    sys.addaudithook(refuse)
+
+
+def _run(job: Path) -> None:
+    start = time.monotonic()
+    folders = folder_of(job)
+    data, manifest = _read_manifest(job)
+    _limit(manifest)
+    scratch, products = folders["scratch"], folders["products"]
+    shutil.rmtree(products, ignore_errors=True)
+    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, data)}")
+    steps = len(manifest.bursts) + 2
+    say("step", name="prepare", number=0, of=steps)
+    work = _Work(job, manifest, scratch)
+    done = [Step(name="prepare", seconds=round(time.monotonic() - start, 2))]
+    for number, full_id in enumerate(manifest.bursts, 1):
+        say("step", name=full_id, number=number, of=steps)
+        done.append(work.burst(full_id))
+    say("step", name="mosaic", number=steps - 1, of=steps)
+    begun = time.monotonic()
+    write_products(work.bursts, work.lattice, manifest.bbox, products)
+    checked = check_products(job, manifest)
+    done.append(Step(name="mosaic", seconds=round(time.monotonic() - begun, 2)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    metadata = JobMetadata(
+        pair=manifest.pair,
+        part=manifest.part,
+        backend="pygmtsar",
+        versions={name: version(name) for name in (PACKAGE, "insardev_toolkit", "numpy", "opencv-python")},
+        parameters=work.parameters(),
+        steps=tuple(done),
+        bursts=manifest.bursts,
+        orbits={"reference": manifest.reference.orbit_kind, "secondary": manifest.secondary.orbit_kind},
+        esd=Esd(applied=False, reason="the in-process processor aligns by orbits alone"),
+        products=checked.products,
+        valid_fraction=checked.valid_fraction,
+        coherence_mean=checked.coherence_mean,
+        peak_memory_bytes=max([peak, *(step.peak_memory_bytes or 0 for step in done)]),
+    )
+    write_text(products / METADATA, metadata.model_dump_json(indent=1))
+    say("step", name="done", number=steps, of=steps)
+
+
+def _read_manifest(job: Path) -> tuple[bytes, JobManifest]:
+    try:
+        data = (job / MANIFEST).read_bytes()
+        return data, JobManifest.model_validate_json(data)
+    except (OSError, ValidationError) as error:
+        raise InterferometryError(
+            "manifest-unreadable",
+            f"{job / MANIFEST} cannot be used ({type(error).__name__}).",
+            "Delete the job's folder and run the pair again.",
+        ) from error
+
+
+def _limit(manifest: JobManifest) -> None:
+    """A wall behind the caller's watch, which looks only now and then."""
+    most = int(manifest.limits.memory_bytes * 1.25) + _SPARE_BYTES
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _claim(scratch: Path, mark: str) -> None:
+    """Delete what belongs to other inputs or another algorithm."""
+    path = scratch / "claim.txt"
+    with suppress(OSError):
+        if path.read_text(encoding="utf-8") == mark:
+            return
+    shutil.rmtree(scratch / "bursts", ignore_errors=True)
+    shutil.rmtree(scratch / "work", ignore_errors=True)
+    write_text(path, mark)
+
+
+class _Work:
+    """What is common to the bursts of a job."""
+
+    def __init__(self, job: Path, manifest: JobManifest, scratch: Path) -> None:
+        try:
+            import joblib
+            from insardev_pygmtsar import S1
+        except ImportError as error:
+            raise InterferometryError(
+                "backend-missing", f"The package {PACKAGE} does not load ({error}).", WAY_OUT
+            ) from error
+        self._processor: Any = S1
+        # the processor asks for as many workers as the machine has, each a process: threads of this one instead
+        self._threads: Any = joblib.parallel_config(backend="threading")
+        cpus = manifest.limits.cpus
+        os.cpu_count = lambda: cpus
+        self.manifest = manifest
+        self.bursts = scratch / "bursts"
+        self.bursts.mkdir(exist_ok=True)
+        self._work = scratch / "work"
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir()
+        sides = manifest.reference, manifest.secondary
+        self._found = [find_bursts(job, side, manifest) for side in sides]
+        self._orbits = [job / side.orbit_file for side in sides]
+        for side in sides:
+            _check_files(job, side)
+        self.lattice = Lattice.of(manifest)
+        self._dem = self._work / "heights.nc"
+        write_heights(job / manifest.dem, self._dem)
+
+    def burst(self, full_id: str) -> Step:
+        """Process a burst, or find it done."""
+        target = self.bursts / full_id
+        if target.is_dir():
+            return read_burst(target).step
+        begun = time.monotonic()
+        sources = [found[full_id] for found in self._found]
+        folder = self._work / full_id
+        lines = self._transform(folder, sources)
+        vectors = orbit_vectors(self._orbits[0])
+        margin = timedelta(seconds=120)
+        near = [v for v in vectors if sources[0].start - margin <= v.time <= sources[0].end + margin]
+        result = lattice.estimates(
+            folder / "out" / full_id,
+            [burst_name(source, self.manifest.polarisation) for source in sources],
+            self.lattice,
+            near,
+        )
+        step = Step(
+            name=full_id,
+            seconds=round(time.monotonic() - begun, 2),
+            lines=lines,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+        write_burst(target, result, step)
+        shutil.rmtree(folder)
+        return step
+
+    def _transform(self, folder: Path, sources: list[BurstSource]) -> tuple[str, ...]:
+        """Co-registered SLCs of one burst on the lattice, in Zarr below `folder`/out; the log's telling lines."""
+        manifest = self.manifest
+        lay_out(folder / "in", sources, self._orbits, manifest.polarisation)
+        said = io.StringIO()
+        try:
+            with self._threads, redirect_stdout(said), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reader = self._processor(str(folder / "in"), DEM=str(self._dem))
+                reader.transform(
+                    str(folder / "out"),
+                    ref=f"{sources[0].start:%Y-%m-%d}",
+                    epsg=self.lattice.epsg,
+                    resolution=(self.lattice.step_y_m, self.lattice.step_x_m),
+                    remove_tidal_phase=False,  # wants tables from the network
+                    alignment_spacing=ALIGNMENT_DEG,
+                    bbox=self.lattice.crop(manifest.bbox, outline(sources[0])),
+                    n_jobs=1,
+                )
+        finally:
+            print(said.getvalue(), flush=True)
+        telling = [line.strip() for line in said.getvalue().splitlines() if _TELLING.search(line)]
+        return tuple(line[:300] for line in telling if not _DULL.search(line))[:_MOST_LINES]
+
+    def parameters(self) -> dict[str, Any]:
+        """What was done, for the metadata."""
+        manifest, grid = self.manifest, self.lattice
+        window_m = [estimator.WINDOW * grid.step_y_m, estimator.WINDOW * grid.step_x_m]
+        return {
+            "azimuth_looks": manifest.azimuth_looks,
+            "range_looks": manifest.range_looks,
+            "looks_along": "north and east",
+            "sample_m": [grid.step_y_m, grid.step_x_m],
+            "pixel_m": [grid.pixel_y_m, grid.pixel_x_m],
+            "epsg": grid.epsg,
+            "coherence": estimator.DESCRIPTION,
+            "coherence_window_samples": [estimator.WINDOW, estimator.WINDOW],
+            "coherence_window_m": window_m,
+            "coherence_reach_m": [
+                window_m[0] + grid.pixel_y_m - grid.step_y_m,
+                window_m[1] + grid.pixel_x_m - grid.step_x_m,
+            ],
+            "interferogram": "mean of s1 s2* over the looks; flat earth and topography removed; not filtered",
+            "amplitude": "mean of sqrt(|s1| |s2|) over the looks, digital numbers, not calibrated",
+            "incidence": "at the ellipsoid's normal, from the reference orbit, at the DEM's height",
+            "interpolation": "Lanczos 8 x 8 of the deramped SLC",
+            "alignment": "plane fitted to offsets from orbits and DEM",
+            "solid_earth_tide_removed": False,
+            "geoid": manifest.geoid,
+            "polarisation": manifest.polarisation,
+            "algorithm": ALGORITHM,
+        }
+
+
+def _check_files(job: Path, side: JobSide) -> None:
+    if not (job / side.orbit_file).is_file():
+        raise InterferometryError(
+            "inputs-missing",
+            f"{side.orbit_file} is missing.",
+            "Delete the job's folder and run the pair again.",
+        )

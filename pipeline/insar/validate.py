@@ -1,0 +1,242 @@
+"""What every processor's products must be before they count as finished, whoever made them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pyproj import CRS, Transformer
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from pipeline.errors import InterferometryError
+from pipeline.insar.job import METADATA, PRODUCTS, JobManifest, JobMetadata, Product, folder_of
+from pipeline.records import Frozen
+
+log = logging.getLogger(__name__)
+
+TYPES = {"coherence": "float32", "interferogram": "complex64", "amplitude": "float32", "incidence": "float32"}
+LEAST_VALID_FRACTION = 0.01
+"""Of the wanted box, with coherence: less means that the product lies elsewhere or that processing failed."""
+INCIDENCE_DEG = (15.0, 55.0)
+"""Sentinel-1's IW looks from 29 to 46 degrees; steep ground does not matter, since the ellipsoid's normal counts."""
+MOST_BYTES = 2**20
+_ROWS = 512
+_AGAIN = "Delete the job's folder and run the pair again; if it comes back, choose another pair or processor."
+
+
+class Checked(Frozen):
+    """Products that passed."""
+
+    products: dict[str, Product]
+    valid_fraction: float
+    coherence_mean: float
+
+
+def check_products(job: Path, manifest: JobManifest) -> Checked:
+    """Read all products of a job to their ends, and say what they hold.
+
+    Raises:
+        InterferometryError: `product-missing`, `product-unreadable`, `product-misfit` (grid or type),
+            `product-range` (a value that cannot be), `product-elsewhere` (off the wanted box), `product-empty`,
+            `product-constant`, `product-phase` (an interferogram without a phase).
+    """
+    folder = folder_of(job)["products"]
+    files = {name: folder / f"{name}.tif" for name in PRODUCTS}
+    missing = [path.name for path in files.values() if not path.is_file()]
+    if missing:
+        raise InterferometryError("product-missing", f"{job.name} lacks {', '.join(missing)}.", _AGAIN)
+    try:
+        with ExitStack() as stack:
+            images = {
+                name: stack.enter_context(rasterio.open(path, driver="GTiff", sharing=False))
+                for name, path in files.items()
+            }
+            _check_grid(images, job)
+            tally = _Tally(images["coherence"], manifest.bbox)
+            for window in _strips(images["coherence"]):
+                tally.add({name: image.read(1, window=window) for name, image in images.items()}, window)
+    except (RasterioError, OSError) as error:
+        raise InterferometryError(
+            "product-unreadable", f"A product of {job.name} cannot be read ({error}).", _AGAIN
+        ) from error
+    valid_fraction, mean = tally.result(job)
+    return Checked(
+        products={name: product_of(path) for name, path in files.items()},
+        valid_fraction=valid_fraction,
+        coherence_mean=mean,
+    )
+
+
+def read_finished(job: Path, manifest: JobManifest) -> JobMetadata | None:
+    """What a finished job says of itself; None where it is unfinished, another job, or not what it was any more."""
+    path = folder_of(job)["products"] / METADATA
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError("too long")
+        metadata = JobMetadata.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ValidationError) as error:
+        log.warning(
+            "%s of %s cannot be used (%s); the job is run again.", METADATA, job.name, type(error).__name__
+        )
+        return None
+    try:
+        agree(metadata, manifest)
+        for name in PRODUCTS:
+            if product_of(path.with_name(f"{name}.tif")) != metadata.products.get(name):
+                raise InterferometryError(
+                    "product-changed", f"{name}.tif is not what it was when it was made."
+                )
+    except (InterferometryError, OSError) as error:
+        log.warning("%s: %s The job is run again.", job.name, error)
+        return None
+    return metadata
+
+
+def agree(metadata: JobMetadata, manifest: JobManifest) -> None:
+    """Whether a processor speaks of the job that it was given.
+
+    Raises:
+        InterferometryError: `metadata-misfit`.
+    """
+    said = metadata.pair, metadata.part, metadata.backend, set(metadata.bursts)
+    asked = manifest.pair, manifest.part, manifest.backend, set(manifest.bursts)
+    if said != asked or set(metadata.products) != set(PRODUCTS):
+        raise InterferometryError(
+            "metadata-misfit", f"{METADATA} speaks of {said[:3]}, and {asked[:3]} was wanted.", _AGAIN
+        )
+
+
+def product_of(path: Path) -> Product:
+    """Name, digest and size of a product's file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Product(file=path.name, sha256=digest, size_bytes=path.stat().st_size)
+
+
+def _check_grid(images: dict[str, Any], job: Path) -> None:
+    first = images["coherence"]
+    problem = None
+    for name, image in images.items():
+        if image.count != 1 or image.dtypes[0] != TYPES[name]:
+            problem = f"{name}.tif holds {image.count} bands of {image.dtypes[0]}, not one of {TYPES[name]}"
+        elif image.crs is None or image.transform.determinant == 0 or image.transform.is_identity:
+            problem = f"{name}.tif has no place on the Earth"
+        elif (image.crs, image.transform, image.shape) != (first.crs, first.transform, first.shape):
+            problem = f"{name}.tif and coherence.tif are not on one grid"
+    if problem:
+        raise InterferometryError("product-misfit", f"{job.name}: {problem}.", _AGAIN)
+
+
+def _strips(image: Any) -> Iterator[Window]:
+    for top in range(0, image.height, _ROWS):
+        yield Window(0, top, image.width, min(_ROWS, image.height - top))
+
+
+@dataclass
+class _Tally:
+    """What the products hold, strip by strip."""
+
+    image: Any
+    bbox: tuple[float, float, float, float]
+    inside: int = 0
+    held: int = 0
+    anywhere: int = 0
+    total: float = 0.0
+    extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    phase: tuple[float, float] = (math.inf, -math.inf)
+    problems: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._to_degrees = Transformer.from_crs(CRS.from_user_input(self.image.crs), 4326, always_xy=True)
+        self._box_pixels = max(1.0, _pixels_in(self.image, self.bbox))
+
+    def add(self, values: dict[str, NDArray[Any]], window: Window) -> None:
+        coherence = values["coherence"]
+        valid = ~np.isnan(coherence)
+        self.anywhere += int(valid.sum())
+        for name, array in values.items():
+            known = array[~np.isnan(array)]
+            if np.iscomplexobj(known):
+                if known.size:
+                    phase = np.angle(known)
+                    self.phase = (
+                        min(self.phase[0], float(phase.min())),
+                        max(self.phase[1], float(phase.max())),
+                    )
+                known = np.abs(known)
+            if known.size:
+                low, high = self.extremes.get(name, (math.inf, -math.inf))
+                self.extremes[name] = min(low, float(known.min())), max(high, float(known.max()))
+        if (valid & np.isnan(values["interferogram"])).any():
+            self.problems.add("coherence where there is no interferogram")
+        rows, columns = np.nonzero(valid)
+        affine = self.image.transform
+        x = affine.c + affine.a * (columns + 0.5) + affine.b * (rows + window.row_off + 0.5)
+        y = affine.f + affine.d * (columns + 0.5) + affine.e * (rows + window.row_off + 0.5)
+        longitude, latitude = self._to_degrees.transform(x, y)
+        west, south, east, north = self.bbox
+        within = (latitude >= south) & (latitude <= north) & (longitude >= west) & (longitude <= east)
+        self.held += int(within.sum())
+        self.total += float(coherence[rows[within], columns[within]].sum(dtype=np.float64))
+
+    def result(self, job: Path) -> tuple[float, float]:
+        self._check_values(job)
+        fraction = min(1.0, self.held / self._box_pixels)
+        if self.anywhere and not self.held:
+            raise InterferometryError(
+                "product-elsewhere",
+                f"No pixel of the products of {job.name} lies in the wanted box {self.bbox}.",
+                "Check that the bursts look at the wanted box, and that the DEM covers them.",
+            )
+        if fraction < LEAST_VALID_FRACTION:
+            raise InterferometryError(
+                "product-empty",
+                f"{fraction:.2%} of the wanted box hold coherence in {job.name}.",
+                "Check that the bursts look at the wanted box, and that orbits and DEM fit; then run the pair again.",
+            )
+        low, high = self.extremes["coherence"]
+        if low == high:
+            raise InterferometryError(
+                "product-constant", f"The coherence of {job.name} is {low:g} everywhere.", _AGAIN
+            )
+        if self.phase[0] == self.phase[1]:
+            raise InterferometryError(
+                "product-phase", f"The phase of {job.name} is {self.phase[0]:g} everywhere.", _AGAIN
+            )
+        return fraction, min(1.0, max(0.0, self.total / self.held))
+
+    def _check_values(self, job: Path) -> None:
+        bounds = {
+            "coherence": (0.0, 1.0), "interferogram": (0.0, math.inf),
+            "amplitude": (0.0, math.inf), "incidence": INCIDENCE_DEG,
+        }  # fmt: skip
+        for name, (low, high) in self.extremes.items():
+            least, most = bounds[name]
+            if low < least or high > most or math.isinf(high):
+                self.problems.add(f"{name} from {low:g} to {high:g}")
+        if self.problems:
+            raise InterferometryError(
+                "product-range", f"{job.name} holds {'; '.join(sorted(self.problems))}.", _AGAIN
+            )
+
+
+def _pixels_in(image: Any, bbox: tuple[float, float, float, float]) -> float:
+    """How many pixels of the image's size the box would hold, inside the image or not."""
+    west, south, east, north = bbox
+    to_image = Transformer.from_crs(4326, CRS.from_user_input(image.crs), always_xy=True)
+    x, y = to_image.transform([west, east, east, west], [south, south, north, north])
+    area = 0.5 * abs(sum(x[i] * y[(i + 1) % 4] - x[(i + 1) % 4] * y[i] for i in range(4)))
+    return float(area / abs(image.transform.determinant))
