@@ -12,38 +12,39 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.cube.layers import LayerData
-from pipeline.errors import InterferometryError
-from pipeline.geoid import Model, geoid_grid, model_of, undulation_m
 from pipeline.grid import Grid
+from pipeline.insar.ground import LOOK_MARGIN_M, Ground, look_margin_px, read_ground
 from pipeline.insar.layover import layover_shadow
-from pipeline.insar.orbit_geometry import Array, Orbit, ellipsoidal_incidence_deg
-from pipeline.insar.range_lines import Across, Projection, range_lines
+from pipeline.insar.orbit_geometry import OVERFLIGHT_S, Array, Orbit
+from pipeline.insar.range_lines import Across, Projection, incidence_range_deg, range_lines
 from pipeline.orbits import OrbitFile
 from pipeline.records import Frozen, Utc
-from pipeline.terrain import elevation_on
+
+__all__ = [
+    "ALGORITHM",
+    "LOOK_MARGIN_M",
+    "Ground",
+    "LookOrder",
+    "derive_look",
+    "local_incidence_deg",
+    "look_margin_px",
+    "look_orders",
+    "read_ground",
+]
 
 log = logging.getLogger(__name__)
 
 ALGORITHM = "look-1"
-LOOK_MARGIN_M = 8000.0
-"""Terrain farther from the area is not looked at: relief of 4400 m reaches so far at 29 degrees of incidence."""
-OVERFLIGHT_S = 180.0
-"""From the instant of a pass to when its last line over any area has been seen, generously."""
 ROWS_AT_ONCE = 128
-INCIDENCE_DEG = (16.0, 50.0)
-"""Incidence that any mode of Sentinel-1 has: stripmap from 18, interferometric wide swath from 29 to 46 degrees."""
-_SLACK_PX = 3
 _EARTH_M = 6371000.0
 
 Float = NDArray[np.float32]
@@ -102,61 +103,6 @@ def look_orders(passes: Iterable[Seen]) -> tuple[LookOrder, ...]:
     )
 
 
-@dataclass(frozen=True)
-class Ground:
-    """Terrain on a grid with a margin, in metres above the WGS 84 ellipsoid."""
-
-    elevation_m: Float
-    """(y, x) on `grid.padded(margin_px)`, NaN where void"""
-    margin_px: int
-    notes: dict[str, Any] = field(default_factory=dict)
-    """JSON-able remarks that go to the layer's report"""
-
-
-def look_margin_px(relief_m: float, incidence_deg: tuple[float, float], resolution_m: float) -> int:
-    """Pixels around a grid from which terrain can hide, or be laid over, ground on it.
-
-    `relief_m` is the highest less the lowest elevation, grid and margin together; `incidence_deg` the least and
-    largest ellipsoidal incidence. A summit hides level ground over relief x tan(incidence) and is laid over ground
-    up to relief / tan(incidence) nearer to the sensor.
-    """
-    least, largest = (math.tan(math.radians(angle)) for angle in incidence_deg)
-    # a fiftieth more for the Earth's curvature, and some pixels for interpolation and the slope's neighbourhood
-    return math.ceil(1.02 * relief_m * max(largest, 1 / least) / resolution_m) + _SLACK_PX
-
-
-def read_ground(
-    tiles: Sequence[rasterio.DatasetReader],
-    grid: Grid,
-    collection: str,
-    orbit_file: OrbitFile,
-    instant: datetime,
-) -> Ground:
-    """Elevation from tiles on the grid with the margin that the relief around it asks for, `LOOK_MARGIN_M` at most.
-
-    The surface is that of the cube's `dem`; the geoid's height is added.
-
-    Raises:
-        SourceDataError: tiles are missing or unusable; the collection's geoid is not installed; the orbit file does
-            not reach.
-        ArchiveError: a tile cannot be read.
-        InterferometryError: the orbit does not pass the area.
-    """
-    most_px = math.ceil(LOOK_MARGIN_M / grid.resolution_m) + _SLACK_PX
-    coarse = _coarse(grid.padded(most_px))
-    relief = _relief(elevation_on(tiles, coarse, collection=collection).elevation_m)
-    incidence = _incidence_range(grid, _orbit_of(orbit_file, instant))
-    # the coarse elevation smooths summits away; its own pixel is more than they can lose
-    margin_px = min(most_px, look_margin_px(relief + coarse.resolution_m, incidence, grid.resolution_m))
-    wide = grid.padded(margin_px)
-    found = elevation_on(tiles, wide, collection=collection)
-    model = model_of(found.source.vertical_datum)
-    _add_undulation(found.elevation_m, wide, model)
-    kept = ("collection", "vertical_datum", "tiles", "tiles_assumed_sea", "void_samples_filled")
-    notes = {**{name: found.report[name] for name in kept}, "geoid": geoid_grid(model).source}
-    return Ground(found.elevation_m, margin_px, notes)
-
-
 def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: datetime) -> LayerData:
     """Local incidence (degrees) and layover and shadow (0 none, 1 layover, 2 shadow, 3 both), each (y, x) float32.
 
@@ -176,9 +122,9 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
         raise ValueError(
             f"elevation {ground.elevation_m.shape} is not the grid {grid.shape} with {ground.margin_px} px"
         )
-    orbit = _orbit_of(orbit_file, instant)
+    orbit = Orbit.over(orbit_file, instant)
     lines = range_lines(wide, orbit)
-    bounds = _incidence_range(grid, orbit)
+    bounds = incidence_range_deg(grid, orbit)
     edge = ground.margin_px
     codes = layover_shadow(ground.elevation_m, lines)
     codes = np.ascontiguousarray(codes[edge:-edge, edge:-edge])
@@ -267,59 +213,10 @@ def _unit(vectors: Array) -> Array:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
-def _orbit_of(orbit_file: OrbitFile, instant: datetime) -> Orbit:
-    """The orbit around an overflight."""
-    return Orbit.of(orbit_file.around(instant, instant, margin_s=OVERFLIGHT_S))
-
-
-def _incidence_range(grid: Grid, orbit: Orbit) -> tuple[float, float]:
-    """Least and largest ellipsoidal incidence on the grid, degrees, at height 0.
-
-    Raises:
-        InterferometryError: `orbit_short`; `out_of_swath`, none of it can be in a swath.
-    """
-    left, bottom, right, top = grid.bounds
-    x, y = np.meshgrid(np.linspace(left, right, 5), np.linspace(bottom, top, 5))
-    found = ellipsoidal_incidence_deg(orbit, *Projection(grid.epsg).degrees(x, y))
-    least, largest = float(found.min()), float(found.max())
-    if largest < INCIDENCE_DEG[0] or least > INCIDENCE_DEG[1]:
-        raise InterferometryError(
-            "out_of_swath",
-            f"The satellite of {orbit.epoch.isoformat()} sees the area under {least:.0f} degrees, which is outside "
-            "of every swath of Sentinel-1.",
-            "Give the orbit file and the instant of a pass whose swath holds the area.",
-        )
-    return least, largest
-
-
-def _coarse(grid: Grid) -> Grid:
-    """The grid's extent, and a little more, in pixels of 100 m or the grid's own if larger."""
-    factor = max(1, round(100 / grid.resolution_m))
-    return Grid(
-        epsg=grid.epsg,
-        resolution_m=grid.resolution_m * factor,
-        left=grid.left,
-        top=grid.top,
-        width=math.ceil(grid.width / factor),
-        height=math.ceil(grid.height / factor),
-    )
-
-
-def _add_undulation(elevation: Float, grid: Grid, model: Model) -> None:
-    """From heights above the geoid to heights above the ellipsoid, in place; the geoid is smooth over kilometres."""
-    across, projection = Across(grid.width), Projection(grid.epsg)
-    x, y = np.meshgrid(grid.left + (across.columns + 0.5) * grid.resolution_m, grid.y)
-    longitude, latitude = projection.degrees(x, y)
-    undulation = across.fit(undulation_m(latitude, longitude, model))
-    for first in range(0, grid.height, ROWS_AT_ONCE):
-        last = first + ROWS_AT_ONCE
-        elevation[first:last] += across.at(undulation[first:last], 0, grid.width)
-
-
 def _relief(elevation_m: Float) -> float:
     """Highest less lowest, metres."""
-    known = elevation_m[~np.isnan(elevation_m)]
-    return float(np.ptp(known)) if known.size else 0.0
+    relief = float(np.fmax.reduce(elevation_m, axis=None)) - float(np.fmin.reduce(elevation_m, axis=None))
+    return relief if math.isfinite(relief) else 0.0
 
 
 def _quantiles(values: Float) -> list[float] | None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.errors import InterferometryError
+from pipeline.orbits import OrbitFile
 from pipeline.slc import StateVector
 
 Array = NDArray[np.float64]
@@ -33,6 +34,8 @@ CONVERGED_S = 1e-9
 """Seconds to which zero-Doppler times are found: the satellite moves 8 µm meanwhile."""
 LONGEST_S = 2400.0
 """A piece of an orbit no longer than this (of 5925 s) passes a place abeam once."""
+OVERFLIGHT_S = 180.0
+"""From the instant of a pass to when its last line over any area has been seen, generously."""
 _MOST_STEPS = 20
 
 
@@ -74,6 +77,15 @@ class Orbit:
         positions = np.array([vector.position_m for vector in vectors])
         velocities = np.array([vector.velocity_m_s for vector in vectors])
         return cls(times[0], CubicHermiteSpline(seconds, positions, velocities))
+
+    @classmethod
+    def over(cls, orbit_file: OrbitFile, instant: datetime) -> Orbit:
+        """The orbit around an overflight that begins at `instant` or shortly after.
+
+        Raises:
+            SourceDataError: the orbit file does not reach there.
+        """
+        return cls.of(orbit_file.around(instant, instant, margin_s=OVERFLIGHT_S))
 
     @property
     def span_s(self) -> tuple[float, float]:

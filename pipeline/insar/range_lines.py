@@ -17,13 +17,22 @@ from pyproj import Transformer
 
 from pipeline.errors import InterferometryError
 from pipeline.grid import Grid
-from pipeline.insar.orbit_geometry import Array, Orbit, earth_fixed, looks_right, upwards
+from pipeline.insar.orbit_geometry import (
+    Array,
+    Orbit,
+    earth_fixed,
+    ellipsoidal_incidence_deg,
+    looks_right,
+    upwards,
+)
 
 T = TypeVar("T", bound=np.generic)
 
 NODES = 8
 GROUND_SPEED_M_S = 7000.0
 """A little more than the speed of Sentinel-1's beam over the ground (6.8 km/s): a line for every row of pixels."""
+INCIDENCE_DEG = (16.0, 50.0)
+"""Incidence that any mode of Sentinel-1 has: stripmap from 18, interferometric wide swath from 29 to 46 degrees."""
 _STEP_M = 100.0  # to either side, for the directions of the grid's axes
 _CLOSE_M = 1e-4  # to which a line's points lie in its plane
 
@@ -142,7 +151,8 @@ class RangeLines:
         tangent of the look angle    tangent + h lift / (1 + h sink)
 
     the look angle being that in the plane of zero Doppler, at the satellite, from the Earth's centre outwards. The
-    columns are in order of range, so both grow along a line over level ground.
+    columns are in order of range, so both grow along a line over level ground. Left out is that the vertical leans out
+    of the plane, by up to 3.5 m for a kilometre of height.
     """
 
     view: View
@@ -246,3 +256,23 @@ def _follow(
         f"The range lines of the orbit from {orbit.epoch.isoformat()} cannot be followed over the area.",
         "Give state vectors from two minutes before to two minutes after the overflight.",
     )
+
+
+def incidence_range_deg(grid: Grid, orbit: Orbit) -> tuple[float, float]:
+    """Least and largest ellipsoidal incidence on the grid, degrees, at height 0.
+
+    Raises:
+        InterferometryError: `orbit_short`; `out_of_swath`, none of it can be in a swath.
+    """
+    left, bottom, right, top = grid.bounds
+    x, y = np.meshgrid(np.linspace(left, right, 5), np.linspace(bottom, top, 5))
+    found = ellipsoidal_incidence_deg(orbit, *Projection(grid.epsg).degrees(x, y))
+    least, largest = float(found.min()), float(found.max())
+    if largest < INCIDENCE_DEG[0] or least > INCIDENCE_DEG[1]:
+        raise InterferometryError(
+            "out_of_swath",
+            f"The satellite of {orbit.epoch.isoformat()} sees the area under {least:.0f} degrees, which is outside "
+            "of every swath of Sentinel-1.",
+            "Give the orbit file and the instant of a pass whose swath holds the area.",
+        )
+    return least, largest

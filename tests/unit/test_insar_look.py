@@ -30,7 +30,7 @@ from pipeline.insar.look import (
     look_orders,
     read_ground,
 )
-from pipeline.insar.orbit_geometry import Orbit, ellipsoidal_incidence_deg
+from pipeline.insar.orbit_geometry import Orbit, earth_fixed, ellipsoidal_incidence_deg
 from pipeline.insar.range_lines import range_lines
 from pipeline.orbits import OrbitFile
 from pipeline.sandbox.parameters import WorldParameters
@@ -405,6 +405,26 @@ class Flight:
     absolute_orbit: int
     relative_orbit: int
     instant: datetime
+
+
+@EACH_SITE
+def test_range_lines_keep_their_range_over_250_km(site: Site) -> None:
+    wide = Site(site.name, site.latitude_deg, site.direction, 38.0, (500, 2500), 100.0)
+    lines = range_lines(wide.grid, wide.orbit)
+    rng = np.random.default_rng(0)
+    line = rng.integers(0, len(lines.times_s), 500)
+    column = rng.integers(0, lines.view.shape[1], 500)
+
+    def at(coefficients: Array) -> Array:
+        return lines.across.at(coefficients, 0, lines.view.shape[1])[line, column]
+
+    x, y = lines.view.xy(at(lines.row), column.astype(float))
+    places = Transformer.from_crs(wide.grid.epsg, 4326, always_xy=True).transform(x, y)
+    for height in (0.0, 4000.0):
+        times, ranges = wide.orbit.zero_doppler(earth_fixed(*places, height))
+        squared = at(lines.range2) + height * (height - 2 * at(lines.rise))
+        assert np.abs(np.sqrt(squared) - ranges).max() < 1e-3
+        assert np.abs(times - lines.times_s[line]).max() * 7000 < 1e-3 + 0.0036 * height
 
 
 def test_one_order_a_track_of_its_earliest_pass() -> None:
