@@ -14,8 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.sandbox import faults
+from pipeline.sandbox.asf import Asf, fault_answer
 from pipeline.sandbox.faults import Fault, Ledger
 from pipeline.sandbox.files import azure_error, locate, send_file
+from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.stac import StacApi
 from pipeline.sandbox.world import World
@@ -31,18 +33,24 @@ class CutError(Exception):
 
 
 class Archive:
-    """Serves one or more worlds. `handlers` holds who answers for a host; other hosts are not known."""
+    """Serves one or more worlds. `handlers` holds who answers for a host; other hosts are not known.
 
-    def __init__(self, worlds: list[World], signer: Signer, ledger: Ledger, page_size: int = 250) -> None:
+    ASF's hosts are known whatever the worlds hold, because every area with interferometry asks them.
+    """
+
+    def __init__(self, worlds: list[World], ledger: Ledger, options: ServerOptions) -> None:
         self.ledger = ledger
-        self._signer = signer
+        self._signer = Signer(options.token_lifetime_s, options.subscription_key)
         self._roots = tuple(world.root for world in worlds)
-        self._stac = StacApi(tuple(item for world in worlds for item in world.items), page_size)
+        self._stac = StacApi(tuple(item for world in worlds for item in world.items), options.page_size)
+        self.asf = Asf(self._roots, options)
         self.handlers: dict[str, Handler] = {
             host: self._blob if host.endswith(BLOB_DOMAIN) else self._file
             for world in worlds
             for host in world.hosts
         }
+        # after the files' hosts: where a login is wanted, no file is given without
+        self.handlers |= self.asf.handlers
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +76,14 @@ class Archive:
                     sent += len(body)
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                     raise CutError
+                if (
+                    fault is not None
+                    and fault.action == "corrupt"
+                    and sent <= fault.after_bytes < sent + len(body)
+                ):
+                    at = fault.after_bytes - sent
+                    body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
+                    message = {**message, "body": body}
                 sent += len(body)
             await send(message)
 
@@ -167,4 +183,5 @@ def _fault_answer(host: str, fault: Fault) -> Response:
         response = azure_error(fault.status, code, "Asked for by the sandbox's user.")
         response.headers.update(headers)
         return response
-    return JSONResponse({"statusCode": fault.status, "message": "asked for"}, fault.status, headers)
+    plain = JSONResponse({"statusCode": fault.status, "message": "asked for"}, fault.status, headers)
+    return fault_answer(host, fault) or plain

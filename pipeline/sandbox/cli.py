@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.aoi import load_area
+from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.parameters import WorldParameters
-from pipeline.sandbox.proxy import ServerOptions
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.world import make_world
 

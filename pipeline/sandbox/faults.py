@@ -30,17 +30,38 @@ class Request(Frozen):
 class Fault(Frozen):
     """A rule: requests that match it are answered wrongly.
 
-    Patterns are globs over the host name and the path without its query. Actions: `status` answers with `status`
-    (and `retry_after_s`); `cut` closes the connection after `after_bytes` of the body; `wrong_token` and
-    `stale_token` make the signing endpoint hand out a token with a wrong signature, or one that has expired;
-    `delay` waits `delay_s` and then answers rightly.
+    Patterns are globs over the host name and the path without its query. Actions:
+
+    - `status` answers with `status` (and `retry_after_s`), also 202, a burst that is still being cut out;
+    - `delay` waits `delay_s` and then answers rightly;
+    - `cut` closes the connection after `after_bytes` of the body, `corrupt` changes the byte that follows them;
+    - `wrong_token` and `stale_token` make what hands out a token, cookie or signed address hand out one with a wrong
+      signature, or one that has expired;
+    - `stale_login` takes the token or cookie that is shown for expired, `no_eula` the account for one that has not
+      accepted the terms (Earthdata and ASF);
+    - the granule search: `duplicate` answers the first result again at the end, `incomplete` leaves the last one of
+      the page out, `no_state_vectors` leaves the satellite's positions out, `wrong_md5` states the MD5 of another
+      file.
     """
 
-    action: Literal["status", "cut", "wrong_token", "stale_token", "delay"]
+    action: Literal[
+        "status",
+        "cut",
+        "corrupt",
+        "wrong_token",
+        "stale_token",
+        "stale_login",
+        "no_eula",
+        "delay",
+        "duplicate",
+        "incomplete",
+        "no_state_vectors",
+        "wrong_md5",
+    ]
     host: str = "*"
     path: str = "*"
     method: str = "*"
-    status: int = Field(503, ge=400, le=599)
+    status: int = Field(503, ge=200, le=599)
     retry_after_s: int | None = Field(None, ge=0)
     after_bytes: int = Field(1000, ge=0)
     delay_s: float = Field(1.0, ge=0, le=3600)

@@ -61,6 +61,8 @@ def send_file(request: Request, path: Path) -> Response:
         return Response(status_code=304, headers=found.headers)
     first, last, status = 0, found.size - 1, 200
     asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if request.headers.get("if-range", found.headers["etag"]) != found.headers["etag"]:
+        asked = None  # the file is another one than the caller has a part of
     if asked and any(asked.groups()):
         begin, end = asked.groups()
         if begin:

@@ -20,29 +20,19 @@ from urllib.parse import urlsplit
 import certifi
 import trustme
 import uvicorn
-from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from pipeline.records import Frozen
 from pipeline.sandbox.archive import Archive
 from pipeline.sandbox.faults import Ledger
+from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.parameters import SandboxError
-from pipeline.sandbox.signing import Signer
 from pipeline.sandbox.world import World
 
 logger = logging.getLogger(__name__)
 
 _HEAD_LIMIT = 64 * 1024
 _LOCAL = "localhost,127.0.0.1,::1"
-
-
-class ServerOptions(Frozen):
-    """How the archives behave."""
-
-    token_lifetime_s: float = Field(2700.0, gt=0, description="how long a signing token is valid")
-    subscription_key: str | None = Field(None, description="key that the signing endpoint demands")
-    page_size: int = Field(10, ge=1, le=1000, description="most items on a page of a search's answer")
 
 
 class _Door(asyncio.Protocol):
@@ -190,16 +180,24 @@ def proxy_environment(port: int, bundle: Path) -> dict[str, str]:
 def serve(worlds: list[World], options: ServerOptions) -> None:
     """Serve worlds until standard input ends; the environment goes to standard output as one line of JSON.
 
-    The authority's certificate lies in a temporary folder of mode 0700 that is removed at the end.
+    The authority's certificate and the netrc lie in a temporary folder of mode 0700 that is removed at the end.
     """
-    signer = Signer(options.token_lifetime_s, options.subscription_key)
-    house = _House(Archive(worlds, signer, Ledger(), options.page_size))
+    archive = Archive(worlds, Ledger(), options)
+    house = _House(archive)
     house.start()
     try:
         with tempfile.TemporaryDirectory(prefix="slidecube-sandbox-") as folder:
             bundle = Path(folder) / "ca-bundle.pem"
             bundle.write_bytes(Path(certifi.where()).read_bytes() + b"\n" + house.authority_pem)
-            sys.stdout.write(json.dumps({"environment": proxy_environment(house.port, bundle)}) + "\n")
+            netrc = Path(folder) / "netrc"
+            netrc.touch(mode=0o600)
+            netrc.write_text(archive.asf.login.netrc(), encoding="utf-8")
+            environment = proxy_environment(house.port, bundle) | {
+                # both always: the user's own login is none of the sandbox's business
+                "NETRC": str(netrc),
+                "EARTHDATA_TOKEN": archive.asf.login.environment_token(),
+            }
+            sys.stdout.write(json.dumps({"environment": environment}) + "\n")
             sys.stdout.flush()
             while sys.stdin.readline():
                 pass

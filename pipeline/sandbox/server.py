@@ -14,8 +14,8 @@ import requests
 
 from pipeline.sandbox.archive import ADMIN_HOST
 from pipeline.sandbox.faults import Fault, Request
+from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.parameters import SandboxError
-from pipeline.sandbox.proxy import ServerOptions
 from pipeline.sandbox.world import World
 
 

@@ -26,8 +26,8 @@ from pipeline.aoi import AreaOfInterest
 from pipeline.sandbox.cli import sandbox as commands
 from pipeline.sandbox.faults import Fault, Ledger
 from pipeline.sandbox.files import locate
+from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.parameters import SandboxError, TrackPlan, WorldParameters
-from pipeline.sandbox.proxy import ServerOptions
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.signing import Signer
 from pipeline.sandbox.world import World, make_world
@@ -375,7 +375,8 @@ def test_the_authority_leaves_nothing_behind_and_dies_with_its_owner(world: Worl
     environment = json.loads(owner.stdout.readline())
     bundle = Path(environment["SSL_CERT_FILE"])
     assert bundle.parent.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in bundle.parent.iterdir()] == ["ca-bundle.pem"]
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["ca-bundle.pem", "netrc"]
+    assert (bundle.parent / "netrc").stat().st_mode & 0o777 == 0o600
     assert "PRIVATE KEY" not in bundle.read_text()
     owner.kill()
     owner.wait()
