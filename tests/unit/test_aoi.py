@@ -71,6 +71,14 @@ def test_shipped_areas_load_and_state_their_sources(name: str) -> None:
         assert area.event.usgs_id
 
 
+def test_the_shipped_areas_ask_for_the_pairs_of_the_paper() -> None:
+    for name in ("hokkaido", "kaikoura", "puerto-rico", "talakmau", "sandbox"):
+        wanted = load_area(name).interferometry
+        assert wanted is not None
+        assert (wanted.pairs, wanted.polarisation) == ("consecutive", "vv")
+        assert (wanted.azimuth_looks, wanted.range_looks, wanted.fetch) == (1, 5, "bursts")
+
+
 def test_hokkaido_has_the_size_of_the_published_cube() -> None:
     grid = Grid.of_area(load_area("hokkaido"))
     assert (grid.width, grid.height) == (4398, 5382)
@@ -192,6 +200,13 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"inventory": {"name": "i", "citation": "c"}},
         ["inventory.licence: is missing"],
     ),
+    "pairs by no rule": ({"interferometry": {"pairs": "every"}}, ["interferometry.pairs", "consecutive"]),
+    "pairs of no length": ({"interferometry": {"most_days": 0}}, ["interferometry.most_days", "1"]),
+    "pairs of half a day": ({"interferometry": {"most_days": 0.5}}, ["most_days", "not a whole number"]),
+    "pairs in another polarisation": ({"interferometry": {"polarisation": "hh"}}, ["polarisation", "vv"]),
+    "looks of none": ({"interferometry": {"range_looks": 0}}, ["interferometry.range_looks"]),
+    "pairs by a truth value": ({"interferometry": True}, ["interferometry"]),
+    "unknown key of pairs": ({"interferometry": {"looks": 5}}, ["interferometry.looks: unknown key"]),
     "bad checksum": (
         {"inventory": {"name": "i", "citation": "c", "licence": "l", "sha256": "abc"}},
         ["inventory.sha256", "must match"],
