@@ -24,7 +24,7 @@ from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
 from pipeline.insar.ground import LOOK_MARGIN_M, Ground, look_margin_px, read_ground
 from pipeline.insar.layover import layover_shadow
-from pipeline.insar.orbit_geometry import OVERFLIGHT_S, Array, Orbit
+from pipeline.insar.orbit_geometry import Array, Orbit
 from pipeline.insar.range_lines import Across, Projection, incidence_range_deg, range_lines
 from pipeline.orbits import OrbitFile
 from pipeline.records import Frozen, Utc
@@ -44,6 +44,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ALGORITHM = "look-1"
+AREA_S = 90.0
+"""From the instant of a pass to when the last of an area has been seen: 600 km at most."""
 ROWS_AT_ONCE = 128
 _EARTH_M = 6371000.0
 
@@ -81,9 +83,8 @@ class LookOrder(Frozen):
 
     @property
     def orbit_span(self) -> tuple[datetime, datetime]:
-        """What the orbit file must cover."""
-        margin = timedelta(seconds=OVERFLIGHT_S)
-        return self.instant - margin, self.instant + margin
+        """What the orbit file must cover, besides the margin that is usual before and after."""
+        return self.instant, self.instant + timedelta(seconds=AREA_S)
 
 
 def look_orders(passes: Iterable[Seen]) -> tuple[LookOrder, ...]:

@@ -35,7 +35,7 @@ CONVERGED_S = 1e-9
 LONGEST_S = 2400.0
 """A piece of an orbit no longer than this (of 5925 s) passes a place abeam once."""
 OVERFLIGHT_S = 180.0
-"""From the instant of a pass to when its last line over any area has been seen, generously."""
+"""State vectors are taken from so long before the start of an overflight to so long after, where the file has them."""
 _MOST_STEPS = 20
 
 
