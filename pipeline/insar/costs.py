@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.console import readable_size
@@ -60,12 +60,11 @@ def print_pairs(console: Console, rows: dict[str, Any]) -> None:
     """The same for people."""
     if rows["pairs"]:
         table = Table(
-            "pair", "event", "days", "baseline", "bursts", "to fetch", "whole granules", "scratch", "time",
-            "cube",
+            Column("pair", no_wrap=True), "event", "days", "baseline", "bursts", "to fetch", "scratch", "time", "cube"
         )  # fmt: skip
         for p in rows["pairs"]:
             baseline = p["perpendicular_baseline_m"]
-            sizes = [readable_size(p[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch")]
+            sizes = [readable_size(p[f"{what}_bytes"]) for what in ("fetch", "scratch")]
             table.add_row(
                 p["pair"],
                 p["when"],
