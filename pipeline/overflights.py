@@ -53,6 +53,8 @@ def group_granules(
     passes = [_with_bursts(one, wanted, polarisation, notes) for one in passes]
     passes.sort(key=lambda one: (one.instant, one.id))
     notes += _lacking_bursts(passes, polarisation)
+    if not passes:
+        notes.append("no pairs: ASF lists no SLC of the area within its time range and tracks")
     return SlcPassList(passes=tuple(passes), notes=tuple(notes))
 
 

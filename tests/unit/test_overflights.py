@@ -122,6 +122,13 @@ def test_a_granule_that_does_not_reach_a_burst_is_told_from_an_incomplete_list()
     assert "sentinel-1a_023385 does not reach 046_096001_IW2" in note
 
 
+def test_nothing_found_is_said() -> None:
+    found = group_granules(holdings([], []), area())
+    assert found.passes == () and found.notes == (
+        "no pairs: ASF lists no SLC of the area within its time range and tracks",
+    )
+
+
 Break = tuple[str, Any]
 BROKEN: list[Break] = [
     ("GranuleUR", None), ("GranuleUR", "../../etc/passwd-SLC"), ("GranuleUR", "x" * 1000), ("TemporalExtent", {}),
