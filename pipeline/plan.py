@@ -138,8 +138,8 @@ def _interferometry(
     seen = [one for one in found.passes if one.relative_orbit in tracks]
     missing = []
     if not chosen.pairs:
-        lists = f"{len(found.passes)} SLC passes" if found.passes else "no SLC pass"
-        missing.append(f"pairs: none ({lists} over the area)")
+        passes_of_it = "the SLC passes of the area make none" if found.passes else "no SLC pass of the area"
+        missing.append(f"pairs: none ({passes_of_it})")
     return _Interferometry(
         "planned",
         tasks=(
