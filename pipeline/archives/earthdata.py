@@ -99,12 +99,16 @@ class Earthdata:
             return answer
 
     def _follow(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
-        start = url
-        for _hop in range(MOST_REDIRECTS + 1):
+        start, renewed = url, False
+        for _hop in range(2 * MOST_REDIRECTS):
             _check_address(url, start)
             answer = self._send(url, headers, login=login)
             target = answer.headers.get("Location")
             if answer.status_code not in _REDIRECTS or not target:
+                if login and answer.status_code in (401, 403) and not renewed and self._forget_cookie(url):
+                    answer.close()
+                    url, renewed = start, True
+                    continue
                 return self._checked(answer, start) if login else answer
             answer.close()
             came_from, url = urlsplit(url).hostname or "", urljoin(url, target)
@@ -150,6 +154,17 @@ class Earthdata:
             held.cookies = self._cookies
             self._local.session = held
         return held
+
+    def _forget_cookie(self, url: str) -> bool:
+        """Drop ASF's cookie, which may have run out, where it was shown to `url`; whether there was one."""
+        if not _may_have_token(urlsplit(url).hostname or ""):
+            return False
+        with self._lock:
+            held = [cookie for cookie in self._cookies if cookie.name == COOKIE_NAME]
+            for cookie in held:
+                self._cookies.clear(cookie.domain, cookie.path, cookie.name)
+            self._asked_for_cookie = False
+            return bool(held)
 
     def _cookie_by_token(self) -> bool:
         """Ask once for a plain file with the token; whether that brought the cookie."""

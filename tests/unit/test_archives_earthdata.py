@@ -127,6 +127,21 @@ def test_a_cookie_that_ran_out_is_renewed(asf: Asf) -> None:
     assert asf.logins == 2
 
 
+@pytest.mark.parametrize("found", [WITH_PASSWORD, WITH_TOKEN], ids=["password", "token"])
+def test_a_cookie_that_is_refused_is_replaced_once(asf: Asf, found: Credentials) -> None:
+    asf.gives_cookie_for_token = True
+    archive = Earthdata(found)
+    body(archive)
+    refusals = [Reply(403, {}, b'{"message": "Forbidden"}')]
+    asf.server.rules.insert(0, lambda s: refusals.pop() if s.path == FILE and refusals else None)
+    assert body(archive) == b"the burst"
+    asf.server.rules.insert(0, lambda s: Reply(403) if s.path == FILE else None)
+    asked = len(asf.server.seen)
+    with pytest.raises(LoginError, match="may not read"):
+        body(archive)
+    assert len(asf.server.seen) == asked + 2
+
+
 def test_a_token_goes_to_asf_and_no_further(asf: Asf) -> None:
     asf.takes_tokens = True
     assert body(Earthdata(WITH_TOKEN)) == b"the burst"
