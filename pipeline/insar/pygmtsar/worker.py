@@ -94,11 +94,12 @@ def _wall_off() -> None:
 def _run(job: Path) -> None:
     start = time.monotonic()
     folders = folder_of(job)
-    data, manifest = _read_manifest(job)
+    manifest = _read_manifest(job)
+    asked = manifest.model_dump_json(exclude={"limits"}).encode()
     _limit(manifest)
     scratch, products = folders["scratch"], folders["products"]
     shutil.rmtree(products, ignore_errors=True)
-    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, data)}")
+    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, asked)}")
     steps = len(manifest.bursts) + 2
     say("step", name="prepare", number=0, of=steps)
     work = _Work(job, manifest, scratch)
@@ -131,10 +132,9 @@ def _run(job: Path) -> None:
     say("step", name="done", number=steps, of=steps)
 
 
-def _read_manifest(job: Path) -> tuple[bytes, JobManifest]:
+def _read_manifest(job: Path) -> JobManifest:
     try:
-        data = (job / MANIFEST).read_bytes()
-        return data, JobManifest.model_validate_json(data)
+        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise InterferometryError(
             "manifest-unreadable",
