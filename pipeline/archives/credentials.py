@@ -86,7 +86,10 @@ def _from_netrc() -> tuple[str, str]:
 
 def login_note(source: Source, found: Credentials | None = None) -> LoginNote:
     """Which login a source wants and whether it is at hand, for the plan and `doctor`; nothing secret."""
-    found = found or find_credentials()
+    try:
+        found = found or find_credentials()
+    except SettingsError as error:
+        return LoginNote(False, str(error))
     wants = (
         "bursts want a cookie that Earthdata sets for user name and password"
         if source == "bursts"

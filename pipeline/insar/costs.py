@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.aoi import AreaOfInterest
+from pipeline.archives.credentials import login_note
 from pipeline.console import readable_size
-from pipeline.insar.estimates import LOGIN, bytes_of_all, estimate
+from pipeline.insar.estimates import bytes_of_all, estimate
 from pipeline.settings import settings
 from pipeline.slc import Pair
 
@@ -46,7 +47,7 @@ def pair_rows(
     wanted = tuple(pair for pair in pairs if pair.id not in held)
     costs = [row for row in rows if not row["held"]]
     total = {
-        "backend": backend, "fetch": mode, "login": LOGIN if wanted else None, "wanted": len(wanted),
+        "backend": backend, "fetch": mode, "login": login_note(mode).text if wanted else None, "wanted": len(wanted),
         "fetch_bytes": bytes_of_all(wanted, mode),
         "granule_bytes": bytes_of_all(wanted, "granules"),
         "scratch_bytes": max((p["scratch_bytes"] for p in costs), default=0),

@@ -13,9 +13,6 @@ from pipeline.slc import Burst, Pair, SlcPass
 
 FetchMode = Literal["bursts", "granules"]
 
-LOGIN = "NASA Earthdata Login (urs.earthdata.nasa.gov), free, by token or netrc; orbit files and the search need none"
-"""What the source of the SLC asks for."""
-
 BURST_BYTES = 150_000_000
 """A burst whose size is not stated: the mean of recorded ones of IW1, IW2 and IW3 (139, 163 and 147 MB)."""
 GRANULE_BYTES = 4_790_000_000

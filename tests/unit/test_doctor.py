@@ -56,4 +56,4 @@ def test_a_login_is_named_and_not_shown(
     assert not any(secret in str(findings) for secret in ("some-one", "s3cret", "t0ken"))
     assert not any("authorization" in seen.headers for seen in server.seen)
     (tmp_path / "netrc").write_text("machine x login y password z and more")
-    assert states()["Earthdata login"] == "failed"
+    assert states()["Earthdata login"] == "missing"
