@@ -257,6 +257,8 @@ def exit_error(run: ContainerRun, status: int, said: str) -> InterferometryError
             f"{run.engine} has no image {run.image}.",
             "Build it from docker/isce2 of the project, or name another in SLIDECUBE_ISCE2_IMAGE.",
         )
+    if "failed to exec pid1" in said:  # the init of podman exits with another status than the runtime would
+        status = 127
     gib = run.memory_bytes / 2**30
     known: dict[int, tuple[str, str, str]] = {
         125: ("engine-refused", f"{run.engine} did not start the container.", "Look at what it said."),

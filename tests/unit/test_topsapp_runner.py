@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 import rasterio
 
 from pipeline.errors import InterferometryError
+from pipeline.insar.isce2 import read_finished
 from pipeline.insar.job import JobMetadata
 from pipeline.insar.topsapp.attempt import Attempts
 from pipeline.insar.topsapp.child import Watch
@@ -120,6 +122,25 @@ def test_dem_is_tagged_as_ellipsoidal_and_counts_from_pixel_centres(done: tuple[
     assert abs(posting.delta_latitude) * 111_320 == pytest.approx(20)
     fine = np.fromfile(job / "scratch/topsapp/dem/geocoding.wgs84", np.float32)
     assert np.isfinite(fine).all() and heights.min() - 1 < fine.min() and fine.max() < heights.max() + 1
+
+
+def test_products_without_metadata_are_unfinished(
+    done: tuple[Path, JobMetadata], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, metadata = done
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.insar.topsapp.runner.write_text", full)
+        with pytest.raises(InterferometryError) as caught:
+            run_job(job, None)
+    assert caught.value.code == "disk-full"
+    with pytest.raises(InterferometryError) as caught:
+        read_finished(job, read_manifest(job))
+    assert caught.value.code == "product-missing"
+    assert run_job(job, None).products == metadata.products
 
 
 def test_one_burst_leaves_esd_out(tmp_path: Path) -> None:
