@@ -18,6 +18,7 @@ from pipeline.errors import InterferometryError
 from pipeline.grid import Grid
 from pipeline.insar import look, products
 from pipeline.insar.job import JobProducts
+from pipeline.insar.process import PairOrder, process_pair
 from pipeline.orbits import read_orbit_file
 from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, DemTile, Pass
@@ -31,8 +32,6 @@ PairProcessor = Callable[[AreaOfInterest, Pair, tuple[DemTile, ...]], tuple[JobP
 
 def by_backend(area: AreaOfInterest, pair: Pair, tiles: tuple[DemTile, ...]) -> tuple[JobProducts, ...]:
     """The products of a pair by the processor that the settings choose; see `pipeline.insar.process`."""
-    from pipeline.insar.process import PairOrder, process_pair
-
     return process_pair(PairOrder(area=area, pair=pair, tiles=tiles))
 
 

@@ -13,6 +13,7 @@ from pipeline.cube.layers import read_record
 from pipeline.cube.manifest import Manifest
 from pipeline.errors import ArchiveError, CubeError
 from pipeline.grid import Grid
+from pipeline.insar.estimates import fetch_mode
 from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, Pass
 from pipeline.slc import Pair
@@ -84,7 +85,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         pairs=paired.pairs,
         unpaired=paired.unpaired,
         interferometry=paired.state,
-        fetch=area.interferometry.fetch if area.interferometry else "bursts",
+        fetch=fetch_mode(area),
         missing=tuple(missing),
         notes=(*catalogue.notes, *found.notes, *paired.notes),
         current_version=current,

@@ -19,8 +19,9 @@ from pipeline.cube.schema import INTERFEROMETRY, LABELS, LOOK, TERRAIN
 from pipeline.cube.storage import LocalStore, digest_of
 from pipeline.grid import Grid
 from pipeline.insar import look, products
-from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate
+from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
 from pipeline.insar.job import Backend
+from pipeline.insar.process import GROUND_M
 from pipeline.passes import Catalogue, DemTile, Pass
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -201,7 +202,7 @@ def pair_tasks(
                 recipe=recipe,
                 label=f"pair {pair.id}",
                 kind="interferometry",
-                size_bytes=estimate(pair, rule.fetch, made_by).bytes_to_fetch,
+                size_bytes=estimate(pair, fetch_mode(area), made_by).bytes_to_fetch,
                 held=False,
                 pair_id=pair.id,
                 backend=made_by,
@@ -229,7 +230,7 @@ def _pair_recipe(
         parameters={
             "backend": backend,
             **products.ESTIMATORS[backend],
-            "posting_m": products.POSTING_M,
+            "posting_m": max(GROUND_M[0] * rule.azimuth_looks, GROUND_M[1] * rule.range_looks),
             "polarisation": pair.polarisation,
             "azimuth_looks": rule.azimuth_looks,
             "range_looks": rule.range_looks,

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives.credentials import login_note
 from pipeline.console import readable_size
-from pipeline.insar.estimates import bytes_of_all, estimate
+from pipeline.insar.estimates import bytes_of_all, estimate, fetch_mode
 from pipeline.settings import settings
 from pipeline.slc import Pair
 
@@ -28,7 +28,7 @@ def pair_rows(
     backend = settings().insar_backend
     if area.interferometry is None or backend == "none":
         return {"pairs": [], "unpaired": [], "interferometry": None}
-    mode = area.interferometry.fetch
+    mode = fetch_mode(area)
     rows: list[dict[str, Any]] = []
     for pair in pairs:
         cost = estimate(pair, mode, backend)

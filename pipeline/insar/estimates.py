@@ -7,8 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.aoi import AreaOfInterest
 from pipeline.insar.job import MOST_BURSTS, Backend
 from pipeline.records import Frozen
+from pipeline.settings import settings
 from pipeline.slc import Burst, Pair, SlcPass
 
 FetchMode = Literal["bursts", "granules"]
@@ -45,6 +47,12 @@ class Estimate(Frozen):
     memory_bytes: int
     hours: float = Field(description="on 2 cores, all jobs one after the other")
     jobs: int
+
+
+def fetch_mode(area: AreaOfInterest) -> FetchMode:
+    """Whole granules where the area or the settings ask for them, else bursts."""
+    asked = area.interferometry.fetch if area.interferometry else "bursts"
+    return "granules" if "granules" in (asked, settings().slc_fetch) else "bursts"
 
 
 def estimate(pair: Pair, mode: FetchMode = "bursts", backend: Backend = "isce2") -> Estimate:

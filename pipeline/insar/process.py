@@ -27,7 +27,7 @@ from pipeline.archives.slc_files import fetch_side
 from pipeline.errors import InterferometryError
 from pipeline.insar.backends import InsarBackend, Progress, backend_named
 from pipeline.insar.ellipsoid import DemReport, write_dem
-from pipeline.insar.estimates import Estimate, FetchMode, estimate
+from pipeline.insar.estimates import Estimate, FetchMode, estimate, fetch_mode
 from pipeline.insar.isce2 import available_memory_bytes
 from pipeline.insar.job import (
     MANIFEST,
@@ -78,7 +78,7 @@ class PairOrder(Frozen):
     @property
     def fetch(self) -> FetchMode:
         """Whole granules where the area or the settings ask for them, else bursts."""
-        return "granules" if "granules" in (self.rule.fetch, settings().slc_fetch) else "bursts"
+        return fetch_mode(self.area)
 
 
 class _Request(Frozen):

@@ -29,8 +29,6 @@ ESTIMATORS: dict[Backend, dict[str, str]] = {
     },
 }
 """How each backend estimates coherence: part of a pair's recipe, so that another estimator makes another layer."""
-POSTING_M = 20.0
-"""Of the products; for azimuth looks 1 and range looks 5 about the size of a look on the ground."""
 OFFSET_SD_RAD = 0.1
 """A phase offset between two parts is removed where it is known to this or better."""
 CORRELATED_PX = 25

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -85,25 +87,33 @@ def write(root: Path) -> None:
             versions.publish(store, manifest_of(store, days))
 
 
-def main() -> None:
-    """Count operations on the disk and die at the wanted one."""
-    root, deadly = Path(sys.argv[1]), int(sys.argv[2])
+def count_and_kill(deadly: int) -> Callable[[], int]:
+    """From now on operations on the disk are counted, and the `deadly`-th kills; returns what tells the count."""
     count = 0
+    lock = threading.Lock()
 
     def watched(function: Any) -> Any:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
-            count += 1
-            if count == deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
+            with lock:
+                count += 1
+                if count == deadly:
+                    os.kill(os.getpid(), signal.SIGKILL)
             return function(*args, **kwargs)
 
         return wrapper
 
     for name in WATCHED:
         setattr(os, name, watched(getattr(os, name)))
+    return lambda: count
+
+
+def main() -> None:
+    """Count operations on the disk and die at the wanted one."""
+    root, deadly = Path(sys.argv[1]), int(sys.argv[2])
+    operations = count_and_kill(deadly)
     write(root)
-    print(count)
+    print(operations())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""A build of passes and pairs that kills itself (SIGKILL) at the n-th operation on the disk.
+
+Run as `python -m tests.faults.pair_builder FOLDER N`, the input beside FOLDER; N = 0 never kills and prints how many
+operations there were. The pairs' products are made at once by a processor that is handed to the build.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+
+from pipeline import build, plan
+from pipeline.aoi import AreaOfInterest
+from pipeline.archives import catalogue as archive
+from pipeline.cube import versions
+from pipeline.insar.job import JobProducts
+from pipeline.passes import DemTile
+from pipeline.slc import Pair, SlcHoldings
+from tests.faults.writer import count_and_kill
+from tests.unit.made_slc import repeats
+from tests.unit.test_build_pairs import PLACE, catalogue_of, here
+from tests.unit.test_insar_products import job
+from tests.unit.test_passes import item
+
+FOUND = repeats(3)
+"""Three passes; the middle one is listed late."""
+LATE = SlcHoldings(granules=(FOUND.granules[0], FOUND.granules[2]), bursts=(FOUND.bursts[0], FOUND.bursts[2]))
+
+
+def process(area: AreaOfInterest, pair: Pair, tiles: tuple[DemTile, ...]) -> tuple[JobProducts, ...]:
+    """Coherence and phase by the days of the pair, in a new folder."""
+    rng = np.random.default_rng(pair.reference.instant.day * 100 + pair.secondary.instant.day)
+    phasor = rng.normal(size=(110, 120)) + 1j * rng.normal(size=(110, 120))
+    return (job(Path(tempfile.mkdtemp()) / "job", rng.random((110, 120)), phasor, transform=PLACE),)
+
+
+def backscatter(folder: Path) -> dict[str, Any]:
+    """An item whose file is on the disk."""
+    path = folder / "vv.tif"
+    if not path.exists():
+        made = folder / "making.tif"
+        with rasterio.open(
+            made, "w", driver="GTiff", width=400, height=400, count=1, dtype="float32", crs="EPSG:32654",
+            transform=Affine(10, 0, 580_000, 0, -10, 4_730_000),
+        ) as file:  # fmt: skip
+            file.write(np.full((400, 400), 0.2, "float32"), 1)
+        made.rename(path)
+    found = item("2018-09-05 20:21:25+00:00")
+    found["assets"] = {"vv": {"href": str(path), "file:size": path.stat().st_size}}
+    return found
+
+
+def main() -> None:
+    """Two builds: the second has a pass more in the middle, and two pairs for one."""
+    folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
+    folder.mkdir(exist_ok=True)
+    os.environ |= {
+        "SLIDECUBE_DATA_DIR": str(folder / "data"),
+        "SLIDECUBE_INSAR_BACKEND": "pygmtsar",
+        "SLIDECUBE_READ_CONCURRENCY": "1",
+    }
+    plan.look_tasks = lambda *args: []  # needs orbits and elevation, and is written as pairs are
+    area, rtc = here(), backscatter(folder.parent)
+    operations = count_and_kill(deadly)
+    store = build.store_of(area)
+    # the archive does not forget the late pass again
+    answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
+    for number, slc in enumerate(answers):
+        replay = archive.save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
+        published = build.build(area, replay, process=process)
+        assert not published.failed, published.failed
+    print(operations())
+
+
+if __name__ == "__main__":
+    main()
