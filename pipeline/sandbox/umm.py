@@ -63,6 +63,8 @@ def granule_item(granule: Granule) -> Item:
         "BEAM_MODE_DESC": _MODE,
         "BEAM_MODE_TYPE": "IW",
         "BYTES": _text(granule.size_bytes),
+        # the middle of three frames of the reference grid, as in every recorded answer
+        "CENTER_FRAME_ID": None if granule.frame is None else str(granule.frame + 3),
         "CENTER_LAT": f"{centre.y:.4f}",
         "CENTER_LON": f"{centre.x:.4f}",
         "DOPPLER": "0",
