@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from pipeline.aoi import load_area
 from pipeline.sandbox.options import ServerOptions
-from pipeline.sandbox.parameters import WorldParameters
+from pipeline.sandbox.parameters import SlcPlan, WorldParameters
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.world import make_world
 
@@ -38,6 +38,9 @@ def sandbox() -> None:
 )
 @click.option("--prevalence", type=click.FloatRange(0, 0.4), help="Share of the scene that slides.")
 @click.option(
+    "--slc", is_flag=True, help="Add single look complex products of the first track, for interferometry."
+)
+@click.option(
     "--parameters", type=click.File("r", encoding="utf-8"), help="JSON file with any other parameters."
 )
 def make(
@@ -46,11 +49,17 @@ def make(
     seed: int,
     resolution_m: float | None,
     prevalence: float | None,
+    slc: bool,
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write what the archives would hold."""
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
-    changes = {"seed": seed, "resolution_m": resolution_m, "prevalence": prevalence}
+    changes = {
+        "seed": seed,
+        "resolution_m": resolution_m,
+        "prevalence": prevalence,
+        "slc": chosen.slc or SlcPlan() if slc else None,
+    }
     chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("simulating", total=None)

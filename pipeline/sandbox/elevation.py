@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from scipy import ndimage
 
 from pipeline.sandbox.images import write_cog
 from pipeline.sandbox.items import Raster
+from pipeline.sandbox.mirror import mirrored, place
 from pipeline.sandbox.relief import smooth_field
 from pipeline.sandbox.scene import Scene
 
+Bounds = tuple[float, float, float, float]
 VOID = -32768
 _ARCSEC = 1 / 3600
 
@@ -42,18 +45,24 @@ class Tile:
         write_cog(root / self.host / self.path, self.values, Affine(*self.raster.transform), 4326, VOID)
 
 
-def make_tiles(scene: Scene, collection: str) -> list[Tile]:
+def make_tiles(scene: Scene, collection: str, reach_deg: Bounds | None = None) -> list[Tile]:
     """Every 1-degree tile that meets the scene, cut to it; heights of 30 m with noise, and a few voids.
 
-    Beyond the simulated terrain, at the edges of the cut, there are voids.
+    Beyond the simulated terrain, at the edges of the cut, there are voids. With `reach_deg` (west, south, east, north)
+    the tiles reach so far, and the terrain goes on as in a mirror.
     """
     left, bottom, right, top = scene.grid.bounds
     to_degrees = Transformer.from_crs(scene.grid.epsg, 4326, always_xy=True)
     west, south, east, north = to_degrees.transform_bounds(left, bottom, right, top, densify_pts=21)
+    onto = _onto
+    if reach_deg is not None:
+        onto = _onto_mirrored
+        west, south = min(west, reach_deg[0]), min(south, reach_deg[1])
+        east, north = max(east, reach_deg[2]), max(north, reach_deg[3])
     seed = [scene.parameters.seed, 5 if collection == "nasadem" else 6]
     degraded, voids = _degrade(scene, np.random.default_rng(seed))
     return [
-        _tile(scene, collection, (lon, lat), (west, south, east, north), degraded, voids)
+        _tile(scene, collection, (lon, lat), (west, south, east, north), degraded, voids, onto)
         for lat in range(math.floor(south), math.floor(north) + 1)
         for lon in range(math.floor(west), math.floor(east) + 1)
     ]
@@ -80,6 +89,7 @@ def _tile(
     wanted: tuple[float, float, float, float],
     heights: NDArray[np.float32],
     voids: NDArray[np.bool_],
+    onto: Callable[..., NDArray[np.float32]],
 ) -> Tile:
     lon, lat = corner
     west, south, east, north = wanted
@@ -97,8 +107,8 @@ def _tile(
     last_row = min(3600 + (1 if nasadem else 0), math.ceil((upper - south) / dy) + 2)
     transform = Affine(dx, 0.0, lon + (first_column - 0.5) * dx, 0.0, -dy, upper - (first_row - 0.5) * dy)
     shape = last_row - first_row, last_column - first_column
-    filled = _onto(heights, scene, transform, shape, Resampling.bilinear)
-    void = _onto(voids.astype(np.float32), scene, transform, shape, Resampling.nearest) != 0  # NaN outside
+    filled = onto(heights, scene, transform, shape, Resampling.bilinear)
+    void = onto(voids.astype(np.float32), scene, transform, shape, Resampling.nearest) != 0  # NaN outside
     filled = np.where(void | np.isnan(filled), VOID, np.rint(filled) if nasadem else filled)
     ns, ew = ("n" if lat >= 0 else "s"), ("e" if lon >= 0 else "w")
     if nasadem:
@@ -137,3 +147,17 @@ def _onto(
         resampling=resampling,
     )
     return target
+
+
+def _onto_mirrored(
+    values: NDArray[np.float32],
+    scene: Scene,
+    transform: Affine,
+    shape: tuple[int, int],
+    resampling: Resampling,
+) -> NDArray[np.float32]:
+    """The same without an end: beyond the scene it goes on as in a mirror."""
+    longitude = transform.c + (np.arange(shape[1]) + 0.5) * transform.a
+    latitude = transform.f + (np.arange(shape[0]) + 0.5) * transform.e
+    row, column = place(scene.grid, *np.meshgrid(longitude, latitude))
+    return mirrored(values, row, column, order=0 if resampling == Resampling.nearest else 1)

@@ -44,6 +44,30 @@ class TrackPlan(Frozen):
         return (self.heading_deg - 90.0) % 360.0
 
 
+class SlcPlan(Frozen):
+    """Single look complex products of one track: which passes, how much of the ground."""
+
+    relative_orbit: int | None = Field(None, ge=1, le=175, description="None: the first track")
+    before: int = Field(2, ge=0, le=60, description="passes before the event, the last ones")
+    after: int = Field(2, ge=0, le=60, description="passes after it, the first ones")
+    bursts: int = Field(2, ge=1, le=10, description="more where the sub-area is longer than they are")
+    lines_per_burst: int | None = Field(
+        None,
+        ge=420,
+        le=1519,
+        description="about 1500 in real products; None: as few as the sub-area needs, which keeps files small",
+    )
+    sub_area: tuple[float, float, float, float] | None = Field(
+        None, description="west, south, east, north in degrees; None: the whole area"
+    )
+    peak_displacement_m: float = Field(
+        -0.04,
+        ge=-1,
+        le=1,
+        description="middle of the bowl, towards the sensor; 28 mm make a fringe. Negative: the ground goes away",
+    )
+
+
 class WorldParameters(Frozen):
     """Everything that, with an area, decides every byte of a world.
 
@@ -87,6 +111,7 @@ class WorldParameters(Frozen):
     neighbour_zone: bool | None = Field(
         None, description="write one slice in the neighbouring UTM zone; None: where the area reaches into it"
     )
+    slc: SlcPlan | None = Field(None, description="None: no single look complex products")
 
 
 def area_grid(area: AreaOfInterest, parameters: WorldParameters) -> Grid:

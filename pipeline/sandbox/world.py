@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import yaml
 from shapely.geometry import box
 
 from pipeline.aoi import AreaOfInterest
-from pipeline.sandbox.elevation import make_tiles
+from pipeline.sandbox.elevation import Bounds, make_tiles
 from pipeline.sandbox.images import write_cog
 from pipeline.sandbox.inventory import (
     inventory_classes,
@@ -30,8 +31,13 @@ from pipeline.sandbox.items import dem_item
 from pipeline.sandbox.parameters import SandboxError, WorldParameters
 from pipeline.sandbox.passes import write_pass
 from pipeline.sandbox.scene import Scene, make_scene
+from pipeline.sandbox.slc.frame import lay_out
+from pipeline.sandbox.slc.ground import footprint_deg
+from pipeline.sandbox.slc.write import write_index, write_slc
 
 FORMAT = "slidecube-world-1"
+_DEM_BEYOND_DEG = 0.06
+"""What the elevation reaches beyond the bursts: processors want a margin."""
 Progress = Callable[[int, int, str], None]
 """Called as (steps done, steps in all, what was done)."""
 
@@ -104,7 +110,8 @@ def make_world(
     parameters = parameters or WorldParameters()
     wanted = {
         "area": area.model_dump(mode="json"),
-        "parameters": parameters.model_dump(mode="json"),
+        # a world from before there were such products is the same as one without them
+        "parameters": parameters.model_dump(mode="json", exclude=None if parameters.slc else {"slc"}),
         "format": FORMAT,
     }
     held = _held(root)
@@ -117,18 +124,34 @@ def make_world(
         )
     clear(root)
     scene = make_scene(area, parameters)
+    survey = lay_out(scene)
     items: list[dict[str, Any]] = []
-    steps = len(scene.flights) + 2
+    slc_steps = len(survey.flights) * (len(survey.frame.starts_s) + 1) if survey else 0
+    steps = len(scene.flights) + slc_steps + 2
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         jobs = [pool.submit(write_pass, scene, flight, root) for flight in scene.flights]
         for done, (flight, job) in enumerate(zip(scene.flights, jobs, strict=True), start=1):
             items.extend(job.result())
             if progress:
                 progress(done, steps, f"pass of {flight.instant:%Y-%m-%d %H:%M}")
-    items.extend(_write_dem(scene, root))
+    count = itertools.count(len(scene.flights) + 1)
+    said = (
+        []
+        if survey is None
+        else write_slc(
+            scene,
+            survey,
+            root,
+            lambda what: progress(next(count), steps, what) if progress else None,
+            workers,
+        )
+    )
+    if survey is None:
+        write_index(root)
+    items.extend(_write_dem(scene, root, footprint_deg(survey, _DEM_BEYOND_DEG) if survey else None))
     if progress:
         progress(steps - 1, steps, "elevation")
-    notes = _write_labels(scene, root)
+    notes = _write_labels(scene, root) + said
     if scene.grid.resolution_m != area.resolution_m:
         notes.append(
             f"pixels of {scene.grid.resolution_m:g} m instead of {area.resolution_m:g} m, to keep the world small"
@@ -169,7 +192,7 @@ def clear(root: Path) -> None:
     Raises:
         SandboxError: it holds anything else.
     """
-    ours = {"items", "blobs", "truth", "aoi"}
+    ours = {"items", "blobs", "truth", "aoi", "slc"}
     if root.exists():
         others = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if not root.is_dir() or others:
@@ -210,10 +233,10 @@ def _order(items: list[dict[str, Any]], parameters: WorldParameters) -> list[str
     return order
 
 
-def _write_dem(scene: Scene, root: Path) -> list[dict[str, Any]]:
+def _write_dem(scene: Scene, root: Path, reach_deg: Bounds | None) -> list[dict[str, Any]]:
     items = []
     for collection in scene.parameters.dem_collections:
-        for tile in make_tiles(scene, collection):
+        for tile in make_tiles(scene, collection, reach_deg):
             tile.write(root / "blobs")
             items.append(
                 dem_item(
