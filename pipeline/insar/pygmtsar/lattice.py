@@ -18,7 +18,6 @@ from pipeline.errors import InterferometryError
 from pipeline.insar.job import JobManifest
 from pipeline.insar.orbit_geometry import Orbit, ellipsoidal_incidence_deg
 from pipeline.insar.pygmtsar.estimator import WINDOW, Complex, Float, estimate
-from pipeline.slc import StateVector
 
 STEP_Y_M = 14.0
 STEP_X_M = 4.0
@@ -93,9 +92,7 @@ class BurstEstimates:
     """to the burst's nearest edge; 0 outside"""
 
 
-def estimates(
-    folder: Path, names: Sequence[str], lattice: Lattice, vectors: Sequence[StateVector]
-) -> BurstEstimates:
+def estimates(folder: Path, names: Sequence[str], lattice: Lattice, orbit: Orbit) -> BurstEstimates:
     """What the two co-registered SLCs of a burst (Zarr groups `names` in `folder`) say.
 
     Raises:
@@ -137,7 +134,7 @@ def estimates(
     padded = np.pad(valid, 1)
     distance = ndimage.distance_transform_edt(padded, sampling=(lattice.pixel_y_m, lattice.pixel_x_m))
     elevation = _elevation(geometry, first_y, first_x, shape, lattice.looks)
-    incidence = _incidence(left, -top, shape, lattice, elevation, vectors)
+    incidence = _incidence(left, -top, shape, lattice, elevation, orbit)
     incidence[~valid] = np.nan
     return BurstEstimates(
         row=-top,
@@ -194,13 +191,12 @@ def _incidence(
     shape: tuple[int, int],
     lattice: Lattice,
     elevation: NDArray[np.float32],
-    vectors: Sequence[StateVector],
+    orbit: Orbit,
 ) -> Float:
     """Degrees between the ellipsoid's normal and the line of sight.
 
     Exact at every 25th pixel and at two heights, linear between: it errs by less than 0.001 degrees.
     """
-    orbit = Orbit.of(vectors)
     nodes = [np.arange(0, size + _NODE, _NODE, dtype=np.float64) for size in shape]
     easting = (column + nodes[1] + 0.5) * lattice.pixel_x_m
     northing = -(row + nodes[0] + 0.5) * lattice.pixel_y_m

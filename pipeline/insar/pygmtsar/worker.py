@@ -13,7 +13,6 @@ import time
 import traceback
 import warnings
 from contextlib import redirect_stdout, suppress
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ from pydantic import ValidationError
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.job import MANIFEST, METADATA, Esd, JobManifest, JobMetadata, JobSide, Step, folder_of
+from pipeline.insar.orbit_geometry import Orbit
 from pipeline.insar.pygmtsar import estimator, lattice
 from pipeline.insar.pygmtsar.annotation import BurstSource, outline
 from pipeline.insar.pygmtsar.backend import PACKAGE, WAY_OUT
+from pipeline.insar.pygmtsar.flattening import Flattening, dense_orbit, no_baseline
 from pipeline.insar.pygmtsar.lattice import Lattice
 from pipeline.insar.pygmtsar.layout import burst_name, find_bursts, lay_out, orbit_vectors, write_heights
 from pipeline.insar.pygmtsar.mosaic import read_burst, write_burst, write_products
@@ -95,11 +96,10 @@ def _run(job: Path) -> None:
     start = time.monotonic()
     folders = folder_of(job)
     manifest = _read_manifest(job)
-    asked = manifest.model_dump_json(exclude={"limits"}).encode()
     _limit(manifest)
     scratch, products = folders["scratch"], folders["products"]
     shutil.rmtree(products, ignore_errors=True)
-    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, asked)}")
+    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, manifest)}")
     steps = len(manifest.bursts) + 2
     say("step", name="prepare", number=0, of=steps)
     work = _Work(job, manifest, scratch)
@@ -169,12 +169,13 @@ class _Work:
     def __init__(self, job: Path, manifest: JobManifest, scratch: Path) -> None:
         try:
             import joblib
-            from insardev_pygmtsar import S1
+            from insardev_pygmtsar import S1, utils_satellite
         except ImportError as error:
             raise InterferometryError(
                 "backend-missing", f"The package {PACKAGE} does not load ({error}).", WAY_OUT
             ) from error
         self._processor: Any = S1
+        self._geometry: Any = utils_satellite
         # the processor asks for as many workers as the machine has, each a process: threads of this one instead
         self._threads: Any = joblib.parallel_config(backend="threading")
         cpus = manifest.limits.cpus
@@ -202,15 +203,16 @@ class _Work:
         begun = time.monotonic()
         sources = [found[full_id] for found in self._found]
         folder = self._work / full_id
-        lines = self._transform(folder, sources)
-        vectors = orbit_vectors(self._orbits[0])
-        margin = timedelta(seconds=120)
-        near = [v for v in vectors if sources[0].start - margin <= v.time <= sources[0].end + margin]
+        orbits = [
+            dense_orbit(orbit_vectors(path), source.start, source.end)
+            for path, source in zip(self._orbits, sources, strict=True)
+        ]
+        lines = self._transform(folder, sources, orbits)
         result = lattice.estimates(
             folder / "out" / full_id,
             [burst_name(source, self.manifest.polarisation) for source in sources],
             self.lattice,
-            near,
+            orbits[0],
         )
         step = Step(
             name=full_id,
@@ -222,9 +224,13 @@ class _Work:
         shutil.rmtree(folder)
         return step
 
-    def _transform(self, folder: Path, sources: list[BurstSource]) -> tuple[str, ...]:
+    def _transform(self, folder: Path, sources: list[BurstSource], orbits: list[Orbit]) -> tuple[str, ...]:
         """Co-registered SLCs of one burst on the lattice, in Zarr below `folder`/out; the log's telling lines."""
         manifest = self.manifest
+        midnight = sources[0].start.replace(hour=0, minute=0, second=0, microsecond=0)
+        # the processor looks both functions up by name whenever it calls them
+        self._geometry.flat_earth_topo_phase = Flattening(orbits[0], orbits[1], midnight).phase
+        self._geometry.satellite_baseline = no_baseline
         lay_out(folder / "in", sources, self._orbits, manifest.polarisation)
         said = io.StringIO()
         try:
@@ -268,6 +274,7 @@ class _Work:
             "amplitude": "mean of sqrt(|s1| |s2|) over the looks, digital numbers, not calibrated",
             "incidence": "at the ellipsoid's normal, from the reference orbit, at the DEM's height",
             "interpolation": "Lanczos 8 x 8 of the deramped SLC",
+            "flattening": "path difference between both orbits and the DEM's ground, exact; not the processor's own",
             "alignment": "plane fitted to offsets from orbits and DEM",
             "solid_earth_tide_removed": False,
             "geoid": manifest.geoid,
