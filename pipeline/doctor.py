@@ -13,8 +13,9 @@ from typing import Literal, get_args
 from pipeline.aoi import area_files, load_area
 from pipeline.archives.credentials import login_note
 from pipeline.archives.reachability import orbit_service, reachability
-from pipeline.errors import SlidecubeError
+from pipeline.errors import InterferometryError, SlidecubeError
 from pipeline.geoid import Model, geoid_grid
+from pipeline.insar.isce2 import choose_way
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -35,7 +36,16 @@ class Finding(Frozen):
 
 def examine() -> list[Finding]:
     """Every finding; no secret is in one."""
-    return [*_versions(), *_places(), *_endpoints(), *interferometry(), _engine(), _gpu(), *_areas()]
+    return [
+        *_versions(),
+        *_places(),
+        *_endpoints(),
+        *interferometry(),
+        _engine(),
+        *_isce2(),
+        _gpu(),
+        *_areas(),
+    ]
 
 
 def _versions() -> list[Finding]:
@@ -107,6 +117,18 @@ def _engine() -> Finding:
     return Finding(
         name="container engine", state="missing", detail="none that runs; interferometry will want one"
     )
+
+
+def _isce2() -> list[Finding]:
+    """How topsApp would be reached, where it is what makes interferograms."""
+    if settings().insar_backend != "isce2":
+        return []
+    try:
+        way = choose_way(settings().container_engine, settings().isce2_image)
+    except InterferometryError as error:
+        return [Finding(name="ISCE2", state="missing", detail=str(error))]
+    detail = f"{way.image} in {way.engine}" if way.engine else "topsApp.py of this machine"
+    return [Finding(name="ISCE2", state="ok", detail=detail)]
 
 
 def _gpu() -> Finding:

@@ -1,27 +1,17 @@
-"""The backend isce2: topsApp in a container, or a topsApp.py of the PATH, by the same runner.
-
-The caller holds the runner's standard input open and says nothing through it; when the caller dies, by whatever cause,
-the system closes it and the runner ends with all that it started.
-"""
+"""The backend isce2: topsApp in a container, or a topsApp.py of the PATH, by the same runner."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import logging
 import os
 import secrets
-import selectors
 import shutil
-import signal
 import stat
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -35,26 +25,19 @@ from pipeline.insar.container import (
     Mount,
     exit_error,
     has_image,
-    last_line,
     reap,
     remove,
     run_command,
     this_process,
 )
+from pipeline.insar.files import open_plain, read_plain
 from pipeline.insar.job import MANIFEST, METADATA, PRODUCTS, JobManifest, JobMetadata, folder_of
+from pipeline.insar.runner_process import GRACE_S, RUNNER_LOG, Progress, RunnerProcess
 from pipeline.insar.topsapp.preparation import find_topsapp
-from pipeline.insar.topsapp.wire import LONGEST_LINE, error_of, heard
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
 Choice = Literal["auto", "podman", "docker", "apptainer", "none"]
-Progress = Callable[[str, int, int | None], None]
-"""Called with the step's name, its number and the number of steps."""
-
-_GRACE_S = 60.0
-"""The runner keeps the time limit itself; the engine, and then the caller, step in so much later each."""
-_END_S = 15.0
-_LOG = "runner.log"
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +73,9 @@ class Isce2Backend:
             folder.mkdir(exist_ok=True)
         (job / "products" / METADATA).unlink(missing_ok=True)
         if way.engine is None:
-            command = [sys.executable, "-m", "pipeline.insar.topsapp", str(job)]
-            _wait(
-                command, job, manifest, progress, lambda status, said: _path_error(status, said), lambda: None
-            )
+            # -P: a folder `pipeline` where the caller happens to stand is not this one
+            command = (sys.executable, "-P", "-m", "pipeline.insar.topsapp", str(job))
+            runner = RunnerProcess(command=command, scratch=job / "scratch", time_s=manifest.limits.time_s)
         else:
             engine = way.engine
             reaped = reap(engine)
@@ -101,14 +83,14 @@ class Isce2Backend:
                 log.warning("Removed %d containers whose owner is gone", len(reaped))
             run = container_run(job, manifest, engine, way.image)
             _hand_over(job, run)
-            _wait(
-                run_command(run),
-                job,
-                manifest,
-                progress,
-                lambda status, said: exit_error(run, status, said),
-                lambda: remove(engine, run.name),
+            runner = RunnerProcess(
+                command=tuple(run_command(run)),
+                scratch=job / "scratch",
+                time_s=run.time_s,
+                error_by_status=lambda status, said: exit_error(run, status, said),
+                remove=lambda: remove(engine, run.name),
             )
+        runner.wait(progress)
         return read_finished(job, manifest)
 
 
@@ -222,7 +204,7 @@ def container_run(job: Path, manifest: JobManifest, engine: Engine, image: str) 
         mounts=tuple(mounts),
         memory_bytes=manifest.limits.memory_bytes,
         cpus=min(manifest.limits.cpus, os.cpu_count() or 1),
-        time_s=manifest.limits.time_s + _GRACE_S,
+        time_s=manifest.limits.time_s + GRACE_S,
         user=os.getuid(),
         group=os.getgid(),
     )
@@ -237,10 +219,10 @@ def read_finished(job: Path, manifest: JobManifest) -> JobMetadata:
     """
     products = folder_of(job)["products"]
     try:
-        metadata = JobMetadata.model_validate_json(_read_plain(products / METADATA))
+        metadata = JobMetadata.model_validate_json(read_plain(products / METADATA))
         for name in PRODUCTS:
             product = metadata.products[name]
-            with _open_plain(products / f"{name}.tif") as file:
+            with open_plain(products / f"{name}.tif") as file:
                 size = os.fstat(file.fileno()).st_size
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             if (product.file, product.size_bytes, product.sha256) != (f"{name}.tif", size, digest):
@@ -253,27 +235,13 @@ def read_finished(job: Path, manifest: JobManifest) -> JobMetadata:
         raise InterferometryError(
             "product-missing",
             f"{manifest.pair} ended without an error and without products that can be read ({type(error).__name__}).",
-            f"Look at {_LOG} in the job's scratch folder and run the pair again.",
+            f"Look at {RUNNER_LOG} in the job's scratch folder and run the pair again.",
         ) from error
     if (metadata.pair, metadata.part, metadata.backend) != (manifest.pair, manifest.part, "isce2"):
         raise InterferometryError(
             "product-changed", f"metadata.json is that of {metadata.pair}.", "Run the pair again."
         )
     return metadata
-
-
-def _read_plain(path: Path) -> bytes:
-    with _open_plain(path) as file:
-        return file.read(2**24)
-
-
-def _open_plain(path: Path) -> io.BufferedReader:
-    """Open a file that is no link, no device and no pipe."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path.name} is no plain file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _hand_over(job: Path, run: ContainerRun) -> None:
@@ -295,105 +263,3 @@ def _hand_over(job: Path, run: ContainerRun) -> None:
         wanted = mode | (0o555 if path.is_dir() else 0o444)
         if wanted != mode:
             path.chmod(stat.S_IMODE(wanted))
-
-
-def _wait(
-    command: Sequence[str],
-    job: Path,
-    manifest: JobManifest,
-    progress: Progress | None,
-    error_by_status: Callable[[int, str], InterferometryError],
-    end: Callable[[], None],
-) -> None:
-    """Start the runner, pass its events on and wait for its end; leave nothing of it running, whatever happens."""
-    deadline = time.monotonic() + manifest.limits.time_s + 2 * _GRACE_S
-    log_file = job / "scratch" / _LOG
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    # the log could be a link that a container left behind
-    log_file.unlink(missing_ok=True)
-    with (
-        log_file.open("xb") as said,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=environment,
-            start_new_session=True,
-        ) as process,
-    ):
-        failed: InterferometryError | None = None
-        try:
-            for event in _events(process, deadline):
-                if event["slidecube"] == "failed":
-                    failed = error_of(event)
-                elif event["slidecube"] == "step" and progress is not None:
-                    progress(str(event.get("name", "")), int(event.get("number", 0)), int(event.get("of", 0)))
-                elif event["slidecube"] == "note":
-                    log.info("%s: %s", manifest.pair, str(event.get("text", ""))[:500])
-            status: int | None = process.wait(max(1.0, min(_END_S, deadline - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            _end(process, end)
-    if failed is not None:
-        raise failed
-    if status is None:
-        raise InterferometryError(
-            "timeout",
-            f"{manifest.pair} did not end in its time.",
-            "Allow it more time; it goes on from there.",
-        )
-    if status != 0:
-        with _open_plain(log_file) as file:
-            file.seek(max(0, log_file.stat().st_size - 65_536))
-            text = file.read().decode("utf-8", "replace")
-        raise error_by_status(status, text)
-
-
-def _events(process: subprocess.Popen[bytes], deadline: float) -> Any:
-    """The runner's events until it closes its standard output. Raises subprocess.TimeoutExpired at the deadline."""
-    assert process.stdout is not None
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise subprocess.TimeoutExpired(process.args, 0)
-            if not selector.select(left):
-                continue
-            data = os.read(process.stdout.fileno(), 65_536)
-            *lines, rest = (rest + data).split(b"\n")
-            rest = rest[-LONGEST_LINE:]
-            for line in lines:
-                event = heard(line.decode("utf-8", "replace"))
-                if event is not None:
-                    yield event
-            if not data:
-                return
-
-
-def _end(process: subprocess.Popen[bytes], end: Callable[[], None]) -> None:
-    """Close the runner's input, which ends it; then ask the engine; then kill what this process started."""
-    assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(OSError):
-        process.stdin.close()
-    if process.poll() is None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
-    if process.poll() is None or process.returncode < 0:
-        end()
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _path_error(status: int, said: str) -> InterferometryError:
-    words = last_line(said)
-    return InterferometryError(
-        "runner-failed",
-        f"the runner ended with {status}." + (f" It said: {words}" if words else ""),
-        f"Look at {_LOG} in the job's scratch folder.",
-    )

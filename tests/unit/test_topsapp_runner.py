@@ -161,6 +161,10 @@ def test_a_failed_job_goes_on_at_the_step_that_failed(tmp_path: Path) -> None:
     job = make_job(tmp_path / "job")
     order(job, step="fineresamp", how="raise", times=1)
     assert code_of(job) == "topsapp-failed"
+    # more memory is no other request
+    limits = read_manifest(job).limits.model_copy(update={"memory_bytes": 2048 * MIB})
+    manifest = read_manifest(job).model_copy(update={"limits": limits})
+    (job / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
     metadata = run_job(job, None)
     assert [step.name for step in metadata.steps] == list(STEPS)
     failed_at = STEPS.index("fineresamp")

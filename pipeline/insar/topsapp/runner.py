@@ -50,14 +50,14 @@ def run_job(job: Path, standard_input: int | None) -> JobMetadata:
     """
     start = time.monotonic()
     try:
-        manifest, data = _read_manifest(job)
+        manifest = _read_manifest(job)
         _clear(job / "products")
         with Watch(
             deadline=start + manifest.limits.time_s,
             memory_bytes=manifest.limits.memory_bytes,
             standard_input=standard_input,
         ) as watch:
-            return _Runner(job, manifest, watch).run(data)
+            return _Runner(job, manifest, watch).run()
     except OSError as error:
         raise _of_system(error) from error
 
@@ -74,9 +74,9 @@ class _Runner:
         self.work = self.scratch / "topsapp"
         self.attempts = Attempts(find_topsapp(), self.work, self.scratch, manifest, watch)
 
-    def run(self, data: bytes) -> JobMetadata:
+    def run(self) -> JobMetadata:
         """All steps that are not done, then the products, then metadata.json."""
-        state = self._start_or_go_on(fingerprint(self.job, data))
+        state = self._start_or_go_on(fingerprint(self.job, self.manifest))
         for number, name in enumerate(STEPS, 1):
             if not state.done(name):
                 say("step", name=name, number=number, of=len(STEPS))
@@ -224,10 +224,9 @@ def _of_system(error: OSError) -> InterferometryError:
     )
 
 
-def _read_manifest(job: Path) -> tuple[JobManifest, bytes]:
+def _read_manifest(job: Path) -> JobManifest:
     try:
-        data = (job / MANIFEST).read_bytes()
-        return JobManifest.model_validate_json(data), data
+        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise InterferometryError(
             "manifest-unreadable",

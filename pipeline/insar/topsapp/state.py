@@ -1,6 +1,7 @@
 """How far a job has come: written after every step, so that a run goes on at the step that failed.
 
-What is done counts only for the same manifest, the same inputs and the same folder; anything else starts over.
+What is done counts only for the same request, the same inputs and the same folder; anything else starts over. Limits
+are no part of the request: who allows a failed job more memory or time wants it to go on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.insar.job import Esd, Step
+from pipeline.insar.job import Esd, JobManifest, Step
 from pipeline.records import Frozen
 
 STATE = "state.json"
@@ -54,9 +55,9 @@ def write_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def fingerprint(job: Path, manifest: bytes) -> str:
-    """Of the manifest, the job's place, and its inputs by name, size and samples of their content."""
-    digest = hashlib.sha256(manifest)
+def fingerprint(job: Path, manifest: JobManifest) -> str:
+    """Of the manifest but its limits, the job's place, and its inputs by name, size and samples of their content."""
+    digest = hashlib.sha256(manifest.model_dump_json(exclude={"limits"}).encode())
     digest.update(str(job.resolve()).encode())
     for file in sorted(path for path in (job / "inputs").rglob("*") if path.is_file()):
         size = file.stat().st_size
