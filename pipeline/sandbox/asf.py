@@ -18,7 +18,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 from xml.sax.saxutils import escape
@@ -29,9 +28,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from pipeline.sandbox.cmr import CmrApi
 from pipeline.sandbox.earthdata import LOGIN_HOST, RETURN_HOSTS, Earthdata, token_refusal
 from pipeline.sandbox.faults import Fault
-from pipeline.sandbox.files import locate, send_file
-from pipeline.sandbox.holdings import Holdings, OrbitEntry
+from pipeline.sandbox.files import locate, s3_error, send_file
+from pipeline.sandbox.holdings import Holdings
 from pipeline.sandbox.options import ServerOptions
+from pipeline.sandbox.orbits import ORBIT_BUCKETS, ORBIT_HOST, OrbitService
 
 SEARCH_HOST = "cmr.earthdata.nasa.gov"
 REPORT_HOST = "search-error-report.asf.alaska.edu"
@@ -42,17 +42,11 @@ GRANULE_STORE = "dy4owt9f80bz7.cloudfront.net"
 BURST_HOST = "sentinel1-burst.asf.alaska.edu"
 BURST_STORE = "asf-burst-extractor.s3.us-west-2.amazonaws.com"
 """Where the bursts are fetched from in the end; the real store's name is on no record here."""
-ORBIT_HOST = "s1-orbits.asf.alaska.edu"
-ORBIT_BUCKETS = ("s1-orbits.s3.us-west-2.amazonaws.com", "s1-orbits.s3.amazonaws.com")
 
 _STORE_PREFIX = "/s3-06b/asf-ngap2w-p-s1-slc-7b420b89.s3.us-west-2.amazonaws.com"
 _GRANULE_PATH = re.compile(r"/(SLC|RAW|OCN|GRD_[A-Z]{2}|METADATA_[A-Z_]+)/S[A-D]/[\w.-]+", re.ASCII)
 _METADATA_PATH = re.compile(r"/METADATA_[A-Z_]+/S([A-D])/(S1\1_\w{60,80})\.iso\.xml", re.ASCII)
 _BURST_PATH = re.compile(r"/S1[A-D]_(IW|EW)_SLC__\w+/(IW|EW)[1-5]/(VV|VH|HH|HV)/\d+\.(tiff|xml)", re.ASCII)
-_SCENE = re.compile(
-    r"S1([A-D])_\w\w_\w{4}_\d[AS]\w\w_(\d{8}T\d{6})_(\d{8}T\d{6})_\d{6}_[0-9A-F]{6}_[0-9A-F]{4}", re.ASCII
-)
-_S3 = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 Handler = Callable[[Request, Fault | None], Awaitable[Response]]
 
@@ -65,6 +59,7 @@ class Asf:
         self._roots = roots
         self._options = options
         self._holdings = Holdings.of(roots)
+        self._orbits = OrbitService(self._holdings)
         self._cmr = CmrApi(self._holdings.items, options.granule_page_size)
         self._secret = secrets.token_bytes(32)
         self._asked_for: dict[str, float] = {}  # when each burst was first asked for
@@ -82,8 +77,8 @@ class Asf:
             GRANULE_STORE: self._granule_store,
             BURST_HOST: self._burst,
             BURST_STORE: self._burst_store,
-            ORBIT_HOST: self._orbit,
-            **dict.fromkeys(ORBIT_BUCKETS, self._orbit_bucket),
+            ORBIT_HOST: self._orbits.scene,
+            **dict.fromkeys(ORBIT_BUCKETS, self._orbits.bucket),
         }
 
     async def _search(self, request: Request, fault: Fault | None) -> Response:
@@ -150,7 +145,7 @@ class Asf:
             return send_file(request, file)
         if described:
             return Response(f"<MI_Metadata><fileIdentifier>{described[2]}</fileIdentifier></MI_Metadata>\n")
-        return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
+        return s3_error(404, "NoSuchKey", "The specified key does not exist.")
 
     async def _burst(self, request: Request, fault: Fault | None) -> Response:
         path = request.url.path
@@ -179,89 +174,12 @@ class Asf:
             return refusal
         file = locate(self._roots, BURST_HOST, request.url.path)
         if file is None:
-            return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
+            return s3_error(404, "NoSuchKey", "The specified key does not exist.")
         response = send_file(request, file)
         stem, _, ending = request.url.path.rpartition(".")
         name = self._holdings.burst_names.get(stem, stem.strip("/").replace("/", "_"))
         response.headers["content-disposition"] = f"attachment; filename={name}.{ending}"
         return response
-
-    async def _orbit(self, request: Request, fault: Fault | None) -> Response:
-        start, _, scene = request.url.path.strip("/").partition("/")
-        if start != "scene" or request.method not in {"GET", "HEAD"}:
-            return JSONResponse({"message": "Not Found"}, 404)
-        try:
-            found = self._best_orbit(scene)
-        except ValueError:
-            return JSONResponse({"message": f"{scene[:100]} is not a valid Sentinel-1 scene name"}, 400)
-        if found is None:
-            return JSONResponse({"message": f"No orbit file found for {scene}"}, 404)
-        return RedirectResponse(f"https://{ORBIT_BUCKETS[0]}/{found.key}", 302)
-
-    def _best_orbit(self, scene: str) -> OrbitEntry | None:
-        """The precise file that covers a scene, else the restituted one; of several the one made last.
-
-        Raises:
-            ValueError: it is no name of a scene.
-        """
-        named = _SCENE.fullmatch(scene)
-        if named is None:
-            raise ValueError(scene)
-        start, end = (
-            datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) for text in named.groups()[1:]
-        )
-        covering = [
-            orbit
-            for orbit in self._holdings.orbits
-            if orbit.platform == f"sentinel-1{named[1].lower()}" and orbit.start <= start and end <= orbit.end
-        ]
-        return max(covering, key=lambda orbit: (orbit.kind == "precise", orbit.name), default=None)
-
-    async def _orbit_bucket(self, request: Request, fault: Fault | None) -> Response:
-        if request.method not in {"GET", "HEAD"}:
-            return _s3_error(
-                405, "MethodNotAllowed", "The specified method is not allowed against this resource."
-            )
-        key = request.url.path.lstrip("/")
-        if not key:
-            return self._listing(request)
-        file = self._holdings.orbit_files.get(key)
-        if file is None:
-            return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
-        return send_file(request, file)
-
-    def _listing(self, request: Request) -> Response:
-        """The keys of the bucket, at most `max-keys` at once, in both versions of the protocol."""
-        asked = request.query_params
-        second = asked.get("list-type") == "2"
-        prefix = asked.get("prefix", "")
-        begin = (
-            asked.get("continuation-token", asked.get("start-after", ""))
-            if second
-            else asked.get("marker", "")
-        )
-        try:
-            most = max(0, min(1000, int(asked.get("max-keys", "1000"))))
-        except ValueError:
-            return _s3_error(
-                400, "InvalidArgument", "Provided max-keys not an integer or within integer range"
-            )
-        keys = sorted(key for key in self._holdings.orbit_files if key.startswith(prefix) and key > begin)
-        page = keys[:most]
-        more = len(keys) > len(page)
-        token = page[-1] if page else ""
-        tag = "NextContinuationToken" if second else "NextMarker"
-        following = f"<{tag}>{escape(token)}</{tag}>" if more else ""
-        contents = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{self._holdings.orbit_files[key].stat().st_size}</Size></Contents>"
-            for key in page
-        )
-        body = (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{_S3}"><Name>s1-orbits</Name>'
-            f"<Prefix>{escape(prefix)}</Prefix><MaxKeys>{most}</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>"
-            f"{following}{contents}</ListBucketResult>"
-        )
-        return Response(body, media_type="application/xml")
 
     def _signed(self, host: str, path: str, fault: Fault | None) -> str:
         """An address of a store that is valid for a while; a fault makes it wrong or old."""
@@ -293,21 +211,21 @@ class Asf:
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
                 "parameter or the Authorization header should be specified"
             )
-            return _s3_error(400, "InvalidArgument", message)
+            return s3_error(400, "InvalidArgument", message)
         if request.method not in {"GET", "HEAD"}:
-            return _s3_error(
+            return s3_error(
                 405, "MethodNotAllowed", "The specified method is not allowed against this resource."
             )
         if "X-Amz-Signature" not in asked:
-            return _s3_error(403, "AccessDenied", "Access Denied")
+            return s3_error(403, "AccessDenied", "Access Denied")
         host = request.headers.get("host", "").partition(":")[0]
         signed_at, lifetime_s = asked.get("X-Amz-Date", ""), asked.get("X-Amz-Expires", "")
         good = self._signature(host, request.url.path, signed_at, lifetime_s)
         if not hmac.compare_digest(good.encode(), asked["X-Amz-Signature"].encode()):
             message = "The request signature we calculated does not match the signature you provided."
-            return _s3_error(403, "SignatureDoesNotMatch", message)
+            return s3_error(403, "SignatureDoesNotMatch", message)
         if time.time() >= int(signed_at) + int(lifetime_s):
-            return _s3_error(403, "AccessDenied", "Request has expired")
+            return s3_error(403, "AccessDenied", "Request has expired")
         return None
 
 
@@ -321,7 +239,7 @@ def fault_answer(host: str, fault: Fault) -> Response | None:
             return being_cut(fault.retry_after_s)
         case host if host in {GRANULE_STORE, BURST_STORE, *ORBIT_BUCKETS}:
             code = {403: "AccessDenied", 404: "NoSuchKey", 503: "SlowDown"}.get(fault.status, "InternalError")
-            response = _s3_error(fault.status, code, "Asked for by the sandbox's user.")
+            response = s3_error(fault.status, code, "Asked for by the sandbox's user.")
             response.headers.update(headers)
             return response
     return None
@@ -335,11 +253,3 @@ def being_cut(retry_after_s: int | None) -> Response:
 
 def _page(text: str, status: int) -> Response:
     return HTMLResponse(f"<h1>{escape(text)}</h1>", status)
-
-
-def _s3_error(status: int, code: str, message: str) -> Response:
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
-        f"<RequestId>{secrets.token_hex(8).upper()}</RequestId></Error>"
-    )
-    return Response(body, status, media_type="application/xml")

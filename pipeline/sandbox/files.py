@@ -6,10 +6,12 @@ import hashlib
 import mimetypes
 import os
 import re
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -51,6 +53,15 @@ def azure_error(status: int, code: str, message: str, detail: str = "") -> Respo
     content = f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
     body = f'\ufeff<?xml version="1.0" encoding="utf-8"?>{content}'
     return Response(body, status, {"x-ms-error-code": code}, media_type="application/xml")
+
+
+def s3_error(status: int, code: str, message: str) -> Response:
+    """An error as Amazon's S3 words it."""
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
+        f"<RequestId>{secrets.token_hex(8).upper()}</RequestId></Error>"
+    )
+    return Response(body, status, media_type="application/xml")
 
 
 def send_file(request: Request, path: Path) -> Response:

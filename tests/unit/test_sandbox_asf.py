@@ -27,7 +27,6 @@ from pipeline.sandbox.asf import (
     BURST_HOST,
     GRANULE_HOST,
     GRANULE_STORE,
-    ORBIT_HOST,
     REPORT_HOST,
     SEARCH_HOST,
 )
@@ -35,6 +34,7 @@ from pipeline.sandbox.earthdata import CLIENT_ID, LOGIN_HOST, Earthdata
 from pipeline.sandbox.faults import Fault
 from pipeline.sandbox.holdings import Holdings
 from pipeline.sandbox.options import ServerOptions
+from pipeline.sandbox.orbits import ORBIT_HOST
 from pipeline.sandbox.parameters import SandboxError
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.umm import ascending_node, burst_item, granule_item
@@ -531,6 +531,15 @@ def test_bursts_that_are_none_and_cookies_that_are_stale(inside: Sandbox, slc: S
         session.cookies.set("asf-urs", "forged", domain=".asf.alaska.edu", path="/")
     forged = requests.get(url, cookies={"asf-urs": "forged"}, allow_redirects=False, timeout=30)
     assert forged.status_code == 403
+
+
+def test_a_login_can_hand_out_a_stale_cookie(inside: Sandbox, slc: SlcWorld) -> None:
+    inside.add_fault(Fault(action="stale_token", host=LOGIN_HOST, path="/oauth/authorize"))
+    with requests.Session() as session:
+        assert session.get(slc.bursts[0].tiff_url, timeout=30).status_code == 403
+        # where a token would do, a stale cookie leads to the login again, which brings a good one
+        session.get(slc.granules[0].url, timeout=30).raise_for_status()
+        assert session.get(slc.bursts[0].tiff_url, timeout=30).status_code in {200, 202}
 
 
 def test_the_stores_want_a_signature_and_nothing_besides(inside: Sandbox, slc: SlcWorld) -> None:
