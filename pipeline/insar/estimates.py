@@ -24,14 +24,19 @@ BYTES_A_SAMPLE = 4
 
 FULL_BURST_SAMPLES = BURST_BYTES / BYTES_A_SAMPLE
 """Of a whole burst: 1507 x 23055 (IW1), 1519 x 26818 (IW2), 1519 x 24229 (IW3) are recorded."""
-SECONDS_A_SAMPLE: dict[Backend, float] = {"isce2": 2.0e-5, "pygmtsar": 6.4e-6}
+SECONDS_A_SAMPLE: dict[Backend, float] = {"isce2": 2.0e-5, "pygmtsar": 4.4e-6}
 """On 2 cores, with azimuth looks 1 and range looks 5.
 
 isce2: startup to geocode took 23 s for 1519 x 1000 samples and about 2 min for two bursts of 2000; a full burst is
-then 12 min, as estimated by those who ran it (10 to 14 min). pygmtsar: at most 39 s for two bursts of 2000.
+then 12 min, as estimated by those who ran it (10 to 14 min). pygmtsar: 149 s for a full burst (1507 x 23055)
+kept whole; less where the area needs a part of it (28 s for a twentieth).
 """
-SCRATCH_BYTES_A_SAMPLE = 81
-"""Measured for topsApp on two bursts; the inputs come on top."""
+SCRATCH_BYTES_A_SAMPLE: dict[Backend, float] = {"isce2": 81, "pygmtsar": 30}
+"""Measured for topsApp on two bursts, for pygmtsar on a full one (10 kept, the rest while a burst is in work); the
+inputs come on top."""
+PYGMTSAR_MEMORY_BYTES = 0.9e9, 170
+"""The processor itself, and a sample of the one burst that is in work. Measured: 0.9 GB for 1507 x 1000 samples, 5.4 GB
+for a full burst kept whole, 2.2 GB for a twentieth of it; a quarter is added."""
 MEMORY_BYTES = ((1, 8e9), (3, 16e9), (MOST_BURSTS, 32e9))
 """What others allow topsApp for so many full bursts; two bursts of 2000 samples took 196 MB."""
 LEAST_MEMORY_BYTES = 1e9
@@ -70,8 +75,8 @@ def estimate(pair: Pair, mode: FetchMode = "bursts", backend: Backend = "isce2")
     return Estimate(
         bytes_to_fetch=int(to_fetch),
         bytes_whole_granules=int(in_granules),
-        scratch_bytes=int(largest * SCRATCH_BYTES_A_SAMPLE + inputs),
-        memory_bytes=_memory_bytes(math.ceil(count / jobs), largest),
+        scratch_bytes=int(largest * SCRATCH_BYTES_A_SAMPLE[backend] + inputs),
+        memory_bytes=_memory_bytes(backend, math.ceil(count / jobs), largest, max(samples)),
         hours=round(sum(samples) * SECONDS_A_SAMPLE[backend] / 3600, 3),
         jobs=jobs,
     )
@@ -106,7 +111,9 @@ def _burst_bytes(burst: Burst) -> int:
     return burst.size_bytes or BURST_BYTES
 
 
-def _memory_bytes(bursts: int, samples: float) -> int:
+def _memory_bytes(backend: Backend, bursts: int, samples: float, of_one_burst: float) -> int:
+    if backend == "pygmtsar":
+        return int(PYGMTSAR_MEMORY_BYTES[0] + PYGMTSAR_MEMORY_BYTES[1] * of_one_burst)
     allowed = next(allowance for most, allowance in MEMORY_BYTES if bursts <= most)
     share = samples / (bursts * FULL_BURST_SAMPLES)
     return int(max(LEAST_MEMORY_BYTES, allowed * min(1.0, share)))

@@ -157,7 +157,11 @@ def cut_annotation(source: BurstSource) -> bytes:
             root.find(path).text = text
         bursts = root.find("swathTiming/burstList")
         _keep(bursts, [bursts.findall("burst")[source.index]])
-        _keep_corners(root.find("geolocationGrid/geolocationGridPointList"), source)
+        grid = root.find("geolocationGrid/geolocationGridPointList")
+        upper, lower = _corners(grid, source)
+        _keep(grid, [])
+        grid.extend([*upper, *lower])
+        grid.set("count", str(len(grid)))
         middle = source.start + (source.end - source.start) / 2
         rate = _nearest(root.find("generalAnnotation/azimuthFmRateList"), middle)
         centroid = _nearest(root.find("dopplerCentroid/dcEstimateList"), middle)
@@ -166,7 +170,7 @@ def cut_annotation(source: BurstSource) -> bytes:
         about = polynomial(Polynomial([shift, 1.0]))
         centroid.find("dataDcPolynomial").text = " ".join(repr(float(v)) for v in about.coef)
         centroid.find("t0").text = rate.findtext("t0")
-    except (AttributeError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise InterferometryError(
             "annotation-unreadable",
             f"the annotation of {source.full_id} lacks what processing needs ({error}).",
@@ -181,10 +185,11 @@ def outline(source: BurstSource) -> tuple[float, float, float, float]:
     Raises:
         InterferometryError: `annotation-unreadable`.
     """
-    points = _corner_points(source.product.find("geolocationGrid/geolocationGridPointList"), source)
     try:
+        upper, lower = _corners(source.product.find("geolocationGrid/geolocationGridPointList"), source)
         longitude, latitude = (
-            np.array([float(point.findtext(tag)) for point in points]) for tag in ("longitude", "latitude")
+            np.array([float(point.findtext(tag)) for point in (*upper, *lower)])
+            for tag in ("longitude", "latitude")
         )
         return (
             float(longitude.min()),
@@ -192,7 +197,7 @@ def outline(source: BurstSource) -> tuple[float, float, float, float]:
             float(longitude.max()),
             float(latitude.max()),
         )
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InterferometryError(
             "annotation-unreadable", f"{source.full_id} has no geolocation grid ({error}).", _AGAIN
         ) from error
@@ -248,24 +253,32 @@ def _source(full_id: str, image: Path, product: Any, index: int, whole: bool, pa
     return BurstSource(full_id, image, product, index, whole, start, lines, samples)
 
 
-def _corner_points(points: Any, source: BurstSource) -> list[Any]:
-    """Of the grid, the lines at the burst's first line and at the next burst's (or at the end of the swath)."""
+def _corners(points: Any, source: BurstSource) -> tuple[list[Any], list[Any]]:
+    """Of the geolocation grid the points at the burst's first line, and those of the next line of the grid.
+
+    The next line lies at the start of the next burst, which is before this one's end: bursts overlap. Its points are
+    carried on to this one's last line.
+
+    Raises ValueError, TypeError or AttributeError where the grid does not hold that.
+    """
     first = source.index * source.lines
-    return [
-        point
-        for point in points.findall("geolocationGridPoint")
-        if first - 1 <= int(point.findtext("line")) <= first + source.lines + 1
-    ]
-
-
-def _keep_corners(points: Any, source: BurstSource) -> None:
-    chosen = _corner_points(points, source)
-    if len({point.findtext("line") for point in chosen}) < 2:
-        raise ValueError("fewer than two lines of geolocation")
-    for point in chosen:
-        line = point.find("line")
-        line.text = str(int(line.text) - source.index * source.lines)
-    _keep(points, chosen)
+    by_line: dict[int, list[Any]] = {}
+    for point in points.findall("geolocationGridPoint"):
+        line = int(point.findtext("line"))
+        if first - 1 <= line <= first + source.lines + 1:
+            by_line.setdefault(line, []).append(copy.deepcopy(point))
+    upper, lower = by_line[min(by_line)], by_line[max(by_line)]
+    if len(by_line) < 2 or len(upper) != len(lower) or len(upper) < 2:
+        raise ValueError("no two lines of geolocation")
+    for start, end in zip(upper, lower, strict=True):
+        begun = _time(start.findtext("azimuthTime"))
+        factor = (source.end - begun) / (_time(end.findtext("azimuthTime")) - begun)
+        for tag in ("longitude", "latitude"):
+            at = float(start.findtext(tag))
+            end.find(tag).text = repr(at + factor * (float(end.findtext(tag)) - at))
+        start.find("line").text, end.find("line").text = "0", str(source.lines - 1)
+        end.find("azimuthTime").text = source.end.strftime(_TIME)
+    return upper, lower
 
 
 def _keep(parent: Any, chosen: list[Any]) -> None:
