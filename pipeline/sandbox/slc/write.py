@@ -158,7 +158,7 @@ def _geojson(shape: Any) -> dict[str, Any]:
 
 
 def _write_orbits(scene: Scene, survey: Survey, root: Path) -> list[dict[str, Any]]:
-    """An orbit file for every flight of every track: a restituted one for the newest flight, which is too young."""
+    """An orbit file for every flight of every track: restituted from the newest product on, which is too young."""
     latitude, longitude = scene.area.footprint.centroid.y, scene.area.footprint.centroid.x
     nominal = {
         swath.track.relative_orbit: survey.orbit
@@ -166,7 +166,7 @@ def _write_orbits(scene: Scene, survey: Survey, root: Path) -> list[dict[str, An
         else find_orbit(swath.track, longitude, latitude, survey.orbit.epoch)
         for swath in scene.swaths
     }
-    newest = max(scene.flights, key=lambda flight: flight.instant)
+    newest = survey.flights[-1].instant
     flown = {one.flight.index: one.acquisition.orbit for one in overflights(survey, scene.parameters.seed)}
     found = []
     for flight in scene.flights:
@@ -174,7 +174,7 @@ def _write_orbits(scene: Scene, survey: Survey, root: Path) -> list[dict[str, An
         if orbit is None:
             track = nominal[flight.track.relative_orbit]
             orbit, _ = displaced(track, flight, flight.index % 2 == 1, scene.parameters.seed)
-        facts = write_orbit_file(orbit, flight, flight is newest, root / "blobs")
+        facts = write_orbit_file(orbit, flight, flight.instant >= newest, root / "blobs")
         found.append(_orbit_entry(facts))
     return found
 
