@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import root
 
 from pipeline.sandbox.parameters import SandboxError, TrackPlan
-from pipeline.sandbox.slc.earth import Array, earth_fixed, geodetic, incidence_deg, upwards
+from pipeline.sandbox.slc.earth import Array, earth_fixed, incidence_deg, upwards
 from pipeline.slc import StateVector
 
 RADIUS_M = 7_071_000.0
@@ -104,7 +104,10 @@ def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoc
     )
     sine = np.sin(nadir_latitude) / np.sin(INCLINATION_RAD)
     if abs(sine) >= 1:
-        raise SandboxError(f"No orbit of track {track.relative_orbit} passes {latitude_deg:.1f} degrees.", "")
+        raise SandboxError(
+            f"No orbit of track {track.relative_orbit} passes over {latitude_deg:.1f} degrees of latitude.",
+            "Simulate an area farther from the pole.",
+        )
     u = np.arcsin(sine) if track.direction == "ascending" else np.pi - np.arcsin(sine)
     node = nadir_longitude - np.arctan2(np.cos(INCLINATION_RAD) * np.sin(u), np.cos(u))
 
@@ -124,12 +127,6 @@ def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoc
             "Give the track another incidence.",
         )
     return orbit
-
-
-def nadir_deg(orbit: Orbit, t: float) -> tuple[float, float]:
-    """Longitude and latitude below the satellite, degrees."""
-    longitude, latitude, _ = geodetic(orbit.state(np.array(t))[0])
-    return float(longitude), float(latitude)
 
 
 def heading_deg(orbit: Orbit, t: float = 0.0) -> float:
