@@ -152,8 +152,8 @@ SIGNS = (
 _KNOWN = tuple((re.compile(sign.pattern), sign) for sign in SIGNS)
 _ALARM = re.compile(r"Generated error|\bERROR\b|Traceback \(most recent call last\)")
 _REMARK = re.compile(
-    r"[Ww]arning|WARNING|Could not extract|Skipping|burst offset|Number of Bursts after|ISCE VERSION|Median|"
-    r"coherent points|Estimated|IPF version|COMBINED VERSION"
+    r"limit may be insufficient|tagged as|may not be accurate|Could not extract|Skipping|burst offset|Number of Bursts|"
+    r"\besd\.|IPF version|COMBINED VERSION"
 )
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")
 

@@ -2,7 +2,8 @@
 
 ISCE2 counts a geocoded image's coordinates from the centre of its first pixel: geozero.f90 computes pixel i at
 `lon_first + i * dlon`, and topozero.f90 looks the DEM up likewise. The .vrt beside the file gives the same numbers to
-GDAL as the corner of the pixel, half a pixel off. So nothing here reads a raster through its .vrt.
+GDAL as the corner of the pixel, half a pixel off. So nothing here reads a raster through its .vrt. In a run of ISCE2
+2.6.5 over a simulated pair the coherence so placed agrees with the truth best at no shift, tried in quarter pixels.
 """
 
 from __future__ import annotations
