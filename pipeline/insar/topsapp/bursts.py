@@ -17,7 +17,7 @@ from pipeline.insar.job import JobManifest
 from pipeline.insar.topsapp.annotation import read_annotation
 from pipeline.records import Frozen
 
-_NAME = re.compile(r"S1_\d+_(IW[123])_(\d{8}T\d{6})_(VV|VH|HH|HV)_([0-9A-F]{4})-BURST")
+_NAME = re.compile(r"S1_(\d+)_(IW[123])_(\d{8}T\d{6})_(VV|VH|HH|HV)_([0-9A-F]{4})-BURST")
 _TOLERANCE_S = 1.3
 """Bursts of a swath follow each other in 2.76 s; less than half of that tells them apart."""
 
@@ -80,28 +80,36 @@ def place_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPlace:
     Raises InterferometryError `bursts-unusable` where the two do not agree.
     """
     named = _NAME.fullmatch(tiff.stem)
-    if named is not None and named[3] == polarisation:
-        start = datetime.strptime(named[2], "%Y%m%dT%H%M%S")
+    if named is not None and named[4] == polarisation:
+        start = datetime.strptime(named[3], "%Y%m%dT%H%M%S")
         for content in root.iterfind("metadata/product/content"):
             if (
-                content.findtext("adsHeader/swath") != named[1]
+                content.findtext("adsHeader/swath") != named[2]
                 or content.findtext("adsHeader/polarisation") != polarisation
             ):
                 continue
-            listed = [_instant(entry) for entry in content.iterfind("swathTiming/burstList/burst")]
-            apart = [abs((time - start).total_seconds()) if time else float("inf") for time in listed]
-            if apart and min(apart) <= _TOLERANCE_S:
+            index = _index(list(content.iterfind("swathTiming/burstList/burst")), int(named[1]), start)
+            if index is not None:
                 return BurstPlace(
-                    granule=_granule(content, named[4]),
-                    swath=named[1],
+                    granule=_granule(content, named[5]),
+                    swath=named[2],
                     polarisation=polarisation,
-                    index=apart.index(min(apart)),
+                    index=index,
                 )
     raise InterferometryError(
         "bursts-unusable",
         f"the annotation beside {tiff.name} describes no burst of {polarisation} that goes by this name.",
         "Fetch the burst again.",
     )
+
+
+def _index(listed: list[ET.Element], number: int, start: datetime) -> int | None:
+    """Place in the list of the burst with that number (stated since processor 3.40), else with that start."""
+    times = [_instant(entry) for entry in listed]
+    apart = [abs((time - start).total_seconds()) if time else float("inf") for time in times]
+    near = [index for index, seconds in enumerate(apart) if seconds <= _TOLERANCE_S]
+    stated = [index for index in near if (listed[index].findtext("burstId") or "").strip() == str(number)]
+    return stated[0] if stated else min(near, key=apart.__getitem__, default=None)
 
 
 def _instant(entry: ET.Element) -> datetime | None:
