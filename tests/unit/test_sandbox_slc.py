@@ -29,7 +29,7 @@ from pipeline.sandbox.overflights import Flight
 from pipeline.sandbox.parameters import SandboxError, SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.scene import Scene, make_scene
 from pipeline.sandbox.slc.acquisition import Acquisition
-from pipeline.sandbox.slc.cover import Cover
+from pipeline.sandbox.slc.cover import Bowl, Cover
 from pipeline.sandbox.slc.earth import geodetic, to_ground, zero_doppler
 from pipeline.sandbox.slc.frame import Survey, lay_out
 from pipeline.sandbox.slc.ground import PAD_LINES, PAD_SAMPLES, footprint_deg, look_at, offsets, outline_deg
@@ -186,7 +186,7 @@ def test_any_two_passes_have_the_coherence_of_the_ground(scene: Scene, survey: S
     before = np.where(half, 0.7, 0.4).astype(np.float32)
     changed = np.zeros(shape, dtype=bool)
     changed[shape[0] // 2 :] = True
-    cover = Cover(before, before, changed, np.zeros(shape, dtype=np.float32))
+    cover = Cover(before, before, changed, Bowl(0.0, 0.0, 1.0, 0.0))
     ground = look_at(scene, survey, 0)
     nominal = middle_of_tube(survey)
     instants = [survey.flights[0].instant + timedelta(days=12 * k) for k in (0, 1, 3, 4)]

@@ -8,8 +8,10 @@ to 0.70. A part of each coherence lasts for ever, the rest fades from pass to pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtr
 
@@ -26,18 +28,42 @@ _BOWL_SIGMA = 0.28
 
 
 @dataclass(frozen=True)
+class Bowl:
+    """How the event moves the ground: most in the middle, less around it as a Gaussian does.
+
+    `row`, `column` and `width_px` are in pixels of the scene's grid; `peak_m` is towards the sensor along the line of
+    sight.
+    """
+
+    row: float
+    column: float
+    width_px: float
+    peak_m: float
+
+    def displacement_m(self, row: NDArray[Any], column: NDArray[Any]) -> Raster:
+        """Towards the sensor along the line of sight, at fractional rows and columns."""
+        away = (row - self.row) ** 2 + (column - self.column) ** 2
+        return np.asarray(self.peak_m * np.exp(-away / (2 * self.width_px**2)), dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Cover:
-    """Rasters on the scene's grid.
+    """Rasters on the scene's grid, and the event's displacement.
 
     `before` and `after` (y, x) are the coherence that the ground keeps for twelve days, `changed` (y, x) is where the
-    event lets nothing of the echo remain. `displacement_m` (y, x) is what the event moves the ground towards the
-    sensor along the line of sight.
+    event lets nothing of the echo remain.
     """
 
     before: Raster
     after: Raster
     changed: Mask
-    displacement_m: Raster
+    bowl: Bowl
+
+    @property
+    def displacement_m(self) -> Raster:
+        """(y, x) towards the sensor along the line of sight."""
+        height, width = self.before.shape
+        return self.bowl.displacement_m(np.arange(height)[:, None], np.arange(width)[None, :])
 
     def coherence(self, days: float, slid: tuple[bool, bool]) -> Raster:
         """(y, x) of two passes that many days apart; `slid`: whether each came after the event."""
@@ -77,10 +103,8 @@ def make_cover(scene: Scene, centre_deg: tuple[float, float], width_m: float, pe
     after = np.where(changed, _between("scar", inner), before)
     before[water], after[water] = 0, 0
     row, column = place(scene.grid, *centre_deg)
-    rows, columns = np.indices(shape, sparse=True)
-    away = ((rows - float(row)) ** 2 + (columns - float(column)) ** 2) * step**2
-    bowl = peak_m * np.exp(-away / (2 * (_BOWL_SIGMA * width_m) ** 2))
-    return Cover(before, after.astype(np.float32), changed, bowl.astype(np.float32))
+    bowl = Bowl(float(row), float(column), _BOWL_SIGMA * width_m / step, peak_m)
+    return Cover(before, after.astype(np.float32), changed, bowl)
 
 
 def _between(name: str, inner: Raster) -> Raster:

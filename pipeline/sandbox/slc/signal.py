@@ -57,7 +57,7 @@ def echoes(
     shape = ground.row.shape
     before, after = (mirrored(r, ground.row, ground.column, 1) for r in (cover.before, cover.after))
     changed = mirrored(cover.changed.astype(np.float32), ground.row, ground.column, 0) > 0.5
-    moved = mirrored(cover.displacement_m, ground.row, ground.column, 1)
+    moved = cover.bowl.displacement_m(ground.row, ground.column)
     track = passes[0][0].track
     quiet = scene.quiet_db(track, "vv")
     amplitudes = {

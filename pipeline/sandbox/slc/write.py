@@ -56,7 +56,7 @@ def write_slc(
 ) -> list[str]:
     """Simulate the passes of a survey and write products, bursts, orbit files, index and truth below `root`.
 
-    Bursts are independent of each other and made side by side, each in about 100 bytes a sample of memory; the
+    Bursts are independent of each other and made side by side, each in about 210 bytes a sample of memory; the
     passes of a burst follow each other, because each remembers the scatterers of the one before.
 
     Returns what has to be said.
