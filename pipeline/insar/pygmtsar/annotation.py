@@ -76,9 +76,9 @@ def sources_in_bursts(tiffs: tuple[Path, ...], track: int, polarisation: str) ->
         start = datetime.strptime(named[3], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         full_id = f"{track:03d}_{named[1]}_{named[2]}"
         for product in _products(read_annotation(annotation), named[2], polarisation):
-            apart = [abs((time - start).total_seconds()) for time in _starts(product, annotation)]
-            if apart and min(apart) <= START_TOLERANCE_S:
-                found[full_id] = _source(full_id, tiff, product, apart.index(min(apart)), False, annotation)
+            index = _index_of(product, annotation, start, int(named[1]))
+            if index is not None:
+                found[full_id] = _source(full_id, tiff, product, index, False, annotation)
                 break
         else:
             raise _unusable(f"{annotation.name} describes no burst that goes by this name")
@@ -234,6 +234,15 @@ def _starts(product: Any, path: Path) -> list[datetime]:
         raise InterferometryError(
             "annotation-unreadable", f"{path.name} has no burst times.", _AGAIN
         ) from None
+
+
+def _index_of(product: Any, path: Path, start: datetime, number: int) -> int | None:
+    """Position of the burst that starts within the name's second; of several the one that states its number."""
+    apart = [abs((time - start).total_seconds()) for time in _starts(product, path)]
+    near = [index for index, seconds in enumerate(apart) if seconds <= START_TOLERANCE_S]
+    nodes = product.findall("swathTiming/burstList/burst")
+    stated = [index for index in near if (nodes[index].findtext("burstId") or "").strip() == str(number)]
+    return min(stated or near, key=lambda index: apart[index], default=None)
 
 
 def _source(full_id: str, image: Path, product: Any, index: int, whole: bool, path: Path) -> BurstSource:
