@@ -20,21 +20,25 @@ from pipeline.insar.warp import Warped, warp_products
 ALGORITHM = "interferometry-1"
 ESTIMATORS: dict[Backend, dict[str, str]] = {
     "isce2": {
+        "processing": "topsapp-1",
         "estimator": "weighted magnitude of correlation, then mean over the looks",
         "window": "5 x 5 triangle",
     },
     "pygmtsar": {
+        "processing": "pygmtsar-1",
         "estimator": "weighted magnitude of correlation after flattening, then mean over the looks",
         "window": "5 x 5 triangle",
     },
 }
-"""How each backend estimates coherence: part of a pair's recipe, so that another estimator makes another layer."""
+"""How each backend processes and estimates: part of a pair's recipe, so that another way makes another layer."""
 OFFSET_SD_RAD = 0.1
 """A phase offset between two parts is removed where it is known to this or better."""
 CORRELATED_PX = 25
 """Neighbouring pixels of a warped product say the same: so many count as one independent sample."""
 
 _TAKEN = {"long_name", "units", "grid_mapping"}
+_OTHERS = {"interferogram": ("coherence",), "coherence": ("interferogram",)}
+"""What a processor says of one product is no attribute of the other."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,16 @@ def to_grid(jobs: Sequence[JobProducts], grid: Grid) -> LayerData:
             f"The product of {parts[0].metadata.pair} has no valid pixel on the cube's grid.",
             "Look at its quicklook and at the bursts that were chosen; delete the job's folder to process it again.",
         )
-    attributes = _attributes(parts, warped)
+    attributes = {name: _attributes(parts, warped, name) for name in _OTHERS}
     return LayerData(
         arrays={"interferogram": joined.phase, "coherence": joined.coherence},
-        attributes={"interferogram": attributes, "coherence": attributes},
+        attributes=attributes,
         report={
             "coverage": float(valid.mean()),
             "phase_coverage": float(1 - np.isnan(joined.phase).mean()),
             "coherence_mean": round(float(joined.coherence[valid].mean(dtype=np.float64)), 6),
             "product_pixel_m": [round(part.pixel_m, 3) for part in warped],
-            "resampling": attributes["resampling"],
+            "resampling": attributes["coherence"]["resampling"],
             "parts": [_told(job, joined.offsets_rad[position]) for position, job in enumerate(parts)],
         },
     )
@@ -161,13 +165,16 @@ def _angle(values: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.where(values != 0, np.angle(values), np.nan), dtype=np.float32)
 
 
-def _attributes(jobs: list[JobProducts], warped: list[Warped]) -> dict[str, Any]:
+def _attributes(jobs: list[JobProducts], warped: list[Warped], variable: str) -> dict[str, Any]:
     """What all parts agree on: backend, looks, window and estimator; and how the product came to the grid."""
     first = jobs[0].metadata
+    others = ("amplitude", "incidence", *_OTHERS[variable])
     agreed = {
         name: value
         for name, value in _plain(first.parameters).items()
-        if name not in _TAKEN and all(_plain(job.metadata.parameters).get(name) == value for job in jobs)
+        if name not in _TAKEN
+        and not name.startswith(others)
+        and all(_plain(job.metadata.parameters).get(name) == value for job in jobs)
     }
     points = sorted({part.points for part in warped})
     how = {n: "bilinear" if n == 1 else f"mean of {n} x {n} bilinear samples" for n in points}

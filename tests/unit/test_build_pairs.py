@@ -353,8 +353,10 @@ def test_the_estimators_of_every_backend_are_told() -> None:
 
     from pipeline.insar.job import Backend
     from pipeline.insar.products import ESTIMATORS
+    from pipeline.insar.pygmtsar.worker import ALGORITHM
 
     assert set(ESTIMATORS) == set(get_args(Backend))
+    assert ESTIMATORS["pygmtsar"]["processing"] == ALGORITHM, "raised together, or old pairs stay"
     assert tasks.INTERFEROMETRY == ("interferogram", "coherence")
 
 

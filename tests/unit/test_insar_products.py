@@ -49,7 +49,15 @@ def job(
         part=part,
         backend="pygmtsar",
         versions={"insardev-pygmtsar": "1"},
-        parameters={"estimator": "boxcar", "window": "5x5", "range_looks": 5, "odd": float("nan")},
+        parameters={
+            "estimator": "boxcar",
+            "window": "5x5",
+            "range_looks": 5,
+            "odd": float("nan"),
+            "coherence_window_m": [70, 20],
+            "interferogram": "not filtered",
+            "incidence": "at the ellipsoid",
+        },
         steps=(Step(name="all", seconds=1.5),),
         bursts=("046_098765_IW2",),
         orbits={"reference": "precise", "secondary": "restituted"},
@@ -220,6 +228,10 @@ def test_what_the_processor_said_is_kept_and_what_differs_from_run_to_run_is_not
     assert not {"steps", "peak_memory_bytes"} & set(part)
     attributes = data.attributes["coherence"]
     assert (attributes["estimator"], attributes["window"], attributes["range_looks"]) == ("boxcar", "5x5", 5)
+    assert attributes["coherence_window_m"] == [70, 20]
+    assert not {"interferogram", "incidence"} & set(attributes)
+    assert data.attributes["interferogram"]["interferogram"] == "not filtered"
+    assert "coherence_window_m" not in data.attributes["interferogram"]
     assert (attributes["backend"], attributes["resampling"]) == ("pygmtsar", "bilinear")
     assert 19 < data.report["product_pixel_m"][0] < 21
 
