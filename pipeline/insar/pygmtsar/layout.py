@@ -137,7 +137,7 @@ def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
     vectors = [vector for vector in orbit_vectors(orbit) if begin <= vector.time <= end]
     margin = timedelta(seconds=LEAST_ORBIT_S)
     if not vectors or vectors[0].time > first - margin or vectors[-1].time < last + margin:
-        if begin == midnight or end > last + timedelta(seconds=ORBIT_REACH_S - 1) or last > end - margin:
+        if first - margin < midnight or last + margin > midnight + timedelta(days=1):
             code, why = "orbit-midnight", "lies too close to midnight (UTC) for this processor"
         else:
             code, why = "orbit-unusable", f"is not covered by {orbit.name}"
