@@ -6,37 +6,17 @@ Structure: Sentinel-1 Product Specification (S1-RS-MDA-52-7441), section 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from pipeline.sandbox.slc import instrument as iw
-from pipeline.sandbox.slc.earth import geodetic, incidence_deg, to_ground
+from pipeline.sandbox.slc.grid import GridPoint
 from pipeline.sandbox.slc.orbit import PERIOD_S, every, heading_deg
 from pipeline.sandbox.slc.survey import SlcFlight
 from pipeline.sandbox.slc.xml import Node, build, listed, numbers
 from pipeline.slc import StateVector
-
-_GRID_PIXELS = 21
-_CALIBRATION_PIXELS = 40
-_SIGMA_NOUGHT = 334.0
-
-
-@dataclass(frozen=True)
-class GridPoint:
-    """One point of the geolocation grid."""
-
-    time: datetime
-    line: int
-    pixel: int
-    delay_s: float
-    longitude_deg: float
-    latitude_deg: float
-    height_m: float
-    incidence_deg: float
-    elevation_deg: float
 
 
 def state_vectors(overflight: SlcFlight) -> tuple[StateVector, ...]:
@@ -44,42 +24,6 @@ def state_vectors(overflight: SlcFlight) -> tuple[StateVector, ...]:
     start = overflight.start.replace(microsecond=41_367) - timedelta(seconds=70)
     count = 15 + int((overflight.end - overflight.start).total_seconds() / 10)
     return overflight.acquisition.orbit.vectors(every(10.0, start, count))
-
-
-def geolocation_grid(overflight: SlcFlight, height_m: float) -> tuple[GridPoint, ...]:
-    """Points at the first line of every burst and at the last line, at one height above the ellipsoid."""
-    acquisition, frame = overflight.acquisition, overflight.acquisition.frame
-    bursts = len(acquisition.starts)
-    rows = [(b * frame.lines, acquisition.starts[b]) for b in range(bursts)]
-    rows.append((bursts * frame.lines - 1, overflight.end))
-    pixels = np.unique(np.linspace(0, frame.samples - 1, _GRID_PIXELS).astype(int))
-    range_m = frame.near_m + pixels * iw.SAMPLE_M
-    points: list[GridPoint] = []
-    for line, instant in rows:
-        t = np.full(len(pixels), (instant - acquisition.orbit.epoch).total_seconds())
-        places = to_ground(acquisition.orbit, t, range_m, np.full(len(pixels), height_m))
-        position = acquisition.orbit.state(t)[0]
-        longitude, latitude, _ = geodetic(places)
-        # as products have it: from the geocentric direction, not from the ellipsoid's normal
-        incidence = incidence_deg(position, places, places)
-        elevation = incidence_deg(places, position, -position)
-        points.extend(
-            GridPoint(
-                instant,
-                line,
-                int(p),
-                2 * float(r) / iw.LIGHT_M_S,
-                float(x),
-                float(y),
-                height_m,
-                float(i),
-                float(e),
-            )
-            for p, r, x, y, i, e in zip(
-                pixels, range_m, longitude, latitude, incidence, elevation, strict=True
-            )
-        )
-    return tuple(points)
 
 
 def header(overflight: SlcFlight) -> Node:
@@ -369,82 +313,3 @@ def _point(point: GridPoint) -> Node:
             ("elevationAngle", point.elevation_deg),
         ],
     )
-
-
-def calibration(overflight: SlcFlight) -> Any:
-    """Calibration that is the same everywhere."""
-    pixels = _pixels(overflight)
-    flat = numbers("sigmaNought", [_SIGMA_NOUGHT] * len(pixels))[1:]
-    vectors = [
-        (
-            "calibrationVector",
-            [
-                ("azimuthTime", t),
-                ("line", line),
-                numbers("pixel", pixels),
-                *[(name, *flat) for name in ("sigmaNought", "betaNought", "gamma", "dn")],
-            ],
-        )
-        for line, t in _rows(overflight)
-    ]
-    return build(
-        (
-            "calibration",
-            [
-                header(overflight),
-                ("calibrationInformation", [("absoluteCalibrationConstant", "1.000000e+00")]),
-                listed("calibrationVectorList", vectors),
-            ],
-        )
-    )
-
-
-def noise(overflight: SlcFlight) -> Any:
-    """Noise that is the same everywhere."""
-    frame, pixels = overflight.acquisition.frame, _pixels(overflight)
-    last = frame.lines * len(overflight.acquisition.starts) - 1
-    across = [
-        (
-            "noiseRangeVector",
-            [
-                ("azimuthTime", t),
-                ("line", line),
-                numbers("pixel", pixels),
-                numbers("noiseRangeLut", [100.0] * len(pixels)),
-            ],
-        )
-        for line, t in _rows(overflight)
-    ]
-    along = (
-        "noiseAzimuthVector",
-        [
-            ("swath", iw.SWATH),
-            ("firstAzimuthLine", 0),
-            ("firstRangeSample", 0),
-            ("lastAzimuthLine", last),
-            ("lastRangeSample", frame.samples - 1),
-            numbers("line", [0, last]),
-            numbers("noiseAzimuthLut", [1.0, 1.0]),
-        ],
-    )
-    return build(
-        (
-            "noise",
-            [
-                header(overflight),
-                listed("noiseRangeVectorList", across),
-                listed("noiseAzimuthVectorList", [along]),
-            ],
-        )
-    )
-
-
-def _pixels(overflight: SlcFlight) -> list[int]:
-    samples = overflight.acquisition.frame.samples
-    return [*range(0, samples - 1, _CALIBRATION_PIXELS), samples - 1]
-
-
-def _rows(overflight: SlcFlight) -> list[tuple[int, datetime]]:
-    lines = overflight.acquisition.frame.lines
-    rows = [(b * lines, start) for b, start in enumerate(overflight.acquisition.starts)]
-    return [*rows, (len(rows) * lines - 1, overflight.end)]
