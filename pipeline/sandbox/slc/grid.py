@@ -75,6 +75,7 @@ def ring(grid: Sequence[GridPoint], burst: int) -> Ring:
 
 
 def whole_ring(grid: Sequence[GridPoint]) -> Ring:
+    """Outline of all bursts, closed."""
     rows = sorted({p.line for p in grid})
     return _between(grid, rows[0], rows[-1])
 
