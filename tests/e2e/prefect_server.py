@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from flows.local import LocalPrefect
 from flows.setup import PROJECT
@@ -109,13 +109,16 @@ class Site:
                 assert time.monotonic() < deadline, f"no event {name}"
                 time.sleep(0.5)
 
-    def retried(self, run: FlowRun) -> int:
-        """How many tasks of a run needed a second try."""
+    def tasks(self, run: FlowRun) -> list[TaskRun]:
+        """The task runs of a flow run."""
         with self.client() as client:
-            tasks = client.read_task_runs(
+            return client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=200
             )
-        return sum(task.run_count > 1 for task in tasks)
+
+    def retried(self, run: FlowRun) -> int:
+        """How many tasks of a run needed a second try."""
+        return sum(task.run_count > 1 for task in self.tasks(run))
 
     def client(self) -> SyncPrefectClient:
         """A client of the server."""
@@ -139,8 +142,8 @@ def site(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @contextmanager
-def site_before(archive: Sandbox, aoi_dir: Path, folder: Path) -> Iterator[Site]:
-    """Server and worker of their own before an archive, in `folder`."""
+def site_before(archive: Sandbox, aoi_dir: Path, folder: Path, **more: str) -> Iterator[Site]:
+    """Server and worker of their own before an archive, in `folder`; `more` is added to what flow runs see."""
     environment = {
         **archive.environment,
         "SLIDECUBE_AOI_DIR": str(aoi_dir),
@@ -148,6 +151,7 @@ def site_before(archive: Sandbox, aoi_dir: Path, folder: Path) -> Iterator[Site]
         "SLIDECUBE_SEARCH_INTERVAL_S": "0",
         "SLIDECUBE_RETRIES": "0",
         "SLIDECUBE_BACKOFF_S": "0.05",
+        **more,
     }
     local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
     with local as prefect:

@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from flows.limits import INTERFEROMETRY
 from pipeline.aoi import load_area
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
@@ -23,6 +24,8 @@ from pipeline.sandbox.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.world import make_world
 from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
+from tests.e2e.prefect_server import site_before
+from tests.e2e.test_build import tree
 
 pytestmark = pytest.mark.slow
 
@@ -223,3 +226,23 @@ def test_the_look_geometry_is_that_of_the_track(cube: xr.Dataset) -> None:
     assert np.isfinite(incidence).all()
     assert abs(float(incidence[flat].mean()) - 35.9) < 1
     assert np.abs(incidence - 35.9).max() < slope.max() + 5
+
+
+def test_the_flow_builds_pairs_as_tasks_of_their_own_with_the_same_bytes(
+    slc_world: SmallWorld, archives: Sandbox, built: Built, tmp_path: Path
+) -> None:
+    archives.reset()
+    with site_before(archives, slc_world.aoi_dir, tmp_path, SLIDECUBE_INSAR_BACKEND="pygmtsar") as site:
+        run = site.run(f"prefect deployment run build-datacube --param aoi={AREA}")
+        assert run.state is not None
+        assert run.state.is_completed(), run.state.message
+        names = [task.name for task in site.tasks(run)]
+        assert sorted(name for name in names if name.startswith("pair")) == [f"pair T046_{p}" for p in PAIRS]
+        assert "look geometry of track 46" in names
+        rows = json.loads(site.artifact(f"passes-{AREA}"))
+        assert [row["kind"] for row in rows] == ["pass"] * 4 + ["pair, wanted"] * 2
+        with site.client() as client:
+            assert client.read_global_concurrency_limit_by_name(INTERFEROMETRY).limit == 1
+        found = tree(Path(site.version(AREA, 1)))
+    expected = tree(built.command.cube / "versions" / "2.zarr")
+    assert [key for key in sorted(expected) if found.get(key) != expected[key]] == []
