@@ -47,6 +47,7 @@ def safe_of_bursts(tiffs: tuple[Path, ...], name: str, manifest: JobManifest, wo
     folder = work / f"{name}_safe"
     folder.mkdir(parents=True, exist_ok=True)
     tree: dict[str, Any] = {}
+    annotations: dict[tuple[str, str], Path] = {}
     for tiff in tiffs:
         annotation = tiff.with_suffix(".xml")
         if not annotation.is_file():
@@ -55,9 +56,11 @@ def safe_of_bursts(tiffs: tuple[Path, ...], name: str, manifest: JobManifest, wo
             )
         place = place_of(tiff, read_annotation(annotation), manifest.polarisation.upper())
         bursts = tree.setdefault(place.granule, {}).setdefault(place.swath, {})
+        # burst2safe takes two annotation files for two granules, and each of these holds that of the whole granule
+        shared = annotations.setdefault((place.granule, place.polarisation), annotation)
         bursts.setdefault(place.polarisation, {})[str(place.index)] = {
             "DATA": str(tiff),
-            "METADATA": str(annotation),
+            "METADATA": str(shared),
         }
     try:
         with log.open("a", encoding="utf-8") as output, redirect_stdout(output):

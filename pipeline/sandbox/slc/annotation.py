@@ -59,7 +59,7 @@ def product(
                 _general(overflight, grid[0].height_m),
                 _image(overflight, grid, spread),
                 _doppler(overflight),
-                ("antennaPattern", [listed("antennaPatternList", [])]),
+                _antenna(overflight, grid),
                 _timing(overflight, byte_offsets),
                 ("geolocationGrid", [listed("geolocationGridPointList", map(_point, grid))]),
                 ("coordinateConversion", [listed("coordinateConversionList", [])]),
@@ -165,6 +165,15 @@ def _image(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> N
             ("outputDataStdDev", [("re", f"{spread:.6e}"), ("im", f"{spread:.6e}")]),
         ],
     )
+    dimensions = (
+        "inputDimensions",
+        [
+            ("azimuthTime", overflight.start),
+            ("swath", iw.SWATH),
+            ("numberOfInputSamples", frame.samples),
+            ("numberOfInputLines", frame.lines * len(acquisition.starts)),
+        ],
+    )
     ground_speed = float(np.linalg.norm(acquisition.orbit.state(np.array(0.0))[1])) * 0.9
     return (
         "imageAnnotation",
@@ -204,7 +213,7 @@ def _image(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> N
                     ("detectionPerformed", False),
                     ("thermalNoiseCorrectionPerformed", False),
                     listed("swathProcParamsList", [_processing()]),
-                    listed("inputDimensionsList", []),
+                    listed("inputDimensionsList", [dimensions]),
                     ("referenceRange", 8e5),
                     ("ellipsoidName", "WGS84"),
                     ("ellipsoidSemiMajorAxis", 6378137.0),
@@ -260,6 +269,28 @@ def _doppler(overflight: SlcFlight) -> Node:
         for t in _around(overflight)
     ]
     return "dopplerCentroid", [listed("dcEstimateList", estimates)]
+
+
+def _antenna(overflight: SlcFlight, grid: Sequence[GridPoint]) -> Node:
+    """An antenna that looks the same in every direction: the simulated signal has no pattern to be taken off."""
+    near = [point for point in grid if point.line == grid[0].line]
+    patterns = [
+        (
+            "antennaPattern",
+            [
+                ("swath", iw.SWATH),
+                ("azimuthTime", t),
+                numbers("slantRangeTime", [point.delay_s for point in near], ".15e"),
+                numbers("elevationAngle", [point.elevation_deg for point in near], ".6e"),
+                numbers("elevationPattern", [1.0, 0.0] * len(near), ".6e"),
+                numbers("incidenceAngle", [point.incidence_deg for point in near], ".6e"),
+                ("terrainHeight", grid[0].height_m),
+                ("roll", near[len(near) // 2].elevation_deg),
+            ],
+        )
+        for t in _around(overflight)
+    ]
+    return "antennaPattern", [listed("antennaPatternList", patterns)]
 
 
 def _timing(overflight: SlcFlight, byte_offsets: Sequence[int]) -> Node:
