@@ -22,12 +22,15 @@ from model.release import PICTURE
 from model.report import REPORT
 from pipeline.aoi import AreaOfInterest, load_area
 from pipeline.errors import IncompleteError, SlidecubeError
-from pipeline.sandbox.parameters import SandboxError
+from pipeline.quicklook import write_quicklook
+from pipeline.sandbox.parameters import SandboxError, SlcPlan, WorldParameters
 from pipeline.sandbox.server import Sandbox
 from pipeline.sandbox.world import make_world
 from pipeline.settings import settings
 
 AREA = "sandbox"
+WORLD = WorldParameters(slc=SlcPlan())
+"""Four single look complex passes of one track beside the backscatter: pairs before, across and after the event."""
 EVENT_PATIENCE_S = 60.0
 """after that long without a training the reconciliation is asked instead of the event"""
 STAGE_LIMIT_S = 1800.0
@@ -39,6 +42,7 @@ class DemoResult:
     """Where everything is."""
 
     cube: chain.CubeVersion
+    quicklook: Path
     logs: Path
 
     def lines(self) -> list[tuple[str, str]]:
@@ -47,6 +51,7 @@ class DemoResult:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
         return [
             ("cube", f"{self.cube.uri}  (xarray.open_zarr opens it)"),
+            ("its layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
             ("model", f"{bundle / 'MODEL_CARD.md'}"),
             (
                 "scores",
@@ -103,6 +108,8 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             environment={
                 **archives.environment,
                 "SLIDECUBE_DATA_DIR": str(settings().data_dir.resolve()),
+                # the processor that pip installs
+                "SLIDECUBE_INSAR_BACKEND": "pygmtsar",
                 # threads that wait asleep: on a machine with other work, spinning ones slow training down tenfold
                 "OMP_WAIT_POLICY": "PASSIVE",
             },
@@ -114,7 +121,7 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             version = chain.version_of(str(settings().cube_root(AREA)))
             follow_chain(prefect, version, stages)
             stages.begin("Stopping worker, server and archives")
-    return DemoResult(cube=version, logs=root / "logs")
+    return DemoResult(cube=version, quicklook=write_quicklook(version.uri), logs=root / "logs")
 
 
 def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:
@@ -124,10 +131,10 @@ def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:
         stages.note(f"{done} of {steps}: {what}")
 
     try:
-        make_world(area, folder, progress=note)
+        make_world(area, folder, WORLD, progress=note)
     except SandboxError:
         shutil.rmtree(folder)
-        make_world(area, folder, progress=note)
+        make_world(area, folder, WORLD, progress=note)
     return folder
 
 

@@ -18,12 +18,13 @@ from pipeline.cube.storage import STAGING, LocalStore
 
 MAX_SIDE_PX = 900
 MAX_PASSES = 11
+MAX_PAIRS = 3
 """More make a picture that nobody looks through; those nearest to the event are shown."""
 NO_DATA = "#402020"
 
 
 def write_quicklook(version: str | Path) -> Path:
-    """A PNG of every pass in dB, the hillshade with the labels, the newest pair's coherence, in `quicklook/<n>.png`.
+    """A PNG of passes in dB, the hillshade with the labels, coherence and phase of pairs, in `quicklook/<n>.png`.
 
     `version` is the path of one version. An existing picture is left as it is.
     """
@@ -44,12 +45,16 @@ def write_quicklook(version: str | Path) -> Path:
 
 
 def draw(cube: xr.Dataset) -> Figure:
-    """One panel for the terrain, one for each pass, and one for the coherence of the newest pair where there is any."""
+    """One panel for the terrain, one for each pass, and for the pairs nearest to the event their coherence.
+
+    The pair across the event, else the newest of them, shows its phase too.
+    """
     matplotlib.use("Agg", force=False)
     variable = "vv" if "vv" in cube else "vh" if "vh" in cube else None
     shown = _shown(cube) if variable else []
-    paired = "coherence" in cube and cube.sizes["timepair"] > 0
-    panels = 1 + len(shown) + int(paired)
+    pairs = _pairs(cube)
+    phase = _across(cube, pairs) if pairs and "interferogram" in cube else None
+    panels = 1 + len(shown) + len(pairs) + int(phase is not None)
     columns = min(6, panels)
     rows = math.ceil(panels / columns)
     height, width = cube.sizes["y"], cube.sizes["x"]
@@ -73,8 +78,15 @@ def draw(cube: xr.Dataset) -> Figure:
         side = _side(cube, index)
         track = int(cube["relative_orbit"].values[index])
         axes[panel].set_title(f"{variable} {instant}\ntrack {track} {direction}.{side}", fontsize=8)
-    if paired:
-        _coherence_panel(axes[panels - 1], cube.isel(thin))
+    for panel, index in enumerate(pairs, start=1 + len(shown)):
+        pair = cube["coherence"].isel(thin).isel(timepair=index)
+        axes[panel].imshow(np.asarray(pair.values), cmap=_gray(), vmin=0, vmax=1, aspect="equal")
+        axes[panel].set_title(f"coherence, 0 to 1\n{pair['timepair'].item()}", fontsize=8)
+    if phase is not None:
+        pair = cube["interferogram"].isel(thin).isel(timepair=phase)
+        cyclic = matplotlib.colormaps["twilight"].with_extremes(bad=NO_DATA)
+        axes[panels - 1].imshow(np.asarray(pair.values), cmap=cyclic, vmin=-np.pi, vmax=np.pi, aspect="equal")
+        axes[panels - 1].set_title(f"phase, -π to π\n{pair['timepair'].item()}", fontsize=8)
     passes = cube.sizes.get("timestep", 0)
     nearest = (
         f"; {len(shown)} of {passes} passes, nearest to the event" if shown and len(shown) < passes else ""
@@ -92,6 +104,28 @@ def _shown(cube: xr.Dataset) -> list[int]:
     span = _event(cube)
     middle = span[0] if span else times[-1]
     return sorted(int(i) for i in np.argsort(np.abs(times - middle), kind="stable")[:MAX_PASSES])
+
+
+def _pairs(cube: xr.Dataset) -> list[int]:
+    """Indices of the pairs that get a panel, ascending."""
+    if "coherence" not in cube or not {"timepair_start", "timepair_end"} <= set(cube.coords):
+        return list(range(cube.sizes.get("timepair", 0)))[-MAX_PAIRS:] if "coherence" in cube else []
+    start, end = (cube[name].values.astype("M8[us]") for name in ("timepair_start", "timepair_end"))
+    span = _event(cube)
+    moment = span[0] if span else end.max()
+    apart = np.abs((start + (end - start) / 2) - moment)
+    return sorted(int(i) for i in np.argsort(apart, kind="stable")[:MAX_PAIRS])
+
+
+def _across(cube: xr.Dataset, pairs: list[int]) -> int:
+    """The pair whose passes stand on either side of the event, else the last."""
+    span = _event(cube)
+    if span is not None and {"timepair_start", "timepair_end"} <= set(cube.coords):
+        for index in pairs:
+            first, last = (cube[f"timepair_{name}"].values[index] for name in ("start", "end"))
+            if first < span[0] and last > span[1]:
+                return index
+    return pairs[-1]
 
 
 def _event(cube: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
@@ -118,14 +152,6 @@ def _gray() -> Colormap:
     """Grey values, and a colour that no value has where there is none."""
     # an axis that is off draws no face, so that the image itself must show it
     return matplotlib.colormaps["gray"].with_extremes(bad=NO_DATA)
-
-
-def _coherence_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]
-    """The pair that ends last, 0 to 1."""
-    newest = int(np.argmax(cube["timepair_end"].values)) if "timepair_end" in cube.coords else -1
-    pair = cube["coherence"].isel(timepair=newest)
-    axis.imshow(np.asarray(pair.values), cmap=_gray(), vmin=0, vmax=1, aspect="equal")
-    axis.set_title(f"coherence, 0 to 1\n{pair['timepair'].item()}", fontsize=8)
 
 
 def _terrain_panel(axis, cube: xr.Dataset) -> None:  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -219,8 +220,21 @@ def test_a_model_takes_the_coherence_of_one_backend_and_refuses_a_mix(store: Loc
         coherence(cube.drop_vars("coherence"))
 
 
-def test_the_picture_shows_the_coherence_of_the_newest_pair(store: LocalStore) -> None:
+def test_the_picture_shows_the_pairs_and_the_phase_of_the_one_across_the_event(store: LocalStore) -> None:
     publish(store, with_pairs(store, (10, 20)))
-    titles = [axis.get_title() for axis in draw(open_cube(store.root)).axes if axis.get_title()]
-    assert titles[-1] == "coherence, 0 to 1\n20180913_20180925"
-    assert sum("coherence" in title for title in titles) == 1
+    with open_cube(store.root) as cube:
+        titles = [axis.get_title() for axis in draw(cube).axes if axis.get_title()]
+        labels = [str(label) for label in cube["timepair"].values]
+        event = np.datetime64(json.loads(cube.attrs["event"])["start"].removesuffix("Z"))
+        across = [
+            label
+            for label, start, end in zip(
+                labels, cube["timepair_start"].values, cube["timepair_end"].values, strict=True
+            )
+            if start < event < end
+        ]
+    assert [title for title in titles if "coherence" in title] == [
+        f"coherence, 0 to 1\n{label}" for label in labels
+    ]
+    assert len(across) == 1
+    assert titles[-1] == f"phase, -π to π\n{across[0]}"
