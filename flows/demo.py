@@ -51,7 +51,7 @@ class DemoResult:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
         return [
             ("cube", f"{self.cube.uri}  (xarray.open_zarr opens it)"),
-            ("its layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
+            ("layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
             ("model", f"{bundle / 'MODEL_CARD.md'}"),
             (
                 "scores",
