@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import ArchiveError
 from pipeline.items import footprint_of, instant_of, refused, whole_of
-from pipeline.slc import Burst, Granule, Polarisation, StateVector, Swath
+from pipeline.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
 
 GRANULE_NAME = re.compile(
     r"(S1[A-D])_IW_SLC__1S(?:SV|DV|SH|DH)_\d{8}T\d{6}_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4}", re.ASCII
@@ -22,10 +22,6 @@ GRANULE_NAME = re.compile(
 BURST_NAME = re.compile(r"S1_\d{6}_(IW[123])_\d{8}T\d{6}_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST", re.ASCII)
 FULL_BURST_ID = re.compile(r"\d{3}_\d{6}_(IW[123])", re.ASCII)
 MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
-
-ORBIT_RADIUS_M = (6.9e6, 7.3e6)
-"""Sentinel-1 flies 690 to 740 km above the ground; a state vector elsewhere is none of its."""
-SPEED_M_S = (7.0e3, 8.2e3)
 
 ATTRIBUTES = frozenset(
     {
@@ -273,11 +269,7 @@ def _state_vectors(attributes: Mapping[str, Any]) -> tuple[StateVector, ...]:
         if position is None or velocity is None or position[1] != velocity[1]:
             continue
         radius, speed = math.hypot(*position[0]), math.hypot(*velocity[0])
-        if (
-            ORBIT_RADIUS_M[0] < radius < ORBIT_RADIUS_M[1]
-            and SPEED_M_S[0] < speed < SPEED_M_S[1]
-            and (not found or found[-1].time < position[1])
-        ):
+        if on_orbit(radius, speed) and (not found or found[-1].time < position[1]):
             found.append(StateVector(time=position[1], position_m=position[0], velocity_m_s=velocity[0]))
     return tuple(found)
 

@@ -14,16 +14,13 @@ from pydantic import Field
 
 from pipeline.errors import SourceDataError
 from pipeline.records import Frozen, Utc
-from pipeline.slc import StateVector
+from pipeline.slc import StateVector, on_orbit
+from pipeline.xml import read_document
 
 OrbitKind = Literal["precise", "restituted"]
 
 MOST_FILE_BYTES = 32 * 2**20
 """A precise orbit file of a day has 4.4 MB; a larger one was not meant to be one."""
-RADIUS_M = (6.9e6, 7.3e6)
-"""Distances from the Earth's centre that Sentinel-1 can have: it flies at about 700 km."""
-SPEED_M_S = (7.2e3, 8.0e3)
-"""Speeds over the turning Earth that it can have: about 7.6 km/s."""
 WIDEST_GAP_S = 60.0
 """Between two state vectors; the files give one every 10 s."""
 _JERK_M_S3 = 0.02
@@ -145,24 +142,7 @@ def _unusable(path: Path, fault: str) -> SourceDataError:
 
 
 def _parse(path: Path) -> Any:
-    try:
-        with path.open("rb") as source:
-            raw = source.read(MOST_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unusable(path, f"cannot be read ({error.strerror})") from error
-    if len(raw) > MOST_FILE_BYTES:
-        raise _unusable(path, f"is larger than {MOST_FILE_BYTES // 2**20} MiB")
-    # a file from outside: no entities, nothing from the network, and the parser's own limits kept
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
-    )
-    try:
-        root = etree.fromstring(raw, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _unusable(path, f"is no valid XML ({reason}); it may be cut short") from None
-    if root.getroottree().docinfo.doctype:
-        raise _unusable(path, "declares a document type, which no orbit file does")
+    root = read_document(path, MOST_FILE_BYTES, f"The orbit file {path.name}", _ANOTHER)
     if etree.QName(root).localname != "Earth_Explorer_File":
         raise _unusable(path, f"is a {etree.QName(root).localname[:60]!r}, no Earth_Explorer_File")
     return root
@@ -200,8 +180,7 @@ def _vector(node: Any, number: int, path: Path) -> StateVector:
     if time.tzinfo is not None:
         raise _unusable(path, f"gives the time of state vector {number} with a zone, {text('UTC')[:60]!r}")
     radius, speed = math.hypot(x, y, z), math.hypot(vx, vy, vz)
-    # not finite compares as false
-    if not (RADIUS_M[0] < radius < RADIUS_M[1] and SPEED_M_S[0] < speed < SPEED_M_S[1]):
+    if not on_orbit(radius, speed):
         raise _unusable(
             path,
             f"has a state vector (number {number}) {radius / 1000:.0f} km from the Earth's centre at "

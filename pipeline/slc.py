@@ -13,6 +13,16 @@ from pipeline.records import Frozen, Utc
 Swath = Literal["IW1", "IW2", "IW3"]
 Polarisation = Literal["vv", "vh"]
 
+ORBIT_RADIUS_M = (6.9e6, 7.3e6)
+"""Distances from the Earth's centre that Sentinel-1 can have: it flies 690 to 740 km above the ground."""
+SPEED_M_S = (7.2e3, 8.0e3)
+"""Speeds over the turning Earth that it can have: about 7.6 km/s."""
+
+
+def on_orbit(radius_m: float, speed_m_s: float) -> bool:
+    """Whether Sentinel-1 can be that far from the Earth's centre and that fast; what is not finite is not."""
+    return ORBIT_RADIUS_M[0] < radius_m < ORBIT_RADIUS_M[1] and SPEED_M_S[0] < speed_m_s < SPEED_M_S[1]
+
 
 class StateVector(Frozen):
     """Position and velocity of the satellite at an instant, earth-fixed (WGS 84)."""

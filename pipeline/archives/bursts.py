@@ -14,21 +14,20 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from lxml import etree
 from pydantic import Field
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from pipeline.bursts import START_TOLERANCE_S
 from pipeline.errors import SourceDataError
 from pipeline.records import Frozen, Utc
 from pipeline.slc import Burst
+from pipeline.xml import read_document
 
 MOST_XML_BYTES = 128 * 2**20
 """The documents have 5 to 15 MB."""
 MOST_LINES, MOST_SAMPLES = 4000, 60_000
 """A burst of IW has about 1500 lines of 20,000 to 27,000 samples."""
-START_TOLERANCE_S = 1.3
-"""Bursts of a swath follow each other in 2.76 s; less than half of that tells them apart."""
 MOST_EMPTY_LINES = 0.01
 """Share of the valid lines that may be zero throughout: lines lost on the way down."""
 _LINES_AT_ONCE = 256
@@ -51,29 +50,12 @@ class BurstAnnotation(Frozen):
 
 
 def read_xml(path: Path) -> Any:
-    """Root of an XML document from outside: no entity, nothing from the network, bounded in size and depth.
+    """Root of the archive's document.
 
     Raises:
-        SourceDataError: unreadable, too large, not XML, or with a document type.
+        SourceDataError: it is none that can be read; see `read_document`.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_XML_BYTES + 1)
-    except OSError as error:
-        raise SourceDataError(f"{path.name} cannot be read ({error.strerror}).", _AGAIN) from None
-    if len(raw) > MOST_XML_BYTES:
-        raise SourceDataError(f"{path.name} is larger than {MOST_XML_BYTES // 2**20} MiB.", _AGAIN)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
-    )
-    try:
-        root = etree.fromstring(raw, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SourceDataError(f"{path.name} is no valid XML ({reason}).", _AGAIN) from None
-    if root.getroottree().docinfo.doctype:
-        raise SourceDataError(f"{path.name} declares a document type, which no annotation does.", _AGAIN)
-    return root
+    return read_document(path, MOST_XML_BYTES, path.name, _AGAIN)
 
 
 def read_burst_annotation(path: Path, burst: Burst) -> BurstAnnotation:

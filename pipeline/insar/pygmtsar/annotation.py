@@ -14,7 +14,8 @@ import numpy as np
 from lxml import etree
 from numpy.polynomial import Polynomial
 
-from pipeline.archives.bursts import MOST_LINES, MOST_SAMPLES, START_TOLERANCE_S, read_xml
+from pipeline.archives.bursts import MOST_LINES, MOST_SAMPLES, read_xml
+from pipeline.bursts import index_of_burst
 from pipeline.errors import InterferometryError, SourceDataError
 
 BURST_INTERVAL_S = 2.758273
@@ -238,11 +239,8 @@ def _starts(product: Any, path: Path) -> list[datetime]:
 
 def _index_of(product: Any, path: Path, start: datetime, number: int) -> int | None:
     """Position of the burst that starts within the name's second; of several the one that states its number."""
-    apart = [abs((time - start).total_seconds()) for time in _starts(product, path)]
-    near = [index for index, seconds in enumerate(apart) if seconds <= START_TOLERANCE_S]
     nodes = product.findall("swathTiming/burstList/burst")
-    stated = [index for index in near if (nodes[index].findtext("burstId") or "").strip() == str(number)]
-    return min(stated or near, key=lambda index: apart[index], default=None)
+    return index_of_burst(_starts(product, path), [n.findtext("burstId") for n in nodes], start, number)
 
 
 def _source(full_id: str, image: Path, product: Any, index: int, whole: bool, path: Path) -> BurstSource:

@@ -12,14 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.bursts import index_of_burst
 from pipeline.errors import InterferometryError
 from pipeline.insar.job import JobManifest
 from pipeline.insar.topsapp.annotation import read_annotation
 from pipeline.records import Frozen
 
 _NAME = re.compile(r"S1_(\d+)_(IW[123])_(\d{8}T\d{6})_(VV|VH|HH|HV)_([0-9A-F]{4})-BURST")
-_TOLERANCE_S = 1.3
-"""Bursts of a swath follow each other in 2.76 s; less than half of that tells them apart."""
 
 
 class BurstPlace(Frozen):
@@ -108,11 +107,8 @@ def place_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPlace:
 
 def _index(listed: list[ET.Element], number: int, start: datetime) -> int | None:
     """Place in the list of the burst with that number (stated since processor 3.40), else with that start."""
-    times = [_instant(entry) for entry in listed]
-    apart = [abs((time - start).total_seconds()) if time else float("inf") for time in times]
-    near = [index for index, seconds in enumerate(apart) if seconds <= _TOLERANCE_S]
-    stated = [index for index in near if (listed[index].findtext("burstId") or "").strip() == str(number)]
-    return stated[0] if stated else min(near, key=apart.__getitem__, default=None)
+    stated = [entry.findtext("burstId") for entry in listed]
+    return index_of_burst([_instant(entry) for entry in listed], stated, start, number)
 
 
 def _instant(entry: ET.Element) -> datetime | None:
