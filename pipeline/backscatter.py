@@ -150,14 +150,7 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
             f"Set resolution_m to {transform.a:g} or more in the area file.",
         )
     looks = max(1, round(ratio))
-    fine = Grid(
-        epsg=grid.epsg,
-        resolution_m=grid.resolution_m / looks,
-        left=grid.left,
-        top=grid.top,
-        width=grid.width * looks,
-        height=grid.height * looks,
-    )
+    fine = grid.finer(looks)
     same_pixel = (
         crs.to_epsg() == grid.epsg
         and math.isclose(transform.a, fine.resolution_m, rel_tol=1e-9)

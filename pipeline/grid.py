@@ -112,6 +112,17 @@ class Grid(Frozen):
         )
         return west, south, east, north
 
+    def finer(self, times: int) -> Grid:
+        """The same extent with that many pixels, each way, for one."""
+        return Grid(
+            epsg=self.epsg,
+            resolution_m=self.resolution_m / times,
+            left=self.left,
+            top=self.top,
+            width=self.width * times,
+            height=self.height * times,
+        )
+
     def padded(self, pixels: int) -> Grid:
         """The same lattice with a margin of that many pixels on every side."""
         return Grid(

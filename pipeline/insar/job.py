@@ -21,13 +21,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from pipeline.errors import InterferometryError
 from pipeline.records import Frozen, Utc
 
 MANIFEST = "manifest.json"
 METADATA = "metadata.json"
 PRODUCTS = ("coherence", "interferogram", "amplitude", "incidence")
+LEAST_VALID_FRACTION = 0.01
+"""Of the wanted box, with coherence: less means that the product lies elsewhere or that processing failed."""
 MOST_BURSTS = 10
 """A job holds at most so many bursts: topsApp runs out of memory beyond (ASFHyP3/hyp3#2933)."""
 
@@ -124,6 +127,22 @@ class JobMetadata(Frozen):
     valid_fraction: float = Field(ge=0, le=1, description="of the wanted box, with coherence")
     coherence_mean: float = Field(ge=0, le=1)
     peak_memory_bytes: int | None = None
+
+
+def read_manifest(job: Path) -> JobManifest:
+    """The manifest of a job.
+
+    Raises:
+        InterferometryError: `manifest-unreadable`.
+    """
+    try:
+        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InterferometryError(
+            "manifest-unreadable",
+            f"{MANIFEST} of the job is absent or not of this version: {str(error).splitlines()[0]}.",
+            "Delete the job's folder and run the pair again.",
+        ) from error
 
 
 def folder_of(job: Path) -> dict[str, Path]:

@@ -20,14 +20,20 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
-from pipeline.insar.job import METADATA, PRODUCTS, JobManifest, JobMetadata, Product, folder_of
+from pipeline.insar.job import (
+    LEAST_VALID_FRACTION,
+    METADATA,
+    PRODUCTS,
+    JobManifest,
+    JobMetadata,
+    Product,
+    folder_of,
+)
 from pipeline.records import Frozen
 
 log = logging.getLogger(__name__)
 
 TYPES = {"coherence": "float32", "interferogram": "complex64", "amplitude": "float32", "incidence": "float32"}
-LEAST_VALID_FRACTION = 0.01
-"""Of the wanted box, with coherence: less means that the product lies elsewhere or that processing failed."""
 INCIDENCE_DEG = (15.0, 55.0)
 """Sentinel-1's IW looks from 29 to 46 degrees; steep ground does not matter, since the ellipsoid's normal counts."""
 MOST_BYTES = 2**20

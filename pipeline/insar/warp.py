@@ -85,14 +85,7 @@ def warp_products(
 def _warp(coherence: Any, interferogram: Any, grid: Grid, strip_points: int) -> Warped:
     pixel_m = _pixel_m(coherence, grid)
     points = min(MOST_POINTS, max(1, round(grid.resolution_m / pixel_m)))
-    fine = Grid(
-        epsg=grid.epsg,
-        resolution_m=grid.resolution_m / points,
-        left=grid.left,
-        top=grid.top,
-        width=grid.width * points,
-        height=grid.height * points,
-    )
+    fine = grid.finer(points)
     level = np.full(grid.shape, np.nan, dtype=np.float32)
     phasor = np.full(grid.shape, np.nan, dtype=np.complex64)
     for rows, positions in _strips(coherence, grid, fine, strip_points):

@@ -17,10 +17,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from pipeline.errors import InterferometryError
-from pipeline.insar.job import MANIFEST, METADATA, Esd, JobManifest, JobMetadata, JobSide, Step, folder_of
+from pipeline.insar.job import (
+    METADATA,
+    Esd,
+    JobManifest,
+    JobMetadata,
+    JobSide,
+    Step,
+    folder_of,
+    read_manifest,
+)
 from pipeline.insar.orbit_geometry import Orbit
 from pipeline.insar.pygmtsar import estimator, lattice
 from pipeline.insar.pygmtsar.annotation import BurstSource, outline
@@ -95,7 +102,7 @@ def _wall_off() -> None:
 def _run(job: Path) -> None:
     start = time.monotonic()
     folders = folder_of(job)
-    manifest = _read_manifest(job)
+    manifest = read_manifest(job)
     _limit(manifest)
     scratch, products = folders["scratch"], folders["products"]
     shutil.rmtree(products, ignore_errors=True)
@@ -130,17 +137,6 @@ def _run(job: Path) -> None:
     )
     write_text(products / METADATA, metadata.model_dump_json(indent=1))
     say("step", name="done", number=steps, of=steps)
-
-
-def _read_manifest(job: Path) -> JobManifest:
-    try:
-        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InterferometryError(
-            "manifest-unreadable",
-            f"{job / MANIFEST} cannot be used ({type(error).__name__}).",
-            "Delete the job's folder and run the pair again.",
-        ) from error
 
 
 def _limit(manifest: JobManifest) -> None:

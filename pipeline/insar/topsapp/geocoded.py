@@ -20,13 +20,10 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
-from pipeline.insar.job import PRODUCTS, Product
+from pipeline.insar.job import LEAST_VALID_FRACTION, PRODUCTS, Product
 from pipeline.insar.topsapp.elevation import METRES_PER_DEGREE, Box
 from pipeline.insar.topsapp.isce_files import IsceImage, open_bands, read_header
 from pipeline.records import Frozen
-
-LEAST_VALID_FRACTION = 0.01
-"""Of the wanted box, with coherence: less means that the product lies elsewhere or that processing failed."""
 
 _MARGIN_M = 500.0
 _ROWS = 512

@@ -8,11 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pipeline.errors import InterferometryError
 from pipeline.insar.job import (
-    MANIFEST,
     METADATA,
     MOST_BURSTS,
     PRODUCTS,
@@ -21,6 +18,7 @@ from pipeline.insar.job import (
     JobMetadata,
     Step,
     folder_of,
+    read_manifest,
 )
 from pipeline.insar.topsapp.attempt import Attempts, ended_early
 from pipeline.insar.topsapp.child import Watch
@@ -50,7 +48,7 @@ def run_job(job: Path, standard_input: int | None) -> JobMetadata:
     """
     start = time.monotonic()
     try:
-        manifest = _read_manifest(job)
+        manifest = read_manifest(job)
         _clear(job / "products")
         with Watch(
             deadline=start + manifest.limits.time_s,
@@ -222,17 +220,6 @@ def _of_system(error: OSError) -> InterferometryError:
         f"{where}: {error.strerror or error}.",
         "The runner must be able to read the job's inputs and write to its scratch and products.",
     )
-
-
-def _read_manifest(job: Path) -> JobManifest:
-    try:
-        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InterferometryError(
-            "manifest-unreadable",
-            f"{MANIFEST} of the job is absent or not of this version: {str(error).splitlines()[0]}.",
-            "Delete the job's folder and run the pair again.",
-        ) from error
 
 
 def _clear(products: Path) -> None:
