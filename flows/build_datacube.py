@@ -56,9 +56,9 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
 
 
 @task(name="plan", cache_policy=NO_CACHE)
-def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> build.BuildPlan:
+def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool) -> build.BuildPlan:
     """Layers wanted, and which of them the cube holds."""
-    return build.make_plan(area, catalogue)
+    return build.make_plan(area, catalogue, pairs)
 
 
 @task(name="layer", task_run_name="{layer.label}", **patiently)
@@ -91,17 +91,19 @@ def publish(
     flow_run_name="{aoi}",
     task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE),
 )
-def build_datacube(aoi: str, catalogue: str | None = None) -> State[Any]:
+def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
     """Build or renew the cube of an area.
 
     Parameters:
         aoi: name of an area (`slidecube areas`) or path of an area file.
         catalogue: path of a saved catalogue to replay; without it the archives are searched.
+        pairs: whether new pairs are made, which takes hours; without them a map of what is there follows at once, and
+            a later run adds them.
     """
     area = load_area(aoi)
     with build.writer_lock(area):
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
-        plan = make_plan(area, quote(found))
+        plan = make_plan(area, quote(found), pairs)
         show_passes(plan)
         runs = {
             layer.recipe.digest: (build_pair if layer.kind == "interferometry" else build_layer).submit(

@@ -27,6 +27,7 @@ from pipeline.passes import Catalogue
 from pipeline.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
 from pipeline.records import Frozen
 from pipeline.settings import settings
+from pipeline.tasks import pairs_in_words
 
 __all__ = [
     "BuildPlan",
@@ -60,8 +61,9 @@ class Published(Frozen):
     layers_built: int
     missing: tuple[str, ...]
     failed: tuple[str, ...] = Field(
-        (), description="layers that could not be built this time, with the reason"
+        (), description="layers that could not be built this time, each reason once"
     )
+    layers_failed: int = 0
 
 
 @contextmanager
@@ -127,12 +129,11 @@ def publish(
             "catalogue": archive.snapshot_name(catalogue),
             "searched_at": catalogue.searched_at.isoformat(),
             "layers_built": len(plan.wanted) - len(failed),
-            "failed": sorted(failed.values()),
+            "failed": sorted(set(failed.values())),
         }
         if started is not None:
             entry["seconds"] = round(time.monotonic() - started, 1)
         versions.journal(store, number, entry)
-    labels_by_digest = {task.recipe.digest: task.label for task in plan.tasks}
     return Published(
         area=area.name,
         version=number,
@@ -140,10 +141,25 @@ def publish(
         new=new,
         layers_built=len(plan.wanted) - len(failed),
         missing=manifest.missing,
-        failed=tuple(
-            f"{labels_by_digest.get(digest, digest)}: {why}" for digest, why in sorted(failed.items())
-        ),
+        failed=_by_reason(plan, failed),
+        layers_failed=len(failed),
     )
+
+
+def _by_reason(plan: BuildPlan, failed: dict[str, str]) -> tuple[str, ...]:
+    """Each reason once, after the layers that failed for it."""
+    tasks = {task.recipe.digest: task for task in plan.tasks}
+    found: dict[tuple[bool, str], list[str]] = {}
+    for digest, why in sorted(failed.items()):
+        task = tasks.get(digest)
+        pair = task.pair_id if task else None
+        found.setdefault((pair is not None, why), []).append(pair or (task.label if task else digest))
+    lines = []
+    for (of_pairs, why), names in found.items():
+        names.sort()
+        several = f"{len(names)} layers: {', '.join(names)}" if len(names) > 1 else names[0]
+        lines.append(f"{pairs_in_words(names) if of_pairs else several}: {why}")
+    return tuple(lines)
 
 
 def build(
@@ -151,11 +167,13 @@ def build(
     replay: Path | None = None,
     progress: Progress | None = None,
     process: PairProcessor = by_backend,
+    *,
+    pairs: bool = True,
 ) -> Published:
     """Search, plan, build every missing layer, publish: all in one process, for the command line.
 
     Pairs are processed beside the other layers, as many at once as `SLIDECUBE_INSAR_CONCURRENCY` says; `process` makes
-    their products.
+    their products. Without `pairs` those that are held stay, and new ones are left for a later build.
 
     Raises:
         ArchiveError, CubeError, SourceDataError: as the steps do. A layer that fails does not stop the others; it is
@@ -164,10 +182,10 @@ def build(
     started = time.monotonic()
     with writer_lock(area):
         catalogue = find_catalogue(area, replay)
-        plan = make_plan(area, catalogue)
+        plan = make_plan(area, catalogue, pairs)
         failed: dict[str, str] = {}
         with ExitStack() as stack:
-            layers, pairs = (
+            for_layers, for_pairs = (
                 stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
                 for count, name in (
                     (settings().read_concurrency, "layer"),
@@ -178,7 +196,7 @@ def build(
             # leaving by an error, what has not begun is not begun
             stack.callback(lambda: [future.cancel() for future in futures])
             for task in plan.wanted:
-                pool = pairs if task.kind == "interferometry" else layers
+                pool = for_pairs if task.kind == "interferometry" else for_layers
                 futures[pool.submit(build_layer, area, task, catalogue, process)] = task
             for done, future in enumerate(as_completed(futures), start=1):
                 task = futures[future]

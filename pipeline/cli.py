@@ -205,11 +205,17 @@ def _print_plan(rows: dict[str, Any]) -> None:
     "--repair", is_flag=True, help="Verify the layers that are held first, and make the damaged ones again."
 )
 @click.option(
+    "--pairs/--no-pairs",
+    default=True,
+    show_default=True,
+    help="Make new interferometric pairs, which take hours; those that are held stay in any case.",
+)
+@click.option(
     "--quicklook/--no-quicklook", default=True, show_default=True, help="Draw a picture of the version."
 )
 @as_json
 @reports_errors
-def build(area: str, catalogue: Path | None, repair: bool, quicklook: bool, json_: bool) -> None:
+def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quicklook: bool, json_: bool) -> None:
     """Bring the cube of AREA up to date: make what is missing, publish a version; nothing if nothing is missing."""
     from pipeline import build as builder
     from pipeline.aoi import load_area
@@ -225,6 +231,7 @@ def build(area: str, catalogue: Path | None, repair: bool, quicklook: bool, json
             wanted,
             catalogue,
             lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
+            pairs=pairs,
         )
     picture = str(write_quicklook(published.uri)) if quicklook else None
     if json_:
@@ -241,7 +248,7 @@ def build(area: str, catalogue: Path | None, repair: bool, quicklook: bool, json
             click.echo(f"missing    {line}")
     if published.failed:
         raise IncompleteError(
-            f"{len(published.failed)} layers could not be made: {'; '.join(published.failed)}.",
+            f"{published.layers_failed} layers could not be made: {'; '.join(published.failed)}.",
             "Run `slidecube build` again to try them once more.",
         )
 

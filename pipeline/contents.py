@@ -16,7 +16,7 @@ from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep
 from pipeline.cube.storage import LocalStore
 from pipeline.errors import CubeError
 from pipeline.passes import Catalogue
-from pipeline.tasks import BuildPlan, LayerTask, store_of
+from pipeline.tasks import BuildPlan, LayerTask, pairs_in_words, store_of
 
 
 @dataclass
@@ -68,7 +68,8 @@ def manifest_of(
     contents = _Contents(store, current, previous, failed, list(plan.missing))
     steps = _timesteps(plan, contents)
     static = _static(plan, contents)
-    pairs, looks = _timepairs(area, plan, contents), _looks(plan, contents)
+    pairs = _timepairs(area, plan, contents)
+    looks = _looks(plan, contents, {pair.relative_orbit for pair in pairs})
     return Manifest(
         area=area.name,
         title=area.title,
@@ -137,8 +138,10 @@ def _timesteps(plan: BuildPlan, contents: _Contents) -> tuple[Timestep, ...]:
 def _timepairs(area: AreaOfInterest, plan: BuildPlan, contents: _Contents) -> tuple[Timepair, ...]:
     before = {pair.pair_id: pair for pair in contents.previous.timepairs} if contents.previous else {}
     built: list[Timepair] = []
-    kept: list[Timepair] = list(before.values()) if plan.interferometry == "kept" else []
+    staying = before if plan.interferometry == "kept" else plan.postponed
+    kept: list[Timepair] = [before[name] for name in staying if name in before]
     planned = {pair.id: pair for pair in plan.pairs}
+    lacking: dict[tuple[bool, str], list[str]] = {}
     for task in plan.tasks:
         if task.pair_id is None or task.backend is None:
             continue
@@ -157,9 +160,12 @@ def _timepairs(area: AreaOfInterest, plan: BuildPlan, contents: _Contents) -> tu
             )
             continue
         old = before.get(pair.id)
-        contents.missing.append(f"pair {pair.id}: {'kept as it was' if old else 'left out'} ({reason})")
+        lacking.setdefault((old is not None, reason), []).append(pair.id)
         if old:
             kept.append(old)
+    for (stays, reason), names in lacking.items():
+        what = "kept as it was" if stays and len(names) == 1 else "kept as they were" if stays else "left out"
+        contents.missing.append(f"{pairs_in_words(names)}: {what} ({reason})")
     rule = area.interferometry
     if rule is not None and not rule.allow_mixed_backends:
         kept = _of_one_backend(built, kept, contents)
@@ -174,18 +180,24 @@ def _of_one_backend(built: list[Timepair], kept: list[Timepair], contents: _Cont
     if not names:
         return []
     backend = max(sorted(names), key=lambda name: names[name])
+    others: dict[str, list[str]] = {}
+    for pair in kept:
+        if pair.backend != backend:
+            others.setdefault(pair.backend, []).append(pair.pair_id)
     contents.missing += [
-        f"pair {pair.pair_id}: left out (made by {pair.backend}, and this cube is of {backend}; "
+        f"{pairs_in_words(ids)}: left out (made by {name}, and this cube is of {backend}; "
         "allow_mixed_backends keeps both)"
-        for pair in kept
-        if pair.backend != backend
+        for name, ids in others.items()
     ]
     return [pair for pair in kept if pair.backend == backend]
 
 
-def _looks(plan: BuildPlan, contents: _Contents) -> tuple[Look, ...]:
+def _looks(plan: BuildPlan, contents: _Contents, of_pairs: set[int]) -> tuple[Look, ...]:
     before = {look.relative_orbit: look for look in contents.previous.looks} if contents.previous else {}
-    found = dict(before) if plan.interferometry == "kept" else {}
+    planned = {task.track for task in plan.tasks}
+    # what a pair is looked at with stays with the pair, and what cannot be made anew now stays with its passes
+    stay = (of_pairs | {one.relative_orbit for one in plan.passes}) - planned
+    found = {track: before[track] for track in before if track in stay and plan.interferometry != "none"}
     for look in found.values():
         contents.keep(look.layers)
     for task in plan.tasks:

@@ -12,6 +12,7 @@ from pipeline import backscatter, labels, terrain
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
 from pipeline.archives import inventories, orbits, rasters
+from pipeline.archives.surroundings import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, tiles_within
 from pipeline.cube.layers import LayerData, LayerRecord, read_record, write_layer
 from pipeline.cube.storage import LocalStore
 from pipeline.errors import InterferometryError
@@ -24,7 +25,7 @@ from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, DemTile, Pass
 from pipeline.settings import settings
 from pipeline.slc import Pair
-from pipeline.tasks import LayerTask, store_of, tiles_of_look, tiles_of_pair
+from pipeline.tasks import LayerTask, store_of, tiles_of_pair
 
 PairProcessor = Callable[[AreaOfInterest, Pair, tuple[DemTile, ...]], tuple[JobProducts, ...]]
 """Makes the products of a pair, one job after the other, from the elevation tiles around its bursts."""
@@ -102,17 +103,17 @@ def _derive_interferometry(
 
 
 def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, grid: Grid) -> LayerData:
-    seen = [one for one in slc_passes(catalogue, area).passes if one.relative_orbit == task.track]
-    (order,) = look.look_orders(seen)
-    side = next(o for o in seen if (o.platform, o.absolute_orbit) == (order.platform, order.absolute_orbit))
+    order = task.look
+    assert order is not None
     start, end = order.orbit_span
     fetched = orbits.fetch_orbit(
-        side.platform, start, end, settings().insar_root(area.name) / "orbits", scene=side.granules[0].name
+        order.platform, start, end, settings().insar_root(area.name) / "orbits", scene=order.scene
     )
     orbit = read_orbit_file(fetched.path)
     every = [*archive.dem_tiles_of(catalogue), *archive.slc_dem_tiles_of(catalogue)]
     with ExitStack() as stack:
-        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in tiles_of_look(grid, every)]
+        near = tiles_within(area, every, LOOK_DEM_MARGIN_M)
+        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in near]
         ground = look.read_ground(tiles, grid, area.dem.collection, orbit, order.instant)
     data = look.derive_look(ground, grid, orbit, order.instant)
     coverage = float(np.isfinite(data.arrays["local_incidence_deg"]).mean())
@@ -120,8 +121,9 @@ def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, gr
 
 
 def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> LayerData:
+    near = tiles_within(area, archive.dem_tiles_of(catalogue), DEM_MARGIN_M)
     with ExitStack() as stack:
-        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in archive.dem_tiles_of(catalogue)]
+        tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in near]
         return terrain.derive_terrain(tiles, grid, collection=area.dem.collection)
 
 

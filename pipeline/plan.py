@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
+from pipeline.archives.surroundings import DEM_MARGIN_M, tiles_within
 from pipeline.contents import manifest_of
 from pipeline.cube import versions
 from pipeline.cube.layers import read_record
@@ -14,15 +15,18 @@ from pipeline.cube.manifest import Manifest
 from pipeline.errors import ArchiveError, CubeError
 from pipeline.grid import Grid
 from pipeline.insar.estimates import fetch_mode
+from pipeline.insar.look_orders import look_orders
+from pipeline.insar.readiness import obstacle
 from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, Pass
-from pipeline.slc import Pair
+from pipeline.slc import Pair, SlcPassList
 from pipeline.tasks import (
     BuildPlan,
     LayerTask,
     labels_task,
     look_tasks,
     pair_tasks,
+    pairs_in_words,
     pass_tasks,
     store_of,
     terrain_task,
@@ -30,9 +34,13 @@ from pipeline.tasks import (
 
 __all__ = ["BuildPlan", "LayerTask", "make_plan", "manifest_of", "store_of"]
 
+NAMELESS = (
+    "none (an orbit is asked for by the name of a product, and no pass or granule of the track has one)"
+)
 
-def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
-    """Every layer that the area wants, and which of them the cube holds.
+
+def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool = True) -> BuildPlan:
+    """Every layer that the area wants, and which of them the cube holds; without `pairs`, new ones are left for later.
 
     Raises:
         ArchiveError: the archive has no pass over the area.
@@ -55,7 +63,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         )
     tasks = pass_tasks(area, grid, found.passes)
     missing: list[str] = []
-    if tiles := archive.dem_tiles_of(catalogue):
+    if tiles := tiles_within(area, archive.dem_tiles_of(catalogue), DEM_MARGIN_M):
         tasks.append(terrain_task(area, grid, tiles))
     else:
         missing.append(_no_terrain(area, catalogue))
@@ -68,14 +76,14 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         tasks.append(labels_task(area, grid, catalogue))
     missing += _absent_polarisations(area, found.passes)
     paired = _interferometry(area, grid, catalogue, found.passes, previous)
-    tasks += paired.tasks
-    missing += paired.missing
     tasks = [
         task.model_copy(update={"held": True, "size_bytes": 0})
         if read_record(store, task.recipe.digest) is not None
         else task
-        for task in tasks
+        for task in (*tasks, *paired.tasks)
     ]
+    tasks, postponed, why = _postponed(area, tasks, previous, pairs)
+    missing += [*paired.missing, *why]
     plan = BuildPlan(
         area=area.name,
         cube=str(store.root),
@@ -85,6 +93,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue) -> BuildPlan:
         pairs=paired.pairs,
         unpaired=paired.unpaired,
         interferometry=paired.state,
+        postponed=postponed,
         fetch=fetch_mode(area),
         missing=tuple(missing),
         notes=(*catalogue.notes, *found.notes, *paired.notes),
@@ -118,40 +127,60 @@ def _interferometry(
 ) -> _Interferometry:
     """Pairs and look geometry that are wanted.
 
-    Where the archive could not be asked, or no processor is chosen, what there is stays as it is: hours of work are
-    not thrown away because a server was down.
+    Where the archive could not be asked, or no processor is chosen, the pairs that are there stay as they are: hours
+    of work are not thrown away because a server was down.
     """
     if area.interferometry is None:
         return _Interferometry("none")
-    if catalogue.slc is None or not archive.wants_slc(area):
+    asked = catalogue.slc is not None and archive.wants_slc(area)
+    found = slc_passes(catalogue, area) if asked else SlcPassList(passes=())
+    chosen = choose_pairs(area, found.passes)
+    tiles = archive.slc_dem_tiles_of(catalogue) if asked else []
+    tracks = {one.relative_orbit for one in passes} | {pair.relative_orbit for pair in chosen.pairs}
+    looks = look_orders(passes, [one for one in found.passes if one.relative_orbit in tracks])
+    missing = [f"look geometry of track {track}: {NAMELESS}" for track in looks.nameless]
+    if not asked:
         reason = (
             "ASF could not be asked"
             if archive.wants_slc(area)
             else "SLIDECUBE_INSAR_BACKEND chooses no processor"
         )
-        held = previous is not None and (previous.timepairs or previous.looks)
-        words = "kept as they were" if held else "none"
-        return _Interferometry("kept", missing=(f"pairs and look geometry: {words} ({reason})",))
-    found = slc_passes(catalogue, area)
-    chosen = choose_pairs(area, found.passes)
-    tiles = archive.slc_dem_tiles_of(catalogue)
-    tracks = {one.relative_orbit for one in passes} | {pair.relative_orbit for pair in chosen.pairs}
-    seen = [one for one in found.passes if one.relative_orbit in tracks]
-    missing = []
-    if not chosen.pairs:
+        words = "kept as they were" if previous is not None and previous.timepairs else "none"
+        missing.append(f"pairs: {words} ({reason})")
+    elif not chosen.pairs:
         passes_of_it = "the SLC passes of the area make none" if found.passes else "no SLC pass of the area"
         missing.append(f"pairs: none ({passes_of_it})")
     return _Interferometry(
-        "planned",
+        "planned" if asked else "kept",
         tasks=(
             *pair_tasks(area, grid, chosen.pairs, tiles, previous),
-            *look_tasks(area, grid, seen, [*archive.dem_tiles_of(catalogue), *tiles]),
+            *look_tasks(area, grid, looks.orders, [*archive.dem_tiles_of(catalogue), *tiles]),
         ),
         pairs=chosen.pairs,
         unpaired=chosen.unpaired,
         missing=tuple(missing),
         notes=(*found.notes, *chosen.notes),
     )
+
+
+def _postponed(
+    area: AreaOfInterest, tasks: list[LayerTask], previous: Manifest | None, pairs: bool
+) -> tuple[list[LayerTask], tuple[str, ...], list[str]]:
+    """The tasks without pairs that cannot, or shall not, be made now; the ids of these, and the reason in words.
+
+    Found out before anything is fetched: nobody waits for gigabytes that nothing at hand can process.
+    """
+    wanted = [task.pair_id for task in tasks if task.pair_id is not None and not task.held]
+    if not wanted:
+        return tasks, (), []
+    reason = obstacle(fetch_mode(area)) if pairs else "left for a later build, as asked"
+    if reason is None:
+        return tasks, (), []
+    before = {pair.pair_id for pair in previous.timepairs} if previous else set()
+    kept = [pair for pair in wanted if pair in before]
+    as_before = f" ({len(kept)} kept as before)" if kept else ""
+    left = [task for task in tasks if task.pair_id not in wanted]
+    return left, tuple(wanted), [f"{pairs_in_words(wanted)}: not made{as_before}: {reason}"]
 
 
 def _no_terrain(area: AreaOfInterest, catalogue: Catalogue) -> str:

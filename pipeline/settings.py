@@ -48,12 +48,15 @@ class Settings(BaseSettings):
         1, ge=1, le=16, description="pairs processed at once; each needs memory and disk of its own"
     )
     insar_memory_gb: float | None = Field(
-        None, gt=0, description="memory that one job of a pair may use, GB; None: what such a job is known to take"
+        None,
+        gt=0,
+        description="memory that one job of a pair may use, GB; None: what such a job is known to take",
     )
     insar_hours: float = Field(24.0, gt=0, description="longest that one job of a pair may run")
     insar_cpus: int = Field(2, ge=1, le=256, description="processors that one job of a pair may use")
     slc_fetch: Literal["bursts", "granules"] = Field(
-        "bursts", description="what is fetched of single look complex data: the bursts needed, or whole granules"
+        "bursts",
+        description="what is fetched of single look complex data: the bursts needed, or whole granules",
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 

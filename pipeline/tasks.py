@@ -12,7 +12,8 @@ from shapely.geometry import box, shape
 
 from pipeline import backscatter, labels, terrain
 from pipeline.aoi import AreaOfInterest
-from pipeline.archives.catalogue import SLC_DEM_MARGIN_DEG
+from pipeline.archives.slc_search import SLC_DEM_MARGIN_DEG
+from pipeline.archives.surroundings import LOOK_DEM_MARGIN_M, tiles_within
 from pipeline.cube.layers import Recipe, Source
 from pipeline.cube.manifest import Manifest
 from pipeline.cube.schema import INTERFEROMETRY, LABELS, LOOK, TERRAIN
@@ -21,6 +22,7 @@ from pipeline.grid import Grid
 from pipeline.insar import look, products
 from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
 from pipeline.insar.job import Backend
+from pipeline.insar.look_orders import LookOrder
 from pipeline.insar.process import GROUND_M
 from pipeline.passes import Catalogue, DemTile, Pass
 from pipeline.records import Frozen
@@ -42,6 +44,7 @@ class LayerTask(Frozen):
     pair_id: str | None = Field(None, description="of interferometry")
     backend: Backend | None = Field(None, description="of interferometry: what makes it")
     track: int | None = Field(None, description="of look geometry")
+    look: LookOrder | None = Field(None, description="of look geometry: the overflight that it is made from")
 
 
 class BuildPlan(Frozen):
@@ -56,8 +59,11 @@ class BuildPlan(Frozen):
     unpaired: tuple[str, ...] = Field((), description="SLC passes that are in no pair, and why")
     interferometry: Literal["none", "kept", "planned"] = Field(
         "none",
-        description="none: the area wants none; kept: what there is stays as it is, since the archive could not be "
-        "asked or no processor is chosen",
+        description="none: the area wants none; kept: the pairs that are there stay as they are, since the archive "
+        "could not be asked or no processor is chosen",
+    )
+    postponed: tuple[str, ...] = Field(
+        (), description="ids of pairs that are wanted and not made by this build"
     )
     fetch: FetchMode = Field("bursts", description="what is fetched for a pair")
     missing: tuple[str, ...] = Field(description="what is wanted and cannot be built, in words")
@@ -78,6 +84,11 @@ class BuildPlan(Frozen):
         pairs = {task.pair_id for task in self.wanted if task.pair_id is not None}
         others = sum(task.size_bytes for task in self.wanted if task.pair_id is None)
         return others + bytes_of_all(tuple(pair for pair in self.pairs if pair.id in pairs), self.fetch)
+
+
+def pairs_in_words(ids: Sequence[str]) -> str:
+    """'pair T046_20180812_20180824', or '2 pairs: T046_20180812_20180824, T046_20180824_20180905'."""
+    return f"pair {ids[0]}" if len(ids) == 1 else f"{len(ids)} pairs: {', '.join(ids)}"
 
 
 def store_of(area: AreaOfInterest) -> LocalStore:
@@ -131,7 +142,7 @@ def _share(area: AreaOfInterest, geometry: dict[str, Any]) -> float:
     return float(min(1.0, area.footprint.envelope.intersection(footprint).area / footprint.area))
 
 
-def terrain_task(area: AreaOfInterest, grid: Grid, tiles: list[DemTile]) -> LayerTask:
+def terrain_task(area: AreaOfInterest, grid: Grid, tiles: Sequence[DemTile]) -> LayerTask:
     """Elevation and what is derived from it."""
     recipe = Recipe(
         kind="terrain",
@@ -185,8 +196,8 @@ def pair_tasks(
     Where the area allows a mix, a pair that the latest version has from another processor stays as it is.
     """
     rule, backend = area.interferometry, settings().insar_backend
-    assert rule is not None
-    assert backend != "none"
+    if rule is None or backend == "none":
+        return []
     before = {pair.pair_id: pair for pair in previous.timepairs} if previous else {}
     tasks = []
     for pair in pairs:
@@ -266,10 +277,10 @@ def tiles_of_pair(pair: Pair, tiles: Iterable[DemTile]) -> tuple[DemTile, ...]:
 
 
 def look_tasks(
-    area: AreaOfInterest, grid: Grid, passes: Iterable[SlcPass], tiles: Iterable[DemTile]
+    area: AreaOfInterest, grid: Grid, orders: Iterable[LookOrder], tiles: Iterable[DemTile]
 ) -> list[LayerTask]:
     """One for each track: local incidence, layover and shadow in one layer."""
-    near = tiles_of_look(grid, tiles)
+    near = tiles_within(area, tiles, LOOK_DEM_MARGIN_M)
     return [
         LayerTask(
             recipe=Recipe(
@@ -291,16 +302,10 @@ def look_tasks(
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in near),
             held=False,
             track=order.relative_orbit,
+            look=order,
         )
-        for order in look.look_orders(passes)
+        for order in orders
     ]
-
-
-def tiles_of_look(grid: Grid, tiles: Iterable[DemTile]) -> tuple[DemTile, ...]:
-    """The elevation tiles from which terrain may hide, or be laid over, ground on the grid; each once, by id."""
-    around = box(*grid.bounds_deg(look.LOOK_MARGIN_M))
-    near = {tile.id: tile for tile in tiles if box(*tile.bbox).intersects(around)}
-    return tuple(near[name] for name in sorted(near))
 
 
 def _tile_sources(tiles: Iterable[DemTile]) -> tuple[Source, ...]:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import shapely
 from pydantic import ValidationError
 from shapely.geometry import mapping
 
@@ -24,16 +23,14 @@ from pipeline.archives.probes import is_local, probe
 from pipeline.archives.slc_search import SLC_DEM_MARGIN_DEG as SLC_DEM_MARGIN_DEG
 from pipeline.archives.slc_search import search_slc
 from pipeline.archives.slc_search import wants_slc as wants_slc
+from pipeline.archives.surroundings import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
 from pipeline.errors import ArchiveError
-from pipeline.grid import Grid
 from pipeline.items import POLARISATIONS
 from pipeline.passes import Asset, Catalogue, DemTile, PassList, group_passes
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-DEM_MARGIN_M = 2500.0
-"""Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""
 MOST_SNAPSHOT_BYTES = 512 * 2**20
 DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
 SNAPSHOT_NAME = re.compile(r"^catalogue-(\d{8}T\d{6}Z)-[0-9a-f]{8}\.json$")
@@ -54,11 +51,7 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         interval=f"{_rfc3339(area.start)}/{_rfc3339(area.end)}",
         api=api,
     )
-    # the lattice is turned against the area and reaches beyond it
-    west, south, east, north = Grid.of_area(area).bounds_deg(DEM_MARGIN_M)
-    if west > east:  # only the margin can cross the antimeridian: stay on the area's side
-        west, east = (west, 180.0) if area.footprint.centroid.x > 0 else (-180.0, east)
-    box = shapely.box(west, south, east, north)
+    box = surroundings(area, LOOK_DEM_MARGIN_M if area.interferometry else DEM_MARGIN_M)
     dem = planetary.search(area.dem.collection, intersects=mapping(box), api=api)
     found = group_passes(rtc, area)
     tiles = _dem_tiles(dem, area.dem.collection, {})
@@ -75,7 +68,7 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
     notes += slc_notes
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += remarks
-    if not tiles:
+    if not tiles_within(area, tiles, DEM_MARGIN_M):
         notes.append(f"{area.dem.collection} has no tile here: the cube will have no terrain")
     log.info(
         "%s: %d items, %d passes, %d elevation tiles", area.name, len(rtc), len(found.passes), len(tiles)

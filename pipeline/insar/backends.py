@@ -16,6 +16,14 @@ Progress = Callable[[str, int, int | None], None]
 class InsarBackend(Protocol):
     """A processor: takes a job's inputs to its products (see `pipeline.insar.job`)."""
 
+    def ready(self) -> None:
+        """Find out in a moment, before anything is fetched, whether the processor is there.
+
+        Raises:
+            InterferometryError: it is not, and how it can be had.
+        """
+        ...
+
     def run(self, job: Path, manifest: JobManifest, progress: Progress | None = None) -> JobMetadata:
         """Process `job`, or go on with it, until products/metadata.json is there; returns what that says.
 

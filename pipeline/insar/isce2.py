@@ -59,6 +59,14 @@ class Isce2Backend:
         self.engine: Choice = engine or settings().container_engine
         self.image = image or settings().isce2_image
 
+    def ready(self) -> None:
+        """Whether there is a way to topsApp.
+
+        Raises:
+            InterferometryError: there is none; see `choose_way`.
+        """
+        choose_way(self.engine, self.image)
+
     def run(self, job: Path, manifest: JobManifest, progress: Progress | None = None) -> JobMetadata:
         """Process the job in the folder `job`.
 

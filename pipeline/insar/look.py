@@ -1,6 +1,6 @@
 """How a track looks at the terrain: local incidence angle, layover and shadow, from state vectors and elevation.
 
-    orders = look_orders(passes)                    one LookOrder a track: relative_orbit, platform, instant
+    order of look_orders(passes, slc_passes)        one a track: relative_orbit, platform, instant, scene
     tiles over grid.bounds_deg(LOOK_MARGIN_M)       and the orbit file of each order
     ground = read_ground(tiles, grid, collection, orbit_file, instant) -> Ground
     derive_look(ground, grid, orbit_file, instant) -> LayerData of local_incidence_deg and layover_shadow
@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
 from pipeline.insar.ground import LOOK_MARGIN_M, Ground, look_margin_px, read_ground
 from pipeline.insar.layover import layover_shadow
+from pipeline.insar.look_orders import LookOrder, look_orders
 from pipeline.insar.orbit_geometry import Array, Orbit
 from pipeline.insar.range_lines import Across, Projection, incidence_range_deg, range_lines
 from pipeline.orbits import OrbitFile
-from pipeline.records import Frozen, Utc
 
 __all__ = [
     "ALGORITHM",
@@ -44,64 +42,10 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ALGORITHM = "look-1"
-AREA_S = 90.0
-"""From the instant of a pass to when the last of an area has been seen: 600 km at most."""
 ROWS_AT_ONCE = 128
 _EARTH_M = 6371000.0
 
 Float = NDArray[np.float32]
-
-
-class Seen(Protocol):
-    """A pass of a track, as backscatter or as SLC."""
-
-    @property
-    def platform(self) -> str:
-        """As in 'sentinel-1a'."""
-
-    @property
-    def absolute_orbit(self) -> int:
-        """Number of the orbit since launch."""
-
-    @property
-    def relative_orbit(self) -> int:
-        """The track."""
-
-    @property
-    def instant(self) -> datetime:
-        """When the pass begins over the area, or shortly before."""
-
-
-class LookOrder(Frozen):
-    """What the look geometry of a track is made from: the orbit of one overflight."""
-
-    relative_orbit: int
-    platform: str = Field(description="as in 'sentinel-1a'")
-    absolute_orbit: int
-    instant: Utc = Field(description="start of that overflight over the area, or shortly before")
-    margin_m: float = Field(LOOK_MARGIN_M, description="terrain needed around the grid")
-
-    @property
-    def orbit_span(self) -> tuple[datetime, datetime]:
-        """What the orbit file must cover, besides the margin that is usual before and after."""
-        return self.instant, self.instant + timedelta(seconds=AREA_S)
-
-
-def look_orders(passes: Iterable[Seen]) -> tuple[LookOrder, ...]:
-    """One order a track, by relative orbit, from its earliest pass.
-
-    Passes of a track repeat within 100 m or so, which is 0.01 degrees; the earliest one stays the earliest when new
-    passes come, and has a precise orbit before all others.
-    """
-    earliest: dict[int, Seen] = {}
-    for overflight in sorted(passes, key=lambda p: (p.instant, p.platform, p.absolute_orbit)):
-        earliest.setdefault(overflight.relative_orbit, overflight)
-    return tuple(
-        LookOrder(
-            relative_orbit=track, platform=p.platform, absolute_orbit=p.absolute_orbit, instant=p.instant
-        )
-        for track, p in sorted(earliest.items())
-    )
 
 
 def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: datetime) -> LayerData:

@@ -114,6 +114,7 @@ def _process(request: _Request, backend: InsarBackend, progress: Progress | None
             metadata = read_finished(job, manifest)
             if metadata is not None:
                 return JobProducts(job=job, metadata=metadata)
+        backend.ready()  # before hours of fetching
         manifest = _prepare(request, root, job, manifest, progress)
         metadata = _run(job, manifest, backend, progress)
         _clean(job)

@@ -33,7 +33,7 @@ from pipeline.sandbox.passes import write_pass
 from pipeline.sandbox.scene import Scene, make_scene
 from pipeline.sandbox.slc.frame import lay_out
 from pipeline.sandbox.slc.ground import footprint_deg
-from pipeline.sandbox.slc.write import write_index, write_slc
+from pipeline.sandbox.slc.write import write_index, write_orbits, write_slc
 
 FORMAT = "slidecube-world-1"
 _DEM_BEYOND_DEG = 0.06
@@ -147,7 +147,7 @@ def make_world(
         )
     )
     if survey is None:
-        write_index(root)
+        write_index(root, orbits=write_orbits(scene, None, root))
     items.extend(_write_dem(scene, root, footprint_deg(survey, _DEM_BEYOND_DEG) if survey else None))
     if progress:
         progress(steps - 1, steps, "elevation")

@@ -27,7 +27,8 @@ def test_plan_build_verify_and_build_again(slidecube: Command, archive: Sandbox)
     assert planned["current_version"] is None
     assert {p["when"] for p in planned["passes"]} == {"before", "after"}
     assert [p["instant"] for p in planned["passes"]] == sorted(p["instant"] for p in planned["passes"])
-    assert planned["layers_to_build"] == 2 * len(planned["passes"]) + 2
+    # terrain, labels and the look of two tracks
+    assert planned["layers_to_build"] == 2 * len(planned["passes"]) + 4
     built = json.loads(slidecube.run("build", AREA, "--json"))
     assert (built["version"], built["new"], built["failed"]) == (1, True, [])
     assert Path(built["quicklook"]).stat().st_size > 10_000
@@ -41,6 +42,17 @@ def test_plan_build_verify_and_build_again(slidecube: Command, archive: Sandbox)
     planned = json.loads(slidecube.run("plan", AREA, "--json"))
     assert planned["changes"] is False
     assert planned["bytes_to_read"] == 0
+
+
+def test_tracks_of_which_the_archive_has_no_single_look_data_have_their_look(slidecube: Command) -> None:
+    built = json.loads(slidecube.run("build", AREA, "--json"))
+    assert "pairs: none (no SLC pass of the area)" in built["missing"]
+    cube = xr.open_zarr(built["uri"])
+    level = np.degrees(cube["dem_slope_radians"].values) < 3
+    for track, incidence_deg in ((46, 35.9), (68, 38.6)):
+        found = cube["local_incidence_deg"].sel(track=track).values
+        assert np.isfinite(found).all()
+        assert abs(float(found[level].mean()) - incidence_deg) < 1
 
 
 def test_the_cube_holds_the_archives_pixels_and_opens_with_plain_xarray(

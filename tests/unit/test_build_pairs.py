@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from affine import Affine
 from pipeline import build, tasks
 from pipeline.aoi import AreaOfInterest
 from pipeline.archives import catalogue as archive
+from pipeline.archives.orbits import FetchedOrbit
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, InterferometryError
@@ -46,6 +48,14 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def obstacles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What keeps pairs from being made: nothing, until a test puts something in."""
+    found: list[str] = []
+    monkeypatch.setattr("pipeline.plan.obstacle", lambda mode: found[0] if found else None)
+    return found
 
 
 @pytest.fixture
@@ -111,12 +121,12 @@ class Site:
         self.area = here(**fields)
         self.processor = Processor(tmp_path / "jobs")
 
-    def build(self, slc: SlcHoldings | None, *notes: str) -> build.Published:
+    def build(self, slc: SlcHoldings | None, *notes: str, pairs: bool = True) -> build.Published:
         found = catalogue_of(self.area, self.rtc, slc, *notes)
         replay = archive.save_catalogue(
             found, self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}"
         )
-        return build.build(self.area, replay, process=self.processor)
+        return build.build(self.area, replay, process=self.processor, pairs=pairs)
 
     def plan(self, slc: SlcHoldings | None) -> build.BuildPlan:
         return build.make_plan(self.area, catalogue_of(self.area, self.rtc, slc))
@@ -189,6 +199,63 @@ def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
     assert len(site.processor.made) == 2, "what was made is not made again"
 
 
+def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
+    site.processor.fails = lambda pair: InterferometryError("no-room", "The disk is full.", "Free room.")
+    published = site.build(repeats(4))
+    ids = "T046_20180812_20180824, T046_20180824_20180905, T046_20180905_20180917"
+    assert published.failed == (f"3 pairs: {ids}: The disk is full. Free room.",)
+    assert published.layers_failed == 3
+    assert published.missing[-1] == f"3 pairs: {ids}: left out (The disk is full. Free room.)"
+
+
+def test_pairs_that_nothing_here_can_make_are_named_once_and_nothing_is_asked_of_a_processor(
+    site: Site, obstacles: list[str]
+) -> None:
+    site.build(repeats(2))
+    obstacles.append("There is no way to ISCE2. Build it.")
+    published = site.build(repeats(4))
+    assert published.failed == ()
+    assert (
+        "2 pairs: T046_20180824_20180905, T046_20180905_20180917: not made: There is no way to ISCE2. Build it."
+    ) in published.missing
+    assert site.pairs == ["20180812_20180824"]
+    assert len(site.processor.made) == 1
+    planned = site.plan(repeats(4))
+    assert (len(planned.pairs), planned.wanted) == (3, ()), "the plan still shows what is wanted"
+    assert site.build(repeats(4)).new is False
+    assert not [line for line in site.plan(repeats(2)).missing if "ISCE2" in line], "all are held"
+    obstacles.clear()
+    site.build(repeats(4))
+    assert len(site.pairs) == 3
+
+
+def test_a_pair_of_before_stays_where_its_new_processing_cannot_be_done(
+    site: Site, obstacles: list[str]
+) -> None:
+    site.build(repeats(2))
+    before = site.manifest()["timepairs"]
+    site.area = here(interferometry={"range_looks": 10})
+    obstacles.append("No login.")
+    published = site.build(repeats(2))
+    line = "pair T046_20180812_20180824: not made (1 kept as before): No login."
+    assert line in published.missing
+    assert site.manifest()["timepairs"] == before
+    assert verify_cube(build.store_of(site.area).root).sound
+
+
+def test_a_build_without_pairs_keeps_those_that_are_held_and_a_later_one_adds_the_others(site: Site) -> None:
+    site.build(repeats(2))
+    first = site.build(repeats(3), pairs=False)
+    assert first.failed == ()
+    assert "pair T046_20180824_20180905: not made: left for a later build, as asked" in first.missing
+    assert site.pairs == ["20180812_20180824"]
+    assert site.build(repeats(3), pairs=False).new is False
+    later = site.build(repeats(3))
+    assert later.new and not [line for line in later.missing if line.startswith("pair")]
+    assert site.pairs == ["20180812_20180824", "20180824_20180905"]
+    assert site.build(repeats(3), pairs=False).new is False, "all are held: nothing is left for later"
+
+
 def test_a_pair_whose_new_processing_fails_stays_as_it_was(site: Site) -> None:
     site.build(repeats(2))
     before = site.manifest()["timepairs"]
@@ -220,7 +287,7 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     said = "ASF could not be asked" if reason == "ASF" else "SLIDECUBE_INSAR_BACKEND chooses no processor"
     published = site.build(None, "no pairs: ASF could not be searched (503)")
     assert published.failed == ()
-    assert f"pairs and look geometry: kept as they were ({said})" in published.missing
+    assert f"pairs: kept as they were ({said})" in published.missing
     assert site.manifest()["timepairs"] == before["timepairs"]
     assert verify_cube(build.store_of(site.area).root).sound
     assert site.build(None, "no pairs: ASF could not be searched (503)").new is False
@@ -438,3 +505,47 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
     assert failed.missing[-1].startswith("look geometry of track 46: kept as it was (")
     assert site.manifest()["looks"] == kept
     assert verify_cube(build.store_of(site.area).root).sound
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["ASF has none", "ASF could not be asked"])
+def test_a_track_without_single_look_data_has_its_look_too(
+    tmp_path: Path, rtc: dict[str, Any], asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the product that the folder of the pass's files names; the layer is the same whatever ASF said."""
+    site = Site(tmp_path, rtc, bbox=(142.3, 42.69, 142.31, 42.70))
+    folder = tmp_path / f"S1A_IW_GRDH_1SDV_{INSTANT:%Y%m%dT%H%M%S}_20180905T204225_023560_02910C_8F11"
+    folder.mkdir()
+    rtc["assets"]["vv"]["href"] = str(Path(rtc["assets"]["vv"]["href"]).rename(folder / "vv.tif"))
+    rtc["properties"] |= {
+        "sat:absolute_orbit": 23560, "start_datetime": INSTANT.isoformat(), "datetime": INSTANT.isoformat(),
+        "end_datetime": (INSTANT + timedelta(seconds=25)).isoformat(),
+    }  # fmt: skip
+    scenes: list[str] = []
+
+    def fetch(*span: Any, scene: str) -> FetchedOrbit:
+        scenes.append(scene)
+        (tmp_path / f"{NAME}.EOF").write_text(document())
+        return FetchedOrbit(
+            path=tmp_path / f"{NAME}.EOF", kind="precise", name=NAME, validity=(INSTANT, INSTANT)
+        )
+
+    monkeypatch.setattr("pipeline.derivation.orbits.fetch_orbit", fetch)
+    found = catalogue_of(site.area, rtc, SlcHoldings() if asked else None)
+    found = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
+    published = build.build(site.area, archive.save_catalogue(found, tmp_path), process=site.processor)
+    assert published.failed == ()
+    with open_cube(published.uri) as cube:
+        assert cube["track"].values.tolist() == [46]
+        assert 34 < float(cube["local_incidence_deg"].sel(track=46).mean()) < 40
+    assert scenes == [folder.name]
+    assert not [line for line in published.missing if "look" in line]
+    other = found.model_copy(update={"slc": None if asked else SlcHoldings()})
+    planned = build.make_plan(site.area, other)
+    assert [task.held for task in planned.tasks if task.kind == "look"] == [True]
+
+
+def test_a_track_of_which_no_product_is_named_is_said_to_have_no_look(site: Site) -> None:
+    assert [line for line in site.plan(SlcHoldings()).missing if line.startswith("look")] == [
+        "look geometry of track 46: none (an orbit is asked for by the name of a product, and no pass or granule of "
+        "the track has one)"
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 
 import numpy as np
@@ -27,7 +27,6 @@ from pipeline.insar.look import (
     derive_look,
     local_incidence_deg,
     look_margin_px,
-    look_orders,
     read_ground,
 )
 from pipeline.insar.orbit_geometry import Orbit, earth_fixed, ellipsoidal_incidence_deg
@@ -397,16 +396,6 @@ def test_the_sandbox_sees_the_same_angles() -> None:
     assert np.quantile(np.abs(apart), 0.99) < 1.5
 
 
-@dataclass(frozen=True)
-class Flight:
-    """What is asked of a pass."""
-
-    platform: str
-    absolute_orbit: int
-    relative_orbit: int
-    instant: datetime
-
-
 @EACH_SITE
 def test_range_lines_keep_their_range_over_250_km(site: Site) -> None:
     wide = Site(site.name, site.latitude_deg, site.direction, 38.0, (500, 2500), 100.0)
@@ -425,22 +414,6 @@ def test_range_lines_keep_their_range_over_250_km(site: Site) -> None:
         squared = at(lines.range2) + height * (height - 2 * at(lines.rise))
         assert np.abs(np.sqrt(squared) - ranges).max() < 1e-3
         assert np.abs(times - lines.times_s[line]).max() * 7000 < 1e-3 + 0.0036 * height
-
-
-def test_one_order_a_track_of_its_earliest_pass() -> None:
-    flights = [
-        Flight("sentinel-1b", 20, 68, INSTANT + timedelta(days=3)),
-        Flight("sentinel-1a", 30, 46, INSTANT + timedelta(days=12)),
-        Flight("sentinel-1a", 10, 46, INSTANT),
-    ]
-    orders = look_orders(flights)
-    assert [(o.relative_orbit, o.platform, o.absolute_orbit) for o in orders] == [
-        (46, "sentinel-1a", 10),
-        (68, "sentinel-1b", 20),
-    ]
-    assert orders == look_orders(flights[::-1])
-    assert orders[0].orbit_span[0] == INSTANT < orders[0].orbit_span[1]
-    assert look_orders([]) == ()
 
 
 def test_orbits_that_do_not_pass_as_the_satellite_does_are_refused() -> None:

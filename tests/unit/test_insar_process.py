@@ -205,7 +205,12 @@ class FakeBackend:
         self.jobs: list[tuple[Path, JobManifest]] = []
         self.spoil: Callable[[dict[str, Any]], None] | None = None
         self.failure: InterferometryError | None = None
+        self.absent: InterferometryError | None = None
         self.inputs_seen: list[str] = []
+
+    def ready(self) -> None:
+        if self.absent is not None:
+            raise self.absent
 
     def run(self, job: Path, manifest: JobManifest, progress: Any = None) -> JobMetadata:
         self.jobs.append((job, manifest))
@@ -288,6 +293,17 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     settings.cache_clear()
     yield Bench(tmp_path, monkeypatch)
     settings.cache_clear()
+
+
+def test_nothing_is_fetched_for_a_processor_that_is_not_there(bench: Bench) -> None:
+    bench.backend.absent = InterferometryError("engine-absent", "There is none.", "Install one.")
+    with pytest.raises(InterferometryError, match="There is none"):
+        process_pair(bench.order())
+    assert bench.fetched == [] and bench.backend.jobs == []
+    bench.backend.absent = None
+    process_pair(bench.order())
+    bench.backend.absent = InterferometryError("engine-absent", "There is none.", "Install one.")
+    assert len(process_pair(bench.order())) == 1, "what is finished needs no processor"
 
 
 def test_a_job_is_prepared_run_proved_and_cleaned(bench: Bench) -> None:

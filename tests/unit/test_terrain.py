@@ -19,7 +19,7 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from pipeline import terrain
-from pipeline.archives.catalogue import DEM_MARGIN_M
+from pipeline.archives.surroundings import DEM_MARGIN_M
 from pipeline.elevation import Lattice, read_samples
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Grid

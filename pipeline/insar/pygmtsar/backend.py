@@ -35,7 +35,7 @@ class PygmtsarBackend:
         """As in the manifest and the setting."""
         return "pygmtsar"
 
-    def check(self) -> None:
+    def ready(self) -> None:
         """Whether the package is installed.
 
         Raises:
@@ -51,7 +51,7 @@ class PygmtsarBackend:
             InterferometryError: `backend-missing`, `memory`, `time-limit`, `processor-died`, `processor-failed`,
                 `inputs-missing` and others of the inputs, `product-...` of the products.
         """
-        self.check()
+        self.ready()
         job = job.resolve()
         scratch = folder_of(job)["scratch"]
         scratch.mkdir(parents=True, exist_ok=True)

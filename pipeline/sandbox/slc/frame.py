@@ -26,7 +26,7 @@ from pipeline.sandbox.slc.orbit import PERIOD_S, Orbit, find_orbit
 
 _MARGIN_LINES, _MARGIN_SAMPLES = 24, 60
 _LEAST_LINES = 420
-_NO_DAY = datetime(2014, 4, 3, tzinfo=UTC)
+NO_DAY = datetime(2014, 4, 3, tzinfo=UTC)
 
 # "Sentinel-1 burst ID map", S1-RS-MDA-52-7445: duration of the preamble and of a cycle of the three beams
 _PREAMBLE_S, _BEAMS_S = 2.299849, 2.758273
@@ -74,7 +74,7 @@ def lay_out(scene: Scene) -> Survey | None:
     if not scene.area.footprint.covers(box(west, south, east, north).centroid):
         raise SandboxError("The sub-area lies outside the area.", "Give west, south, east, north in degrees.")
     longitude, latitude = (west + east) / 2, (south + north) / 2
-    orbit = find_orbit(track, longitude, latitude, _NO_DAY)
+    orbit = find_orbit(track, longitude, latitude, NO_DAY)
     low, high = _heights(scene, longitude, latitude)
     corners = np.array([(x, y) for x in (west, east) for y in (south, north)])
     times, ranges = [], []

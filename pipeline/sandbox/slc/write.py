@@ -20,7 +20,7 @@ from pipeline.sandbox.scene import Scene
 from pipeline.sandbox.slc.annotation import state_vectors
 from pipeline.sandbox.slc.cover import Cover, make_cover
 from pipeline.sandbox.slc.eof import OrbitFacts, write_orbit_file
-from pipeline.sandbox.slc.frame import Survey
+from pipeline.sandbox.slc.frame import NO_DAY, Survey
 from pipeline.sandbox.slc.ground import look_at
 from pipeline.sandbox.slc.instrument import SWATH
 from pipeline.sandbox.slc.orbit import PERIOD_S, find_orbit
@@ -93,7 +93,7 @@ def write_slc(
         if progress:
             progress(f"product of {one.start:%Y-%m-%d}")
     scratch.rmdir()
-    orbits = _write_orbits(scene, survey, root)
+    orbits = write_orbits(scene, survey, root)
     write_index(root, granules, found, orbits)
     _write_truth(scene, cover, flown, root)
     baselines = ", ".join(f"{b.perpendicular_m - a.perpendicular_m:.0f}" for a, b in pairwise(flown))
@@ -157,24 +157,31 @@ def _geojson(shape: Any) -> dict[str, Any]:
     return found
 
 
-def _write_orbits(scene: Scene, survey: Survey, root: Path) -> list[dict[str, Any]]:
-    """An orbit file for every flight of every track: restituted from the newest product on, which is too young."""
+def write_orbits(scene: Scene, survey: Survey | None, root: Path) -> list[dict[str, Any]]:
+    """An orbit file for every flight of every track, and what the index says of each.
+
+    Restituted from the newest product on, which is too young; all precise where there is no product.
+    """
     latitude, longitude = scene.area.footprint.centroid.y, scene.area.footprint.centroid.x
     nominal = {
         swath.track.relative_orbit: survey.orbit
-        if swath.track == survey.track
-        else find_orbit(swath.track, longitude, latitude, survey.orbit.epoch)
+        if survey and swath.track == survey.track
+        else find_orbit(swath.track, longitude, latitude, survey.orbit.epoch if survey else NO_DAY)
         for swath in scene.swaths
     }
-    newest = survey.flights[-1].instant
-    flown = {one.flight.index: one.acquisition.orbit for one in overflights(survey, scene.parameters.seed)}
+    flown = (
+        {one.flight.index: one.acquisition.orbit for one in overflights(survey, scene.parameters.seed)}
+        if survey
+        else {}
+    )
     found = []
     for flight in scene.flights:
         orbit = flown.get(flight.index)
         if orbit is None:
             track = nominal[flight.track.relative_orbit]
             orbit, _ = displaced(track, flight, flight.index % 2 == 1, scene.parameters.seed)
-        facts = write_orbit_file(orbit, flight, flight.instant >= newest, root / "blobs")
+        young = survey is not None and flight.instant >= survey.flights[-1].instant
+        facts = write_orbit_file(orbit, flight, young, root / "blobs")
         found.append(_orbit_entry(facts))
     return found
 
