@@ -23,9 +23,10 @@ import rasterio
 from pipeline.errors import InterferometryError
 from pipeline.insar.container import CONTAINER_USER, ContainerRun, exit_error, reap, run_command
 from pipeline.insar.isce2 import Isce2Backend, container_run
+from pipeline.insar.job import read_manifest
 from pipeline.insar.topsapp.steps import STEPS
 from tests.insar.image import build_image, containers_conf
-from tests.insar.jobs import MIB, attempts, make_job, order, read_manifest
+from tests.insar.jobs import MIB, attempts, make_job, order
 
 ENGINE = "podman"
 REQUIRED = "SLIDECUBE_TESTS_ENGINE"
@@ -35,7 +36,7 @@ CALLER = """
 import sys
 from pathlib import Path
 from pipeline.insar.isce2 import Isce2Backend
-from tests.insar.jobs import read_manifest
+from pipeline.insar.job import read_manifest
 job = Path(sys.argv[1])
 Isce2Backend("podman", sys.argv[2]).run(job, read_manifest(job))
 """

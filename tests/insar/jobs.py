@@ -75,11 +75,6 @@ def make_job(
     return job
 
 
-def read_manifest(job: Path) -> JobManifest:
-    """The manifest of a job."""
-    return JobManifest.model_validate_json((job / "manifest.json").read_bytes())
-
-
 def order(job: Path, **what: Any) -> None:
     """Order a failure of the stand-in: step, how, times."""
     (job / "scratch/standin.json").write_text(json.dumps(what), encoding="utf-8")

@@ -27,9 +27,10 @@ from pipeline.insar.container import (
     this_process,
 )
 from pipeline.insar.isce2 import check_room, choose_way, container_run, read_finished
+from pipeline.insar.job import read_manifest
 from pipeline.insar.topsapp.runner import run_job
 from tests.insar.image import DOCKERFILE, ROOT, copied_files
-from tests.insar.jobs import install_standin, make_job, read_manifest
+from tests.insar.jobs import install_standin, make_job
 
 OWNER = Owner(pid=4711, start="123456", boot="b00t", namespace="pid:[4026531836]")
 RUN = ContainerRun(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InterferometryError
+from pipeline.insar.job import read_manifest
 from pipeline.insar.topsapp.bursts import place_of, safe_of_bursts
-from tests.insar.jobs import make_job, read_manifest
+from tests.insar.jobs import make_job
 
 NAME = "S1_097421_IW1_20180824T083003_VV_7C85-BURST"
 

@@ -22,7 +22,7 @@ import rasterio
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.isce2 import read_finished
-from pipeline.insar.job import JobMetadata
+from pipeline.insar.job import JobMetadata, read_manifest
 from pipeline.insar.topsapp.attempt import Attempts
 from pipeline.insar.topsapp.child import Watch
 from pipeline.insar.topsapp.failures import SIGNS, failure, read_log
@@ -31,7 +31,7 @@ from pipeline.insar.topsapp.preparation import prepare
 from pipeline.insar.topsapp.runner import run_job
 from pipeline.insar.topsapp.steps import STEPS
 from pipeline.insar.topsapp.wire import EXIT_FAILED, heard
-from tests.insar.jobs import MIB, attempts, install_standin, make_job, order, read_manifest
+from tests.insar.jobs import MIB, attempts, install_standin, make_job, order
 from tests.insar.standin_topsapp import truth
 
 ROOT = Path(__file__).resolve().parents[2]
