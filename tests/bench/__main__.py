@@ -1,12 +1,12 @@
-"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido look]`."""
+"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido look pairs]`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import asf_bytes, hokkaido, look
+from tests.bench import asf_bytes, hokkaido, look, pairs
 
-BENCHES = {"asf_bytes": asf_bytes.main, "hokkaido": hokkaido.main, "look": look.main}
+BENCHES = {"asf_bytes": asf_bytes.main, "hokkaido": hokkaido.main, "look": look.main, "pairs": pairs.main}
 
 
 def main() -> None:
