@@ -367,10 +367,14 @@ def test_elevation_reaches_beyond_the_bursts_without_an_edge(scene: Scene, surve
         assert off.mean() < 0.7
 
 
-def test_worlds_without_such_products_stay_as_they_were(tmp_path: Path) -> None:
+def test_worlds_without_such_products_have_the_orbits_of_their_flights(tmp_path: Path) -> None:
     plain = PARAMETERS.model_copy(update={"slc": None, "tracks": (DESCENDING,)})
     world = make_world(small_area(), tmp_path / "world", plain)
-    assert index_of(world) == ([], [], [])
+    granules, bursts, orbits = index_of(world)
+    assert (granules, bursts) == ([], [])
+    assert len(orbits) == len(world.document["passes"])
+    assert {orbit["kind"] for orbit in orbits} == {"precise"}
+    assert all((world.root / "blobs" / orbit["file"]).is_file() for orbit in orbits)
     assert "slc" not in world.document["parameters"]
     assert not [host for host in world.hosts if "asf" in host]
 
