@@ -120,11 +120,16 @@ def write_dem(
         undulation_m=undulations,
         height_m=(float(heights.min()), float(heights.max())),
     )
-    if report.wide_voids_filled or report.margin_filled:
+    if report.wide_voids_filled:
         log.warning(
-            "%d samples of the elevation model are guessed in voids wider than %.0f m, %d beyond the tiles.",
-            report.wide_voids_filled, MAX_VOID_M, report.margin_filled,
+            "%d samples of the elevation model are guessed: they lie in voids wider than %.0f m.",
+            report.wide_voids_filled, MAX_VOID_M,
         )  # fmt: skip
+    if report.margin_filled:  # common, since tiles are sought for the box: no cause for alarm
+        log.info(
+            "%d samples of the elevation model's margin lie in no tile and take the nearest height.",
+            report.margin_filled,
+        )
     return report
 
 
