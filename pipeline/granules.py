@@ -51,7 +51,7 @@ def kept(meta: Any, umm: Any) -> dict[str, Any]:
     fields["AdditionalAttributes"] = [
         {"Name": attribute["Name"], "Values": attribute["Values"]}
         for attribute in _mappings(umm.get("AdditionalAttributes"))
-        if attribute.get("Name") in ATTRIBUTES and "Values" in attribute
+        if str(attribute.get("Name")) in ATTRIBUTES and "Values" in attribute
     ]
     fields["RelatedUrls"] = [
         {"URL": link.get("URL"), "Type": link.get("Type")}

@@ -173,10 +173,11 @@ def instant_of(item_id: str, field: str, value: Any) -> datetime:
     if isinstance(value, str) and len(value) <= 64:
         try:
             parsed = datetime.fromisoformat(value.strip())
-        except ValueError:
+            parsed = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except (ValueError, OverflowError):  # in UTC it may lie before the year 1 or after 9999
             parsed = None
         if parsed is not None and len(value.strip()) > 10:
-            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+            return parsed
     raise refused(item_id, field, f"is {value!r:.80}, not an instant as in 2018-09-05T20:21:22Z")
 
 

@@ -178,6 +178,8 @@ def _named(product: Any) -> dict[str, Any]:
     item = kept(product.meta, product.umm)
     if not isinstance(item["umm"].get("GranuleUR"), str):
         raise ArchiveError("The search at ASF answered an item without a name.", "Try again later.")
+    # half of a surrogate pair is allowed in JSON and cannot be saved
+    json.dumps(item, ensure_ascii=False).encode()
     return item
 
 

@@ -54,8 +54,12 @@ def find_credentials() -> Credentials:
         SettingsError: the netrc cannot be read; what is in it is not shown.
     """
     token = os.environ.get("EARTHDATA_TOKEN") or dotenv_values(".env").get("EARTHDATA_TOKEN") or ""
-    if re.search(r"\s", token.strip()):
-        raise SettingsError("EARTHDATA_TOKEN holds blanks.", f"Copy it anew from {ACCOUNT}/user_tokens.")
+    # a header of HTTP takes no others; curly quotes come along with copied text
+    if not re.fullmatch(r"[!-~]*", token.strip()):
+        raise SettingsError(
+            "EARTHDATA_TOKEN holds blanks or characters that no token has.",
+            f"Copy it anew from {ACCOUNT}/user_tokens.",
+        )
     user, password = _from_netrc()
     return Credentials(
         token=SecretStr(token.strip()) if token.strip() else None,

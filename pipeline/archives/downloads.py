@@ -7,10 +7,11 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,8 +66,7 @@ def download(wanted: Wanted, progress: Progress | None = None, archive: Earthdat
     """
     if wanted.size_bytes is None and wanted.md5 is None and wanted.check is None:
         raise ValueError("nothing to check the file by")
-    wanted.path.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(wanted.path):
+    with written_to(wanted.path.parent, wanted.path.name), only_one(wanted.path):
         if wanted.path.is_file():
             try:
                 _verify(wanted.path, wanted)
@@ -271,23 +271,23 @@ class _Part:
                         self._progress(name, at, self._total)
         except requests.RequestException as error:
             raise http.unreachable(answer.url, error) from None
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise no_room(self.path.parent, name) from None
-            raise
         return at
 
 
 def _extent(answer: requests.Response, have: int, url: str) -> tuple[int, int | None]:
     """(first byte of the body within the file, size of the file if it is said)."""
     if answer.status_code == 200:
-        length = answer.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdigit() else None
+        return 0, _whole(answer.headers.get("Content-Length", ""))
     unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
-    if unit != "bytes" or span.partition("-")[0] != str(have) or not (total.isdigit() or total == "*"):
+    size = _whole(total)
+    if unit != "bytes" or span.partition("-")[0] != str(have) or (size is None and total != "*"):
         raise ArchiveError(f"{url} answered a range that was not asked for.", "Try again.", transient=True)
-    return have, int(total) if total.isdigit() else None
+    return have, size
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _strong_etag(answer: requests.Response) -> str | None:
@@ -304,6 +304,24 @@ def ensure_room(folder: Path, needed_bytes: int, name: str) -> None:
     with suppress(OSError):
         if shutil.disk_usage(folder).free < needed_bytes + DISK_MARGIN_BYTES:
             raise no_room(folder, name, needed_bytes)
+
+
+@contextmanager
+def written_to(folder: Path, name: str) -> Iterator[None]:
+    """Tell what the disk refuses, whichever of the files made on the way to `name` it was.
+
+    Raises:
+        ArchiveError: no room, no permission, or a disk that fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_room(folder, name) from None
+        raise ArchiveError(
+            f"{name} cannot be kept in {folder} ({error.strerror or type(error).__name__}).",
+            "Set SLIDECUBE_DATA_DIR to a folder that can be written.",
+        ) from error
 
 
 def no_room(folder: Path, name: str, needed_bytes: int | None = None) -> ArchiveError:

@@ -21,6 +21,7 @@ from functools import lru_cache
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
@@ -52,6 +53,13 @@ class _Nobody(requests.auth.AuthBase):
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         return r
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone: requests reads their whole body and parses where they lead, even if it may not follow."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
 
 
 class Earthdata:
@@ -111,7 +119,7 @@ class Earthdata:
                     continue
                 return self._checked(answer, start) if login else answer
             answer.close()
-            came_from, url = urlsplit(url).hostname or "", urljoin(url, target)
+            came_from, url = urlsplit(url).hostname or "", _next_address(url, target)
             if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
                 continue
             if not login or not _may_have_token(came_from):
@@ -143,13 +151,14 @@ class Earthdata:
             return self._session().get(
                 url, headers=own, auth=auth, timeout=settings().timeout_s, stream=True, allow_redirects=False
             )
-        except requests.RequestException as error:
+        # an address that cannot be looked up passes through requests as urllib3's own error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise http.unreachable(url, error) from None
 
     def _session(self) -> requests.Session:
         held: requests.Session | None = getattr(self._local, "session", None)
         if held is None:
-            held = requests.Session()
+            held = _Session()
             held.headers["User-Agent"] = http.user_agent()
             held.cookies = self._cookies
             self._local.session = held
@@ -181,7 +190,7 @@ class Earthdata:
                     return True
                 if answer.status_code not in _REDIRECTS or not target:
                     break
-                url = urljoin(url, target)
+                url = _next_address(url, target)
                 if urlsplit(url).scheme != "https" or urlsplit(url).hostname == LOGIN_HOST:
                     break
             return False
@@ -248,6 +257,15 @@ def earthdata() -> Earthdata:
 
 def _may_have_token(host: str) -> bool:
     return host != LOGIN_HOST and any(host == d or host.endswith(f".{d}") for d in TOKEN_DOMAINS)
+
+
+def _next_address(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise ArchiveError(
+            f"{http.bare(url)} leads to an address that cannot be read.", "Try again later."
+        ) from None
 
 
 def _check_address(url: str, start: str) -> None:

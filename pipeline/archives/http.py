@@ -233,7 +233,7 @@ def retry_after_s(value: str | None) -> float | None:
         return float(text)
     try:
         instant = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pipeline.archives.bursts import check_burst_tiff, read_burst_annotation
 from pipeline.archives.credentials import Source
-from pipeline.archives.downloads import Progress, Wanted, download, only_one
+from pipeline.archives.downloads import Progress, Wanted, download, only_one, written_to
 from pipeline.archives.earthdata import Earthdata
 from pipeline.archives.zips import unpack
 from pipeline.errors import ArchiveError, SourceDataError
@@ -106,7 +106,7 @@ def _fetch_granule(
     """Fetch and unpack a granule; the zip is deleted once its folder is whole."""
     name = _file_name(granule.name)
     safe, packed, listing = folder / f"{name}.SAFE", folder / f"{name}.zip", folder / f".{name}.files.json"
-    with only_one(safe):
+    with written_to(folder, safe.name), only_one(safe):
         if safe.is_dir():
             try:
                 _check_listing(safe, listing)
@@ -148,7 +148,7 @@ def _check_zip(path: Path, polarisation: Polarisation) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.casefold() for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError, UnicodeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, UnicodeError) as error:
         raise SourceDataError(
             f"{path.name} is no zip ({type(error).__name__}).", "Try again later."
         ) from None

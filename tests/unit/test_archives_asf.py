@@ -102,6 +102,11 @@ def test_a_busy_server_is_waited_for(server: Loopback) -> None:
             "without a name|something unusable",
             False,
         ),
+        (
+            Reply(200, body=rb'{"hits": 1, "items": [{"umm": {"GranuleUR": "\ud800"}, "meta": {}}]}'),
+            "something unusable",
+            False,
+        ),
         (Reply(200, body=b"[1"), "no page of results", False),
         (Reply(200, body=b'{"hits"', length=4000), "could not be reached", True),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from pipeline.archives import downloads
 from pipeline.archives.downloads import Wanted, download
@@ -260,6 +261,30 @@ def test_a_disk_that_fills_up_is_told(
     with pytest.raises(ArchiveError, match="no room"):
         fetch(whole(target), full)
     assert not target.exists()
+
+
+def test_a_disk_that_refuses_the_last_step_is_told(
+    server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, words in ((errno.ENOSPC, "no room"), (errno.EIO, "cannot be kept")):
+
+        def fails(_descriptor: int, code: int = code) -> None:
+            raise OSError(code, "the disk says no")
+
+        monkeypatch.setattr(downloads.os, "fsync", fails)
+        with pytest.raises(ArchiveError, match=words):
+            fetch(whole(target))
+        assert not target.exists()
+
+
+@pytest.mark.parametrize("header", ["\xb2", "9" * 5000], ids=["no digit", "too many digits"])
+def test_an_odd_content_length_is_no_length(header: str) -> None:
+    answer = requests.Response()
+    answer.status_code, answer.headers["Content-Length"] = 200, header
+    assert downloads._extent(answer, 0, URL) == (0, None)
+    answer.status_code, answer.headers["Content-Range"] = 206, f"bytes 5-9/{header}"
+    with pytest.raises(ArchiveError, match="not asked for"):
+        downloads._extent(answer, 5, URL)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,25 @@ def test_a_redirect_off_https_is_refused(asf: Asf, target: str) -> None:
     assert "u:p" not in str(refused.value)
 
 
+def test_a_redirect_to_no_address_at_all_is_an_error_that_says_so(asf: Asf) -> None:
+    asf.server.rules.insert(0, lambda s: Reply(302, {"Location": "https://[bad"}) if s.path == FILE else None)
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        body(Earthdata(WITH_TOKEN))
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+def test_a_host_that_can_be_none_is_an_error_that_says_so(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")  # its name is refused before anything is asked
+    with pytest.raises(ArchiveError, match="could not be reached"):
+        body(Earthdata(WITH_TOKEN), f"https://{host}/x")
+
+
+def test_the_body_of_a_redirect_is_not_read(asf: Asf) -> None:
+    endless = Reply(302, {"Location": f"https://{STORE}"}, b"x", 2**40)
+    asf.server.rules.insert(0, lambda s: endless if s.path == FILE else None)
+    assert body(Earthdata(WITH_TOKEN)) == b"the burst"
+
+
 def test_a_stranger_cannot_send_us_to_the_login(asf: Asf) -> None:
     where = f"https://{LOGIN_HOST}/oauth/authorize?redirect_uri=https%3A%2F%2Fevil.example"
     asf.server.rules.insert(
@@ -331,6 +350,10 @@ def test_a_netrc_that_cannot_be_read_is_not_quoted(tmp_path: Path, monkeypatch: 
     with pytest.raises(SettingsError, match="blanks") as blank:
         find_credentials()
     assert "words" not in str(blank.value)
+    monkeypatch.setenv("EARTHDATA_TOKEN", "\u201ccurly\u201d")
+    with pytest.raises(SettingsError, match="no token has") as curly:
+        find_credentials()
+    assert "curly" not in str(curly.value)
 
 
 def test_what_a_source_wants_can_be_printed() -> None:

@@ -149,6 +149,7 @@ def test_no_query_survives(query: str) -> None:
 
 def test_retry_after_values() -> None:
     assert http.retry_after_s("3") == 3
+    assert http.retry_after_s(f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT") is None
     assert http.retry_after_s(" 2.5 ") == 2.5
     assert http.retry_after_s(None) is None
     assert http.retry_after_s("soon") is None

@@ -325,6 +325,14 @@ def test_a_granule_without_the_polarisation_is_refused(server: Loopback, tmp_pat
     assert not list(tmp_path.glob("*.SAFE"))
 
 
+def test_a_zip_of_a_version_to_come_is_refused(server: Loopback, tmp_path: Path) -> None:
+    data = bytearray(packed())
+    data[data.index(b"PK\x01\x02") + 6] = 99
+    server.files[f"datapool.asf.alaska.edu/SLC/SA/{GRANULE}.zip"] = bytes(data)
+    with pytest.raises(SourceDataError, match="is no zip"):
+        fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules", None, ARCHIVE)
+
+
 def test_rasterio_opens_what_the_tests_make() -> None:
     with MemoryFile(tiff()) as memory, memory.open() as image:
         assert image.dtypes == ("complex_int16",)

@@ -138,6 +138,10 @@ BROKEN: list[Break] = [
     ("RelatedUrls", [{"Type": "GET DATA", "URL": "https://user:word@evil.example/a.zip"}]),
     ("RelatedUrls", [{"Type": "GET DATA", "URL": "https://a.example/a\nb.zip"}]),
     ("AdditionalAttributes", []), ("AdditionalAttributes", None),
+    (
+        "TemporalExtent",
+        {"RangeDateTime": {"BeginningDateTime": "2018-09-05T20:21:22Z", "EndingDateTime": "9999-12-31T23:59:59-23:59"}},
+    ),
 ]  # fmt: skip
 
 
