@@ -83,7 +83,8 @@ class RunnerProcess:
             try:
                 for event in _events(process, deadline):
                     failed = _tell(event, progress) or failed
-                status = process.wait(max(1.0, min(_END_S, deadline - time.monotonic())))
+                # the runner is done; the engine clears up, which takes its time on a busy machine
+                status = process.wait(max(1.0, min(GRACE_S, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
                 status = None
             finally:

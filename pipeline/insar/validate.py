@@ -233,6 +233,8 @@ class _Tally:
             least, most = bounds[name]
             if low < least or high > most or math.isinf(high):
                 self.problems.add(f"{name} from {low:g} to {high:g}")
+        if self.anywhere:
+            self.problems |= {f"no {name}" for name in PRODUCTS if name not in self.extremes}
         if self.problems:
             raise InterferometryError(
                 "product-range", f"{job.name} holds {'; '.join(sorted(self.problems))}.", _AGAIN

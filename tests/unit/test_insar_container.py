@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InterferometryError
-from pipeline.insar import isce2
+from pipeline.insar import isce2, runner_process
 from pipeline.insar.container import (
     CONTAINER_USER,
     ContainerRun,
@@ -28,6 +29,7 @@ from pipeline.insar.container import (
 )
 from pipeline.insar.isce2 import check_room, choose_way, container_run, read_finished
 from pipeline.insar.job import read_manifest
+from pipeline.insar.runner_process import RunnerProcess
 from pipeline.insar.topsapp.runner import run_job
 from tests.insar.image import DOCKERFILE, ROOT, copied_files
 from tests.insar.jobs import install_standin, make_job
@@ -256,6 +258,14 @@ def test_what_a_container_left_is_not_believed(finished: Path) -> None:
     metadata.write_text(text[: len(text) // 2], encoding="utf-8")
     assert code() == "product-missing"
     metadata.write_text(text, encoding="utf-8")
+
+
+def test_an_engine_that_is_slow_to_clear_up_is_no_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_process, "_END_S", 0.1)
+    command = (sys.executable, "-c", "import os, time; os.close(1); time.sleep(1.5); os._exit(0)")
+    RunnerProcess(command=command, scratch=tmp_path, time_s=30).wait(None)
 
 
 def test_backend_runs_topsapp_of_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -494,6 +494,7 @@ def _doubled(arrays: dict[str, Any]) -> None:
         (_set("coherence", np.nan), "product-empty"),
         (_set("coherence", 0.0), "product-constant"),
         (_set("interferogram", 7.0), "product-phase"),
+        (_set("incidence", np.nan), "product-range"),
         (_point("coherence", 1.01), "product-range"),
         (_point("coherence", -0.01), "product-range"),
         (_point("amplitude", np.inf), "product-range"),

@@ -27,7 +27,7 @@ from pipeline.insar.topsapp.attempt import Attempts
 from pipeline.insar.topsapp.child import Watch
 from pipeline.insar.topsapp.failures import SIGNS, failure, read_log
 from pipeline.insar.topsapp.isce_files import read_header
-from pipeline.insar.topsapp.preparation import prepare
+from pipeline.insar.topsapp.preparation import leave_out_esd, prepare
 from pipeline.insar.topsapp.runner import run_job
 from pipeline.insar.topsapp.steps import STEPS
 from pipeline.insar.topsapp.wire import EXIT_FAILED, heard
@@ -155,6 +155,23 @@ def test_esd_without_coherent_points_is_left_out_and_recorded(tmp_path: Path) ->
     assert not metadata.esd.applied and "0.85" in metadata.esd.reason
     assert any("too strict" in line for step in metadata.steps for line in step.lines)
     assert attempts(job).count("esd") == 2 and attempts(job).count("prepesd") == 1
+
+
+def test_esd_that_was_left_out_by_a_run_that_was_cut_off_keeps_its_reason(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job")
+    order(job, step="esd", how="raise", times=1)
+    assert code_of(job) == "topsapp-failed"
+    leave_out_esd(job / "scratch/topsapp")  # as a run does that ends before the step is done without it
+    metadata = run_job(job, None)
+    assert not metadata.esd.applied and "0.85" in metadata.esd.reason
+
+
+def test_a_job_whose_working_folder_is_gone_starts_over(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job")
+    order(job, step="topo", how="raise", times=1)
+    assert code_of(job) == "topsapp-failed"
+    shutil.rmtree(job / "scratch/topsapp")
+    assert [step.name for step in run_job(job, None).steps] == list(STEPS)
 
 
 def test_a_failed_job_goes_on_at_the_step_that_failed(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def prepare(job: Path, manifest: JobManifest, work: Path, logs: Path) -> None:
             range_looks=manifest.range_looks,
             dem=str(elevation.geometry),
             geocoding_dem=str(elevation.geocoding),
-            esd=_esd_possible(manifest),
+            esd=esd_possible(manifest),
             esd_coherence=manifest.esd_coherence,
             region=box,
         ),
@@ -95,7 +95,10 @@ def leave_out_esd(work: Path) -> None:
     write_text(path, path.read_text("utf-8").replace(_ESD.format(True), _ESD.format(False)))
 
 
-def _esd_possible(manifest: JobManifest) -> bool:
-    """It compares neighbouring bursts of one swath, so some swath must hold two."""
+def esd_possible(manifest: JobManifest) -> bool:
+    """Whether enhanced spectral diversity is wanted and can be done.
+
+    It compares neighbouring bursts of one swath, so some swath must hold two.
+    """
     swaths = [part for burst in manifest.bursts for part in burst.upper().split("_") if part.startswith("IW")]
     return manifest.esd and any(swaths.count(swath) >= 2 for swath in swaths)

@@ -24,7 +24,7 @@ from pipeline.insar.topsapp.attempt import Attempts, ended_early
 from pipeline.insar.topsapp.child import Watch
 from pipeline.insar.topsapp.failures import ESD_TOO_STRICT
 from pipeline.insar.topsapp.geocoded import write_products
-from pipeline.insar.topsapp.preparation import esd_chosen, find_topsapp, leave_out_esd, prepare
+from pipeline.insar.topsapp.preparation import esd_chosen, esd_possible, find_topsapp, leave_out_esd, prepare
 from pipeline.insar.topsapp.report import common_bursts, esd_median_px, isce_version, kept_bursts
 from pipeline.insar.topsapp.state import State, fingerprint, read_state, write_state, write_text
 from pipeline.insar.topsapp.steps import STEPS, check_files, missing_files
@@ -121,6 +121,9 @@ class _Runner:
             if step.name != name or missing_files(name, self.work, self.manifest.swaths):
                 break
             kept.append(step)
+        if not kept:  # the folder itself may be gone
+            prepare(self.job, self.manifest, self.work, self.attempts.logs)
+            return State(fingerprint=mark)
         say("note", text=f"goes on after {len(kept)} of {len(STEPS)} steps")
         return state.model_copy(update={"steps": tuple(kept)})
 
@@ -156,13 +159,12 @@ class _Runner:
             check_files("esd", self.work, self.manifest.swaths)
             if wanted:
                 return step, Esd(applied=True, azimuth_offset_px=esd_median_px(self.work))
-            reason = "fewer than two bursts in every swath" if self.manifest.esd else "not asked for"
-            return step, Esd(applied=False, reason=reason)
+            return step, Esd(applied=False, reason=self._why_no_esd())
         if not wanted or error.code != ESD_TOO_STRICT:
             raise error
         # the orbits alone align the bursts then, which is recorded, and the pair is still of use
         leave_out_esd(self.work)
-        reason = f"no point above a coherence of {self.manifest.esd_coherence}"
+        reason = self._why_no_esd()
         say("note", text=f"enhanced spectral diversity is left out: {reason}")
         again = self._plain_step("esd")
         both = {
@@ -170,6 +172,14 @@ class _Runner:
             "lines": tuple(dict.fromkeys((*step.lines, *again.lines))),
         }
         return again.model_copy(update=both), Esd(applied=False, reason=reason)
+
+    def _why_no_esd(self) -> str:
+        """Why topsApp.xml does not ask for it: by the request, or because an attempt failed, of this run or another."""
+        if not self.manifest.esd:
+            return "not asked for"
+        if not esd_possible(self.manifest):
+            return "fewer than two bursts in every swath"
+        return f"no point above a coherence of {self.manifest.esd_coherence}"
 
     def _check_version(self) -> None:
         version = isce_version(self.work)
