@@ -25,7 +25,7 @@ from pipeline.insar.container import CONTAINER_USER, ContainerRun, exit_error, r
 from pipeline.insar.isce2 import Isce2Backend, container_run
 from pipeline.insar.job import read_manifest
 from pipeline.insar.topsapp.steps import STEPS
-from tests.insar.image import build_image, containers_conf
+from tests.insar.image import OURS, build_image, containers_conf, remove_old_images
 from tests.insar.jobs import MIB, attempts, make_job, order
 
 ENGINE = "podman"
@@ -56,6 +56,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         name = _build(tmp_path_factory, patch)
         yield name
+        remove_old_images(ENGINE)
 
 
 def _build(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> str:
@@ -201,7 +202,7 @@ def test_what_an_owner_left_behind_is_removed_at_the_next_start(job: Path, image
     gone.wait()
     left = run.model_copy(update={"owner": run.owner.model_copy(update={"pid": gone.pid, "start": "1"})})
     order(job, step="startup", how="hang")
-    os.chown(job / "scratch", CONTAINER_USER, CONTAINER_USER)
+    let_write(job)
     command = run_command(left.model_copy(update={"arguments": ("--alone", "/job")}))
     command.insert(2, "--detach")
     subprocess.run(command, capture_output=True, check=True)
@@ -216,6 +217,13 @@ def test_time_limit_of_the_job(job: Path, image: str, tmp_path: Path) -> None:
     assert backend_error(short, image).code == "timeout"
 
 
+def let_write(job: Path) -> None:
+    """As the backend does before a container starts: root's containers run as another user."""
+    if os.getuid() == 0:
+        for folder in ("scratch", "products"):
+            os.chown(job / folder, CONTAINER_USER, CONTAINER_USER)
+
+
 def engine_status(run: ContainerRun) -> tuple[int, str]:
     """How the engine's own command ends, with its input held open."""
     with subprocess.Popen(
@@ -228,8 +236,7 @@ def engine_status(run: ContainerRun) -> tuple[int, str]:
 
 def test_time_limit_of_the_engine(job: Path, image: str) -> None:
     order(job, step="startup", how="hang")
-    for folder in ("scratch", "products"):
-        os.chown(job / folder, CONTAINER_USER, CONTAINER_USER)
+    let_write(job)
     run = container_run(job, read_manifest(job), ENGINE, image).model_copy(update={"time_s": 2.0})
     assert exit_error(run, *engine_status(run)).code == "timeout"
 
@@ -241,9 +248,20 @@ def test_absent_images_and_entry_points_are_named(job: Path, image: str) -> None
         == "image-absent"
     )
     assert backend_error(job, "localhost/none").code == "image-absent"
-    command = [ENGINE, "import", "--change", 'ENTRYPOINT ["/nothing"]', "-", "localhost/slidecube-empty"]
+    empty = f"localhost/slidecube-empty-{os.getpid()}"
+    command = [
+        ENGINE,
+        "import",
+        "--change",
+        'ENTRYPOINT ["/nothing"]',
+        "--change",
+        f"LABEL {OURS}",
+        "-",
+        empty,
+    ]
     subprocess.run(command, input=bytes(10240), capture_output=True, check=True)
-    status, said = engine_status(run.model_copy(update={"image": "localhost/slidecube-empty"}))
+    status, said = engine_status(run.model_copy(update={"image": empty}))
+    subprocess.run([ENGINE, "rmi", "--force", empty], capture_output=True, check=True)
     assert exit_error(run, status, said).code == "entry-point-absent", said
 
 

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker/isce2/Dockerfile"
 PACKAGES = ("numpy", "rasterio", "pydantic")
 SITE = "/opt/site"
+OURS = "slidecube.tests=standin"
+"""The label of the images that the tests make."""
 _IDLE = {"site-packages", "test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
 
 
@@ -74,6 +76,7 @@ def build_image(engine: str) -> str:
     entry = f'["{interpreter}", "-m", "pipeline.insar.topsapp"]'
     command = [engine, "import"]
     for change in (
+        f"LABEL {OURS}",
         f"ENTRYPOINT {entry}",
         f"ENV PYTHONPATH=/opt/slidecube:{SITE}",
         "ENV PATH=/opt/standin:/usr/bin:/bin",
@@ -92,6 +95,15 @@ def build_image(engine: str) -> str:
     if process.returncode != 0:
         raise RuntimeError(f"{engine} import: {said}")
     return name
+
+
+def remove_old_images(engine: str) -> None:
+    """Every state of the runner has an image of its own, 0.3 GB each: those of a day ago and older go.
+
+    A younger one may be in use by another run of the tests.
+    """
+    command = [engine, "image", "prune", "--all", "--force", f"--filter=label={OURS}", "--filter=until=24h"]
+    subprocess.run(command, capture_output=True, check=False)
 
 
 def _write_tar(stream: IO[bytes], files: dict[str, Path], interpreter: str) -> None:
