@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +22,9 @@ GRANULE_NAME = re.compile(
 BURST_NAME = re.compile(r"S1_\d{6}_(IW[123])_\d{8}T\d{6}_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST", re.ASCII)
 FULL_BURST_ID = re.compile(r"\d{3}_\d{6}_(IW[123])", re.ASCII)
 MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+
+LONGEST = timedelta(minutes=10)
+"""A slice takes half a minute; one that claims hours would count as the same slice as every other of its orbit."""
 
 ATTRIBUTES = frozenset(
     {
@@ -185,6 +188,8 @@ def _times(name: str, umm: Mapping[str, Any]) -> tuple[datetime, datetime]:
     end = instant_of(name, "EndingDateTime", span.get("EndingDateTime"))
     if end < start:
         raise refused(name, "EndingDateTime", "is before BeginningDateTime")
+    if end - start > LONGEST:
+        raise refused(name, "EndingDateTime", "is longer after BeginningDateTime than any slice takes")
     return start, end
 
 

@@ -145,6 +145,14 @@ BROKEN: list[Break] = [
 ]  # fmt: skip
 
 
+def test_a_slice_that_claims_a_day_does_not_replace_the_others() -> None:
+    long = granule_item(product="FFFF")
+    long["umm"]["TemporalExtent"]["RangeDateTime"]["EndingDateTime"] = "2018-09-06T20:21:22Z"
+    found = group_granules(holdings([granule_item(product="AAAA"), long], []), area())
+    assert [granule.name[-4:] for one in found.passes for granule in one.granules] == ["AAAA"]
+    assert any("than any slice takes" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(("field", "value"), BROKEN)
 def test_an_item_that_cannot_be_understood_is_left_out_by_name(field: str, value: Any) -> None:
     broken = copy.deepcopy(granule_item(product="AAAA"))
