@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -91,7 +92,15 @@ def _derive_interferometry(
 ) -> LayerData:
     pairs = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
     pair = next(one for one in pairs if one.id == task.pair_id)
-    jobs = process(area, pair, tiles_of_pair(pair, archive.slc_dem_tiles_of(catalogue)))
+    try:
+        jobs = process(area, pair, tiles_of_pair(pair, archive.slc_dem_tiles_of(catalogue)))
+    except OSError as error:  # a job is gigabytes of files; the layers of backscatter need none of that room
+        raise InterferometryError(
+            "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
+            f"The files of pair {pair.id} cannot be kept below {settings().insar_root(area.name)} "
+            f"({error.strerror or type(error).__name__}).",
+            "Free some room, or set SLIDECUBE_DATA_DIR to another disk.",
+        ) from error
     others = sorted({job.metadata.backend for job in jobs} - {task.backend})
     if others:
         raise InterferometryError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -197,6 +198,17 @@ def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
     assert healed.failed == () and not any(line.startswith("pair") for line in healed.missing)
     assert site.pairs == ["20180812_20180824", "20180824_20180905"]
     assert len(site.processor.made) == 2, "what was made is not made again"
+
+
+def test_a_disk_that_fills_up_costs_the_pair_and_not_the_build(site: Site) -> None:
+    site.processor.fails = lambda pair: (
+        OSError(errno.ENOSPC, "No space left on device") if "20180812" in pair.id else None
+    )
+    published = site.build(repeats(3))
+    assert published.new
+    (failed,) = published.failed
+    assert "T046_20180812_20180824" in failed and "No space left on device" in failed
+    assert site.pairs == ["20180824_20180905"]
 
 
 def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
