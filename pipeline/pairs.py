@@ -106,7 +106,8 @@ def _by_rule(
     else:
         candidates = list(pairwise([*before[-2:], *after[:2]]))
     candidates.sort(key=lambda pair: (pair[0].instant, pair[1].instant))
-    taken = [pair for pair in candidates if _days(*pair) <= rule.most_days]
+    # whole days: slices are cut elsewhere at every repeat, so that 12 days may be some seconds more
+    taken = [pair for pair in candidates if round(_days(*pair)) <= rule.most_days]
     for pair in candidates:
         if pair not in taken:
             _add_reason(reasons, *pair, f"{_days(*pair):.0f} days (most_days is {rule.most_days}) away from")

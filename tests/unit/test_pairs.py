@@ -102,6 +102,12 @@ def test_all_within_so_many_days() -> None:
     assert sorted(days_of(found)) == sorted(every)
 
 
+def test_some_seconds_are_no_day() -> None:
+    passes = [overflight(-10), overflight(2 + 25 / 86400)]
+    found = choose_pairs(wants("within", most_days=12), passes)
+    assert days_of(found) == [(-10, 2)]
+
+
 def test_reference_to_the_event_is_the_last_pass_before_it() -> None:
     found = choose_pairs(wants("reference"), TRACK)
     assert sorted(days_of(found)) == [(-34, -10), (-22, -10), (-10, 2), (-10, 14), (-10, 26)]
