@@ -191,8 +191,8 @@ def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
             lacking = round(gap / usual) - 1
             if lacking > 0:
                 notes.append(
-                    f"track {track}: {lacking} passes fewer than every {usual} days between "
-                    f"{before:%Y-%m-%d} and {after:%Y-%m-%d}"
+                    f"track {track}: {lacking} {'pass' if lacking == 1 else 'passes'} fewer than every {usual} days "
+                    f"between {before:%Y-%m-%d} and {after:%Y-%m-%d}"
                 )
     return notes
 

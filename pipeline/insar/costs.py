@@ -83,7 +83,8 @@ def print_pairs(console: Console, rows: dict[str, Any]) -> None:
             readable_size(total[f"{what}_bytes"]) for what in ("fetch", "granule", "scratch", "memory")
         )
         console.print(
-            f"{total['wanted']} pairs by {total['backend']}: {fetch} to fetch in all (whole granules: {granules}), "
+            f"{total['wanted']} {'pair' if total['wanted'] == 1 else 'pairs'} by {total['backend']}: "
+            f"{fetch} to fetch in all (whole granules: {granules}), "
             f"{scratch} of scratch disk and {memory} of memory a job, about {_duration(total['hours'])} on 2 cores.",
             highlight=False,
         )

@@ -144,7 +144,7 @@ def choose_way(choice: Choice, image: str) -> Way:
 
 _ENGINE_SETTING = "SLIDECUBE_CONTAINER_ENGINE"
 _BUILD = (
-    "Build it with `podman build -f docker/isce2/Dockerfile -t slidecube-isce2 .`, or name another in "
+    "Build the image with `podman build -f docker/isce2/Dockerfile -t slidecube-isce2 .`, or name another in "
     "SLIDECUBE_ISCE2_IMAGE."
 )
 

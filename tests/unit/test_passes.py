@@ -312,7 +312,7 @@ def test_gaps_in_the_repeat_are_named() -> None:
     ]
     found = group_passes(items, area(end="2018-12-01T00:00:00Z"))
     (note,) = repeat_gaps(found.passes)
-    assert "track 46: 1 passes fewer than every 12 days between 2018-08-26 and 2018-09-19" in note
+    assert "track 46: 1 pass fewer than every 12 days between 2018-08-26 and 2018-09-19" in note
     assert note in found.notes
     assert repeat_gaps(found.passes[:3]) == []
 
