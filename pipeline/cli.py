@@ -247,8 +247,9 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
         for line in published.missing:
             click.echo(f"missing    {line}")
     if published.failed:
+        layers = "1 layer" if published.layers_failed == 1 else f"{published.layers_failed} layers"
         raise IncompleteError(
-            f"{published.layers_failed} layers could not be made: {'; '.join(published.failed)}.",
+            f"{layers} could not be made: {'; '.join(published.failed).rstrip('.')}.",
             "Run `slidecube build` again to try them once more.",
         )
 
