@@ -19,7 +19,7 @@ from pipeline.insar.look_orders import look_orders
 from pipeline.insar.readiness import obstacle
 from pipeline.pairs import choose_pairs, slc_passes
 from pipeline.passes import Catalogue, Pass
-from pipeline.slc import Pair, SlcPassList
+from pipeline.slc import Pair, SlcPass, SlcPassList
 from pipeline.tasks import (
     BuildPlan,
     LayerTask,
@@ -157,9 +157,22 @@ def _interferometry(
             *look_tasks(area, grid, looks.orders, [*archive.dem_tiles_of(catalogue), *tiles]),
         ),
         pairs=chosen.pairs,
-        unpaired=chosen.unpaired,
+        unpaired=(*chosen.unpaired, *(_without_slc(passes, found.passes) if asked else ())),
         missing=tuple(missing),
         notes=(*found.notes, *chosen.notes),
+    )
+
+
+def _without_slc(passes: tuple[Pass, ...], slc: tuple[SlcPass, ...]) -> tuple[str, ...]:
+    """Passes with backscatter that can be in no pair because ASF lists no SLC of them, in words, by track."""
+    listed = {(one.platform, one.absolute_orbit) for one in slc}
+    days: dict[int, list[str]] = {}
+    for one in passes:
+        if (one.platform, one.absolute_orbit) not in listed:
+            days.setdefault(one.relative_orbit, []).append(f"{one.instant:%Y-%m-%d}")
+    return tuple(
+        f"track {track}, {', '.join(found)}: ASF lists no SLC of the area then"
+        for track, found in sorted(days.items())
     )
 
 

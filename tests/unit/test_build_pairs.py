@@ -180,6 +180,24 @@ def test_pairs_are_planned_built_once_and_stand_in_the_cube(site: Site) -> None:
     assert not site.plan(repeats(3)).changes
 
 
+def test_a_pass_of_which_the_archive_lists_no_slc_is_told_to_be_in_no_pair(site: Site) -> None:
+    planned = site.plan(repeats(3))
+    (seen,) = planned.passes
+    listed = {
+        (side.platform, side.absolute_orbit)
+        for pair in planned.pairs
+        for side in (pair.reference, pair.secondary)
+    }
+    assert (seen.platform, seen.absolute_orbit) not in listed
+    line = f"track 46, {seen.instant:%Y-%m-%d}: ASF lists no SLC of the area then"
+    assert line in planned.unpaired
+    mate = planned.pairs[0].reference
+    site.rtc["properties"]["sat:absolute_orbit"] = mate.absolute_orbit
+    (seen,) = site.plan(repeats(3)).passes
+    assert (seen.platform, seen.absolute_orbit) in listed
+    assert not any("lists no SLC" in found for found in site.plan(repeats(3)).unpaired)
+
+
 def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
     site.processor.fails = lambda pair: (
         InterferometryError("esd-no-coherence", "No coherent point was left.", "Turn ESD off.")
