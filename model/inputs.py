@@ -16,6 +16,11 @@ from pipeline.records import Frozen, Utc
 Polarisation = Literal["vv", "vh"]
 Terrain = Literal["dem", "slope", "aspect", "curvature"]
 
+AspectForm = Literal["direction", "degrees", "to sensor"]
+Change = Literal["log_ratio", "before_sd", "z_score"]
+Geometry = Literal["local_incidence", "layover_shadow"]
+PairSide = Literal["before", "across", "after", "loss", "recovery"]
+
 TERRAIN_VARIABLES: dict[Terrain, str] = {
     "dem": "dem",
     "slope": "dem_slope_radians",
@@ -73,9 +78,28 @@ class Inputs(Frozen):
 
     backscatter: Annotated[tuple[Polarisation, ...], Field(max_length=2)] = ("vv", "vh")
     terrain: Annotated[tuple[Terrain, ...], Field(max_length=4)] = ("dem", "slope", "aspect", "curvature")
+    aspect: AspectForm = Field(
+        "direction",
+        description="sine and cosine from north; degrees, with their jump at north; or sine and cosine from the "
+        "direction to the sensor",
+    )
+    change: Annotated[tuple[Change, ...], Field(max_length=3)] = Field(
+        (), description="channels of change of each polarisation, beside the means before and after"
+    )
+    geometry: Annotated[tuple[Geometry, ...], Field(max_length=2)] = ()
+    coherence: Annotated[tuple[PairSide, ...], Field(max_length=5)] = Field(
+        (), description="means over pairs before, across and after the event; loss and recovery are differences"
+    )
     before: int | None = Field(None, ge=1, description="newest n passes before the event; None: all")
     after: int | None = Field(None, ge=1, description="first n passes after the event; None: all")
-    track: Annotated[int, Field(ge=1, le=175)] | Literal["best", "ascending", "descending"] = "best"
+    track: Annotated[int, Field(ge=1, le=175)] | Literal["best", "ascending", "descending", "both"] = "best"
+    newest_before: Literal["used", "dropped"] = Field(
+        "used", description="the paper's code drops the newest pass before the event"
+    )
+    compare: Literal["instants", "dates"] = Field(
+        "instants",
+        description="dates: a pass on the event's UTC day counts as before, as in the paper's code",
+    )
     transform: Literal["mean of ln gamma0"] = "mean of ln gamma0"
 
     @model_validator(mode="after")

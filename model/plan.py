@@ -14,16 +14,25 @@ from pipeline.records import Frozen
 STRIDE_PX = 32
 """sides of a window must be multiples of this: five halvings in the encoder"""
 
+Architecture = Literal["unet", "unetplusplus"]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]
+Augmentation = Literal["mirror along track", "gain"]
 
 
 class NetworkSpec(Frozen):
     """What is built. Only known encoders: a bundle from elsewhere must not name any class that smp can find."""
 
-    architecture: Literal["unet"] = "unet"
+    architecture: Architecture = "unet"
     encoder: Encoder = "resnet18"
+    encoder_depth: int = Field(5, ge=3, le=5, description="halvings in the encoder")
+    decoder_channels: tuple[int, ...] | None = Field(
+        None, description="one for each halving, deepest first; None: those of smp"
+    )
+    classes: Literal[1, 2] = Field(1, description="2: the paper's, whose log-odds is the difference of both")
     in_channels: int = Field(ge=1, le=64)
-    initial_weights: Literal["random", "imagenet"] = "random"
+    initial_weights: Literal["random", "imagenet", "pretrained"] = Field(
+        "random", description="pretrained: from a file that self-supervised training wrote"
+    )
 
 
 class TrainingPlan(Frozen):
@@ -38,6 +47,15 @@ class TrainingPlan(Frozen):
     steps: int = Field(300, ge=1, description="batches in all")
     batch: int = Field(8, ge=2, description="chips in a batch")
     share_with_landslide: float = Field(0.7, ge=0, le=1, description="share of chips that hold a landslide")
+    sampling: Literal["random crops", "fixed chips"] = Field(
+        "random crops", description="fixed chips: non-overlapping ones, shuffled once an epoch, without shift"
+    )
+    augmentation: tuple[Augmentation, ...] = ()
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine: with a linear warm-up")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="decay a step of the mean of weights that is evaluated; None: no mean"
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
     weight_decay: float = Field(1e-2, ge=0)
     warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
