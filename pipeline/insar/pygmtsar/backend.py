@@ -147,7 +147,7 @@ def _failure(
     if ended.reason == "timeout":
         return InterferometryError(
             "time-limit",
-            f"{job.name} was not finished in {limits.time_s / 3600:.1f} hours.",
+            f"{job.name} was not finished in {limits.time_s / 3600:.3g} hours.",
             "Allow more (SLIDECUBE_INSAR_HOURS); it goes on with the burst that was in work.",
         )
     if ended.reason != "itself":
