@@ -18,6 +18,13 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Case(Frozen):
+    """How many passes there are: the newest before, the first after the event. None: all."""
+
+    before: int | None = Field(None, ge=1)
+    after: int | None = Field(None, ge=1)
+
+
 class Trial(Frozen):
     """One training, or one method without training, on one cube: all that decides its result."""
 
@@ -29,6 +36,15 @@ class Trial(Frozen):
     protocol: Literal["paper", "strict"]
     seed: int
     fold: int | None = Field(None, ge=0, description="strict: which block is tested")
+    members: int = Field(1, ge=1, le=20, description="networks of an ensemble, trained from successive seeds")
+    test_time: Literal["plain", "mirrored"] = Field(
+        "plain", description="mirrored: the mean with the prediction of the scene mirrored along the track"
+    )
+    cases: tuple[Case, ...] = Field(
+        (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
+    )
+    pretraining_steps: int = Field(0, ge=0, description="steps of self-supervised pretraining before")
+    label_share: float = Field(1.0, gt=0, le=1, description="share of the training area whose labels are used")
 
 
 class SizeClass(Frozen):
