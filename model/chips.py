@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from model.channels import ChannelSource, Mask, Statistics
 from model.cubes import UNMAPPED
-from model.windows import Box, tiles
+from model.parts import Parts
+from model.windows import Box
 from pipeline.errors import ModelError
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32], Mask]
@@ -17,33 +18,43 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float32], Mask]
 
 
 class ChipTable:
-    """The chips of one part of a scene: overlapping windows inside its areas, those with landslides apart."""
+    """The training chips of one scene: windows that hold no closed pixel, those with landslides apart.
+
+    Windows lie on a lattice of `stride_px`; where the open area has room, the last ones of a row or column lie flush
+    with its end. A chip may reach into pixels that are neither learned from nor closed (a buffer): as context only.
+    """
 
     def __init__(
-        self, areas: Sequence[Box], labels: NDArray[np.uint8], usable: Mask, size_px: int, stride_px: int
+        self, parts: Parts, labels: NDArray[np.uint8], usable: Mask, size_px: int, stride_px: int
     ) -> None:
-        """Chips with at least one pixel that counts (labelled, inputs valid).
+        """
+        Args:
+            labels: (y, x) 1, 0, or 255 not mapped.
+            usable: (y, x) whether the inputs are valid.
 
         Raises:
-            ModelError: an area is smaller than a chip, or no chip holds a landslide.
+            ModelError: no chip fits, or none holds a landslide that counts.
         """
-        self.areas, self.size_px = tuple(areas), size_px
-        with_landslide: list[tuple[Box, Box]] = []
-        without: list[tuple[Box, Box]] = []
-        for area in self.areas:
-            if min(area.height, area.width) < size_px:
-                raise ModelError(
-                    f"An area of {area.height} x {area.width} pixels is smaller than a chip of {size_px}."
-                )
-            for chip in tiles(area, size_px, stride_px):
-                counted = usable[chip.slices] & (labels[chip.slices] != UNMAPPED)
-                if not counted.any():
-                    continue
-                found = bool((counted & (labels[chip.slices] == 1)).any())
-                (with_landslide if found else without).append((chip, area))
-        if not with_landslide:
+        shape = labels.shape
+        self.size_px = size_px
+        self.counted: Mask = parts.train_mask(shape) & usable & (labels != UNMAPPED)
+        """(y, x) pixels whose labels may enter the loss"""
+        if min(shape) < size_px:
+            raise ModelError(
+                f"A scene of {shape[0]} x {shape[1]} pixels is smaller than a chip of {size_px}."
+            )
+        self._open = _window_sums(parts.closed_mask(shape), size_px) == 0
+        if not self._open.any():
+            raise ModelError(
+                f"No chip of {size_px} pixels fits into the training area.", "Take smaller chips (--chip)."
+            )
+        known = _window_sums(self.counted, size_px)
+        slid = _window_sums(self.counted & (labels == 1), size_px)
+        lattice = self._open & _on_lattice(self._open, stride_px) & (known > 0)
+        self._with = np.argwhere(lattice & (slid > 0))
+        self._without = np.argwhere(lattice & (slid == 0))
+        if len(self._with) == 0:
             raise ModelError("No chip holds a landslide pixel with valid inputs.", "Use a larger area.")
-        self._with, self._without = with_landslide, without
 
     def __len__(self) -> int:
         return len(self._with) + len(self._without)
@@ -54,37 +65,79 @@ class ChipTable:
         return len(self._with)
 
     def draw(self, count: int, share_with: float, jitter_px: int, rng: np.random.Generator) -> list[Box]:
-        """Random chips, shifted by up to `jitter_px` but never out of their area.
+        """Random chips, each shifted by up to `jitter_px` where that keeps it off closed pixels.
 
         Args:
             share_with: share drawn among the chips that hold a landslide.
         """
         boxes = []
         for index in range(count):
-            from_with = not self._without or index < round(count * share_with)
+            from_with = len(self._without) == 0 or index < round(count * share_with)
             pool = self._with if from_with else self._without
-            chip, area = pool[int(rng.integers(len(pool)))]
-            dy, dx = rng.integers(-jitter_px, jitter_px + 1, 2) if jitter_px else (0, 0)
-            boxes.append(
-                Box(
-                    top=int(np.clip(chip.top + dy, area.top, area.bottom - self.size_px)),
-                    left=int(np.clip(chip.left + dx, area.left, area.right - self.size_px)),
-                    height=self.size_px,
-                    width=self.size_px,
-                )
-            )
+            top, left = pool[int(rng.integers(len(pool)))]
+            if jitter_px:
+                shift = rng.integers(-jitter_px, jitter_px + 1, 2)
+                moved = np.clip((top + shift[0], left + shift[1]), 0, np.array(self._open.shape) - 1)
+                if self._open[moved[0], moved[1]]:
+                    top, left = moved
+            boxes.append(self._box(int(top), int(left)))
         return boxes
+
+    def all_with_landslide(self) -> list[Box]:
+        """Every chip of the lattice that holds a landslide pixel, row by row."""
+        return [self._box(int(top), int(left)) for top, left in self._with]
+
+    def _box(self, top: int, left: int) -> Box:
+        return Box(top=top, left=left, height=self.size_px, width=self.size_px)
+
+
+def _window_sums(mask: Mask, size: int) -> NDArray[np.int32]:
+    """(y - size + 1, x - size + 1) how many pixels of the window that starts there are set."""
+    total = np.pad(mask.astype(np.int32).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    sums: NDArray[np.int32] = (
+        total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
+    )
+    return sums
+
+
+def _on_lattice(open_: Mask, stride: int) -> Mask:
+    """(y, x) window starts on multiples of the stride from the first open one, or at the end of an open run."""
+    chosen = np.zeros_like(open_)
+    rows, columns = np.flatnonzero(open_.any(axis=1)), np.flatnonzero(open_.any(axis=0))
+
+    def ends(mask: Mask, axis: int) -> Mask:
+        following = np.roll(mask, -1, axis=axis)
+        edge: list[slice | int] = [slice(None), slice(None)]
+        edge[axis] = -1
+        following[tuple(edge)] = False
+        return np.asarray(mask & ~following)
+
+    on_row = np.zeros(open_.shape[0], dtype=bool)
+    on_row[rows[0] :: stride] = True
+    on_column = np.zeros(open_.shape[1], dtype=bool)
+    on_column[columns[0] :: stride] = True
+    row_ok = on_row[:, None] | ends(open_, 0)
+    column_ok = on_column[None, :] | ends(open_, 1)
+    chosen[row_ok & column_ok] = True
+    return chosen
 
 
 def batch_of(
-    boxes: Sequence[Box], source: ChannelSource, labels: NDArray[np.uint8], statistics: Statistics
+    boxes: Sequence[Box],
+    source: ChannelSource,
+    labels: NDArray[np.uint8],
+    statistics: Statistics,
+    counted: Mask,
 ) -> Batch:
-    """Inputs, targets and mask of some chips; pixels without valid inputs or label do not count."""
+    """Inputs, targets and mask of some chips; pixels that do not count or lack inputs are masked.
+
+    Args:
+        counted: (y, x) pixels whose labels may enter the loss.
+    """
     inputs, targets, masks = [], [], []
     for box in boxes:
         scaled, valid = statistics.standardise(source.read(box))
-        label = labels[box.slices]
         inputs.append(scaled)
-        targets.append((label == 1).astype(np.float32))
-        masks.append(valid & (label != UNMAPPED))
+        targets.append((labels[box.slices] == 1).astype(np.float32))
+        masks.append(valid & counted[box.slices])
     return np.stack(inputs), np.stack(targets), np.stack(masks)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.channels import ChannelSource, Statistics
+from model.network import log_odds
 from model.plan import STRIDE_PX, InferencePlan
 from model.torch_guard import torch
 from model.windows import Box, starts, taper
@@ -35,8 +36,7 @@ class NetworkProbability:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
         with torch.inference_mode():
             batch = torch.from_numpy(inputs[None]).to(self._device, memory_format=torch.channels_last)
-            logits = self._network(batch)
-            result: Array = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
+            result: Array = torch.sigmoid(log_odds(self._network(batch)))[0].float().cpu().numpy()
         return result
 
 

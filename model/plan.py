@@ -34,6 +34,22 @@ class NetworkSpec(Frozen):
         "random", description="pretrained: from a file that self-supervised training wrote"
     )
 
+    @model_validator(mode="after")
+    def _one_each(self) -> NetworkSpec:
+        if self.decoder_channels is not None:
+            if len(self.decoder_channels) != self.encoder_depth:
+                raise ValueError("decoder_channels wants one number for each halving of the encoder")
+            if not all(1 <= width <= 1024 for width in self.decoder_channels):
+                raise ValueError("decoder_channels lie between 1 and 1024")
+        return self
+
+    @property
+    def decoder(self) -> tuple[int, ...] | None:
+        """Widths of the decoder where they are not those of smp for five halvings."""
+        if self.decoder_channels is not None:
+            return self.decoder_channels
+        return None if self.encoder_depth == 5 else (256, 128, 64, 32, 16)[: self.encoder_depth]
+
 
 class TrainingPlan(Frozen):
     """How a network is trained.

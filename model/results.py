@@ -44,7 +44,9 @@ class Trial(Frozen):
         (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
     )
     pretraining_steps: int = Field(0, ge=0, description="steps of self-supervised pretraining before")
-    label_share: float = Field(1.0, gt=0, le=1, description="share of the training area whose labels are used")
+    label_share: float = Field(
+        1.0, gt=0, le=1, description="share of the training area whose labels are used"
+    )
 
 
 class SizeClass(Frozen):
@@ -64,7 +66,9 @@ class Evaluation(Frozen):
     """
 
     scene: Scores = Field(description="all scored pixels")
-    chips: Scores | None = Field(None, description="pixels of chips that hold a landslide; None: there is none")
+    chips: Scores | None = Field(
+        None, description="pixels of chips that hold a landslide; None: there is none"
+    )
     best_f1: Share = Field(description="at the best threshold of these very pixels: an upper bound")
     roc_auc_cells: Share | None = Field(
         None, description="ROC-AUC of the largest score in cells of 200 m; None: all cells are of one kind"
@@ -75,7 +79,8 @@ class Evaluation(Frozen):
         None, description="share of the pixels of empty chips at or above the threshold"
     )
     calibration_error: Share | None = Field(
-        None, description="mean distance of predicted and observed share, 15 classes of equal width, by pixels"
+        None,
+        description="mean distance of predicted and observed share, 15 classes of equal width, by pixels",
     )
 
 
@@ -85,7 +90,9 @@ class TrialResult(Frozen):
     format: Literal["slidecube-trial-1"] = "slidecube-trial-1"
     trial: Trial
     cube: CubeFacts
-    trained_on: tuple[CubeFacts, ...] = Field((), description="other cubes than `cube`, where trained on others")
+    trained_on: tuple[CubeFacts, ...] = Field(
+        (), description="other cubes than `cube`, where trained on others"
+    )
     protocol_digest: Digest = Field(description="sha256 of everything that decides what is scored and how")
     scored_digest: Digest = Field(description="sha256 over which pixels were scored, and their labels")
     switches: dict[str, str] = Field(

@@ -64,6 +64,17 @@ class Split(Frozen):
         found: tuple[Box, ...] = getattr(self, part)
         return found
 
+    def train_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """(y, x) the training areas."""
+        mask = np.zeros(shape, dtype=bool)
+        for box in self.train:
+            mask[box.slices] = True
+        return mask
+
+    def closed_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """(y, x) everything else: chips stay inside the training areas."""
+        return ~self.train_mask(shape)
+
 
 def divide(labels: NDArray[np.uint8], usable: NDArray[np.bool_], plan: SplitPlan, seed: int) -> Split:
     """Three rectangles of the scene, each with landslides, as near to the wanted shares as the scene allows.

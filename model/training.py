@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.augmentation import augment
 from model.channels import ChannelSource, Mask, Statistics
-from model.chips import ChipTable, batch_of
+from model.chips import Batch, ChipTable, batch_of
 from model.cubes import UNMAPPED
 from model.inference import NetworkProbability, predict
-from model.network import build, choose_device, parameters
+from model.network import build, choose_device, log_odds, parameters
+from model.parts import Parts
 from model.plan import Check, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
 from model.scores import Ranking
-from model.split import Split
 from model.torch_guard import torch
 from model.windows import Box
 from pipeline.errors import ModelError
@@ -49,51 +50,62 @@ class Scene:
     """(y, x) 1, 0, or 255 not mapped"""
     usable: Mask
     """(y, x) whether the inputs are valid"""
-    split: Split
+    split: Parts
     statistics: Statistics
 
 
 def train(
-    scene: Scene, spec: NetworkSpec, plan: TrainingPlan, seed: int, progress: Progress = no_progress
+    scenes: Scene | Sequence[Scene],
+    spec: NetworkSpec,
+    plan: TrainingPlan,
+    seed: int,
+    progress: Progress = no_progress,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> Trained:
     """Train a network; the weights of the step with the best validation AUPRC are kept.
 
-    The same seed on the same machine with the same number of threads gives the same weights.
+    Several scenes (events, or views of one scene with other numbers of passes) take turns by chance, each with its own
+    statistics; what is judged is the mean of their AUPRC, which are never pooled. The same seed on the same machine
+    with the same number of threads gives the same weights.
+
+    Args:
+        start: weights to start from where they fit, such as those of pretraining; None: as `spec` says.
 
     Raises:
         ModelError: no chip holds a landslide, or the loss is no longer a number.
     """
+    scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
     device = choose_device(plan.device)
-    table = ChipTable(scene.split.train, scene.labels, scene.usable, plan.chip_px, plan.stride_px)
     rng = np.random.default_rng(seed)
+    sampler = _Sampler(scenes, plan, rng)
     with _deterministic(seed, device):
-        network = build(spec).to(device)
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
-        )
+        network = build(spec, pretrained=start is None).to(device)
+        if start is not None:
+            network.load_state_dict(start, strict=False)
+        kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
+        optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan))
+        mean = _Mean(network, plan.ema_decay)
         history: list[Check] = []
         losses: list[float] = []
         best_weights: dict[str, torch.Tensor] = {}
         best: Check | None = None
         for step in range(1, plan.steps + 1):
-            boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, rng)
-            losses.append(_step(network, optimiser, boxes, scene, plan, device))
+            losses.append(_step(network, optimiser, sampler.batch(), plan, device))
             schedule.step()
+            mean.update()
             remark = f"loss {losses[-1]:.3f}" + (f", best AUPRC {best.validation_auprc:.3f}" if best else "")
             progress("train", step, plan.steps, remark)
             if step % plan.validate_every and step != plan.steps:
                 continue
-            score, truth = predictions(scene, scene.split.validation, network, device)
-            check = Check(
-                step=step, loss=float(np.mean(losses)), validation_auprc=Ranking.of(score, truth).auprc
-            )
+            auprc = float(np.mean([_validation_auprc(scene, mean.network, device) for scene in scenes]))
+            check = Check(step=step, loss=float(np.mean(losses)), validation_auprc=auprc)
             losses.clear()
             history.append(check)
             log.info("step %d: loss %.4f, validation AUPRC %.4f", step, check.loss, check.validation_auprc)
             if best is None or check.validation_auprc > best.validation_auprc:
                 best = check
-                best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+                best_weights = {k: v.detach().cpu().clone() for k, v in mean.network.state_dict().items()}
     if best is None:
         raise ModelError("Training made no step.")
     network.load_state_dict(best_weights)
@@ -102,9 +114,79 @@ def train(
         history=tuple(history),
         best=best,
         parameters=parameters(network),
-        chips=len(table),
+        chips=sampler.chips,
         device=str(device),
     )
+
+
+def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.device) -> float:
+    score, truth = predictions(scene, scene.split.boxes("validation"), network, device)
+    return Ranking.of(score, truth).auprc
+
+
+class _Sampler:
+    """Batches of chips, each from one scene."""
+
+    def __init__(self, scenes: Sequence[Scene], plan: TrainingPlan, rng: np.random.Generator) -> None:
+        self._scenes, self._plan, self._rng = scenes, plan, rng
+        stride = plan.chip_px if plan.sampling == "fixed chips" else plan.stride_px
+        self._tables = [
+            ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
+        ]
+        self._waiting: list[list[Box]] = [[] for _ in scenes]
+
+    @property
+    def chips(self) -> int:
+        """Number of chips of all scenes."""
+        return sum(len(table) for table in self._tables)
+
+    def batch(self) -> Batch:
+        """The next batch, standardised and augmented."""
+        plan = self._plan
+        number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
+        scene, table = self._scenes[number], self._tables[number]
+        if plan.sampling == "fixed chips":
+            boxes = self._fixed(number)
+        else:
+            boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, self._rng)
+        batch = batch_of(boxes, scene.channels, scene.labels, scene.statistics, table.counted)
+        if not plan.augmentation:
+            return batch
+        return augment(batch, scene.statistics.channels, scene.statistics.sd, plan.augmentation, self._rng)
+
+    def _fixed(self, number: int) -> list[Box]:
+        """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
+        waiting = self._waiting[number]
+        chosen: list[Box] = []
+        while len(chosen) < self._plan.batch:
+            if not waiting:
+                every = self._tables[number].all_with_landslide()
+                waiting += [every[i] for i in self._rng.permutation(len(every))]
+            chosen.append(waiting.pop())
+        return chosen
+
+
+class _Mean:
+    """The network that is judged: the trained one, or the exponential mean of its weights."""
+
+    def __init__(self, network: torch.nn.Module, decay: float | None) -> None:
+        self._network, self._averaged = network, None
+        if decay is not None:
+            average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            self._averaged = torch.optim.swa_utils.AveragedModel(
+                network, multi_avg_fn=average, use_buffers=True
+            )
+
+    def update(self) -> None:
+        """After a step."""
+        if self._averaged is not None:
+            self._averaged.update_parameters(self._network)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """What is judged and kept."""
+        judged: torch.nn.Module = self._network if self._averaged is None else self._averaged.module
+        return judged
 
 
 def predictions(
@@ -153,14 +235,13 @@ def masked_loss(
 def _step(
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
-    boxes: list[Box],
-    scene: Scene,
+    batch: Batch,
     plan: TrainingPlan,
     device: torch.device,
 ) -> float:
-    inputs, targets, masks = batch_of(boxes, scene.channels, scene.labels, scene.statistics)
+    inputs, targets, masks = batch
     network.train()
-    logits = network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last))[:, 0]
+    logits = log_odds(network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)))
     loss = masked_loss(
         logits, torch.from_numpy(targets).to(device), torch.from_numpy(masks).to(device), plan.dice_weight
     )
@@ -178,7 +259,9 @@ def _step(
 
 
 def _rate(step: int, plan: TrainingPlan) -> float:
-    """Linear rise, then half a cosine."""
+    """Linear rise, then half a cosine; or always 1."""
+    if plan.schedule == "constant":
+        return 1.0
     rise = max(1, round(plan.steps * plan.warm_up))
     if step < rise:
         return (step + 1) / rise

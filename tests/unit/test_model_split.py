@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from model.channels import Statistics
-from model.chips import ChipTable, batch_of
 from model.split import PARTS, Split, SplitPlan, divide
 from model.windows import Box, tiles, whole
 from pipeline.errors import ModelError
@@ -98,42 +96,6 @@ def test_landslides_without_inputs_do_not_count():
     labels = scattered((400, 400))
     with pytest.raises(ModelError, match="valid inputs"):
         divide(labels, labels == 0, SplitPlan(), 0)
-
-
-def test_chips_never_leave_their_area_and_half_hold_landslides():
-    labels = np.zeros((300, 300), np.uint8)
-    labels[30:40, 30:40] = 1
-    areas = (Box(top=10, left=20, height=200, width=150), Box(top=220, left=0, height=64, width=300))
-    table = ChipTable(areas, labels, np.ones(labels.shape, bool), 64, 32)
-    rng = np.random.default_rng(0)
-    chips = table.draw(400, 0.5, 16, rng)
-    assert all(any(chip.inside(area) for area in areas) for chip in chips)
-    assert {(chip.height, chip.width) for chip in chips} == {(64, 64)}
-    assert 0 < table.with_landslide < len(table)
-    assert len({(chip.top, chip.left) for chip in chips}) > 100
-    with pytest.raises(ModelError, match="smaller than a chip"):
-        ChipTable((Box(top=0, left=0, height=63, width=90),), labels, np.ones(labels.shape, bool), 64, 32)
-    with pytest.raises(ModelError, match="No chip"):
-        ChipTable((areas[1],), labels, np.ones(labels.shape, bool), 64, 32)
-
-
-def test_pixels_without_label_or_input_do_not_count_in_a_batch():
-    values = np.ones((2, 8, 8), np.float32)
-    values[:, 0, :] = np.nan
-    labels = np.zeros((8, 8), np.uint8)
-    labels[1], labels[2] = 255, 1
-
-    class Source:
-        shape = (8, 8)
-
-        def read(self, box):
-            return values[:, box.slices[0], box.slices[1]]
-
-    statistics = Statistics(channels=("a", "b"), mean=(0, 0), sd=(1, 1), pixels=1)
-    inputs, target, mask = batch_of([whole((8, 8))], Source(), labels, statistics)
-    assert np.isfinite(inputs).all()
-    np.testing.assert_array_equal(mask[0].all(axis=1), [False, False, *[True] * 6])
-    np.testing.assert_array_equal(target[0][:, 0], labels[:, 0] == 1)
 
 
 @settings(max_examples=50, deadline=None)

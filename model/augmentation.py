@@ -1,0 +1,63 @@
+"""Chips changed in ways that keep them possible: the radar looks from one side."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.chips import Batch
+from model.plan import Augmentation
+
+GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
+"""largest shift of a whole side's backscatter, natural logarithm: 0.3 dB, about what dates differ by in calibration
+and moisture"""
+
+
+def turned_by_mirror(channels: tuple[str, ...]) -> np.ndarray:
+    """(channel,) -1 where a mirror along the track turns the sign of a channel, else 1.
+
+    Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so that
+    the side that it looks from stays; the look of a mirrored chip is up to 21 degrees off. The north component of a
+    direction changes its sign; of a direction counted from the look it is the sine.
+    """
+    turned = ("aspect_cos", "aspect_to_sensor_sin")
+    return np.array([-1.0 if name.split("@")[0] in turned else 1.0 for name in channels], dtype=np.float32)
+
+
+def gain_side(channel: str) -> tuple[str, ...]:
+    """Which sides' gains a channel takes, with their sign: as ('+before',), ('-before', '+after') for a ratio."""
+    name = channel.split("@")[0]
+    if name.startswith(("vv_", "vh_")):
+        side = name[3:]
+        if side in ("before", "after"):
+            return (f"+{side}",)
+        if side == "log_ratio":
+            return ("-before", "+after")
+    return ()
+
+
+def augment(
+    batch: Batch,
+    channels: tuple[str, ...],
+    sd: tuple[float, ...],
+    wanted: tuple[Augmentation, ...],
+    rng: np.random.Generator,
+) -> Batch:
+    """A batch with each chip changed at random.
+
+    Args:
+        batch: (chip, channel, y, x) standardised inputs, (chip, y, x) targets, (chip, y, x) mask.
+        sd: (channel,) what the standardised values were divided by.
+    """
+    inputs, targets, masks = batch
+    sign = turned_by_mirror(channels)[:, None, None]
+    for chip in range(len(inputs)):
+        if "mirror along track" in wanted and rng.random() < 0.5:
+            inputs[chip] = inputs[chip, :, ::-1] * sign
+            targets[chip], masks[chip] = targets[chip, ::-1].copy(), masks[chip, ::-1].copy()
+        if "gain" in wanted:
+            shifts = {side: float(rng.uniform(-GAIN_NEPER, GAIN_NEPER)) for side in ("before", "after")}
+            for index, name in enumerate(channels):
+                shift = sum((1.0 if word[0] == "+" else -1.0) * shifts[word[1:]] for word in gain_side(name))
+                if shift:
+                    inputs[chip, index] += np.float32(shift / sd[index])
+    return inputs, targets, masks
