@@ -90,7 +90,7 @@ def predict(
         finished = (tops[number + 1] if number + 1 < len(tops) else top + height) - top
         blended = total[:finished] / weights[:finished]
         channels = raw[:, :finished]
-        blended[~np.isfinite(channels).all(axis=0)] = np.nan
+        blended[~statistics.valid(channels)] = np.nan
         yield Strip(
             Box(top=area.top + top, left=area.left, height=finished, width=area.width),
             blended,

@@ -183,7 +183,7 @@ class Inputs(Frozen):
     @property
     def _dimensions(self) -> dict[str, tuple[str, ...]]:
         """Dimensions of each variable that is needed."""
-        wanted: dict[str, tuple[str, ...]] = {name: ("timestep", "y", "x") for name in self.backscatter}
+        wanted: dict[str, tuple[str, ...]] = dict.fromkeys(self.backscatter, ("timestep", "y", "x"))
         wanted |= {TERRAIN_VARIABLES[name]: ("y", "x") for name in self.terrain}
         wanted |= {GEOMETRY_VARIABLES[name]: ("track", "y", "x") for name in self.geometry}
         return wanted | ({"coherence": ("timepair", "y", "x")} if self.coherence else {})

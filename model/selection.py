@@ -1,18 +1,23 @@
-"""The passes that a network's inputs mean on one cube: one track, before and after the event."""
+"""The passes that a network's inputs mean on one cube: one track or two, before and after the event."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from model.cubes import shape_of
-from model.inputs import EventSpan, Inputs, Polarisation
+from model import pairs
+from model.cubes import coherence, shape_of
+from model.inputs import DIRECTIONS_OF_BOTH, EventSpan, Inputs, Polarisation
+from model.looks import azimuth_to_sensor_deg
+from model.pairs import PairUsed
+from model.sides import Rule, rule_of, utc
 from model.windows import Box, starts
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
@@ -34,37 +39,114 @@ class PassUsed(Frozen):
     )
 
 
+class View(Frozen):
+    """What one track contributes: its passes, and its pairs where coherence is asked for."""
+
+    track: str = Field(description="as in 'track 46 (descending)'")
+    direction: str = Field(description="ascending, descending or unknown")
+    relative_orbit: int | None = Field(None, description="None: the cube does not say")
+    before: tuple[PassUsed, ...] = Field(min_length=1)
+    after: tuple[PassUsed, ...] = Field(min_length=1)
+    pairs: tuple[PairUsed, ...] = Field((), description="end at the latest with the newest pass that is used")
+
+
 class Selection(Frozen):
     """The passes that `Inputs` means on one cube, and why."""
 
     event: EventSpan
-    track: str = Field(description="as in 'track 46 (descending)'")
-    before: tuple[PassUsed, ...] = Field(min_length=1)
-    after: tuple[PassUsed, ...] = Field(min_length=1)
+    track: str = Field(
+        description="as in 'track 46 (descending)', or 'track 46 (descending) and track 68 (ascending)'"
+    )
+    before: tuple[PassUsed, ...] = Field(min_length=1, description="of the first view")
+    after: tuple[PassUsed, ...] = Field(min_length=1, description="of the first view")
     rule: str = Field(description="how the track and the passes were chosen")
     notes: tuple[str, ...] = ()
+    views: tuple[View, ...] = Field(
+        (), max_length=2, description="one for each track, the better one first; empty: in older documents"
+    )
+
+    @property
+    def every_view(self) -> tuple[View, ...]:
+        """The views; that of the passes before and after where the document names none."""
+        if self.views:
+            return self.views
+        return (View(track=self.track, direction="unknown", before=self.before, after=self.after),)
 
     @property
     def days_since_event(self) -> float:
         """Days from the end of the event to the newest pass that was used."""
-        return (self.after[-1].instant - self.event.end).total_seconds() / 86400.0
+        newest = max(view.after[-1].instant for view in self.every_view)
+        return (newest - self.event.end).total_seconds() / 86400.0
+
+
+def narrowed(selection: Selection, before: int | None, after: int | None) -> Selection:
+    """The selection with the newest `before` of its passes before and the first `after` of those after, in each view.
+
+    A view that has fewer keeps what it has. Pairs that end after the newest pass left are dropped with it; pairs before
+    the event stay. None: all.
+
+    Raises:
+        ModelError: a number below 1 is asked for.
+    """
+    if min(n for n in (before, after, 1) if n is not None) < 1:
+        raise ModelError("At least one pass before and one after the event is needed.")
+    views = []
+    for view in selection.every_view:
+        later = view.after[:after]
+        views.append(
+            view.model_copy(
+                update={
+                    "before": view.before[-before:] if before else view.before,
+                    "after": later,
+                    "pairs": pairs.until(view.pairs, later[-1].instant),
+                }
+            )
+        )
+    words = f"{before or 'all'} newest before and {after or 'all'} first after of these"
+    return selection.model_copy(
+        update={
+            "before": views[0].before,
+            "after": views[0].after,
+            "views": tuple(views),
+            "rule": f"{selection.rule}; {words}",
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Timesteps of one track."""
+
+    name: str
+    direction: str
+    relative_orbit: int | None
+    members: list[int]
 
 
 def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> Selection:
-    """Choose the passes of one track, strictly before and strictly after the event.
+    """Choose the passes of one track, or of one track of each direction, before and after the event.
 
-    A pass between the event's start and end is neither. Where the cube's times are dates without a time of day, a
-    pass on a day of the event is neither. With `track="best"` the track is taken whose share of pixels seen on both
-    sides, divided by sqrt(1/n_before + 1/n_after) (the noise of a difference of means), is largest.
+    Passes are strictly before or strictly after: one between the event's start and end is neither. Where the cube's
+    times are dates without a time of day, a pass on a day of the event is neither. `compare` and `newest_before` of the
+    inputs bring back what the published code does instead. With `track="best"`, and for each direction of
+    `track="both"`, the track is taken whose share of pixels seen on both sides, divided by
+    sqrt(1/n_before + 1/n_after) (the noise of a difference of means), is largest, among those that have the geometry
+    and the pairs that the inputs need.
 
     Raises:
-        ModelError: a variable is missing; there is no event; no pass before or none after it on one track.
+        ModelError: a variable, a pair or a look's geometry is missing; there is no event; no pass before or none after
+            it on one track; a direction is needed and unknown.
     """
     span = event or EventSpan.of_cube(cube)
-    instants = [_utc(t) for t in cube.timestep.values]
+    instants = [utc(t) for t in cube.timestep.values]
     if not instants:
         raise ModelError("The cube holds no pass.", "Build it again with a wider time range.")
-    sides, notes = _sides(instants, span)
+    rule, remark = rule_of(instants, span, inputs.compare)
+    sides = [rule.side(t) for t in instants]
+    notes = [remark] if remark else []
+    within = [t.isoformat() for t, side in zip(instants, sides, strict=True) if side == "neither"]
+    if within:
+        notes.append("during the event, not used: " + ", ".join(within))
     if "after" not in sides:
         raise ModelError(
             f"The cube has no pass after the event ({span.end.isoformat()}); its newest is of "
@@ -78,80 +160,176 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
         )
     # after the passes: what only time can bring is not told of as a lack of variables
     inputs.require(cube)
-    valid = _sampled_validity(cube, inputs.backscatter)
+    if inputs.coherence:
+        coherence(cube)  # of one processor
+    valid = _sampled_validity(cube, judged_on(cube, inputs))
     share = valid.mean(axis=1)
     empty = [i for i in range(len(instants)) if sides[i] in ("before", "after") and share[i] == 0]
     if empty:
         notes.append(
             "without data in every polarisation, not used: " + ", ".join(_name(cube, i) for i in empty)
         )
+    if inputs.newest_before == "dropped":
+        notes.append("the newest pass before the event is dropped, as in the published code")
     tracks = _tracks(cube, inputs.track)
-    candidates: list[tuple[float, str, list[int], list[int]]] = []
-    for track, members in tracks.items():
-        usable = [i for i in members if share[i] > 0]
-        before = sorted((i for i in usable if sides[i] == "before"), key=lambda i: instants[i])
-        after = sorted((i for i in usable if sides[i] == "after"), key=lambda i: instants[i])
-        before, after = before[-inputs.before :] if inputs.before else before, after[: inputs.after]
-        if before and after:
-            seen = (valid[before].any(axis=0) & valid[after].any(axis=0)).mean()
-            merit = float(seen / np.sqrt(1 / len(before) + 1 / len(after)))
-            candidates.append((merit, track, before, after))
-    candidates = [c for c in candidates if c[0] > 0]
+    candidates: list[tuple[float, View]] = []
+    refusals: list[ModelError] = []
+    for track in tracks:
+        usable = sorted((i for i in track.members if share[i] > 0), key=lambda i: instants[i])
+        before = [i for i in usable if sides[i] == "before"]
+        after = [i for i in usable if sides[i] == "after"][: inputs.after]
+        if inputs.newest_before == "dropped":
+            before = before[:-1]
+        before = before[-inputs.before :] if inputs.before else before
+        if not (before and after):
+            continue
+        seen = (valid[before].any(axis=0) & valid[after].any(axis=0)).mean()
+        merit = float(seen / np.sqrt(1 / len(before) + 1 / len(after)))
+        if merit == 0:
+            continue
+        view = View(
+            track=track.name,
+            direction=track.direction,
+            relative_orbit=track.relative_orbit,
+            before=tuple(_used(cube, i, instants, share) for i in before),
+            after=tuple(_used(cube, i, instants, share) for i in after),
+            pairs=_pairs(cube, inputs, track, instants, rule, instants[after[-1]]),
+        )
+        try:
+            check_view(cube, inputs, view)
+        except ModelError as refusal:
+            refusals.append(refusal)
+            continue
+        candidates.append((merit, view))
+    if refusals and candidates:
+        notes += [f"not used: {refusal.message}" for refusal in refusals]
+    if refusals and not candidates:
+        raise refusals[0]
     if not candidates:
+        more = ", after the newest before was dropped" if inputs.newest_before == "dropped" else ""
         raise ModelError(
-            f"No track ({', '.join(tracks) or 'none as asked'}) has passes with data both before and after the event.",
+            f"No track ({', '.join(t.name for t in tracks) or 'none as asked'}) has passes with data both before and "
+            f"after the event{more}.",
             "Build again with more passes, or ask for another --track.",
         )
-    _, track, before, after = min(candidates, key=lambda c: (-c[0], c[1]))
+    candidates.sort(key=lambda c: (-c[0], c[1].track))
+    views = _chosen_views(candidates, inputs)
     if "relative_orbit" not in cube.coords:
         notes.append("the cube names no relative orbits: passes of one direction are taken as one track")
-    short = [
-        f"{len(got)} of {wanted} wanted passes {side}"
-        for got, wanted, side in ((before, inputs.before, "before"), (after, inputs.after, "after"))
-        if wanted is not None and len(got) < wanted
-    ]
+    for view in views:
+        of = f" of {view.track}" if len(views) > 1 else ""
+        notes += [
+            f"{len(got)} of {wanted} wanted passes {side}{of}"
+            for got, wanted, side in (
+                (view.before, inputs.before, "before"),
+                (view.after, inputs.after, "after"),
+            )
+            if wanted is not None and len(got) < wanted
+        ]
+        if "before_sd" in inputs.change and len(view.before) < 2:
+            notes.append(
+                f"one pass before{of}: its standard deviation is unknown, the channel carries nothing"
+            )
+        if inputs.coherence:
+            notes.append(_coverage(cube, view))
     return Selection(
         event=span,
-        track=track,
-        before=tuple(_used(cube, i, instants, share) for i in before),
-        after=tuple(_used(cube, i, instants, share) for i in after),
+        track=" and ".join(view.track for view in views),
+        before=views[0].before,
+        after=views[0].after,
         rule=(
             f"track={inputs.track!r}: largest share of pixels seen on both sides / sqrt(1/n_before + 1/n_after) among "
             + "; ".join(
-                f"{name} {value:.3f} ({len(b)} before, {len(a)} after)" for value, name, b, a in candidates
+                f"{v.track} {value:.3f} ({len(v.before)} before, {len(v.after)} after)"
+                for value, v in sorted(candidates, key=lambda c: c[1].before[0].index)
             )
         ),
-        notes=(*notes, *short),
+        notes=tuple(notes),
+        views=views,
     )
 
 
-def _utc(value: Any) -> datetime:
-    microseconds = int(np.datetime64(value, "us").astype(np.int64))
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
-        microsecond=microseconds % 1_000_000
+def judged_on(cube: xr.Dataset, inputs: Inputs) -> tuple[Polarisation, ...]:
+    """The polarisations that decide which pixels and passes are valid: those of the inputs, else those of the cube.
+
+    Raises:
+        ModelError: the cube has no backscatter.
+    """
+    known: tuple[Polarisation, ...] = ("vv", "vh")
+    found = inputs.backscatter or tuple(name for name in known if name in cube)
+    if not found:
+        raise ModelError(
+            "The cube has no backscatter (vv, vh), which says where its passes have data.",
+            "Build a cube that has it; inputs of the terrain alone need it, too.",
+        )
+    return found
+
+
+def check_view(cube: xr.Dataset, inputs: Inputs, view: View) -> None:
+    """Check that a view has what the inputs need beside passes.
+
+    Raises:
+        ModelError: no geometry of its track; no pair of a kind that is needed; its direction is unknown.
+    """
+    if inputs.geometry:
+        tracks = [int(v) for v in cube["track"].values] if "track" in cube.coords else []
+        if view.relative_orbit not in tracks:
+            raise ModelError(
+                f"The cube has no look geometry of {view.track}; it has that of the tracks "
+                f"{', '.join(map(str, tracks)) or 'none'}.",
+                "Build again with interferometry on this track, or ask for another --track.",
+            )
+    if places := pairs.lacking(view.pairs, inputs.coherence):
+        raise pairs.refused(view.track, places)
+    if inputs.aspect == "to sensor" and "aspect" in inputs.terrain:
+        azimuth_to_sensor_deg(view.direction)
+
+
+def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> tuple[View, ...]:
+    """The best view, or the best of each direction, the better one first."""
+    if inputs.track != "both":
+        return (candidates[0][1],)
+    best: dict[str, View] = {}
+    for _, view in candidates:
+        best.setdefault(view.direction, view)
+    absent = [name for name in DIRECTIONS_OF_BOTH if name not in best]
+    if absent:
+        raise ModelError(
+            f"The cube has no track of {' and none of '.join(absent)} passes that serves, and both are asked for; it "
+            f"has {', '.join(view.track for _, view in candidates)}.",
+            "Build again with passes of both directions before and after the event, or ask for --track best.",
+        )
+    return tuple(view for view in best.values() if view.direction in DIRECTIONS_OF_BOTH)
+
+
+def _pairs(
+    cube: xr.Dataset, inputs: Inputs, track: _Track, instants: list[datetime], rule: Rule, newest: datetime
+) -> tuple[PairUsed, ...]:
+    if not inputs.coherence:
+        return ()
+    found = pairs.pairs_of(cube, track.relative_orbit, [instants[i] for i in track.members], rule)
+    return pairs.until(found, newest)
+
+
+def _coverage(cube: xr.Dataset, view: View) -> str:
+    """How much of the sampled pixels has coherence in every pair of the view."""
+    boxes = _sample_boxes(cube)
+    known = total = 0
+    for box in boxes:
+        rows, columns = box.slices
+        for pair in view.pairs:
+            values = cube["coherence"].isel(timepair=pair.index, y=rows, x=columns).values[::4, ::4]
+            known, total = known + int(np.isfinite(values).sum()), total + values.size
+    return (
+        f"coherence of {view.track}: {len(view.pairs)} pairs, on {known / max(total, 1):.1%} of the sampled pixels; "
+        "elsewhere the mean of the training pixels stands for it"
     )
-
-
-def _sides(instants: list[datetime], span: EventSpan) -> tuple[list[str], list[str]]:
-    """'before', 'after' or 'neither' for each timestep, and remarks."""
-    notes: list[str] = []
-    start, end = span.start, span.end
-    if all(t.hour == t.minute == t.second == t.microsecond == 0 for t in instants):
-        # a date may stand for any instant of its day
-        start = start.replace(hour=0, minute=0, second=0, microsecond=0)
-        end = end.replace(hour=23, minute=59, second=59, microsecond=999999)
-        notes.append("the cube's times are dates: a pass on a day of the event is neither before nor after")
-    sides = ["before" if t < start else "after" if t > end else "neither" for t in instants]
-    within = [t.isoformat() for t, side in zip(instants, sides, strict=True) if side == "neither"]
-    if within:
-        notes.append("during the event, not used: " + ", ".join(within))
-    return sides, notes
 
 
 def _name(cube: xr.Dataset, index: int) -> str:
     if "pass_id" in cube.coords:
         return str(cube.pass_id.values[index])
-    return f"pass of {_utc(cube.timestep.values[index]).strftime('%Y-%m-%dT%H:%M:%SZ')}"
+    return f"pass of {utc(cube.timestep.values[index]).strftime('%Y-%m-%dT%H:%M:%SZ')}"
 
 
 def _used(cube: xr.Dataset, index: int, instants: list[datetime], share: NDArray[np.float64]) -> PassUsed:
@@ -165,8 +343,8 @@ def _used(cube: xr.Dataset, index: int, instants: list[datetime], share: NDArray
     )
 
 
-def _tracks(cube: xr.Dataset, wanted: int | str) -> dict[str, list[int]]:
-    """Indices by track, as asked for."""
+def _tracks(cube: xr.Dataset, wanted: int | str) -> list[_Track]:
+    """The tracks that are asked for, in the order of their first passes."""
     count = cube.sizes["timestep"]
     state = cube.coords.get("sat:orbit_state")
     directions = (
@@ -177,19 +355,18 @@ def _tracks(cube: xr.Dataset, wanted: int | str) -> dict[str, list[int]]:
         orbits = [
             int(v) if np.isfinite(v) and v > 0 else None for v in cube.relative_orbit.values.astype(float)
         ]
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, _Track] = {}
     for index, (orbit, direction) in enumerate(zip(orbits, directions, strict=True)):
         if (isinstance(wanted, int) and orbit != wanted) or (
             wanted in ("ascending", "descending") and direction != wanted
         ):
             continue
         name = f"track {orbit} ({direction})" if orbit is not None else f"{direction} passes"
-        groups.setdefault(name, []).append(index)
-    return groups
+        groups.setdefault(name, _Track(name, direction, orbit, [])).members.append(index)
+    return list(groups.values())
 
 
-def _sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...]) -> NDArray[np.bool_]:
-    """(timestep, sampled pixel) whether every polarisation has a positive finite value."""
+def _sample_boxes(cube: xr.Dataset) -> list[Box]:
     height, width = shape_of(cube)
 
     def offsets(length: int) -> list[int]:
@@ -197,10 +374,15 @@ def _sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...])
         picked = np.unique(np.linspace(0, len(blocks) - 1, SAMPLES_PER_AXIS).round().astype(int))
         return [blocks[i] for i in picked]
 
-    boxes = [
+    return [
         Box(top=top, left=left, height=min(SAMPLE_PX, height), width=min(SAMPLE_PX, width))
         for top, left in product(offsets(height), offsets(width))
     ]
+
+
+def _sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...]) -> NDArray[np.bool_]:
+    """(timestep, sampled pixel) whether every polarisation has a positive finite value."""
+    boxes = _sample_boxes(cube)
     rows = []
     for index in range(cube.sizes["timestep"]):
         parts = []

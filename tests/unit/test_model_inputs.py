@@ -204,8 +204,10 @@ def test_an_absent_cube_is_named():
 
 def test_inputs_refuse_what_makes_no_sense():
     for wrong in (
-        {"backscatter": ()},
+        {"backscatter": (), "terrain": ()},
+        {"backscatter": (), "change": ("log_ratio",)},
         {"terrain": ("dem", "dem")},
+        {"coherence": ("loss", "loss")},
         {"track": 0},
         {"before": 0},
         {"colour": "red"},
