@@ -43,13 +43,13 @@ class ChipTable:
             raise ModelError(
                 f"A scene of {shape[0]} x {shape[1]} pixels is smaller than a chip of {size_px}."
             )
-        self._open = _window_sums(parts.closed_mask(shape), size_px) == 0
+        self._open = window_sums(parts.closed_mask(shape), size_px) == 0
         if not self._open.any():
             raise ModelError(
                 f"No chip of {size_px} pixels fits into the training area.", "Take smaller chips (--chip)."
             )
-        known = _window_sums(self.counted, size_px)
-        slid = _window_sums(self.counted & (labels == 1), size_px)
+        known = window_sums(self.counted, size_px)
+        slid = window_sums(self.counted & (labels == 1), size_px)
         lattice = self._open & _on_lattice(self._open, stride_px) & (known > 0)
         self._with = np.argwhere(lattice & (slid > 0))
         self._without = np.argwhere(lattice & (slid == 0))
@@ -91,7 +91,7 @@ class ChipTable:
         return Box(top=top, left=left, height=self.size_px, width=self.size_px)
 
 
-def _window_sums(mask: Mask, size: int) -> NDArray[np.int32]:
+def window_sums(mask: Mask, size: int) -> NDArray[np.int32]:
     """(y - size + 1, x - size + 1) how many pixels of the window that starts there are set."""
     total = np.pad(mask.astype(np.int32).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     sums: NDArray[np.int32] = (
