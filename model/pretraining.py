@@ -179,9 +179,9 @@ def keep_labels(train: Mask, labels: NDArray[np.uint8], share: float, seed: int)
     """
     if share >= 1.0:
         return train.copy()
-    rows, columns = (index // CELL_PX for index in np.indices(train.shape))
-    across = int(columns.max()) + 1
-    cell = rows * across + columns
+    rows, columns = np.arange(train.shape[0]) // CELL_PX, np.arange(train.shape[1]) // CELL_PX
+    across = int(columns[-1]) + 1
+    cell = rows[:, None] * across + columns[None, :]
     count = int(cell.max()) + 1
     pixels = np.bincount(cell[train], minlength=count)
     slid = np.flatnonzero(np.bincount(cell[train & (labels == 1)], minlength=count))
