@@ -144,9 +144,19 @@ def ladder(
     add("three networks", "mean of three networks", "both directions", both, careful, members=3)
     add(
         "coherence",
-        "coherence before, loss and recovery as channels",
+        "coherence before the event and its loss across it as channels",
         "training hygiene",
-        everything.model_copy(update={"coherence": ("before", "loss", "recovery")}),
+        everything.model_copy(update={"coherence": ("before", "loss")}),
+        careful,
+        ("coherence",),
+    )
+    two = everything.model_copy(update={"after": 2})
+    add("two passes after", "a second pass after the event", "training hygiene", two, careful)
+    add(
+        "coherence after",
+        "coherence before, its loss and its recovery, which needs a second pass after the event",
+        "two passes after",
+        two.model_copy(update={"coherence": ("before", "loss", "recovery")}),
         careful,
         ("coherence",),
     )
