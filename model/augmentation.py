@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from model.chips import Batch
 from model.plan import Augmentation
@@ -12,7 +15,7 @@ GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
 and moisture"""
 
 
-def turned_by_mirror(channels: tuple[str, ...]) -> np.ndarray:
+def turned_by_mirror(channels: tuple[str, ...]) -> NDArray[np.float32]:
     """(channel,) -1 where a mirror along the track turns the sign of a channel, else 1.
 
     Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so that
@@ -35,6 +38,41 @@ def gain_side(channel: str) -> tuple[str, ...]:
     return ()
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is changed in each chip of a batch."""
+
+    mirrored: NDArray[np.bool_]
+    """(chip,) whether its rows are mirrored"""
+    shift: NDArray[np.float32]
+    """(chip, channel) what is added to the standardised values"""
+
+
+def drawn(
+    chips: int,
+    channels: tuple[str, ...],
+    sd: tuple[float, ...],
+    wanted: tuple[Augmentation, ...],
+    rng: np.random.Generator,
+) -> Changes:
+    """Changes by chance.
+
+    Args:
+        sd: (channel,) what the standardised values were divided by.
+    """
+    mirrored = np.zeros(chips, dtype=bool)
+    shift = np.zeros((chips, len(channels)), dtype=np.float32)
+    for chip in range(chips):
+        if "mirror along track" in wanted:
+            mirrored[chip] = rng.random() < 0.5
+        if "gain" in wanted:
+            gains = {side: float(rng.uniform(-GAIN_NEPER, GAIN_NEPER)) for side in ("before", "after")}
+            for index, name in enumerate(channels):
+                terms = ((1.0 if word[0] == "+" else -1.0) * gains[word[1:]] for word in gain_side(name))
+                shift[chip, index] = sum(terms) / sd[index]
+    return Changes(mirrored, shift)
+
+
 def augment(
     batch: Batch,
     channels: tuple[str, ...],
@@ -45,19 +83,14 @@ def augment(
     """A batch with each chip changed at random.
 
     Args:
-        batch: (chip, channel, y, x) standardised inputs, (chip, y, x) targets, (chip, y, x) mask.
+        batch: (chip, channel, y, x) standardised inputs, (chip, y, x) targets, (chip, y, x) mask; changed in place.
         sd: (channel,) what the standardised values were divided by.
     """
     inputs, targets, masks = batch
-    sign = turned_by_mirror(channels)[:, None, None]
-    for chip in range(len(inputs)):
-        if "mirror along track" in wanted and rng.random() < 0.5:
-            inputs[chip] = inputs[chip, :, ::-1] * sign
-            targets[chip], masks[chip] = targets[chip, ::-1].copy(), masks[chip, ::-1].copy()
-        if "gain" in wanted:
-            shifts = {side: float(rng.uniform(-GAIN_NEPER, GAIN_NEPER)) for side in ("before", "after")}
-            for index, name in enumerate(channels):
-                shift = sum((1.0 if word[0] == "+" else -1.0) * shifts[word[1:]] for word in gain_side(name))
-                if shift:
-                    inputs[chip, index] += np.float32(shift / sd[index])
+    changes = drawn(len(inputs), channels, sd, wanted, rng)
+    if (chosen := changes.mirrored).any():
+        inputs[chosen] = inputs[chosen, :, ::-1] * turned_by_mirror(channels)[:, None, None]
+        targets[chosen], masks[chosen] = targets[chosen, ::-1], masks[chosen, ::-1]
+    if "gain" in wanted:
+        inputs += changes.shift[:, :, None, None]
     return inputs, targets, masks

@@ -78,6 +78,12 @@ class TrainingPlan(Frozen):
     dice_weight: float = Field(1.0, ge=0, description="weight of the Dice loss beside the cross entropy")
     validate_every: int = Field(30, ge=1, description="steps between two looks at the validation area")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: mixed precision where there is a GPU; a CPU keeps float32"
+    )
+    compiled: bool = Field(
+        False, description="compile the network where there is a GPU; takes about a minute"
+    )
 
 
 class Check(Frozen):
