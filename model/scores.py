@@ -73,7 +73,7 @@ class Ranking:
         self.pixels, self.positives = int(above[-1]), int(found[-1])
 
     @classmethod
-    def of(cls, score: NDArray[np.float32], truth: NDArray[np.bool_]) -> Ranking:
+    def of(cls, score: NDArray[np.floating], truth: NDArray[np.bool_]) -> Ranking:
         """Exact, from every pixel.
 
         Args:
