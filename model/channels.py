@@ -26,7 +26,8 @@ from model.inputs import (
 )
 from model.looks import azimuth_to_sensor_deg
 from model.pairs import of_place
-from model.selection import PassUsed, Selection, View, check_view, judged_on
+from model.selection import PassUsed, Selection, View, check_view
+from model.tracks import judged_on
 from model.windows import Box, tiles, whole
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
@@ -281,7 +282,8 @@ class Statistics(Frozen):
         sd = np.asarray(self.sd, dtype=np.float32)[:, None, None]
         scaled = np.clip((values - mean) / sd, -self.clip_sd, self.clip_sd)
         scaled[:, ~valid] = 0.0
-        scaled[~np.isfinite(scaled)] = 0.0  # an optional channel: the mean of the training pixels
+        for index in np.flatnonzero(optional(self.channels)):  # the mean of the training pixels
+            scaled[index, ~np.isfinite(scaled[index])] = 0.0
         return scaled.astype(np.float32, copy=False), valid
 
 

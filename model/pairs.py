@@ -36,7 +36,8 @@ def pairs_of(
     """The pairs of one track that lie clearly before, across or after the event, in the cube's order.
 
     A published cube says of a pair only the days, as in '20180824_20180905': then the pair is of this track if it has
-    passes on both days, and has their instants. A pair with a pass that is neither before nor after is left out.
+    passes on both days, and has their instants; one of another track with passes on the same two days cannot be told
+    from it. A pair with a pass that is neither before nor after is left out.
 
     Args:
         orbit: relative orbit; None: unknown.

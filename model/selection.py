@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -13,18 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from model import pairs
-from model.cubes import coherence, shape_of
-from model.inputs import DIRECTIONS_OF_BOTH, EventSpan, Inputs, Polarisation
+from model.cubes import coherence
+from model.inputs import DIRECTIONS_OF_BOTH, EventSpan, Inputs
 from model.looks import azimuth_to_sensor_deg
 from model.pairs import PairUsed
 from model.sides import Rule, rule_of, utc
-from model.windows import Box, starts
+from model.tracks import Track, judged_on, sample_boxes, sampled_validity, tracks_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
-
-SAMPLE_PX = 256
-SAMPLES_PER_AXIS = 3
-"""validity of a pass is judged on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
 
 
 class PassUsed(Frozen):
@@ -113,16 +107,6 @@ def narrowed(selection: Selection, before: int | None, after: int | None) -> Sel
     )
 
 
-@dataclass(frozen=True)
-class _Track:
-    """Timesteps of one track."""
-
-    name: str
-    direction: str
-    relative_orbit: int | None
-    members: list[int]
-
-
 def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> Selection:
     """Choose the passes of one track, or of one track of each direction, before and after the event.
 
@@ -162,7 +146,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     inputs.require(cube)
     if inputs.coherence:
         coherence(cube)  # of one processor
-    valid = _sampled_validity(cube, judged_on(cube, inputs))
+    valid = sampled_validity(cube, judged_on(cube, inputs))
     share = valid.mean(axis=1)
     empty = [i for i in range(len(instants)) if sides[i] in ("before", "after") and share[i] == 0]
     if empty:
@@ -171,7 +155,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
         )
     if inputs.newest_before == "dropped":
         notes.append("the newest pass before the event is dropped, as in the published code")
-    tracks = _tracks(cube, inputs.track)
+    tracks = tracks_of(cube, inputs.track)
     candidates: list[tuple[float, View]] = []
     refusals: list[ModelError] = []
     for track in tracks:
@@ -249,22 +233,6 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     )
 
 
-def judged_on(cube: xr.Dataset, inputs: Inputs) -> tuple[Polarisation, ...]:
-    """The polarisations that decide which pixels and passes are valid: those of the inputs, else those of the cube.
-
-    Raises:
-        ModelError: the cube has no backscatter.
-    """
-    known: tuple[Polarisation, ...] = ("vv", "vh")
-    found = inputs.backscatter or tuple(name for name in known if name in cube)
-    if not found:
-        raise ModelError(
-            "The cube has no backscatter (vv, vh), which says where its passes have data.",
-            "Build a cube that has it; inputs of the terrain alone need it, too.",
-        )
-    return found
-
-
 def check_view(cube: xr.Dataset, inputs: Inputs, view: View) -> None:
     """Check that a view has what the inputs need beside passes.
 
@@ -303,7 +271,7 @@ def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> t
 
 
 def _pairs(
-    cube: xr.Dataset, inputs: Inputs, track: _Track, instants: list[datetime], rule: Rule, newest: datetime
+    cube: xr.Dataset, inputs: Inputs, track: Track, instants: list[datetime], rule: Rule, newest: datetime
 ) -> tuple[PairUsed, ...]:
     if not inputs.coherence:
         return ()
@@ -313,7 +281,7 @@ def _pairs(
 
 def _coverage(cube: xr.Dataset, view: View) -> str:
     """How much of the sampled pixels has coherence in every pair of the view."""
-    boxes = _sample_boxes(cube)
+    boxes = sample_boxes(cube)
     known = total = 0
     for box in boxes:
         rows, columns = box.slices
@@ -341,57 +309,3 @@ def _used(cube: xr.Dataset, index: int, instants: list[datetime], share: NDArray
         platform=platform,
         valid=float(share[index]),
     )
-
-
-def _tracks(cube: xr.Dataset, wanted: int | str) -> list[_Track]:
-    """The tracks that are asked for, in the order of their first passes."""
-    count = cube.sizes["timestep"]
-    state = cube.coords.get("sat:orbit_state")
-    directions = (
-        [str(v) for v in state.values] if state is not None and state.ndim == 1 else ["unknown"] * count
-    )
-    orbits: list[int | None] = [None] * count
-    if "relative_orbit" in cube.coords and cube.relative_orbit.dims == ("timestep",):
-        orbits = [
-            int(v) if np.isfinite(v) and v > 0 else None for v in cube.relative_orbit.values.astype(float)
-        ]
-    groups: dict[str, _Track] = {}
-    for index, (orbit, direction) in enumerate(zip(orbits, directions, strict=True)):
-        if (isinstance(wanted, int) and orbit != wanted) or (
-            wanted in ("ascending", "descending") and direction != wanted
-        ):
-            continue
-        name = f"track {orbit} ({direction})" if orbit is not None else f"{direction} passes"
-        groups.setdefault(name, _Track(name, direction, orbit, [])).members.append(index)
-    return list(groups.values())
-
-
-def _sample_boxes(cube: xr.Dataset) -> list[Box]:
-    height, width = shape_of(cube)
-
-    def offsets(length: int) -> list[int]:
-        blocks = starts(length, SAMPLE_PX, SAMPLE_PX)
-        picked = np.unique(np.linspace(0, len(blocks) - 1, SAMPLES_PER_AXIS).round().astype(int))
-        return [blocks[i] for i in picked]
-
-    return [
-        Box(top=top, left=left, height=min(SAMPLE_PX, height), width=min(SAMPLE_PX, width))
-        for top, left in product(offsets(height), offsets(width))
-    ]
-
-
-def _sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...]) -> NDArray[np.bool_]:
-    """(timestep, sampled pixel) whether every polarisation has a positive finite value."""
-    boxes = _sample_boxes(cube)
-    rows = []
-    for index in range(cube.sizes["timestep"]):
-        parts = []
-        for box in boxes:
-            ys, xs = box.slices
-            valid = np.ones((box.height, box.width), dtype=bool)
-            for name in polarisations:
-                values = np.asarray(cube[name].isel(timestep=index, y=ys, x=xs).values)
-                valid &= np.isfinite(values) & (values > 0)
-            parts.append(valid[::4, ::4].ravel())
-        rows.append(np.concatenate(parts))
-    return np.stack(rows)
