@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.chips import Batch
 from model.plan import Augmentation
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
@@ -71,26 +70,3 @@ def drawn(
                 terms = ((1.0 if word[0] == "+" else -1.0) * gains[word[1:]] for word in gain_side(name))
                 shift[chip, index] = sum(terms) / sd[index]
     return Changes(mirrored, shift)
-
-
-def augment(
-    batch: Batch,
-    channels: tuple[str, ...],
-    sd: tuple[float, ...],
-    wanted: tuple[Augmentation, ...],
-    rng: np.random.Generator,
-) -> Batch:
-    """A batch with each chip changed at random.
-
-    Args:
-        batch: (chip, channel, y, x) standardised inputs, (chip, y, x) targets, (chip, y, x) mask; changed in place.
-        sd: (channel,) what the standardised values were divided by.
-    """
-    inputs, targets, masks = batch
-    changes = drawn(len(inputs), channels, sd, wanted, rng)
-    if (chosen := changes.mirrored).any():
-        inputs[chosen] = inputs[chosen, :, ::-1] * turned_by_mirror(channels)[:, None, None]
-        targets[chosen], masks[chosen] = targets[chosen, ::-1], masks[chosen, ::-1]
-    if "gain" in wanted:
-        inputs += changes.shift[:, :, None, None]
-    return inputs, targets, masks

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.augmentation import augment
+from model.batches import Batches, Tensors
 from model.channels import ChannelSource, Mask, Statistics
-from model.chips import Batch, ChipTable, batch_of
 from model.cubes import UNMAPPED
 from model.inference import NetworkProbability, predict
 from model.network import build, choose_device, log_odds, parameters
@@ -77,7 +76,7 @@ def train(
     scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
     device = choose_device(plan.device)
     rng = np.random.default_rng(seed)
-    sampler = _Sampler(scenes, plan, rng)
+    batches = Batches(scenes, plan, rng, device)
     with _deterministic(seed, device):
         network = build(spec, pretrained=start is None).to(device)
         if start is not None:
@@ -86,12 +85,15 @@ def train(
         optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan))
         mean = _Mean(network, plan.ema_decay)
+        on_gpu = device.type == "cuda"
+        run = torch.compile(network) if plan.compiled and on_gpu else network
+        mixed = torch.autocast("cuda", torch.bfloat16, enabled=on_gpu and plan.precision == "bfloat16")
         history: list[Check] = []
         losses: list[float] = []
         best_weights: dict[str, torch.Tensor] = {}
         best: Check | None = None
-        for step in range(1, plan.steps + 1):
-            losses.append(_step(network, optimiser, sampler.batch(), plan, device))
+        for step, batch in enumerate(batches.take(plan.steps), start=1):
+            losses.append(_step(network, run, optimiser, batch, plan, mixed))
             schedule.step()
             mean.update()
             remark = f"loss {losses[-1]:.3f}" + (f", best AUPRC {best.validation_auprc:.3f}" if best else "")
@@ -114,7 +116,7 @@ def train(
         history=tuple(history),
         best=best,
         parameters=parameters(network),
-        chips=sampler.chips,
+        chips=batches.chips,
         device=str(device),
     )
 
@@ -122,48 +124,6 @@ def train(
 def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.device) -> float:
     score, truth = predictions(scene, scene.split.boxes("validation"), network, device)
     return Ranking.of(score, truth).auprc
-
-
-class _Sampler:
-    """Batches of chips, each from one scene."""
-
-    def __init__(self, scenes: Sequence[Scene], plan: TrainingPlan, rng: np.random.Generator) -> None:
-        self._scenes, self._plan, self._rng = scenes, plan, rng
-        stride = plan.chip_px if plan.sampling == "fixed chips" else plan.stride_px
-        self._tables = [
-            ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
-        ]
-        self._waiting: list[list[Box]] = [[] for _ in scenes]
-
-    @property
-    def chips(self) -> int:
-        """Number of chips of all scenes."""
-        return sum(len(table) for table in self._tables)
-
-    def batch(self) -> Batch:
-        """The next batch, standardised and augmented."""
-        plan = self._plan
-        number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
-        scene, table = self._scenes[number], self._tables[number]
-        if plan.sampling == "fixed chips":
-            boxes = self._fixed(number)
-        else:
-            boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, self._rng)
-        batch = batch_of(boxes, scene.channels, scene.labels, scene.statistics, table.counted)
-        if not plan.augmentation:
-            return batch
-        return augment(batch, scene.statistics.channels, scene.statistics.sd, plan.augmentation, self._rng)
-
-    def _fixed(self, number: int) -> list[Box]:
-        """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
-        waiting = self._waiting[number]
-        chosen: list[Box] = []
-        while len(chosen) < self._plan.batch:
-            if not waiting:
-                every = self._tables[number].all_with_landslide()
-                waiting += [every[i] for i in self._rng.permutation(len(every))]
-            chosen.append(waiting.pop())
-        return chosen
 
 
 class _Mean:
@@ -234,17 +194,23 @@ def masked_loss(
 
 def _step(
     network: torch.nn.Module,
+    run: Callable[[torch.Tensor], torch.Tensor],
     optimiser: torch.optim.Optimizer,
-    batch: Batch,
+    batch: Tensors,
     plan: TrainingPlan,
-    device: torch.device,
+    mixed: AbstractContextManager[object],
 ) -> float:
+    """One step of the optimiser; the loss before it.
+
+    Args:
+        run: the network, or its compiled form.
+        mixed: the context of the forward pass.
+    """
     inputs, targets, masks = batch
     network.train()
-    logits = log_odds(network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)))
-    loss = masked_loss(
-        logits, torch.from_numpy(targets).to(device), torch.from_numpy(masks).to(device), plan.dice_weight
-    )
+    with mixed:
+        logits = log_odds(run(inputs))
+    loss = masked_loss(logits.float(), targets, masks, plan.dice_weight)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ModelError(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from model.augmentation import GAIN_NEPER, augment
+from model.augmentation import GAIN_NEPER, drawn
+from model.batches import changed
 from model.channels import Statistics
 from model.chips import ChipTable, batch_of
 from model.split import Split
+from model.torch_guard import torch
 from model.windows import Box, whole
 from pipeline.errors import ModelError
 
@@ -126,11 +128,15 @@ def batch(seed=0):
     return inputs, targets, rng.random((6, 8, 8)) < 0.9
 
 
+def augmented(numbers, sd, wanted):
+    changes = drawn(6, CHANNELS, sd, (wanted,), np.random.default_rng(3))
+    tensors = tuple(torch.from_numpy(part) for part in numbers)
+    return [part.numpy() for part in changed(tensors, changes, CHANNELS)]
+
+
 def test_a_mirror_along_the_track_turns_the_north_component_and_keeps_the_look():
     before = batch()
-    inputs, targets, masks = augment(
-        batch(), CHANNELS, (1.0,) * 6, ("mirror along track",), np.random.default_rng(3)
-    )
+    inputs, targets, masks = augmented(batch(), (1.0,) * 6, "mirror along track")
     mirrored = 0
     for chip in range(6):
         if np.array_equal(targets[chip], before[1][chip]):
@@ -148,7 +154,7 @@ def test_a_mirror_along_the_track_turns_the_north_component_and_keeps_the_look()
 def test_a_gain_moves_a_side_as_a_whole_and_the_ratio_with_it():
     sd = (2.0, 2.0, 0.5, 1.0, 1.0, 1.0)
     before = batch()[0]
-    inputs, targets, _ = augment(batch(), CHANNELS, sd, ("gain",), np.random.default_rng(3))
+    inputs, targets, _ = augmented(batch(), sd, "gain")
     np.testing.assert_array_equal(targets, batch()[1])
     moved = (inputs - before) * np.array(sd, np.float32)[:, None, None]
     assert np.ptp(moved, axis=(2, 3)).max() < 1e-5
