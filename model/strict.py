@@ -148,7 +148,7 @@ def run_strict(
     made = _answered(place, trial, fold, plan, out or Path(), progress)
     result = judged(place, trial, fold, plan.digest, made, time.monotonic() - started)
     if file is not None:
-        write_result(file, result, made.score[fold.test.slices], fold.test)
+        write_result(file, result, place, made.score, fold.test)
     return result
 
 
@@ -408,12 +408,21 @@ def read_result(file: Path) -> TrialResult | None:
         return None
 
 
-def write_result(file: Path, result: TrialResult, score: Score, box: Box) -> None:
-    """The scores first, then the result, which marks them as whole."""
+def write_result(file: Path, result: TrialResult, place: Ground, score: Score, box: Box) -> None:
+    """The scores of a rectangle first, then the result, which marks them as whole.
+
+    Args:
+        score: (y, x) of the whole scene.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.part.npz")
-    corner = np.array([box.top, box.left], dtype=np.int64)
-    np.savez_compressed(partial, score=score, corner=corner)
+    labels = np.where(place.scored, place.labels, np.uint8(UNMAPPED))
+    np.savez_compressed(
+        partial,
+        score=score[box.slices],
+        labels=labels[box.slices],
+        corner=np.array([box.top, box.left], dtype=np.int64),
+    )
     partial.replace(file.with_suffix(".npz"))
     text = file.with_suffix(f".{os.getpid()}.part")
     text.write_text(result.model_dump_json(indent=1), encoding="utf-8")

@@ -1,0 +1,186 @@
+"""What a network must beat: change without training, and classifiers of single pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from model.channels import CubeChannels, Statistics
+from model.cubes import UNMAPPED
+from model.inputs import EventSpan, Inputs
+from model.log_ratio import LogRatioPlan, log_ratio_rows
+from model.parts import Mask, Parts
+from model.results import Method, Trial
+from model.selection import select
+from model.strict import Answer, Ground
+from model.windows import Box, whole
+from pipeline.errors import ModelError
+
+BOXES_PX = (3, 7, 15)
+"""sides of the box means that give a pixel its surroundings"""
+MOST_PIXELS = 60_000
+"""training pixels that a classifier sees, half of them landslides where there are as many"""
+HIGHEST_CURVATURE = 8.0
+"""RichDEM's curvature (times 100) beyond which a ridge or a gully is taken for misregistered and left out"""
+
+
+def answer(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None = None) -> Answer:
+    """The scores of a method that is no network, on every pixel of the scene.
+
+    Raises:
+        ModelError: the method is unknown, or nothing can be learned from.
+    """
+    made = {
+        "random": _random,
+        "log-ratio": _log_ratio,
+        "logistic": _classifier,
+        "boosting": _classifier,
+    }.get(trial.method)
+    if made is None:
+        raise ModelError(f"{trial.method!r} is no method without a network.")
+    return made(place, trial, parts, event)
+
+
+def _random(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
+    """Uniform random numbers: the AUPRC is the prevalence."""
+    score = np.random.default_rng([trial.seed, 3]).random(place.labels.shape, dtype=np.float32)
+    return Answer(score, select(place.dataset, trial.inputs, event), probability=False)
+
+
+def _log_ratio(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
+    """Size of the change of temporal medians on slopes, after Handwerger et al. (2022).
+
+    Their map is the log-ratio of median backscatter before and after (VH where there is one), with gentle slopes and
+    strongly curved ground left out, thresholded by a percentile; here the ratio itself is the score. Both signs count:
+    slopes that face the radar brighten, others darken.
+    """
+    polarisation = next((p for p in ("vh", "vv") if p in trial.inputs.backscatter), "vv")
+    inputs = trial.inputs.model_copy(
+        update={
+            "backscatter": (polarisation,),
+            "terrain": (),
+            "change": (),
+            "geometry": (),
+            "coherence": (),
+            "track": "best" if trial.inputs.track == "both" else trial.inputs.track,
+        }
+    )
+    selection = select(place.dataset, inputs, event)
+    score = np.full(place.labels.shape, np.nan, dtype=np.float32)
+    plan = LogRatioPlan.model_validate({"polarisation": polarisation})
+    for rows in log_ratio_rows(place.dataset, selection, plan):
+        score[rows.box.slices] = rows.score
+    notes = [f"{polarisation.upper()}, slopes above {plan.smallest_slope_deg:g} degrees"]
+    if "dem_curvature" in place.dataset:
+        curvature = np.asarray(place.dataset["dem_curvature"].values, dtype=np.float32)
+        score[np.isfinite(score) & (np.abs(curvature) > HIGHEST_CURVATURE)] = 0.0
+        notes.append(f"curvature within {HIGHEST_CURVATURE:g}")
+    return Answer(score, selection, probability=False, notes=("; ".join(notes),))
+
+
+def _classifier(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
+    """A classifier of single pixels by their channels and box means of them, trained on training pixels alone."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    selection = select(place.dataset, trial.inputs, event)
+    source = CubeChannels(place.dataset, trial.inputs, selection)
+    shape = place.labels.shape
+    values = source.read(whole(shape))
+    train = parts.train_mask(shape) & place.scored & (place.labels != UNMAPPED)
+    statistics = Statistics.of(_Held(values), trial.inputs.channels, (whole(shape),), train)
+    scaled, valid = statistics.standardise(values)
+    train &= valid
+    rng = np.random.default_rng([trial.seed, 4])
+    chosen = _sample(train, place.labels, rng)
+    model = (
+        HistGradientBoostingClassifier(
+            max_iter=150, learning_rate=0.08, max_leaf_nodes=31, random_state=trial.seed
+        )
+        if trial.method == "boosting"
+        else make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    )
+    table = np.empty((len(chosen), _width(scaled)), dtype=np.float32)
+    for column, feature in enumerate(_features(scaled, train)):
+        table[:, column] = feature[chosen[:, 0], chosen[:, 1]]
+    model.fit(table, place.labels[chosen[:, 0], chosen[:, 1]] == 1)
+    score = np.full(shape, np.nan, dtype=np.float32)
+    for box in (*parts.boxes("validation"), *parts.boxes("test")):
+        reach = max(BOXES_PX) // 2
+        rows = slice(max(box.top - reach, 0), box.bottom + reach)
+        columns = slice(max(box.left - reach, 0), box.right + reach)
+        around = scaled[:, rows, columns]
+        inner = (
+            slice(box.top - rows.start, box.bottom - rows.start),
+            slice(box.left - columns.start, box.right - columns.start),
+        )
+        flat = np.stack([feature[inner].ravel() for feature in _features(around, None)], axis=1)
+        found = model.predict_proba(flat)[:, 1].reshape(box.height, box.width)
+        score[box.slices] = np.where(valid[box.slices], found, np.nan)
+    return Answer(
+        score,
+        selection,
+        probability=True,
+        notes=(f"{len(chosen)} training pixels, {table.shape[1]} features",),
+    )
+
+
+class _Held:
+    """Channels that are in memory, as a source."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self._values = values
+        self.shape = (values.shape[1], values.shape[2])
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """(channel, y, x)"""
+        return np.asarray(self._values[:, box.slices[0], box.slices[1]])
+
+
+def _width(scaled: NDArray[np.float32]) -> int:
+    return len(scaled) * (1 + len(BOXES_PX))
+
+
+def _features(scaled: NDArray[np.float32], within: Mask | None) -> Iterator[NDArray[np.float32]]:
+    """(y, x) each channel, and its box means.
+
+    Args:
+        within: means over these pixels only, so that a training pixel near its area's edge knows nothing beyond.
+    """
+    for channel in scaled:
+        yield channel
+        for size in BOXES_PX:
+            if within is None:
+                yield uniform_filter(channel, size, mode="nearest")
+            else:
+                share = uniform_filter(within.astype(np.float32), size, mode="constant")
+                total = uniform_filter(np.where(within, channel, 0), size, mode="constant")
+                yield np.where(share > 0, total / np.maximum(share, 1e-6), 0).astype(np.float32)
+
+
+def _sample(train: Mask, labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int64]:
+    """(n, 2) training pixels at random, half of them landslides where there are as many."""
+    slid, rest = np.argwhere(train & (labels == 1)), np.argwhere(train & (labels == 0))
+    if len(slid) == 0 or len(rest) == 0:
+        raise ModelError("The training area holds no landslide, or nothing else.", "Use a larger area.")
+    parts = [
+        pool[rng.choice(len(pool), size=min(len(pool), MOST_PIXELS // 2), replace=False)]
+        for pool in (slid, rest)
+    ]
+    return np.concatenate(parts)
+
+
+METHODS: tuple[Method, ...] = ("random", "log-ratio", "logistic", "boosting")
+"""the methods of this module"""
+
+
+def baselines(inputs: Inputs, seed: int = 0) -> tuple[Trial, ...]:
+    """A trial for each method, under the protocol `strict`, without a fold."""
+    return tuple(
+        Trial(label=method, method=method, inputs=inputs, protocol="strict", seed=seed) for method in METHODS
+    )
