@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from model.channels import CubeChannels, Statistics
 from model.cubes import UNMAPPED
@@ -23,8 +23,10 @@ BOXES_PX = (3, 7, 15)
 """sides of the box means that give a pixel its surroundings"""
 MOST_PIXELS = 60_000
 """training pixels that a classifier sees, half of them landslides where there are as many"""
-HIGHEST_CURVATURE = 8.0
-"""RichDEM's curvature (times 100) beyond which a ridge or a gully is taken for misregistered and left out"""
+SMALLEST_CURVATURE_PER_M = -0.005
+CURVATURE_SIGMA_M = 60.0
+"""Laplacian of the elevation after a Gaussian of 60 m below which ground (a ridge) is left out: the constants of the
+published scripts of Handwerger et al. (2022)"""
 
 
 def answer(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None = None) -> Answer:
@@ -53,9 +55,9 @@ def _random(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) 
 def _log_ratio(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
     """Size of the change of temporal medians on slopes, after Handwerger et al. (2022).
 
-    Their map is the log-ratio of median backscatter before and after (VH where there is one), with gentle slopes and
-    strongly curved ground left out, thresholded by a percentile; here the ratio itself is the score. Both signs count:
-    slopes that face the radar brighten, others darken.
+    Their map is the ratio of median backscatter before and after in decibels (VH where there is one), without flat
+    ground and without ridges, thresholded by a percentile; here the size of the ratio is the score, and what they leave
+    out scores 0. Both signs count: slopes that face the radar brighten, others darken.
     """
     polarisation = next((p for p in ("vh", "vv") if p in trial.inputs.backscatter), "vv")
     inputs = trial.inputs.model_copy(
@@ -74,10 +76,14 @@ def _log_ratio(place: Ground, trial: Trial, parts: Parts, event: EventSpan | Non
     for rows in log_ratio_rows(place.dataset, selection, plan):
         score[rows.box.slices] = rows.score
     notes = [f"{polarisation.upper()}, slopes above {plan.smallest_slope_deg:g} degrees"]
-    if "dem_curvature" in place.dataset:
-        curvature = np.asarray(place.dataset["dem_curvature"].values, dtype=np.float32)
-        score[np.isfinite(score) & (np.abs(curvature) > HIGHEST_CURVATURE)] = 0.0
-        notes.append(f"curvature within {HIGHEST_CURVATURE:g}")
+    if "dem" in place.dataset:
+        dem = np.asarray(place.dataset["dem"].values, dtype=np.float64)
+        smooth = gaussian_filter(dem, [CURVATURE_SIGMA_M / pixel for pixel in reversed(place.pixel_m)])
+        rows_m, columns_m = place.pixel_m[1], place.pixel_m[0]
+        curvature = np.gradient(np.gradient(smooth, rows_m, axis=0), rows_m, axis=0)
+        curvature += np.gradient(np.gradient(smooth, columns_m, axis=1), columns_m, axis=1)
+        score[np.isfinite(score) & (curvature < SMALLEST_CURVATURE_PER_M)] = 0.0
+        notes.append(f"curvature above {SMALLEST_CURVATURE_PER_M:g} 1/m")
     return Answer(score, selection, probability=False, notes=("; ".join(notes),))
 
 

@@ -1,0 +1,124 @@
+"""Many trials, one after the other or side by side, each written as soon as it is done and never made twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from model.comparison import Scored
+from model.folds import FoldPlan
+from model.inputs import EventSpan
+from model.intervals import counts_of_file
+from model.plan import Progress, no_progress
+from model.results import Trial, TrialResult
+from model.strict import StrictPlan, digest_of, run_strict
+from pipeline.records import Frozen
+
+log = logging.getLogger(__name__)
+
+
+class Job(Frozen):
+    """A trial on a cube."""
+
+    cube: str
+    trial: Trial
+    folds: FoldPlan = FoldPlan()
+    event: EventSpan | None = None
+
+    @property
+    def plan(self) -> StrictPlan:
+        """The protocol of the job."""
+        return StrictPlan(folds=self.folds, event=self.event)
+
+
+class Done(Frozen):
+    """A job and what came of it."""
+
+    job: Job
+    result: TrialResult
+
+
+def jobs_of(
+    cubes: Sequence[str],
+    trials: Iterable[Trial],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    event: EventSpan | None = None,
+) -> list[Job]:
+    """Every trial on every cube, fold and seed; fold f and seed s draw from 100 s + f."""
+    return [
+        Job(
+            cube=cube,
+            trial=trial.model_copy(update={"fold": fold, "seed": 100 * seed + fold}),
+            event=event,
+        )
+        for seed in seeds
+        for fold in folds
+        for trial in trials
+        for cube in cubes
+    ]
+
+
+def run(jobs: Sequence[Job], out: Path, workers: int = 1, progress: Progress = no_progress) -> list[Done]:
+    """Run what is not there yet. A kill loses the trials in work, and the next call goes on with the others.
+
+    Args:
+        out: folder of the results, shared by any number of calls.
+        workers: processes side by side; the processor's cores are divided among them.
+
+    Raises:
+        SlidecubeError: a trial cannot be run; the others that were begun are finished first.
+    """
+    done: dict[int, Done] = {}
+    for index, finished in _each(jobs, out, workers):
+        done[index] = finished
+        remark = f"{finished.job.trial.label}: AUPRC {finished.result.evaluation.scene.auprc:.3f}"
+        progress("trials", len(done), len(jobs), remark)
+    return [done[index] for index in sorted(done)]
+
+
+def _each(jobs: Sequence[Job], out: Path, workers: int) -> Iterator[tuple[int, Done]]:
+    if workers <= 1:
+        for index, job in enumerate(jobs):
+            yield index, run_job(job, out)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepared, (threads,)) as pool:
+        waiting = {pool.submit(run_job, job, out): index for index, job in enumerate(jobs)}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _prepared(threads: int) -> None:
+    from model.torch_guard import torch
+
+    torch.set_num_threads(threads)
+
+
+def run_job(job: Job, out: Path) -> Done:
+    """One trial, or its result where it is there."""
+    return Done(job=job, result=run_strict(job.cube, job.trial, out, plan=job.plan))
+
+
+def scored(
+    done: Iterable[Done], out: Path, keep: Callable[[Trial], bool] = lambda trial: True
+) -> list[Scored]:
+    """Results with the counts of their scores.
+
+    Raises:
+        ModelError: a file of scores is missing or damaged.
+    """
+    found = []
+    for item in done:
+        if keep(item.job.trial):
+            name = digest_of(item.job.trial, item.result.cube, item.job.plan)
+            found.append(Scored(result=item.result, counts=counts_of_file(out / f"{name}.npz")))
+    return found
