@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -168,9 +168,19 @@ class Answer:
 
 
 def judged(
-    place: Ground, trial: Trial, parts: Parts, protocol_digest: str, made: Answer, seconds: float
+    place: Ground,
+    trial: Trial,
+    parts: Parts,
+    protocol_digest: str,
+    made: Answer,
+    seconds: float,
+    threshold: float = 0.5,
 ) -> TrialResult:
-    """Score an answer: the threshold from the validation rectangle, everything else from the tested one."""
+    """Score an answer: the threshold from the validation rectangle, everything else from the tested one.
+
+    Args:
+        threshold: used where nothing is chosen on this scene.
+    """
     from model.bundle import software
 
     shape = place.labels.shape
@@ -189,7 +199,7 @@ def judged(
     validation: Scores | None = None
     if (truth & chosen_on).any():
         validation = Ranking.of(score[chosen_on], truth[chosen_on]).scores()
-    threshold = validation.threshold if validation else 0.5
+        threshold = validation.threshold
     evaluation = evaluate(score, place.labels, tested, threshold, place.pixel_m, probability=made.probability)
     notes = list(made.notes)
     if (share := float((silent & tested).sum() / tested.sum())) > 0:
@@ -223,7 +233,7 @@ def _answered(
     place: Ground, trial: Trial, fold: Parts, plan: StrictPlan, scratch: Path, progress: Progress
 ) -> Answer:
     if trial.method == "network":
-        return network_answer([place], place, trial, [fold], fold, plan.event, scratch, progress)
+        return network_answer([place], place, trial, [fold], fold, plan.event, scratch, progress)[0]
     from model.baselines import answer
 
     return answer(place, trial, fold, plan.event)
@@ -238,10 +248,18 @@ def network_answer(
     event: EventSpan | None,
     scratch: Path,
     progress: Progress = no_progress,
-) -> Answer:
+    *,
+    standardising: Literal["scene", "training"] = "scene",
+) -> tuple[Answer, tuple[float, ...]]:
     """Train the networks of a trial on some scenes and predict what is chosen on and tested in one.
 
-    Where the tested scene is none of those learned from, its standardisation is its own, from inputs alone.
+    Args:
+        standardising: of a tested scene that is none of those learned from: by its own inputs (labels are not read), or
+            by the mean of the statistics of those learned from.
+
+    Returns:
+        The answer, and the threshold with the best F1 on what is chosen on in each scene that is learned from, where
+        the tested scene is none of them.
     """
     from model.network import choose_device
 
@@ -262,7 +280,11 @@ def network_answer(
     plain = trial.model_copy(update={"cases": (), "label_share": 1.0})
     if at is None:
         target = _scenes(tested, tested_parts, plain, event, scratch, everything=True)[0]
-        notes.append("standardised with the statistics of the tested scene's own inputs")
+        if standardising == "training":
+            target = replace(target, statistics=_mean_statistics([scene.statistics for scene in scenes]))
+            notes.append("standardised with the mean statistics of the scenes learned from")
+        else:
+            notes.append("standardised with the statistics of the tested scene's own inputs")
     elif trial.cases:
         target = replace(
             _scenes(tested, tested_parts, plain, event, scratch)[0], statistics=scenes[0].statistics
@@ -270,12 +292,21 @@ def network_answer(
     else:
         target = scenes[at]
     probability = _probability([m.network for m in members], trial, device)
+    thresholds: list[float] = []
+    if at is None:
+        for scene in scenes:
+            held = np.full(scene.labels.shape, np.nan, dtype=np.float32)
+            for box in scene.split.boxes("validation"):
+                _predict_into(held, scene, box, probability)
+            counted = np.isfinite(held) & scene.usable
+            if (scene.labels[counted] == 1).any():
+                thresholds.append(Ranking.of(held[counted], scene.labels[counted] == 1).best_threshold)
     shape = tested.labels.shape
     score = np.full(shape, np.nan, dtype=np.float32)
     for part in ("validation", "test"):
         for box in tested_parts.boxes(part):
             _predict_into(score, target, box, probability)
-    return Answer(
+    answer = Answer(
         score=score,
         selection=select(tested.dataset, trial.inputs, event),
         probability=True,
@@ -284,6 +315,16 @@ def network_answer(
         best_step=members[0].best.step,
         device=members[0].device,
         notes=tuple(dict.fromkeys(notes)),
+    )
+    return answer, tuple(thresholds)
+
+
+def _mean_statistics(several: Sequence[Statistics]) -> Statistics:
+    """Mean of means, root of the mean variance, of scenes of the same channels."""
+    mean = np.mean([s.mean for s in several], axis=0)
+    sd = np.sqrt(np.mean(np.square([s.sd for s in several]), axis=0))
+    return several[0].model_copy(
+        update={"mean": tuple(map(float, mean)), "sd": tuple(map(float, sd)), "pixels": several[0].pixels}
     )
 
 
