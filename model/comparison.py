@@ -107,4 +107,6 @@ def _must_agree(one: TrialResult, other: TrialResult, same_budget: bool) -> None
 
 def _budget(result: TrialResult) -> int | None:
     """Steps of one network."""
-    return None if result.trial.plan is None else result.trial.plan.steps
+    if result.trial.plan is not None:
+        return result.trial.plan.steps
+    return result.steps if result.trial.paper is not None else None

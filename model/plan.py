@@ -86,6 +86,45 @@ class TrainingPlan(Frozen):
     )
 
 
+Switch = Literal["as published", "corrected"]
+
+
+class PaperSwitches(Frozen):
+    """The defects of the published experiment by name, each as it was or put right."""
+
+    dropped_newest_before: Switch = Field(
+        "as published", description="the newest pass before the event is never used"
+    )
+    date_string_slicing: Switch = Field(
+        "as published", description="a pass on the event's UTC day counts as before, even hours after it"
+    )
+    one_direction: Switch = Field("as published", description="descending passes alone are used")
+    whole_scene_statistics: Switch = Field(
+        "as published", description="inputs are standardised with tested pixels too"
+    )
+    raw_aspect: Switch = Field("as published", description="aspect in degrees, with its jump at north")
+    validation_as_test: Switch = Field(
+        "as published",
+        description="the validation chips (61 of 309) are reported as test; corrected: those never used (32) are",
+    )
+
+
+class PaperPlan(Frozen):
+    """How the published code trains; smaller numbers are for screening."""
+
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(64, ge=2)
+    learning_rate: float = Field(0.01, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    factor: float = Field(0.1, gt=0, lt=1, description="of the rate when the training loss stays")
+    patience: int = Field(10, ge=0, description="epochs that it may stay")
+    threshold: float = Field(1e-4, ge=0, description="relative improvement that counts")
+    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    split_seed: int = 42
+    switches: PaperSwitches = PaperSwitches()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
 class Check(Frozen):
     """One look at the validation area."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from model.cubes import CubeFacts
 from model.inputs import Inputs
-from model.plan import NetworkSpec, TrainingPlan
+from model.plan import NetworkSpec, PaperPlan, TrainingPlan
 from model.scores import Scores, Share
 from model.selection import Selection
 from pipeline.records import Frozen
@@ -33,6 +33,7 @@ class Trial(Frozen):
     inputs: Inputs
     network: NetworkSpec | None = Field(None, description="None: the method is no network")
     plan: TrainingPlan | None = None
+    paper: PaperPlan | None = Field(None, description="in place of `plan` under the protocol paper")
     protocol: Literal["paper", "strict"]
     seed: int
     fold: int | None = Field(None, ge=0, description="strict: which block is tested")
