@@ -31,10 +31,13 @@ class Moments:
     squares: NDArray[np.float64]
 
 
-def moments_of(layers: Iterable[NDArray[Any]]) -> Moments:
+def moments_of(layers: Iterable[NDArray[Any]], spread: bool = True) -> Moments:
     """Moments of the natural logarithm of linear gamma0, (y, x) each; the mean is NaN where no pass is valid.
 
     A value that is not positive and finite is no observation.
+
+    Args:
+        spread: whether the squared deviations are wanted; else they are 0, which saves time.
 
     Raises:
         ModelError: there is no layer.
@@ -50,10 +53,13 @@ def moments_of(layers: Iterable[NDArray[Any]]) -> Moments:
             shift = logarithm  # near the mean: keeps the sum of squares well conditioned
         count += valid
         total += logarithm
-        squares += np.where(valid, (logarithm - shift) ** 2, 0.0)
+        if spread:
+            squares += np.where(valid, (logarithm - shift) ** 2, 0.0)
     if count is None or total is None or squares is None or shift is None:
         raise ModelError("There is no pass to take the mean of.")
     mean = mean_of(total, count)
+    if not spread:
+        return Moments(count, mean, squares)
     # sum (l - m)^2 = sum (l - s)^2 - n (m - s)^2
     squares = squares - np.where(count > 0, count * (np.nan_to_num(mean) - shift) ** 2, 0.0)
     return Moments(count, mean, np.maximum(squares, 0.0))

@@ -126,10 +126,11 @@ class CubeChannels:
 
     def _moments(self, name: str, passes: tuple[PassUsed, ...], box: Box) -> Moments:
         rows, columns = box.slices
-        return moments_of(
+        layers = (
             np.asarray(self._cube[name].isel(timestep=used.index, y=rows, x=columns).values)
             for used in passes
         )
+        return moments_of(layers, spread=bool({"before_sd", "z_score"} & set(self._inputs.change)))
 
     def _aspect(self, degrees: Array) -> list[Array]:
         if self._inputs.aspect == "degrees":
