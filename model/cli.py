@@ -75,12 +75,30 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
     help="Terrain channels, separated by commas, or none.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["paper", "strict"]),
+    help="Scores instead of a model: the published experiment, or cross validation over separate ground; with --out.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Of the protocol paper.  [default: 100]")
+@click.option(
+    "--network",
+    type=click.Choice(["small", "resnet18", "paper"]),
+    help="With --protocol, in place of --encoder: paper is the U-Net++ with a ResNet-50.",
+)
 @_passes
 @_event
 @_json
 @reports_errors
 def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
     """Train a landslide model on CUBE: the path of a cube, or the name of a built area."""
+    if protocol := options.pop("protocol"):
+        from model.cli_trials import train_by_protocol
+
+        if out is None:
+            raise click.UsageError("--protocol wants --out, a folder for its results.")
+        train_by_protocol(cube, protocol, out, options)
+        return
     from model.api import train_bundle
     from model.plan import Experiment, TrainingPlan
 

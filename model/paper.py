@@ -248,9 +248,7 @@ def _scores(
     scratch.mkdir(parents=True, exist_ok=True)
     channels = ScratchChannels(CubeChannels(place.dataset, inputs, selection), len(inputs.channels), scratch)
     everywhere = (
-        (whole((score.shape[0], score.shape[1])),)
-        if plan.switches.whole_scene_statistics == "as published"
-        else split.train
+        (whole(channels.shape),) if plan.switches.whole_scene_statistics == "as published" else split.train
     )
     statistics = Statistics.of(channels, inputs.channels, everywhere)
 
