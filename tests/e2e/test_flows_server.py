@@ -144,7 +144,7 @@ def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_agai
     assert answer.returncode == 0, answer.stderr
     with site.client() as client:
         assert client.read_global_concurrency_limit_by_name(PLANETARY_COMPUTER).active
-        assert len(client.read_deployments()) == 4
+        assert len(client.read_deployments()) == 5
         assert len(client.request("POST", "/automations/filter", json={}).json()) == 1
 
 

@@ -28,8 +28,9 @@ def flow_names(path: Path) -> dict[str, str]:
     return found
 
 
-def test_the_three_flows_and_the_reconciliation_are_deployed_once():
+def test_every_flow_is_deployed_once():
     assert sorted(d["name"] for d in DEPLOYMENTS) == [
+        "ablate",
         "build-datacube",
         "map-landslides",
         "reconcile",

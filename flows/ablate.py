@@ -1,0 +1,125 @@
+"""The flow `ablate`: the paper's ablation, a task for each trial, on this machine or on Dask workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.build_datacube import reason
+from model import ablation
+from model.ablation import AblationPlan, Task
+from pipeline.errors import SlidecubeError
+from pipeline.records import Frozen
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
+
+Runner = Literal["threads", "dask"]
+
+
+class TrialRecord(Frozen):
+    """What a task hands back: the figures; the result itself lies in the folder."""
+
+    label: str
+    seed: int
+    auprc: float
+    prevalence: float
+    seconds: float
+
+
+@task(name="trial", cache_policy=NO_CACHE)
+def trial(one: Task, out: Path) -> TrialRecord:
+    """One trial, or its result where it is there."""
+    result = ablation.run_task(one, out)
+    scores = result.evaluation.scene
+    return TrialRecord(
+        label=one.trial.label,
+        seed=one.trial.seed,
+        auprc=scores.auprc,
+        prevalence=scores.prevalence,
+        seconds=result.seconds,
+    )
+
+
+@task(name="tables", cache_policy=NO_CACHE)
+def tables(cube: str, plan: AblationPlan, out: Path) -> str:
+    """Table, figures and report from finished trials; the report's text."""
+    ablation.run_ablation(cube, plan, out)
+    return (out / "report.md").read_text(encoding="utf-8")
+
+
+def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
+    """Where trials run: threads of this process, a Dask cluster that is there, or one that is started here.
+
+    Raises:
+        SlidecubeError: Dask is asked for and not installed.
+    """
+    if runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=jobs)
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError as error:
+        raise SlidecubeError(
+            "Trials were to run on Dask, and prefect-dask is not installed.",
+            "Install the extra: pip install 'slidecube[dask]'; or take runner=threads.",
+        ) from error
+    if address:
+        return DaskTaskRunner(address=address)
+    return DaskTaskRunner(
+        cluster_kwargs={"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    )
+
+
+def run_name() -> str:
+    """Name of the flow run that is going on: cube and protocol."""
+    parameters = flow_run.parameters
+    plan = parameters["plan"]
+    protocol = plan.get("protocol", "paper") if isinstance(plan, dict) else plan.protocol
+    return f"{Path(str(parameters['cube'])).name}, {protocol}"
+
+
+@flow(name="ablate", flow_run_name=run_name)
+def ablate(
+    cube: str,
+    plan: AblationPlan,
+    out: str,
+    runner: Runner = "threads",
+    jobs: int = 1,
+    address: str | None = None,
+) -> State[Any]:
+    """Run the paper's ablation: inputs by number of passes, with seeds. Finished trials are not run again.
+
+    Parameters:
+        cube: path of a cube, or of one of its versions; Dask workers must see it under the same path.
+        plan: what is tried, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
+        out: folder of results, which Dask workers must see too.
+        runner: threads, or dask for many trainings on many machines.
+        jobs: trials side by side; with a Dask cluster of its own, its workers.
+        address: of a Dask scheduler that is there; None: a cluster is started here.
+    """
+    folder = Path(out)
+    trials = _trials.with_options(task_runner=task_runner(runner, jobs, address))
+    failed = trials(cube, plan, folder)
+    if failed:
+        return Failed(
+            message=f"{len(failed)} trials failed, the others are kept in {folder}: {'; '.join(failed[:3])}"
+        )
+    create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
+    return Completed(message=f"The report is in {folder / 'report.md'}.")
+
+
+@flow(name="ablation-trials")
+def _trials(cube: str, plan: AblationPlan, out: Path) -> list[str]:
+    """Every trial of the plan as a task; why those failed that did."""
+    futures = [trial.submit(one, out) for one in ablation.tasks(cube, plan)]
+    for future in futures:
+        future.wait()
+    return [reason(future.state) for future in futures if not future.state.is_completed()]
