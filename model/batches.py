@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -66,17 +67,21 @@ class Batches:
         return sum(len(table) for table in self._tables)
 
     def take(self, count: int) -> Iterator[Tensors]:
-        """The next `count` batches; each is made while the one before is learned from."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-            waiting = reader.submit(self.next)
-            for number in range(count):
-                batch = waiting.result()
-                if number + 1 < count:
-                    waiting = reader.submit(self.next)
-                yield batch
+        """The next `count` batches; each is read while the one before is learned from.
 
-    def next(self) -> Tensors:
-        """The next batch, standardised and augmented, on the device."""
+        The thread that reads calls nothing of torch: a second set of torch's own threads costs a small network as much
+        as its step.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
+            waiting = reader.submit(self._begun)
+            for number in range(count):
+                begun = waiting.result()
+                if number + 1 < count:
+                    waiting = reader.submit(self._begun)
+                yield self._finished(begun)
+
+    def _begun(self) -> _Begun:
+        """What is drawn by chance, and read where it is read by chips."""
         plan = self._plan
         number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
         statistics = self._scenes[number].statistics
@@ -85,12 +90,18 @@ class Batches:
         else:
             table = self._tables[number]
             boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, self._rng)
-        tensors = self._stores[number].batch(boxes)
-        if not plan.augmentation:
+        changes = None
+        if plan.augmentation:
+            channels = statistics.channels
+            changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng)
+        return _Begun(number, changes, self._stores[number].read(boxes))
+
+    def _finished(self, begun: _Begun) -> Tensors:
+        """The batch on the device, standardised and augmented."""
+        tensors = begun.read()
+        if begun.changes is None:
             return tensors
-        channels = statistics.channels
-        changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng)
-        return changed(tensors, changes, channels)
+        return changed(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
 
     def _fixed(self, number: int) -> list[Box]:
         """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
@@ -119,11 +130,21 @@ def changed(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Te
     )
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A batch of which everything is known but not everything is done."""
+
+    scene: int
+    changes: Changes | None
+    read: Callable[[], Tensors]
+    """what is left to do with torch"""
+
+
 class _Store(Protocol):
     """Where the chips of one scene come from."""
 
-    def batch(self, boxes: Sequence[Box]) -> Tensors:
-        """Standardised chips on the device."""
+    def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
+        """Standardised chips; what is called brings them onto the device."""
 
 
 class _Streamed:
@@ -132,13 +153,13 @@ class _Streamed:
     def __init__(self, scene: Scene, table: ChipTable, device: torch.device) -> None:
         self._scene, self._table, self._device = scene, table, device
 
-    def batch(self, boxes: Sequence[Box]) -> Tensors:
-        """Standardised chips on the device."""
+    def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
+        """Standardised chips; what is called brings them onto the device."""
         scene = self._scene
         inputs, targets, masks = batch_of(
             boxes, scene.channels, scene.labels, scene.statistics, self._table.counted
         )
-        return (
+        return lambda: (
             torch.from_numpy(inputs).to(self._device, memory_format=torch.channels_last),
             torch.from_numpy(targets).to(self._device),
             torch.from_numpy(masks).to(self._device),
@@ -159,13 +180,17 @@ class _Resident:
         self._targets = torch.from_numpy(scene.labels == 1).to(device)
         self._masks = torch.from_numpy(table.counted).to(device)
 
-    def batch(self, boxes: Sequence[Box]) -> Tensors:
-        """Standardised chips on the device."""
+    def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
+        """Standardised chips; what is called cuts them on the device."""
 
         def cut(layer: torch.Tensor) -> torch.Tensor:
             return torch.stack([layer[box.slices] for box in boxes])
 
-        return cut(self._inputs).permute(0, 3, 1, 2), cut(self._targets).float(), cut(self._masks)
+        return lambda: (
+            cut(self._inputs).permute(0, 3, 1, 2),
+            cut(self._targets).float(),
+            cut(self._masks),
+        )
 
 
 def _fits(scenes: Sequence[Scene], device: torch.device) -> bool:

@@ -45,6 +45,22 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def obtainable(spec: NetworkSpec) -> tuple[NetworkSpec, str | None]:
+    """The network with the initial weights that can be had here, and a note where they are not those asked for.
+
+    For an experiment that asks for ImageNet weights where there are any, as the published one does.
+    """
+    if spec.initial_weights != "imagenet":
+        return spec, None
+    try:
+        build(spec)
+    except ModelError as error:
+        note = f"starts from random weights, where the published code starts from ImageNet: {error.message}"
+        log.warning("%s", note)
+        return spec.model_copy(update={"initial_weights": "random"}), note
+    return spec, None
+
+
 def log_odds(output: torch.Tensor) -> torch.Tensor:
     """(n, y, x) log-odds of 'landslide' of a network's (n, class, y, x) output.
 

@@ -8,16 +8,24 @@ what does not. No label is read. Only the training area is read, so that nothing
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from scipy import ndimage
 
 from model.chips import window_sums
+from model.cubes import CubeFacts
+from model.folders import whole_folder
 from model.network import build, choose_device
 from model.parts import Mask, Parts
 from model.plan import STRIDE_PX, NetworkSpec, Progress, no_progress
@@ -27,6 +35,8 @@ from model.windows import Box
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
+WEIGHTS = "weights.safetensors"
+DOCUMENT = "pretraining.json"
 CELL_PX = 32
 """side of the cells in which labels are kept or left out"""
 
@@ -105,6 +115,83 @@ def pretrain(
         if not name.startswith("segmentation_head.")
     }
     return Pretrained(weights=kept, loss=float(np.mean(losses[-max(1, len(losses) // 10) :])))
+
+
+class PretrainingDocument(Frozen):
+    """What a file of pretrained weights is, and what it was learned from."""
+
+    format: Literal["slidecube-pretraining-1"] = "slidecube-pretraining-1"
+    network: NetworkSpec
+    channels: tuple[str, ...] = Field(description="names of the inputs, in order")
+    plan: PretrainingPlan
+    seed: int
+    cubes: tuple[CubeFacts, ...] = Field((), description="seen without their labels")
+    loss: float = Field(description="mean squared error of hidden, standardised values; 1 is a constant's")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def save(
+    made: Pretrained,
+    spec: NetworkSpec,
+    channels: tuple[str, ...],
+    plan: PretrainingPlan,
+    seed: int,
+    target: Path,
+    cubes: tuple[CubeFacts, ...] = (),
+) -> PretrainingDocument:
+    """Write the folder `target` with the weights and what they saw, whole or not at all.
+
+    Raises:
+        ModelError: something else is at `target`.
+    """
+    weights = save_tensors({name: tensor.contiguous() for name, tensor in made.weights.items()})
+    document = PretrainingDocument(
+        network=spec,
+        channels=channels,
+        plan=plan,
+        seed=seed,
+        cubes=cubes,
+        loss=made.loss,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    with whole_folder(target, DOCUMENT) as folder:
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / DOCUMENT).write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return document
+
+
+def load(
+    folder: Path, spec: NetworkSpec, channels: tuple[str, ...]
+) -> tuple[dict[str, torch.Tensor], PretrainingDocument]:
+    """Weights to start the training of a network of these inputs from, and what they saw.
+
+    Raises:
+        ModelError: they cannot be read, are damaged, or are those of other inputs or of another network.
+    """
+    try:
+        document = PretrainingDocument.model_validate_json((folder / DOCUMENT).read_bytes())
+        weights = (folder / WEIGHTS).read_bytes()
+        tensors: dict[str, torch.Tensor] = load_tensors(weights)
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder} holds no pretrained weights that can be read ({type(error).__name__}).",
+            "Pretrain again.",
+        ) from error
+    if hashlib.sha256(weights).hexdigest() != document.weights_sha256:
+        raise ModelError(f"The weights in {folder} are not those of its {DOCUMENT}.", "Pretrain again.")
+    if document.channels != channels:
+        raise ModelError(
+            f"The pretrained weights are for the inputs {', '.join(document.channels)}; these are "
+            f"{', '.join(channels)}.",
+            "Pretrain with the same inputs.",
+        )
+    same = {"initial_weights": "random", "classes": 1, "in_channels": len(channels)}
+    if document.network.model_copy(update=same) != spec.model_copy(update=same):
+        raise ModelError(
+            f"The pretrained weights are those of a {document.network.architecture} of other sizes.",
+            "Pretrain the network that is to be trained.",
+        )
+    return tensors, document
 
 
 def _width(network: torch.nn.Module) -> int:

@@ -80,7 +80,7 @@ def train(
     with _deterministic(seed, device):
         network = build(spec, pretrained=start is None).to(device)
         if start is not None:
-            network.load_state_dict(start, strict=False)
+            _start_from(network, start)
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan))
@@ -119,6 +119,27 @@ def train(
         chips=batches.chips,
         device=str(device),
     )
+
+
+def _start_from(network: torch.nn.Module, start: dict[str, torch.Tensor]) -> None:
+    """Put weights in place; only the head may be absent.
+
+    Raises:
+        ModelError: they are those of another network.
+    """
+    try:
+        absent, unknown = network.load_state_dict(start, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise ModelError(
+            "The weights to start from are those of another network.",
+            "Pretrain the network with the same inputs and sizes.",
+        ) from error
+    if unknown or any(not name.startswith("segmentation_head.") for name in absent):
+        raise ModelError(
+            "The weights to start from are those of another network "
+            f"({len(absent)} of its weights are absent, {len(unknown)} unknown).",
+            "Pretrain the network with the same inputs and sizes.",
+        )
 
 
 def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.device) -> float:
@@ -241,6 +262,7 @@ def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
     On a GPU some operations of the network have no deterministic form: there the results repeat only nearly.
     """
     before = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     cudnn = torch.backends.cudnn.deterministic
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -248,8 +270,11 @@ def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.backends.cudnn.deterministic = True
+        # filling what is written anyway costs a small network a fifth of its step
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before)
             torch.backends.cudnn.deterministic = cudnn
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]

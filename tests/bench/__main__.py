@@ -1,12 +1,18 @@
-"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido look pairs]`."""
+"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido learning look pairs]`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import asf_bytes, hokkaido, look, pairs
+from tests.bench import asf_bytes, hokkaido, learning, look, pairs
 
-BENCHES = {"asf_bytes": asf_bytes.main, "hokkaido": hokkaido.main, "look": look.main, "pairs": pairs.main}
+BENCHES = {
+    "asf_bytes": asf_bytes.main,
+    "hokkaido": hokkaido.main,
+    "learning": learning.main,
+    "look": look.main,
+    "pairs": pairs.main,
+}
 
 
 def main() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from model.network import build, log_odds, parameters
+from model import network as networks
+from model.network import build, log_odds, obtainable, parameters
 from model.plan import NetworkSpec
 from model.torch_guard import torch
+from pipeline.errors import ModelError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,20 @@ def test_the_decoder_wants_a_width_for_each_halving():
         NetworkSpec(encoder_depth=3, decoder_channels=(64, 32), in_channels=1)
     small = build(NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=1))
     assert parameters(small) < parameters(build(NetworkSpec(encoder_depth=3, in_channels=1)))
+
+
+def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_ones(monkeypatch):
+    spec = NetworkSpec(encoder_depth=3, in_channels=2, initial_weights="imagenet")
+    whole = networks.smp.Unet
+
+    def offline(encoder_weights=None, **options):
+        if encoder_weights is not None:
+            raise OSError("no network")
+        return whole(encoder_weights=None, **options)
+
+    monkeypatch.setattr(networks.smp, "Unet", offline)
+    with pytest.raises(ModelError, match="cannot be had"):
+        build(spec)
+    found, note = obtainable(spec)
+    assert found.initial_weights == "random" and "starts from random weights" in note
+    assert obtainable(found) == (found, None)

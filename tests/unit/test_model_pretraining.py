@@ -9,11 +9,12 @@ from model.channels import Statistics
 from model.ensemble import Ensemble, MirroredViews, mean_probability
 from model.network import build
 from model.plan import NetworkSpec, TrainingPlan
-from model.pretraining import FewerLabels, PretrainingPlan, keep_labels, pretrain
+from model.pretraining import FewerLabels, PretrainingPlan, keep_labels, load, pretrain, save
 from model.split import Split
 from model.torch_guard import torch
 from model.training import Scene, train
 from model.windows import Box
+from pipeline.errors import ModelError
 
 SPEC = NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=2)
 SPLIT = Split(
@@ -105,3 +106,35 @@ def test_mirrored_views_turn_the_north_component_and_turn_the_answer_back():
     )
     # with a channel that is not turned it is not
     assert np.abs(MirroredViews(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
+
+
+def test_pretrained_weights_come_back_from_their_folder_for_the_same_inputs_and_network_only(tmp_path):
+    plan, channels = PretrainingPlan(steps=2, chip_px=32, batch=2), ("vv_before", "aspect_cos")
+    made = pretrain([scene()], SPEC, plan, 0)
+    folder = tmp_path / "pretrained"
+    written = save(made, SPEC, channels, plan, 0, folder)
+    tensors, document = load(folder, SPEC.model_copy(update={"classes": 2}), channels)
+    assert document == written
+    assert tensors.keys() == made.weights.keys()
+    assert all(torch.equal(tensors[name], made.weights[name]) for name in tensors)
+    with pytest.raises(ModelError, match="inputs vv_before, aspect_cos; these are aspect_cos, vv_before"):
+        load(folder, SPEC, channels[::-1])
+    with pytest.raises(ModelError, match="other sizes"):
+        load(folder, SPEC.model_copy(update={"decoder_channels": (16, 16, 8)}), channels)
+    data = bytearray((folder / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(data)
+    with pytest.raises(ModelError, match="not those of"):
+        load(folder, SPEC, channels)
+    (folder / "weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="no pretrained weights that can be read"):
+        load(folder, SPEC, channels)
+
+
+def test_weights_of_another_network_are_no_start():
+    plan = TrainingPlan(chip_px=32, stride_px=16, steps=2, batch=2, device="cpu")
+    other = build(SPEC.model_copy(update={"decoder_channels": (16, 16, 8)})).state_dict()
+    with pytest.raises(ModelError, match="another network"):
+        train(scene(), SPEC, plan, 0, start=other)
+    with pytest.raises(ModelError, match="another network"):
+        train(scene(), SPEC, plan, 0, start={"encoder.bn1.bias": torch.zeros(64)})
