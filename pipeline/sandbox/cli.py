@@ -16,8 +16,10 @@ from rich.progress import Progress
 from pipeline.aoi import load_area
 from pipeline.sandbox.options import ServerOptions
 from pipeline.sandbox.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.scenarios import SCENARIOS, scenario
 from pipeline.sandbox.server import Sandbox
-from pipeline.sandbox.world import make_world
+from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
+from pipeline.sandbox.world import World, make_world
 
 _WORLDS = click.argument(
     "worlds", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -32,7 +34,15 @@ def sandbox() -> None:
 @sandbox.command()
 @click.argument("area")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the world.")
+@click.option(
+    "--scenario",
+    "named",
+    type=click.Choice(SCENARIOS),
+    help="What happened, and where; default: the plain world of the tests, a forest with strong texture.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--before", type=click.IntRange(0, 60), help="Passes of every track before the event.")
+@click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after it.")
 @click.option(
     "--resolution-m", type=click.FloatRange(1, 1000), help="Pixel of the scenes; default: the area's."
 )
@@ -46,15 +56,24 @@ def sandbox() -> None:
 def make(
     area: str,
     out: Path,
+    named: str | None,
     seed: int,
+    before: int | None,
+    after: int | None,
     resolution_m: float | None,
     prevalence: float | None,
     slc: bool,
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write what the archives would hold."""
+    if parameters and named:
+        raise click.UsageError("--scenario and --parameters exclude each other.")
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
+    if named:
+        chosen = scenario(named)
+    counts = {name: count for name, count in (("before", before), ("after", after)) if count is not None}
     changes = {
+        "tracks": tuple(track.model_copy(update=counts) for track in chosen.tracks),
         "seed": seed,
         "resolution_m": resolution_m,
         "prevalence": prevalence,
@@ -74,6 +93,13 @@ def make(
     click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")
     for note in world.notes:
         click.echo(f"note: {note}", err=True)
+
+
+@sandbox.command()
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def statistics(world: Path) -> None:
+    """Level, spread, looks and correlations of WORLD's scenes, beside those of the published cubes."""
+    click.echo(as_markdown({**of_world(World.open(world)), **PUBLISHED}))
 
 
 @sandbox.command()

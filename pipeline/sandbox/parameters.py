@@ -11,6 +11,7 @@ from pipeline.aoi import AreaOfInterest
 from pipeline.errors import SlidecubeError
 from pipeline.grid import Grid
 from pipeline.records import Frozen
+from pipeline.sandbox.landscape import Landscape
 
 DemCollection = Literal["nasadem", "cop-dem-glo-30"]
 
@@ -112,6 +113,7 @@ class WorldParameters(Frozen):
         None, description="write one slice in the neighbouring UTM zone; None: where the area reaches into it"
     )
     slc: SlcPlan | None = Field(None, description="None: no single look complex products")
+    landscape: Landscape = Landscape()
 
 
 def area_grid(area: AreaOfInterest, parameters: WorldParameters) -> Grid:

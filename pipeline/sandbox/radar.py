@@ -49,8 +49,11 @@ def observe(scene: Scene, flight: Flight, polarisation: str) -> Raster:
     shape = scene.grid.shape
     db = scene.quiet_db(flight.track, polarisation)
     phase = 2 * np.pi * (flight.instant.timetuple().tm_yday + flight.instant.hour / 24) / 365.25
-    weather = np.float32(rng.normal(0, 0.2)) + np.float32(np.cos(phase)) * scene.season[polarisation]
-    weather += 0.5 * smooth_field(shape, 4.0, rng)
+    landscape = scene.parameters.landscape
+    course = np.float32(np.cos(phase))
+    weather = np.float32(rng.normal(0, landscape.gain_sd_db)) + course * scene.season[polarisation]
+    weather += course * np.float32(landscape.season_mean_db)
+    weather += np.float32(landscape.weather_sd_db) * smooth_field(shape, 4.0, rng)
     # fields are ploughed, sown and cut
     weather += rng.normal(0, 1.2, int(scene.parcels.max()) + 1).astype(np.float32)[scene.parcels] * (
         scene.parcels > 0

@@ -11,17 +11,14 @@ from scipy import ndimage
 
 from pipeline.aoi import AreaOfInterest
 from pipeline.grid import Grid
+from pipeline.sandbox.landscape import Scattering
 from pipeline.sandbox.overflights import Flight, Swath, plan_flights, scene_grid, wanted_tracks
 from pipeline.sandbox.parameters import TrackPlan, WorldParameters, area_grid
 from pipeline.sandbox.relief import Raster, Relief, fractal_field, make_relief, smooth_field
 from pipeline.sandbox.slides import Slides, make_slides
 
-# sd of a slide's own departure from the mean change, dB (measured numbers of the simulation recipe)
-_SLIDE_SD_DB = {"vv": 1.2, "vh": 0.8}
-_INNER_SD_DB = {"vv": 0.8, "vh": 0.56}
 # mean of ten times the decadic logarithm of gamma(4.4)-distributed speckle: what averaging in dB loses
 _SPECKLE_BIAS_DB = 0.51
-_FOREST_DB = {"vv": -7.3, "vh": -13.2}
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,11 @@ class Scene:
     def swath(self, track: TrackPlan) -> Swath:
         return next(swath for swath in self.swaths if swath.track == track)
 
+    def scattering(self, polarisation: str) -> Scattering:
+        """How the ground of this landscape scatters in 'vv' or 'vh'."""
+        landscape = self.parameters.landscape
+        return landscape.vv if polarisation == "vv" else landscape.vh
+
     @cached_property
     def _facing(self) -> dict[int, Raster]:
         return {
@@ -62,8 +64,9 @@ class Scene:
     def quiet_db(self, track: TrackPlan, polarisation: str) -> Raster:
         """(y, x) gamma0 without speckle, before the event, dB."""
         facing = self._facing[track.relative_orbit]
-        level = _FOREST_DB[polarisation] + _SPECKLE_BIAS_DB
-        db = level + self.texture[polarisation] + (0.8 if polarisation == "vv" else 0.4) * facing
+        scattering = self.scattering(polarisation)
+        level = scattering.level_db + _SPECKLE_BIAS_DB
+        db = level + self.texture[polarisation] + scattering.facing_db * facing
         field = self.parcels > 0
         db[field] += -1.5 if polarisation == "vv" else -3.0
         old = self.slides.old_map
@@ -75,11 +78,12 @@ class Scene:
     def change_db(self, track: TrackPlan, polarisation: str) -> Raster:
         """(y, x) what the event changes, dB: slopes that face the radar brighten in VV, others darken."""
         facing = self._facing[track.relative_orbit]
-        mean = -0.8 + 2.2 * facing if polarisation == "vv" else -1.3 + 0.5 * facing
+        scattering = self.scattering(polarisation)
+        mean = scattering.slide_db + scattering.slide_facing_db * facing
         slid = self.slides.id_map
         change = np.where(slid > 0, mean + self.slide_db[polarisation][slid], 0.0)
-        change += np.where(slid > 0, _INNER_SD_DB[polarisation] * self.inner, 0.0)
-        change[self.logged & (slid == 0)] += -0.8 if polarisation == "vv" else -2.5
+        change += np.where(slid > 0, scattering.inner_sd_db * self.inner, 0.0)
+        change[self.logged & (slid == 0)] += scattering.logged_db
         # 20 m of resolution on pixels of 10 m
         return np.asarray(ndimage.gaussian_filter(change.astype(np.float32), 0.6), dtype=np.float32)
 
@@ -96,9 +100,12 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
     slides = make_slides(relief, parameters, slide)
     shared, own = smooth_field(grid.shape, 2.0, texture), smooth_field(grid.shape, 2.0, texture)
     count = len(slides.new) + 1
+    landscape = parameters.landscape
+    # most of the pattern that stays is common to both polarisations
+    both, alone = (np.float32(part * landscape.vh.texture_db / 1.11) for part in (0.91, 0.64))
     slide_db = {
-        pol: np.concatenate([[0.0], slide.normal(0, sd, count - 1)]).astype(np.float32)
-        for pol, sd in _SLIDE_SD_DB.items()
+        pol: np.concatenate([[0.0], slide.normal(0, own_way.slide_sd_db, count - 1)]).astype(np.float32)
+        for pol, own_way in (("vv", landscape.vv), ("vh", landscape.vh))
     }
     return Scene(
         area=area,
@@ -109,30 +116,33 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
         flights=tuple(plan_flights(area, parameters)),
         relief=relief,
         slides=slides,
-        parcels=_parcels(relief, cover),
-        logged=_logged(relief, cover),
-        texture={"vv": 1.3 * shared, "vh": (0.91 * shared + 0.64 * own).astype(np.float32)},
-        season={pol: 0.4 * smooth_field(grid.shape, 12.0, texture) for pol in ("vv", "vh")},
+        parcels=_parcels(relief, landscape.field_share, cover),
+        logged=_logged(relief, landscape.logged_share, cover),
+        texture={"vv": np.float32(landscape.vv.texture_db) * shared, "vh": both * shared + alone * own},
+        season={
+            pol: np.float32(landscape.season_sd_db) * smooth_field(grid.shape, 12.0, texture)
+            for pol in ("vv", "vh")
+        },
         inner=smooth_field(grid.shape, 2.0, texture),
         slide_db=slide_db,
     )
 
 
-def _parcels(relief: Relief, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Fields on the flattest dry tenth of the land, as a patchwork of rectangles."""
+def _parcels(relief: Relief, share: float, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Fields on the flattest dry `share` of the scene, as a patchwork of rectangles."""
     shape = relief.grid.shape
     broad = ndimage.gaussian_filter(relief.slope_rad, 5.0) + 0.02 * fractal_field(shape, 2.5, rng)
-    flat = (broad < np.quantile(broad, 0.08)) & ~relief.water
+    flat = (broad < np.quantile(broad, share)) & ~relief.water
     rows, columns = np.arange(shape[0])[:, None] // 12, np.arange(shape[1])[None, :] // 17
     number = rows * (shape[1] // 17 + 1) + columns + 1
     return np.where(flat, number, 0).astype(np.int32)
 
 
-def _logged(relief: Relief, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Clear-cuts: rectangles of one to four hectares, about half a per cent of the scene."""
+def _logged(relief: Relief, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Clear-cuts: rectangles of one to four hectares on about `share` of the scene."""
     felled = np.zeros(relief.grid.shape, dtype=bool)
     step = relief.grid.resolution_m
-    for _ in range(int(felled.size * step**2 * 0.005 / 22_500) + 1):
+    for _ in range(int(felled.size * step**2 * share / 22_500) + (share > 0)):
         height, width = (max(1, int(side / step)) for side in rng.uniform(100, 200, 2))
         row, column = rng.integers(0, felled.shape[0]), rng.integers(0, felled.shape[1])
         felled[row : row + height, column : column + width] = True

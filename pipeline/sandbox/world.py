@@ -110,8 +110,7 @@ def make_world(
     parameters = parameters or WorldParameters()
     wanted = {
         "area": area.model_dump(mode="json"),
-        # a world from before there were such products is the same as one without them
-        "parameters": parameters.model_dump(mode="json", exclude=None if parameters.slc else {"slc"}),
+        "parameters": _as_written(parameters),
         "format": FORMAT,
     }
     held = _held(root)
@@ -180,6 +179,13 @@ def make_world(
     if progress:
         progress(steps, steps, "inventory")
     return World.open(root)
+
+
+def _as_written(parameters: WorldParameters) -> dict[str, Any]:
+    """The parameters without those that worlds of former days did not know, where they are at their defaults."""
+    usual = WorldParameters()
+    later = {name for name in ("slc", "landscape") if getattr(parameters, name) == getattr(usual, name)}
+    return parameters.model_dump(mode="json", exclude=later or None)
 
 
 def _held(root: Path) -> World | None:

@@ -21,8 +21,7 @@ from pipeline.sandbox.scene import Scene
 
 LASTING = 0.4
 """Share of the coherence after twelve days that never fades."""
-_RANGES = {"forest": (0.10, 0.25), "grass": (0.40, 0.50), "field": (0.60, 0.80), "scar": (0.50, 0.70)}
-_GRASS_SHARE = 0.15
+_RANGES = {"field": (0.60, 0.80), "scar": (0.50, 0.70)}
 _BOWL_SIGMA = 0.28
 """Width of the bowl against the shorter side of what is simulated."""
 
@@ -95,18 +94,23 @@ def make_cover(scene: Scene, centre_deg: tuple[float, float], width_m: float, pe
         scene.relief.slope_rad, 5.0
     )
     water = scene.relief.water
-    before = _between("forest", inner)
-    grass = broad > np.quantile(broad, 1 - _GRASS_SHARE)
-    for name, where in (("grass", grass), ("field", scene.parcels > 0), ("scar", scene.slides.old_map)):
-        before[where] = _between(name, inner)[where]
+    landscape = scene.parameters.landscape
+    before = _between(landscape.coherence, inner)
+    grass = broad > np.quantile(broad, 1 - landscape.grass_share)
+    for between, where in (
+        (landscape.grass_coherence, grass),
+        (_RANGES["field"], scene.parcels > 0),
+        (_RANGES["scar"], scene.slides.old_map),
+    ):
+        before[where] = _between(between, inner)[where]
     changed = ((scene.slides.id_map > 0) | scene.logged) & ~water
-    after = np.where(changed, _between("scar", inner), before)
+    after = np.where(changed, _between(_RANGES["scar"], inner), before)
     before[water], after[water] = 0, 0
     row, column = place(scene.grid, *centre_deg)
     bowl = Bowl(float(row), float(column), _BOWL_SIGMA * width_m / step, peak_m)
     return Cover(before, after.astype(np.float32), changed, bowl)
 
 
-def _between(name: str, inner: Raster) -> Raster:
-    low, high = _RANGES[name]
+def _between(between: tuple[float, float], inner: Raster) -> Raster:
+    low, high = between
     return np.asarray(low + (high - low) * inner, dtype=np.float32)
