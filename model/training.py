@@ -127,19 +127,16 @@ def _start_from(network: torch.nn.Module, start: dict[str, torch.Tensor]) -> Non
     Raises:
         ModelError: they are those of another network.
     """
-    try:
-        absent, unknown = network.load_state_dict(start, strict=False)
-    except RuntimeError as error:  # other shapes
-        raise ModelError(
-            "The weights to start from are those of another network.",
-            "Pretrain the network with the same inputs and sizes.",
-        ) from error
-    if unknown or any(not name.startswith("segmentation_head.") for name in absent):
+    own = network.state_dict()
+    absent = [name for name in own if name not in start and not name.startswith("segmentation_head.")]
+    other = [name for name, value in start.items() if name not in own or own[name].shape != value.shape]
+    if absent or other:
         raise ModelError(
             "The weights to start from are those of another network "
-            f"({len(absent)} of its weights are absent, {len(unknown)} unknown).",
+            f"({len(absent)} of its weights are absent, {len(other)} are unknown or of another shape).",
             "Pretrain the network with the same inputs and sizes.",
         )
+    network.load_state_dict(own | start)
 
 
 def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.device) -> float:
