@@ -15,10 +15,10 @@ SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 _FOREST = Landscape(
     vv=HOKKAIDO_VV.model_copy(update={"texture_db": 0.8}),
     vh=HOKKAIDO_VH.model_copy(update={"texture_db": 0.5}),
-    slope_urge=5.0,
+    slope_urge=6.0,
     slope_deg=29.0,
-    slope_width_deg=7.0,
-    clustering=0.4,
+    slope_width_deg=6.0,
+    clustering=0.3,
 )
 # Levels, spreads and coherence are those of the published Kaikoura cube. Bare debris is rougher than the
 # grass and rock that it covers, so that landslides brighten where those of a forest darken. They are larger, and on

@@ -1,12 +1,13 @@
-"""Run every benchmark, or the named ones: `python -m tests.bench [hokkaido learning look pairs]`."""
+"""Run every benchmark, or the named ones: `python -m tests.bench [acceptance hokkaido learning look pairs]`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import asf_bytes, hokkaido, learning, look, pairs
+from tests.bench import acceptance, asf_bytes, hokkaido, learning, look, pairs
 
 BENCHES = {
+    "acceptance": acceptance.main,
     "asf_bytes": asf_bytes.main,
     "hokkaido": hokkaido.main,
     "learning": learning.main,
