@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 PAGE_ITEMS = 250
 MOST_ITEMS = 20_000
 """More answers than any area within the limits can need: ten years of every pass over 50,000 km²."""
+MOST_IDLE_PAGES = 3
+"""Pages in a row that may bring nothing new. One is usual: the last may hold only what a page border repeats."""
 MOST_PAGE_BYTES = 256 * 2**20
 FRESH_S = 60.0
 """The SDK's own margin: a token with less life left is replaced before use."""
@@ -104,7 +106,7 @@ def search(
     """
     api = api or client()
     found: dict[str, dict[str, Any]] = {}
-    repeated = 0
+    repeated = idle = 0
     try:
         asked = api.search(
             method="POST",
@@ -135,7 +137,8 @@ def search(
                     f"The search of {collection} found more than {most} items.",
                     "Narrow the area's time range or geometry.",
                 )
-            if len(found) == before:
+            idle = idle + 1 if len(found) == before else 0
+            if idle > MOST_IDLE_PAGES:
                 raise ArchiveError(
                     f"The paging of {collection} repeats a page without end.",
                     "Try again later.",

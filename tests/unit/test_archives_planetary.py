@@ -209,6 +209,12 @@ def test_pages_are_followed_and_an_id_counts_once(monkeypatch: pytest.MonkeyPatc
     assert all(method == "POST" for method, url, _ in archive.asked if url.endswith("/search"))
 
 
+def test_a_last_page_may_hold_only_what_its_border_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages(monkeypatch, [feature("a"), feature("b")], [feature("b")])
+    found = planetary.search("sentinel-1-rtc", intersects=EVERYWHERE)
+    assert [item["id"] for item in found] == ["a", "b"]
+
+
 def test_paging_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pages(monkeypatch, [feature("a")], endless=True)
     with pytest.raises(ArchiveError, match="repeats a page"):

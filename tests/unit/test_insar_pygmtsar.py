@@ -494,7 +494,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, words: str) -> None:
             "holes",
         ),
         ("import time\nx = bytearray(400_000_000)\nwhile True: time.sleep(1)", "memory", "0.3 GB"),
-        ("while True: pass", "time-limit", "0.0 hours"),
+        ("while True: pass", "time-limit", "0.000556 hours"),
     ],
 )
 def test_a_child_that_fails_is_told_apart(
