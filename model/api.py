@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,16 @@ import numpy as np
 
 from model import cubes
 from model.channels import CubeChannels, ScratchChannels, Statistics
+from model.expected import ExpectedScore, cases, expected_for
 from model.folders import writable_parent
 from model.inputs import EventSpan, Inputs
 from model.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.plan import Experiment, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
 from model.records import BundleRecord, ReleaseRecord
-from model.release import MapPlan, MapRows, release
-from model.selection import select
+from model.release import SMALLEST_M2, MapPlan, MapRows, release
+from model.selection import Selection, narrowed, select
 from model.split import divide
+from model.tracks import judged_on
 from model.windows import Box, whole
 from pipeline.errors import ModelError
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from model.bundle import BundleDocument, ModelBundle
+    from model.channels import ChannelSource
+    from model.scores import Scores
 
 __all__ = [
     "BundleRecord",
@@ -69,7 +73,7 @@ def train_bundle(
     selection = select(dataset, inputs, experiment.event)
     labels = cubes.labels(dataset)
 
-    from model import bundle
+    from model import bundle, calibration
     from model.network import choose_device
     from model.scores import Ranking
     from model.training import Scene, predictions, train
@@ -90,8 +94,17 @@ def train_bundle(
     )
     trained = train(scene, spec, plan, seed, progress)
     device = choose_device(plan.device)
-    validation = Ranking.of(*predictions(scene, split.validation, trained.network, device)).scores()
-    test = Ranking.of(*predictions(scene, split.test, trained.network, device)).scores(validation.threshold)
+    chosen_on = predictions(scene, split.validation, trained.network, device)
+    scale = calibration.fitted(*chosen_on)
+    validation = Ranking.of(scale.apply(chosen_on[0]), chosen_on[1]).scores()
+
+    def tested(source: ChannelSource) -> Scores:
+        seen = Scene(source, labels, usable, split, statistics)
+        score, truth = predictions(seen, split.test, trained.network, device)
+        return Ranking.of(scale.apply(score), truth).scores(validation.threshold)
+
+    test = tested(channels)
+    expected = tuple(_expected(dataset, inputs, selection, tested, test))
     weights = bundle.weights_of(trained.network)
     document = bundle.sealed(
         weights,
@@ -109,6 +122,8 @@ def train_bundle(
         best_step=trained.best.step,
         validation=validation,
         test=test,
+        calibration=scale,
+        expected=expected,
         device=trained.device,
     )
     bundle.save(document, weights, out)
@@ -129,6 +144,8 @@ def train_bundle(
         validation_auprc=validation.auprc,
         threshold=document.threshold,
         parameters=trained.parameters,
+        calibration_error=scale.error_after,
+        expected=expected,
         seconds=round(time.monotonic() - started, 1),
         simulated=facts.simulated,
     )
@@ -141,6 +158,8 @@ def map_cube(
     *,
     event: EventSpan | None = None,
     windows: InferencePlan | None = None,
+    smallest_m2: float = SMALLEST_M2,
+    allow_simulated: bool = False,
     progress: Progress = no_progress,
 ) -> ReleaseRecord:
     """Map a cube with a trained model.
@@ -150,25 +169,36 @@ def map_cube(
         cube: path of a cube, or name of a built area.
         out: folder of the map; a map that is there is replaced.
         event: None: the one that the cube records.
+        smallest_m2: smallest area that becomes a polygon.
+        allow_simulated: map a real place with a model that was trained on a simulated area; the map says so.
 
     Raises:
         CubeError: there is no such cube.
-        ModelError: the bundle is damaged; the cube lacks what the model needs; `out` holds something else.
+        ModelError: the bundle is damaged; the cube lacks what the model needs; the model is of a simulated area and the
+            cube is not; `out` holds something else.
     """
     from model.bundle import load
 
     loaded = load(bundle)
     document = loaded.document
     dataset, facts = cubes.load(cube)
+    if document.cube.simulated and not facts.simulated and not allow_simulated:
+        raise ModelError(
+            f"The model {document.digest[:12]} was trained on a simulated area, and {facts.area} is a real place.",
+            "Train on a real cube, map with --log-ratio, or say --allow-simulated-model: the map then warns of it.",
+        )
     selection = select(dataset, document.inputs, event)
     scored, words, remarks = _scored(dataset, facts, document)
     if loaded.warning:
         remarks = (loaded.warning, *remarks)
-    polarisation = document.inputs.backscatter[0]
+    remarks += _other_passes(document, selection)
+    polarisation = judged_on(dataset, document.inputs)[0]
+    row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
     plan = MapPlan(
         cube=dataset,
         facts=facts,
         selection=selection,
+        inputs=document.inputs,
         kind="model",
         model=document.digest,
         threshold=document.threshold,
@@ -178,9 +208,18 @@ def map_cube(
         scored_on=words,
         simulated=facts.simulated or document.cube.simulated,
         remarks=remarks,
+        expected=row,
+        expected_words=expected_words,
+        smallest_m2=smallest_m2,
     )
     source = CubeChannels(dataset, document.inputs, selection)
-    return release(plan, _model_rows(loaded, source, dataset, windows or InferencePlan(), progress), out)
+    pictured = CubeChannels(
+        dataset,
+        Inputs(backscatter=(polarisation,), terrain=()),
+        selection.model_copy(update={"views": selection.every_view[:1]}),
+    )
+    rows = _model_rows(loaded, source, pictured, dataset, windows or InferencePlan(), progress)
+    return release(plan, rows, out)
 
 
 def map_log_ratio(
@@ -218,6 +257,7 @@ def map_log_ratio(
         cube=dataset,
         facts=facts,
         selection=selection,
+        inputs=wanted,
         kind="log-ratio",
         model=None,
         threshold=None,
@@ -239,16 +279,60 @@ def _watched(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterat
         progress("map", part.box.bottom, height, "")
 
 
+def _expected(
+    cube: xr.Dataset,
+    inputs: Inputs,
+    selection: Selection,
+    tested: Callable[[ChannelSource], Scores],
+    whole_test: Scores,
+) -> Iterator[ExpectedScore]:
+    """The scores by number of passes after the event, all passes last.
+
+    A case is left out where the inputs cannot be had with so few passes, or where none of its pixels is landslide.
+    """
+    for after in cases(selection):
+        if after == len(selection.after):
+            scores = whole_test
+        else:
+            try:
+                scores = tested(CubeChannels(cube, inputs, narrowed(selection, None, after)))
+            except ModelError as error:
+                log.info("no expected score with %d passes after the event: %s", after, error)
+                continue
+        yield ExpectedScore(
+            before=len(selection.before),
+            after=after,
+            auprc=scores.auprc,
+            prevalence=scores.prevalence,
+            f1=scores.f1,
+            pixels=scores.pixels,
+        )
+
+
+def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, ...]:
+    """Where the cube has other numbers of passes than the model was trained on."""
+    here = len(selection.before), len(selection.after)
+    there = len(document.selection.before), len(document.selection.after)
+    if here == there:
+        return ()
+    return (
+        f"The model was trained on {there[0]} passes before and {there[1]} after the event; this map has {here[0]} "
+        f"and {here[1]}.",
+    )
+
+
 def _model_rows(
-    loaded: ModelBundle, source: CubeChannels, cube: xr.Dataset, windows: InferencePlan, progress: Progress
+    loaded: ModelBundle,
+    source: CubeChannels,
+    pictured: CubeChannels,
+    cube: xr.Dataset,
+    windows: InferencePlan,
+    progress: Progress,
 ) -> Iterator[MapRows]:
     from model.inference import NetworkProbability, predict
     from model.network import choose_device
 
     document = loaded.document
-    names = document.inputs.channels
-    polarisation = document.inputs.backscatter[0]
-    before, after = names.index(f"{polarisation}_before"), names.index(f"{polarisation}_after")
     strips = predict(
         source,
         whole(source.shape),
@@ -259,14 +343,15 @@ def _model_rows(
     )
     for strip in strips:
         rows, columns = strip.box.slices
+        before, after = pictured.read(strip.box)
         dem = None
         if "dem" in cube:
             dem = np.asarray(cube["dem"].isel(y=rows, x=columns).values, dtype=np.float32)
         yield MapRows(
             box=strip.box,
-            score=strip.probability,
-            before_db=(DB_PER_NEPER * strip.channels[before]).astype(np.float32),
-            after_db=(DB_PER_NEPER * strip.channels[after]).astype(np.float32),
+            score=document.calibration.apply(strip.probability),
+            before_db=(DB_PER_NEPER * before).astype(np.float32),
+            after_db=(DB_PER_NEPER * after).astype(np.float32),
             dem=dem,
         )
 

@@ -16,11 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from model.card import model_card, precision_recall_picture
+from model.calibration import Calibration
+from model.card import model_card, precision_recall_picture, reliability_picture
 from model.channels import Statistics
 from model.cubes import CubeFacts, Georeference
+from model.expected import ExpectedScore
 from model.folders import whole_folder
 from model.inputs import Inputs
+from model.mlm import ITEM, item_of
 from model.network import build
 from model.plan import Check, NetworkSpec, TrainingPlan
 from model.scores import Scores
@@ -30,7 +33,9 @@ from model.torch_guard import torch
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
 
-DOCUMENT, WEIGHTS, CARD, CURVE = "bundle.json", "weights.safetensors", "MODEL_CARD.md", "pr_curve.png"
+DOCUMENT, WEIGHTS, CARD = "bundle.json", "weights.safetensors", "MODEL_CARD.md"
+CURVE, RELIABILITY = "pr_curve.png", "reliability.png"
+FORMAT, EARLIER = "slidecube-bundle-2", ("slidecube-bundle-1",)
 LARGEST_DOCUMENT_BYTES = 4 << 20
 SOFTWARE = ("slidecube", "torch", "segmentation-models-pytorch", "numpy", "xarray", "zarr", "safetensors")
 
@@ -40,7 +45,7 @@ Digest = Field(pattern=r"^[0-9a-f]{64}$")
 class BundleDocument(Frozen):
     """Everything about a model but its weights: `bundle.json`."""
 
-    format: Literal["slidecube-bundle-1"] = "slidecube-bundle-1"
+    format: Literal["slidecube-bundle-2"] = "slidecube-bundle-2"
     digest: str = Digest
     weights_sha256: str = Digest
     inputs: Inputs
@@ -57,6 +62,8 @@ class BundleDocument(Frozen):
     best_step: int
     validation: Scores = Field(description="at its own best threshold, which maps use")
     test: Scores = Field(description="at the threshold chosen on the validation area")
+    calibration: Calibration
+    expected: tuple[ExpectedScore, ...] = Field(description="scores on the test area by number of passes")
     device: str
     software: dict[str, str]
     created: Utc
@@ -71,17 +78,18 @@ class BundleDocument(Frozen):
 
     @property
     def threshold(self) -> float:
-        """Probability from which on a pixel is mapped, chosen on the validation area."""
+        """Calibrated probability from which on a pixel is mapped, chosen on the validation area."""
         return self.validation.threshold
 
     @property
     def identity(self) -> str:
-        """sha256 of what decides a prediction: inputs, statistics, network, weights, threshold."""
+        """sha256 of what decides a prediction: inputs, statistics, network, weights, calibration, threshold."""
         parts = {
             "inputs": self.inputs.model_dump(mode="json"),
             "statistics": self.statistics.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "weights": self.weights_sha256,
+            "calibration": [self.calibration.slope, self.calibration.intercept],
             "threshold": self.threshold,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -144,7 +152,11 @@ def save(document: BundleDocument, weights: bytes, target: Path) -> None:
         (folder / WEIGHTS).write_bytes(weights)
         (folder / DOCUMENT).write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / CARD).write_text(model_card(document), encoding="utf-8")
+        (folder / ITEM).write_text(
+            json.dumps(item_of(document, WEIGHTS, CARD), indent=1) + "\n", encoding="utf-8"
+        )
         precision_recall_picture(document, folder / CURVE)
+        reliability_picture(document, folder / RELIABILITY)
 
 
 def load(folder: Path) -> ModelBundle:
@@ -187,6 +199,12 @@ def read_document(folder: Path) -> BundleDocument:
     try:
         document = BundleDocument.model_validate_json(raw)
     except ValidationError as error:
+        for problem in error.errors():
+            if problem["loc"] == ("format",) and problem["input"] in EARLIER:
+                raise ModelError(
+                    f"{file} is of the format {problem['input']}; this version reads {FORMAT}, whose inputs say more.",
+                    "Train the model again with `slidecube train`.",
+                ) from error
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise _damaged(file, f"{where}: {first['msg']}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.expected import ExpectedScore
 from model.scores import Scores
 from model.selection import PassUsed
 from model.split import PARTS
@@ -29,6 +30,17 @@ def scores_in_words(scores: Scores) -> str:
         f"AUPRC {scores.auprc:.3f} at a prevalence of {scores.prevalence:.4f} ({scores.lift:.1f} times a random map), "
         f"F1 {scores.f1:.3f} (precision {scores.precision:.3f}, recall {scores.recall:.3f}) at threshold "
         f"{scores.threshold:.3f}; {scores.pixels:,} pixels, {scores.positives:,} of them landslide"
+    )
+
+
+def expected_in_words(rows: tuple[ExpectedScore, ...]) -> str:
+    """A table, one row for each number of passes."""
+    return (
+        "| passes before | passes after | AUPRC | prevalence | F1 | pixels |\n|--:|--:|--:|--:|--:|--:|\n"
+        + "".join(
+            f"| {row.before} | {row.after} | {row.auprc:.3f} | {row.prevalence:.4f} | {row.f1:.3f} | {row.pixels:,} |\n"
+            for row in rows
+        )
     )
 
 
@@ -86,6 +98,14 @@ chosen there too.
 - Validation: {scores_in_words(d.validation)}
 - Test: {scores_in_words(d.test)}
 
+As predicted, the calibration error on the validation area was {d.calibration.error_before:.4f}; the log-odds are \
+multiplied by {d.calibration.slope:.3f} and {d.calibration.intercept:+.3f} is added, which makes it \
+{d.calibration.error_after:.4f} there. The map's probability is the calibrated one; on a scene with another share of \
+landslides it is off by an unknown amount.
+
+With fewer passes than it was trained on, on the same test area:
+
+{expected_in_words(d.expected)}
 One scene, one split, one seed ({d.seed}): the spread over splits and seeds is not known.
 
 ## Limits
@@ -125,4 +145,36 @@ def precision_recall_picture(document: BundleDocument, file: Path) -> None:
     axes.set_title(title + ("\nSIMULATED AREA" if document.cube.simulated else ""), fontsize=11)
     axes.legend(loc="upper right", fontsize=9)
     axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+
+
+def reliability_picture(document: BundleDocument, file: Path) -> None:
+    """Predicted against observed shares of landslide on the validation area, before and after calibration, as PNG."""
+    from matplotlib.figure import Figure
+
+    calibration = document.calibration
+    figure = Figure(figsize=(6, 6.5), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="perfect")
+    for words, classes, error, colour, marker in (
+        ("as predicted", calibration.before, calibration.error_before, "#7f7f7f", "s"),
+        ("calibrated", calibration.after, calibration.error_after, "#b2182b", "o"),
+    ):
+        predicted = [part.predicted for part in classes]
+        axes.plot(
+            predicted,
+            [part.observed for part in classes],
+            color=colour,
+            marker=marker,
+            markersize=5,
+            label=f"{words}: error {error:.4f}",
+        )
+        counts.plot(predicted, [part.pixels for part in classes], color=colour, marker=marker, markersize=4)
+    axes.set(ylabel="share of landslide pixels", xlim=(0, 1), ylim=(0, 1.02))
+    counts.set(xlabel="mean probability of the class", ylabel="pixels", yscale="log")
+    title = f"{document.cube.area}, model {document.digest[:12]}: validation area"
+    axes.set_title(title + ("\nSIMULATED AREA" if document.cube.simulated else ""), fontsize=11)
+    axes.legend(loc="upper left", fontsize=9)
+    for part in (axes, counts):
+        part.grid(alpha=0.3)
     figure.savefig(file, dpi=120)

@@ -87,6 +87,10 @@ class ChipTable:
         """Every chip of the lattice that holds a landslide pixel, row by row."""
         return [self._box(int(top), int(left)) for top, left in self._with]
 
+    def every(self) -> list[Box]:
+        """Every chip of the lattice."""
+        return [self._box(int(top), int(left)) for top, left in (*self._with, *self._without)]
+
     def _box(self, top: int, left: int) -> Box:
         return Box(top=top, left=left, height=self.size_px, width=self.size_px)
 

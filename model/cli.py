@@ -140,6 +140,16 @@ def _train_words(record: BundleRecord) -> str:
     "--out", type=click.Path(path_type=Path), help="Folder of the map; by default below the data folder."
 )
 @click.option("--log-ratio", is_flag=True, help="Map the change of backscatter instead; needs no BUNDLE.")
+@click.option(
+    "--smallest-m2",
+    type=click.FloatRange(0, min_open=True),
+    help="Smallest area that becomes a polygon.  [default: 400]",
+)
+@click.option(
+    "--allow-simulated-model",
+    is_flag=True,
+    help="Map a real place with a model that was trained on a simulated one; the map warns of it.",
+)
 @_passes
 @_event
 @_json
@@ -160,6 +170,8 @@ def map_landslides(
         raise click.UsageError(
             "--before, --after and --track belong to --log-ratio: a model carries its own."
         )
+    if log_ratio and (options["smallest_m2"] or options["allow_simulated_model"]):
+        raise click.UsageError("--smallest-m2 and --allow-simulated-model belong to a map of a BUNDLE.")
     with _values_checked():
         event = _parsed_event(options["event"])
         inputs = _inputs({**options, "polarisation": (), "terrain": "none"})
@@ -168,7 +180,17 @@ def map_landslides(
         if log_ratio:
             record = map_log_ratio(cube, target, inputs=inputs, event=event, progress=progress)
         else:
-            record = map_cube(Path(bundle_cube[0]), cube, target, event=event, progress=progress)
+            from model.release import SMALLEST_M2
+
+            record = map_cube(
+                Path(bundle_cube[0]),
+                cube,
+                target,
+                event=event,
+                smallest_m2=options["smallest_m2"] or SMALLEST_M2,
+                allow_simulated=options["allow_simulated_model"],
+                progress=progress,
+            )
     _say(record, json_, _map_words(record))
 
 
@@ -181,6 +203,8 @@ def _map_words(record: ReleaseRecord) -> str:
         lines.append(
             f"AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f}, on {record.scored_on}."
         )
+    if record.expected_words:
+        lines.append(f"{record.expected_words}.")
     if record.simulated:
         lines.append("SIMULATED: no real place, or a model that knows no real landslide.")
     return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])

@@ -20,6 +20,12 @@ class Scored:
     result: TrialResult
     counts: BlockCounts
 
+    @property
+    def ground(self) -> tuple[str, int]:
+        """What it was scored on: digest of the cube, fold (-1: none)."""
+        fold = self.result.trial.fold
+        return self.result.cube.digest, -1 if fold is None else fold
+
 
 class Difference(Frozen):
     """First less second, paired on the same ground, folds and seeds."""
@@ -57,8 +63,9 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
         _must_agree(ours[place].result, theirs[place].result, same_budget)
     places = sorted(ours)
     a, b = [ours[p].counts for p in places], [theirs[p].counts for p in places]
+    grounds = [ours[p].ground for p in places]
     wins = sum(float(x.auprc()[0]) > float(y.auprc()[0]) for x, y in zip(a, b, strict=True))
-    return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b), wins=wins)
+    return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, grounds), wins=wins)
 
 
 def ordering_holds(better: Sequence[Scored], worse: Sequence[Scored], *, same_budget: bool = True) -> bool:
@@ -76,7 +83,7 @@ def _by_place(results: Sequence[Scored]) -> dict[Place, Scored]:
     found: dict[Place, Scored] = {}
     for scored in results:
         trial = scored.result.trial
-        place = (scored.result.cube.digest, -1 if trial.fold is None else trial.fold, trial.seed)
+        place = (*scored.ground, trial.seed)
         if place in found:
             raise ModelError(
                 f"{trial.label!r} has two results of one cube, fold and seed.", "Give one of them."

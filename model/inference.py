@@ -65,29 +65,35 @@ def predict(
 
     Only pixels of `area` are read. Two rows of windows are held at a time, so that memory grows with the width of the
     scene and not with its height. Every pixel of the area is covered; a pixel whose inputs are invalid is NaN.
+
+    Windows begin at multiples of the network's stride, so that its halvings fall on the same pixels in all of them, and
+    the last one ends where the area, brought up to such a multiple, ends. Where the network sees no further than the
+    margin, the blend so is what one pass over the whole area gives.
     """
     plan = plan or InferencePlan()
-    size, overlap = plan.window_px, plan.overlap_px
-    tops, lefts = starts(area.height, size, size - overlap), starts(area.width, size, size - overlap)
-    height, width = min(size, area.height), min(size, area.width)
+    size = plan.window_px
+    tops, lefts = _aligned(area.height, plan), _aligned(area.width, plan)
     rows = _RowReader(source, area)
-    total = np.zeros((height, area.width), dtype=np.float32)
+    total = np.zeros((min(size, area.height), area.width), dtype=np.float32)
     weights = np.zeros_like(total)
     done = 0
     for number, top in enumerate(tops):
+        height = min(size, area.height - top)
         raw = rows.read(top, height)
-        vertical = _weights(tops, number, height, plan)
+        vertical = _weights(tops, number, plan)[:height]
         for position, left in enumerate(lefts):
-            window = raw[:, :, left : left + width]
+            window = raw[:, :, left : left + size]
+            width = window.shape[2]
             scaled, valid = statistics.standardise(window)
-            weight = vertical[:, None] * _weights(lefts, position, width, plan)[None, :]
+            weight = vertical[:, None] * _weights(lefts, position, plan)[None, :width]
             if valid.any():
-                total[:, left : left + width] += weight * probability(_padded(scaled))[:height, :width]
-            weights[:, left : left + width] += weight
+                found = probability(_padded(scaled))[:height, :width]
+                total[:height, left : left + width] += weight * found
+            weights[:height, left : left + width] += weight
             done += 1
             if advance is not None:
                 advance(done, len(tops) * len(lefts))
-        finished = (tops[number + 1] if number + 1 < len(tops) else top + height) - top
+        finished = (tops[number + 1] if number + 1 < len(tops) else area.height) - top
         blended = total[:finished] / weights[:finished]
         channels = raw[:, :finished]
         blended[~statistics.valid(channels)] = np.nan
@@ -97,14 +103,23 @@ def predict(
             channels,
         )
         for held in (total, weights):
-            held[: height - finished] = held[finished:].copy()
-            held[height - finished :] = 0.0
+            left_over = len(held) - finished
+            held[:left_over] = held[finished:].copy()
+            held[left_over:] = 0.0
 
 
-def _weights(offsets: list[int], number: int, size: int, plan: InferencePlan) -> Array:
-    """(size,) weight of window `number` along an axis; the last window may overlap its neighbour by more."""
+def _aligned(length: int, plan: InferencePlan) -> list[int]:
+    """Offsets of windows at multiples of the network's stride that cover `length`, overlapping as asked or more."""
+    step = plan.window_px - plan.overlap_px
+    if step >= STRIDE_PX:
+        step -= step % STRIDE_PX
+    return starts(length + -length % STRIDE_PX, plan.window_px, step)
+
+
+def _weights(offsets: list[int], number: int, plan: InferencePlan) -> Array:
+    """(window_px,) weight of window `number` along an axis; the last window may overlap its neighbour by more."""
     first, last = number == 0, number == len(offsets) - 1
-    return taper(size, plan.overlap_px, plan.margin_px, first=first, last=last)
+    return taper(plan.window_px, plan.overlap_px, plan.margin_px, first=first, last=last)
 
 
 def _padded(values: Array) -> Array:

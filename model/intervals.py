@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -119,45 +119,85 @@ def counts_of_file(file: Path) -> BlockCounts:
     return BlockCounts.of(values[scored], labels[scored] == 1, block[scored])
 
 
-def interval(units: Sequence[BlockCounts], seed: int = 0) -> Interval:
+def interval(
+    units: Sequence[BlockCounts], grounds: Sequence[Hashable] | None = None, seed: int = 0
+) -> Interval:
     """Mean AUPRC over units (one network on one fold each), and its range.
 
-    Units are drawn with replacement, and in each of them blocks: the range holds what another seed or fold and what
-    other ground would have changed. With few units it is rough.
+    Grounds are drawn with replacement, on each of them blocks, and among the units of a ground units: the range holds
+    what other ground, another fold and another seed would have changed. Units of one ground see the same blocks drawn:
+    more seeds on the same ground do not make the ground larger. With few grounds it is rough.
+
+    Args:
+        grounds: of each unit, the ground that it was scored on, as in (cube, fold); None: each has its own.
+
+    Raises:
+        ModelError: there is no unit, or units of one ground differ in their blocks.
     """
-    return _resampled([(unit, None) for unit in units], seed)
+    return _resampled([(unit, None) for unit in units], grounds, seed)
 
 
-def paired_difference(first: Sequence[BlockCounts], second: Sequence[BlockCounts], seed: int = 0) -> Interval:
+def paired_difference(
+    first: Sequence[BlockCounts],
+    second: Sequence[BlockCounts],
+    grounds: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Interval:
     """Mean of AUPRC(first) - AUPRC(second) over pairs of units on the same ground, and its range.
 
     Both of a pair are resampled in the same way, so that what is hard for both does not widen the range.
 
+    Args:
+        grounds: of each pair, as in `interval`.
+
     Raises:
-        ModelError: the pairs are not on the same blocks.
+        ModelError: the pairs are not on the same blocks; or as `interval`.
     """
     pairs = list(zip(first, second, strict=True))
     for one, other in pairs:
         if not np.array_equal(one.totals.sum(axis=1), other.totals.sum(axis=1)):
             raise ModelError("The two results are not of the same blocks of pixels.", "Score both anew.")
-    return _resampled(pairs, seed)
+    return _resampled(pairs, grounds, seed)
 
 
-def _resampled(pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], seed: int) -> Interval:
+def _resampled(
+    pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], grounds: Sequence[Hashable] | None, seed: int
+) -> Interval:
     if not pairs:
         raise ModelError("There is no result to resample.")
     rng = np.random.default_rng([seed, 1])
-    drawn = np.empty((len(pairs), RESAMPLES))
-    plain = np.empty(len(pairs))
-    for index, (one, other) in enumerate(pairs):
-        weights = rng.multinomial(one.blocks, np.full(one.blocks, 1 / one.blocks), size=RESAMPLES).astype(
-            float
-        )
-        drawn[index], plain[index] = one.auprc(weights), one.auprc()[0]
-        if other is not None:
-            drawn[index] -= other.auprc(weights)
-            plain[index] -= other.auprc()[0]
-    chosen = rng.integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    means = np.nanmean(drawn[chosen, np.arange(RESAMPLES)[:, None]], axis=1)
-    lower, upper = np.nanquantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    by_ground: dict[Hashable, list[tuple[BlockCounts, BlockCounts | None]]] = {}
+    for ground, pair in zip(grounds if grounds is not None else range(len(pairs)), pairs, strict=True):
+        by_ground.setdefault(ground, []).append(pair)
+    drawn = np.empty((RESAMPLES, len(by_ground)))
+    plain = np.empty(len(by_ground))
+    for index, members in enumerate(by_ground.values()):
+        drawn[:, index], plain[index] = _on_one_ground(members, rng)
+    chosen = rng.integers(len(by_ground), size=drawn.shape)
+    picked = np.take_along_axis(drawn, chosen, axis=1)
+    known = np.isfinite(picked)
+    some = known.any(
+        axis=1
+    )  # at least 1 - 1/e of the draws: a block with landslides is missed by at most 1/e
+    means = np.where(known, picked, 0.0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    lower, upper = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean=float(plain.mean()), lower=float(lower), upper=float(upper), units=len(pairs))
+
+
+def _on_one_ground(
+    members: Sequence[tuple[BlockCounts, BlockCounts | None]], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """(resample,) mean of drawn units under drawn blocks, NaN where a draw holds no landslide; and the plain mean."""
+    blocks = members[0][0].blocks
+    if any(one.blocks != blocks for one, _ in members):
+        raise ModelError("Results of one ground are not of the same blocks of pixels.", "Score them anew.")
+    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
+    values, plain = np.empty((RESAMPLES, len(members))), []
+    for index, (one, other) in enumerate(members):
+        values[:, index] = one.auprc(weights)
+        plain.append(float(one.auprc()[0]))
+        if other is not None:
+            values[:, index] -= other.auprc(weights)
+            plain[-1] -= float(other.auprc()[0])
+    units = rng.integers(len(members), size=values.shape)
+    return np.take_along_axis(values, units, axis=1).mean(axis=1), float(np.mean(plain))

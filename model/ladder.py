@@ -94,7 +94,7 @@ def _line(
     return RungResult(
         name=name,
         changes=changes,
-        auprc=interval([s.counts for s in own]),
+        auprc=interval([s.counts for s in own], [s.ground for s in own]),
         prevalence=sum(prevalences) / len(prevalences),
         against=against,
         difference=compare(of(name, common), of(against, common)) if against and common else None,

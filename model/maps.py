@@ -33,6 +33,8 @@ COLUMNS: dict[str, str] = {
     "track": "str",
     "newest_pass": "str",
     "days_since_event": "float64",
+    "expected_auprc": "float64",
+    "expected_prevalence": "float64",
     "model": "str",
     "simulated": "bool",
     "review": "str",
@@ -49,7 +51,12 @@ class RowRaster:
         shape_: tuple[int, int],
         reference: Georeference,
         dtype: Literal["float32", "uint8"],
+        nodata: float | None = None,
     ) -> None:
+        """
+        Args:
+            nodata: None: NaN, and `NO_DATA` for whole numbers.
+        """
         self.path = scratch
         self._dtype = dtype
         self._dataset = rasterio.open(
@@ -62,7 +69,7 @@ class RowRaster:
             width=shape_[1],
             crs=reference.crs,
             transform=reference.affine,
-            nodata=float("nan") if dtype == "float32" else NO_DATA,
+            nodata=nodata if nodata is not None else float("nan") if dtype == "float32" else NO_DATA,
             tiled=True,
             blockxsize=256,
             blockysize=256,

@@ -7,7 +7,8 @@ epochs; 100 epochs in batches of 64; the natural logarithm of linear gamma0, the
 average precision over all pixels of a split.
 
 Where it cannot be followed: the logarithm of a value that is not positive is minus infinity in the code and poisons its
-statistics; here such a pixel has no value and is neither learned nor scored.
+statistics; here such a value is none. A pixel without a value goes to the network as 0 once standardised, as in the
+code, and is not learned from. What is scored does not depend on a trial's inputs, so that trials can be compared.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 SHARES = (0.7, 0.2)
 """of training and validation; the rest is the third part"""
+UNCUT_SD = 1e6
+"""where standardised values are cut: nowhere, as published"""
 PAPER_NETWORK = NetworkSpec(
     architecture="unetplusplus", encoder="resnet50", in_channels=1, classes=2, initial_weights="imagenet"
 )
@@ -137,10 +140,7 @@ def run_paper(
         place, trial, plan, split, event, out or Path(), progress
     )
     published = plan.switches.validation_as_test == "as published"
-    masks = {
-        name: _within(place, boxes) & np.isfinite(score)
-        for name, boxes in (("61", split.validation), ("32", split.test))
-    }
+    masks = {name: _within(place, boxes) for name, boxes in (("61", split.validation), ("32", split.test))}
     reported, other = ("61", "32") if published else ("32", "61")
     both = {name: Ranking.of(score[mask], place.labels[mask] == 1) for name, mask in masks.items()}
     notes += [
@@ -250,7 +250,7 @@ def _scores(
     everywhere = (
         (whole(channels.shape),) if plan.switches.whole_scene_statistics == "as published" else split.train
     )
-    statistics = Statistics.of(channels, inputs.channels, everywhere)
+    statistics = Statistics.of(channels, inputs.channels, everywhere).model_copy(update={"clip_sd": UNCUT_SD})
 
     def tensors(boxes: tuple[Box, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         pairs = [statistics.standardise(channels.read(box)) for box in boxes]
@@ -270,10 +270,14 @@ def _scores(
     )
     network.eval()
     for box in tested:
-        values, _, known = tensors((box,))
+        values, _, _ = tensors((box,))
         with torch.inference_mode():
             found = torch.sigmoid(log_odds(network(values.to(device))))[0].float().cpu().numpy()
-        score[box.slices] = np.where(known[0].numpy(), found, np.nan)
+        score[box.slices] = found
+    if share := float(_within(place, tested)[~channels.usable()].sum() / _within(place, tested).sum()):
+        notes.append(
+            f"{100 * share:.2f} % of the scored pixels lack an input, which is 0 once standardised, as published"
+        )
     return score, selection, notes, count, steps, str(device)
 
 
@@ -309,7 +313,8 @@ def _trained(
         steps = 0
         for epoch in range(1, plan.epochs + 1):
             network.train()
-            losses = []
+            losses: list[float] = []
+            sizes: list[int] = []
             order = torch.randperm(len(inputs))
             for chosen in order.split(plan.batch):  # type: ignore[no-untyped-call]
                 if len(chosen) < 2:
@@ -321,12 +326,13 @@ def _trained(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 losses.append(float(loss.detach()))
+                sizes.append(len(chosen))
                 steps += 1
             if not losses or not np.isfinite(losses).all():
                 raise ModelError(
                     "The training loss is no finite number.", "Train with a lower learning rate."
                 )
-            mean = float(np.mean(losses))
+            mean = float(np.average(losses, weights=sizes))  # as the code's framework averages an epoch
             schedule.step(mean)
             progress("train", epoch, plan.epochs, f"loss {mean:.3f}")
     return network, parameters(network), steps

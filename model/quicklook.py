@@ -69,6 +69,7 @@ class Caption(Frozen):
     highest: float = Field(gt=0, description="value at the top of the colour scale")
     threshold: float | None = None
     simulated: bool
+    stamp: str = Field("", description="warning above the title")
     pixel_m: float
     framed: tuple[Box, ...] = Field((), description="areas that were scored, outlined")
 
@@ -106,7 +107,7 @@ def draw(gathered: Gathered, caption: Caption, file: Path) -> None:
         axes.set_xlabel("km")
     for axes in panels[:, 0]:
         axes.set_ylabel("km")
-    stamp = "SIMULATED AREA: no real place, no real landslides\n" if caption.simulated else ""
+    stamp = f"{caption.stamp}\n" if caption.stamp else ""
     figure.suptitle(stamp + caption.title, color="#b2182b" if caption.simulated else "black", fontsize=13)
     figure.savefig(file, dpi=100)
 

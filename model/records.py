@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from model.expected import ExpectedScore
 from pipeline.records import Frozen
 
 
@@ -26,6 +27,8 @@ class BundleRecord(Frozen):
     validation_auprc: float
     threshold: float
     parameters: int
+    calibration_error: float | None = Field(None, description="on the validation area, once calibrated")
+    expected: tuple[ExpectedScore, ...] = Field((), description="on the test area, by number of passes")
     seconds: float
     simulated: bool
 
@@ -48,6 +51,14 @@ class ReleaseRecord(Frozen):
     no_data_share: float = Field(description="share of the scene without a prediction")
     auprc: float | None = Field(description="where labels exist")
     prevalence: float | None
+    expected: ExpectedScore | None = Field(
+        None, description="of the model on its test area with as many passes; None: never scored"
+    )
+    expected_words: str = ""
+    smallest_m2: float | None = Field(None, description="smallest area that is a polygon; None: no polygons")
+    flagged_share: dict[str, float] = Field(
+        default_factory=dict, description="share of the scene by what the validity raster says of it"
+    )
     scored_on: str = Field(description="which pixels the AUPRC is of, in words")
     picture: Path
     report: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,17 +15,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.cubes import UNMAPPED, CubeFacts, Georeference, georeference, label_window
+from model.expected import ExpectedScore
 from model.folders import whole_folder
+from model.inputs import Inputs
 from model.maps import LANDSLIDE, NO_DATA, NOT_LANDSLIDE, RowRaster, landslide_polygons, write_polygons
 from model.quicklook import Caption, Gathered, draw
 from model.records import ReleaseRecord
 from model.report import REPORT, write_report
 from model.scores import Scores, Tally
 from model.selection import Selection
+from model.validity import MEANINGS, flags_of
 from model.windows import Box, whole
 
-SMALLEST_PX = 4
-"""smallest polygon, pixels: a mean of few speckled looks makes single pixels meaningless"""
+SMALLEST_M2 = 400.0
+"""smallest polygon, 4 pixels of 10 m: a mean of few speckled looks makes single pixels meaningless"""
+FLAGGED_NO_DATA = 255
+"""no value of the validity raster: every pixel has one"""
 PICTURE = "quicklook.png"
 
 
@@ -49,6 +55,7 @@ class MapPlan:
     cube: xr.Dataset
     facts: CubeFacts
     selection: Selection
+    inputs: Inputs
     kind: Literal["model", "log-ratio"]
     model: str | None
     """digest of the model"""
@@ -65,6 +72,11 @@ class MapPlan:
     simulated: bool
     remarks: tuple[str, ...] = field(default=())
     """warnings and rules that belong into the report"""
+    expected: ExpectedScore | None = None
+    """of the model with as many passes"""
+    expected_words: str = ""
+    smallest_m2: float = SMALLEST_M2
+    """smallest area that becomes a polygon"""
 
 
 def release(plan: MapPlan, rows: Iterator[MapRows], target: Path) -> ReleaseRecord:
@@ -96,6 +108,10 @@ def release(plan: MapPlan, rows: Iterator[MapRows], target: Path) -> ReleaseReco
             polygons=polygons,
             mapped_km2=mapped_km2,
             no_data_share=written.no_data / (plan.facts.shape[0] * plan.facts.shape[1]),
+            expected=plan.expected,
+            expected_words=plan.expected_words,
+            smallest_m2=plan.smallest_m2 if plan.threshold is not None else None,
+            flagged_share=written.flagged_share(),
             auprc=scores.auprc if scores else None,
             prevalence=scores.prevalence if scores else None,
             scored_on=plan.scored_on if scores else "nowhere: no labelled landslide with a prediction there",
@@ -116,6 +132,7 @@ class _Streamed:
         shape = plan.facts.shape
         self.gathered = Gathered(shape)
         self.no_data = 0
+        self._flagged = dict.fromkeys(MEANINGS, 0)
         self._tally = Tally(plan.highest)
         self._score_name = "probability" if plan.kind == "model" else "score"
         names: dict[str, Literal["float32", "uint8"]] = {self._score_name: "float32"}
@@ -128,6 +145,8 @@ class _Streamed:
                 name: stack.enter_context(RowRaster(folder / f".{name}.tif", shape, reference, dtype))
                 for name, dtype in names.items()
             }
+            validity = RowRaster(folder / ".validity.tif", shape, reference, "uint8", FLAGGED_NO_DATA)
+            self._rasters["validity"] = stack.enter_context(validity)
             stack.pop_all()
 
     def add(self, rows: MapRows) -> None:
@@ -140,6 +159,10 @@ class _Streamed:
             classes = np.where(rows.score >= plan.threshold, LANDSLIDE, NOT_LANDSLIDE).astype(np.uint8)
             classes[invalid] = NO_DATA
             self._rasters["landslides"].write(box, classes)
+        flags = flags_of(plan.cube, plan.inputs, plan.selection, box, invalid)
+        self._rasters["validity"].write(box, flags)
+        for flag in self._flagged:
+            self._flagged[flag] += int(((flags & flag) > 0).sum())
         if rows.change_db is not None:
             self._rasters["change_db"].write(box, rows.change_db)
         self.gathered.score.add(box, rows.score)
@@ -159,6 +182,11 @@ class _Streamed:
             return None
         return self._tally.ranking().scores(self._plan.threshold)
 
+    def flagged_share(self) -> dict[str, float]:
+        """Share of the scene's pixels by the meaning of each flag that occurs."""
+        pixels = self._plan.facts.shape[0] * self._plan.facts.shape[1]
+        return {MEANINGS[flag]: count / pixels for flag, count in self._flagged.items() if count}
+
     def finish(self) -> tuple[int | None, float | None]:
         """Publish the rasters and the polygons; number of polygons and their area in square kilometres."""
         plan = self._plan
@@ -170,14 +198,17 @@ class _Streamed:
             "TRACK": plan.selection.track,
             "PASSES_BEFORE": ", ".join(p.id for p in plan.selection.before),
             "PASSES_AFTER": ", ".join(p.id for p in plan.selection.after),
-            "SIMULATED": "yes: no real place, no real landslides" if plan.simulated else "no",
+            "SIMULATED": f"yes: {_stamp(plan)}" if plan.simulated else "no",
             "REVIEW": "unreviewed",
+            "EXPECTED": plan.expected_words,
         }
         meaning = {
-            "probability": "probability of landslide, 0 to 1; NaN no data",
+            "probability": "calibrated probability of landslide, 0 to 1; NaN no data",
             "score": "size of the smoothed backscatter change on slopes, dB; NaN no data",
             "change_db": "backscatter after minus before, medians over passes, dB; NaN no data",
             "landslides": f"{LANDSLIDE} landslide, {NOT_LANDSLIDE} none, {NO_DATA} no data",
+            "validity": "0 valid; flags that add up: "
+            + "; ".join(f"{flag} {words}" for flag, words in MEANINGS.items()),
         }
         for name, raster in self._rasters.items():
             raster.describe(meaning[name], tags)
@@ -188,13 +219,15 @@ class _Streamed:
                 self._rasters["landslides"].path,
                 self._rasters[self._score_name].path,
                 self._reference,
-                SMALLEST_PX,
+                max(1, math.ceil(plan.smallest_m2 / self._reference.pixel_area_m2 - 1e-9)),
                 {
                     "passes_before": len(plan.selection.before),
                     "passes_after": len(plan.selection.after),
                     "track": plan.selection.track,
                     "newest_pass": plan.selection.after[-1].instant.isoformat(),
                     "days_since_event": round(plan.selection.days_since_event, 3),
+                    "expected_auprc": plan.expected.auprc if plan.expected else math.nan,
+                    "expected_prevalence": plan.expected.prevalence if plan.expected else math.nan,
                     "model": plan.model,
                     "simulated": plan.simulated,
                     "review": "unreviewed",
@@ -219,7 +252,15 @@ def _inside(box: Box, areas: tuple[Box, ...]) -> NDArray[np.bool_]:
 
 
 def _caption(plan: MapPlan, reference: Georeference, scores: Scores | None) -> Caption:
-    figure = f", AUPRC {scores.auprc:.3f} at prevalence {scores.prevalence:.4f}" if scores else ""
+    figure = (
+        f"\nAUPRC {scores.auprc:.3f} at prevalence {scores.prevalence:.4f}, on {plan.scored_on}"
+        if scores
+        else ""
+    )
+    if plan.expected is not None:
+        figure += f"\nexpected with so many passes: AUPRC {plan.expected.auprc:.3f} at {plan.expected.prevalence:.4f}"
+    elif plan.kind == "model":
+        figure += "\nthe model was never scored with so many passes"
     made = f"model {plan.model[:12]}" if plan.model else "log-ratio, no training"
     complete = plan.scored == (whole(plan.facts.shape),)
     return Caption(
@@ -235,6 +276,14 @@ def _caption(plan: MapPlan, reference: Georeference, scores: Scores | None) -> C
         highest=1.0 if plan.kind == "model" else 6.0,
         threshold=plan.threshold,
         simulated=plan.simulated,
+        stamp=_stamp(plan),
         pixel_m=reference.pixel_m[0],
         framed=() if complete else plan.scored,
     )
+
+
+def _stamp(plan: MapPlan) -> str:
+    """What must be read first."""
+    if plan.facts.simulated:
+        return "SIMULATED AREA: no real place, no real landslides"
+    return "SIMULATED MODEL: it has seen no real landslide" if plan.simulated else ""

@@ -44,14 +44,21 @@ def _words(
     remarks: tuple[str, ...],
 ) -> str:
     made = f"model `{record.model[:12]}`" if record.model else "log-ratio of medians, without a trained model"
-    simulated = "> **SIMULATED AREA**: no real place, no real landslides.\n\n" if record.simulated else ""
+    simulated = ""
+    if record.simulated:
+        simulated = (
+            "> **SIMULATED AREA**: no real place, no real landslides.\n\n"
+            if facts.simulated
+            else "> **SIMULATED MODEL**: it was trained on a simulated area and has seen no real landslide.\n\n"
+        )
     judged = (
         f"{scores_in_words(scores)}. Scored on: {record.scored_on}."
         if scores
         else f"Not scored. Scored on: {record.scored_on}."
     )
     polygons = (
-        f"{record.polygons} polygons, {record.mapped_km2:.3f} km², none of them reviewed by a person.\n\n"
+        f"{record.polygons} polygons, {record.mapped_km2:.3f} km², none of them reviewed by a person. Smallest "
+        f"mapped unit: {record.smallest_m2:g} m².\n\n"
         if record.polygons is not None and record.mapped_km2 is not None
         else ""
     )
@@ -59,6 +66,9 @@ def _words(
     if facts.label_nan_assumed:
         lines.append(f"pixels without a label were taken as: {facts.label_nan_assumed}")
     lines += [f"the cube lacks: {name}" for name in facts.missing]
+    flagged = "".join(f"- {100 * share:.1f} %: {words}\n" for words, share in record.flagged_share.items())
+    reasons = f"\n\nOf the scene (`validity.tif`):\n\n{flagged}" if flagged else ""
+    expected = f"\n\n{record.expected_words}." if record.expected_words else ""
     noted = "## Remarks\n\n" + "".join(f"- {line}\n" for line in lines) + "\n" if lines else ""
     return f"""# Landslide map of {record.area}
 
@@ -66,11 +76,13 @@ def _words(
 digest `{facts.digest[:12]}`.
 
 {polygons}No data: {
-        100 * record.no_data_share:.1f} % of the scene. There nothing is known; it is not "no landslide".
+        100 * record.no_data_share:.1f} % of the scene. There nothing is known; it is not "no landslide".{
+        reasons
+    }
 
 ## Scores
 
-{judged}
+{judged}{expected}
 
 ## Passes
 
@@ -90,12 +102,15 @@ Chosen by: {selection.rule}.
 {noted}## Files
 
 - `{"probability" if record.model else "score"}.tif`: {
-        "probability of landslide, NaN no data" if record.model else "size of the change, dB, NaN no data"
+        "calibrated probability of landslide, NaN no data"
+        if record.model
+        else "size of the change, dB, NaN no data"
     }
 - {
         "`landslides.tif`: 1 landslide, 0 none, 255 no data; `landslides.gpkg`: polygons"
         if record.model
         else "`change_db.tif`: signed change, dB, NaN no data"
     }
+- `validity.tif`: 0 valid, else flags that say why not
 - `quicklook.png`: the picture; `report.json`: this report for a script
 """

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from model import cubes
 from model.channels import CubeChannels, ScratchChannels, Statistics
+from model.chips import ChipTable
 from model.cubes import UNMAPPED, CubeFacts
 from model.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_M2, evaluate
 from model.folds import FoldPlan, folds
@@ -78,12 +80,32 @@ def ground(cube: str, event: EventSpan | None = None) -> Ground:
     """Open a cube and settle which of its pixels are scored.
 
     They are the labelled ones whose backscatter (in all polarisations of the cube, on its best track) is known before
-    and after the event and whose terrain is known: the same for every trial, so that trials can be compared.
+    and after the event and whose terrain is known: the same for every trial, so that trials can be compared. A process
+    reads every pass for it once, and not once a trial.
 
     Raises:
         ModelError: the cube has no labels, or no pass before or after the event.
     """
     dataset, facts = cubes.load(cube)
+    labels, scored = _surveyed(facts.uri, facts.digest, event)
+    x, y = dataset.x.values, dataset.y.values
+    return Ground(
+        dataset=dataset,
+        facts=facts,
+        labels=labels,
+        scored=scored,
+        pixel_m=(abs(float(x[1] - x[0])), abs(float(y[1] - y[0]))),
+    )
+
+
+@lru_cache(maxsize=2)
+def _surveyed(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[np.uint8], Mask]:
+    """(y, x) labels, and which pixels are scored.
+
+    Args:
+        digest: of the cube, so that another one at the same place is read anew.
+    """
+    dataset, _ = cubes.load(uri)
     labels = cubes.labels(dataset)
     reference = Inputs.model_validate(
         {
@@ -91,15 +113,7 @@ def ground(cube: str, event: EventSpan | None = None) -> Ground:
             "terrain": [name for name, variable in TERRAIN_VARIABLES.items() if variable in dataset],
         }
     )
-    seen = _usable(dataset, reference, event)
-    x, y = dataset.x.values, dataset.y.values
-    return Ground(
-        dataset=dataset,
-        facts=facts,
-        labels=labels,
-        scored=seen & (labels != UNMAPPED),
-        pixel_m=(abs(float(x[1] - x[0])), abs(float(y[1] - y[0]))),
-    )
+    return labels, _usable(dataset, reference, event) & (labels != UNMAPPED)
 
 
 def _usable(dataset: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> Mask:
@@ -363,7 +377,12 @@ def _scenes(
             if not everything:
                 buffer_px = getattr(parts, "buffer_px", 0)
                 assert_no_leak(parts, shape, buffer_px, statistics_mask=watched.given)
-        scenes.append(Scene(channels, place.labels, channels.usable() & place.scored, divided, statistics))
+        usable = channels.usable() & place.scored
+        if not everything and trial.plan is not None:
+            side, stride = trial.plan.chip_px, trial.plan.stride_px
+            chips = ChipTable(divided, place.labels, usable, side, stride).every()
+            assert_no_leak(parts, shape, getattr(parts, "buffer_px", 0), chips)
+        scenes.append(Scene(channels, place.labels, usable, divided, statistics))
     return scenes
 
 

@@ -67,6 +67,26 @@ def test_a_paired_difference_is_narrower_than_the_results_themselves_and_finds_w
         paired_difference(first[:1], [BlockCounts.of(*scores(0, 1.5, size=128))])
 
 
+def test_more_seeds_on_the_same_ground_do_not_make_the_ground_larger():
+    units = [BlockCounts.of(*scores(seed, 1.5)) for seed in range(3)]
+    alone = interval(units, "abc")
+    thrice = interval([u for u in units for _ in range(3)], [g for g in "abc" for _ in range(3)])
+    assert thrice.mean == pytest.approx(alone.mean) and thrice.units == 9
+    width = alone.upper - alone.lower
+    assert thrice.upper - thrice.lower == pytest.approx(width, rel=0.15)
+    apart = interval([u for u in units for _ in range(3)])
+    assert apart.upper - apart.lower < 0.75 * width
+    with pytest.raises(ModelError, match="same blocks"):
+        interval([units[0], BlockCounts.of(*scores(0, 1.5, size=128))], "aa")
+
+
+def test_landslides_in_one_block_of_many_still_have_an_interval():
+    score, truth, block = scores(0, 1.0)
+    counts = BlockCounts.of(score, truth & (block == block[0]), block)
+    found = interval([counts])
+    assert 0 < found.lower < found.mean < found.upper < 1
+
+
 def scored(label, strength, seeds=(0, 1), **changes):
     return [
         Scored(made_result(label=label, seed=seed, **changes), BlockCounts.of(*scores(seed, strength)))

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from model.channels import Statistics
 from model.inference import NetworkProbability, predict
+from model.network import build
 from model.plan import InferencePlan
+from model.recipes import SCREENING
 from model.torch_guard import torch
 from model.training import masked_loss
 from model.windows import Box, taper, whole
@@ -55,10 +57,12 @@ def gathered(strips, area):
 
 
 def at_once(source, area, net):
+    """One pass over the area, brought up to the network's stride at the right and below."""
     scaled, valid = STATISTICS.standardise(source.values[:, area.slices[0], area.slices[1]])
+    padded = np.pad(scaled, ((0, 0), (0, -area.height % 32), (0, -area.width % 32)))
     with torch.inference_mode():
-        full = torch.sigmoid(net(torch.from_numpy(scaled[None])))[0, 0].numpy()
-    return np.where(valid, full, np.nan)
+        full = torch.sigmoid(net(torch.from_numpy(padded[None])))[0, 0].numpy()
+    return np.where(valid, full[: area.height, : area.width], np.nan)
 
 
 @settings(max_examples=15, deadline=None)
@@ -71,6 +75,39 @@ def test_blended_windows_equal_the_whole_where_the_margin_holds_the_receptive_fi
     )
     np.testing.assert_allclose(got, at_once(source, area, net), atol=2e-6)
     assert source.reads.max() == 1  # every pixel is read once
+
+
+def reach_px(net):
+    """How far from a pixel another one still tells on it, found by asking the network's gradient."""
+    side = 512
+    values = torch.randn(1, 2, side, side, requires_grad=True)
+    net(values)[0, 0, side // 2, side // 2].backward()
+    rows, columns = np.nonzero(values.grad[0].abs().sum(0).numpy())
+    return max(np.abs(rows - side // 2).max(), np.abs(columns - side // 2).max())
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unetplusplus"])
+def test_a_network_with_halvings_leaves_no_seam(architecture):
+    torch.manual_seed(0)
+    spec = SCREENING.model_copy(update={"in_channels": 2, "architecture": architecture})
+    net = build(spec).eval()
+    reach = reach_px(net)
+    margin = 32 * -(-reach // 32)
+    plan = InferencePlan(window_px=4 * margin + 64, overlap_px=2 * margin, margin_px=margin)
+    source = scene(plan.window_px + 131, plan.window_px + 77)
+    area = whole(source.shape)
+    got = gathered(
+        predict(source, area, STATISTICS, NetworkProbability(net, torch.device("cpu")), plan), area
+    )
+    expected = at_once(source, area, net)
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+    assert expected.std() > 1e-4
+    # with a margin that does not hold the receptive field there is a difference to see
+    narrow = InferencePlan(window_px=4 * margin + 64, overlap_px=32, margin_px=0)
+    seen = gathered(
+        predict(source, area, STATISTICS, NetworkProbability(net, torch.device("cpu")), narrow), area
+    )
+    assert np.abs(seen - expected).max() > 1e-4
 
 
 def test_no_data_stays_apart_and_every_valid_pixel_is_covered():

@@ -92,7 +92,13 @@ def test_the_score_is_of_the_test_area_alone_and_beats_chance(folder):
 def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
     other = small_cube(192, seed=5).assign_attrs(area="elsewhere", simulated=False)
     path = write(other, tmp_path / "other.zarr")
-    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    with pytest.raises(ModelError, match="simulated area, and elsewhere is a real place") as error:
+        api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    assert "--allow-simulated-model" in error.value.remedy
+    assert not (tmp_path / "map").exists()
+    record = api.map_cube(
+        folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS, allow_simulated=True
+    )
     assert "not trained" in record.scored_on
     assert record.simulated  # the model is, whatever the cube
     report = json.loads(record.report.read_text())
@@ -106,6 +112,79 @@ def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
     record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
     assert (record.auprc, record.prevalence) == (None, None)
     assert "Not scored" in (record.path / "report.md").read_text()
+
+
+def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(folder, tmp_path):
+    cube = small_cube(256, seed=3)
+    later = cube.timestep.values > np.datetime64("2018-09-10")
+    first_night = cube.isel(timestep=~later)
+    document = json.loads((folder / "bundle" / "bundle.json").read_text())
+    for number, dataset in ((2, cube), (1, first_night)):
+        path = write(dataset, tmp_path / f"{number}.zarr")
+        record = api.map_cube(folder / "bundle", str(path), tmp_path / str(number), windows=WINDOWS)
+        (row,) = [r for r in document["expected"] if r["after"] == number]
+        assert record.passes_after == number
+        assert record.expected is not None and record.expected.model_dump() == row
+        words = (tmp_path / str(number) / "report.md").read_text()
+        assert f"AUPRC {row['auprc']:.3f} at a prevalence of {row['prevalence']:.4f}" in words
+        assert f"3 passes before and {number} after the event" in words
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        assert frame.expected_auprc.iloc[0] == pytest.approx(row["auprc"])
+        assert (frame.passes_after == number).all()
+        *_, tags, _ = read(tmp_path / str(number) / "probability.tif")
+        assert f"{number} after" in tags["EXPECTED"]
+    assert any("trained on 3 passes before and 2 after" in remark for remark in remarks(tmp_path / "1"))
+    fewer = cube.isel(timestep=cube.timestep.values > np.datetime64("2018-08-10"))
+    path = write(fewer, tmp_path / "fewer.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "fewer", windows=WINDOWS)
+    assert record.expected is None and "never scored with 2 passes before" in record.expected_words
+
+
+def remarks(folder: Path) -> list[str]:
+    return json.loads((folder / "report.json").read_text())["remarks"]
+
+
+def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
+    cube = small_cube(192, seed=4)
+    vv, dem = cube.vv.values.copy(), cube.dem_slope_radians.values.copy()
+    before = cube.timestep.values < np.datetime64("2018-09-05T18:07:59")
+    vv[~before, 20:30, 20:30] = np.nan
+    vv[before, 40:50, 40:50] = 0.0
+    dem[60:70, 60:70] = np.nan
+    unseen = np.zeros((1, 192, 192), np.uint8)
+    unseen[0, 80:90, 80:90] = 1
+    spoilt = cube.assign(
+        vv=(cube.vv.dims, vv),
+        dem_slope_radians=(("y", "x"), dem),
+        layover_shadow=(("track", "y", "x"), unseen),
+    ).assign_coords(track=[46])
+    path = write(spoilt, tmp_path / "cube.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    flags, profile, *_ = read(tmp_path / "map" / "validity.tif")
+    probability, *_ = read(tmp_path / "map" / "probability.tif")
+    assert (flags[20:30, 20:30] == 2).all() and (flags[40:50, 40:50] == 1).all()
+    assert (flags[60:70, 60:70] == 4).all() and (flags[80:90, 80:90] == 8).all()
+    assert (flags[:, :BORDER_PX] == 3).all()
+    assert np.isfinite(probability[80:90, 80:90]).all()
+    known = np.isfinite(probability)
+    assert not (flags[known] & ~np.uint8(8)).any() and flags[~known].all()
+    assert profile["dtype"] == "uint8"
+    assert record.flagged_share["no terrain"] == pytest.approx(100 / 192**2)
+    assert "layover" in (tmp_path / "map" / "report.md").read_text()
+
+
+def test_the_smallest_mapped_unit_is_an_area(folder, tmp_path):
+    for number, area in enumerate((400.0, 6_000.0)):
+        record = api.map_cube(
+            folder / "bundle",
+            str(folder / "cube.zarr"),
+            tmp_path / str(number),
+            windows=WINDOWS,
+            smallest_m2=area,
+        )
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        assert frame.area_m2.min() >= area and record.polygons == len(frame) > 0
+    assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg"))
 
 
 def test_polygons_carry_what_a_reviewer_needs(folder):

@@ -102,6 +102,19 @@ def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
     assert compare(by_name["boosting"], by_name["log-ratio"]).wins == 2
 
 
+def test_a_classifier_that_saw_half_landslides_still_says_how_likely_they_are(cube):
+    for trial in baselines(Inputs(terrain=("slope",)))[2:]:
+        result = run_strict(cube, trial.model_copy(update={"fold": 0}))
+        assert result.evaluation.calibration_error < 0.03, trial.method
+
+
+def test_a_chip_on_tested_ground_stops_a_trial(cube, monkeypatch):
+    everywhere = Box(top=0, left=0, height=256, width=256)
+    monkeypatch.setattr("model.chips.ChipTable.every", lambda self: [everywhere])
+    with pytest.raises(ModelError, match="lie in a training chip"):
+        run_strict(cube, TRIAL)
+
+
 def test_trials_side_by_side_give_the_same_as_one_after_the_other(cube, tmp_path):
     jobs = jobs_of([cube], baselines(Inputs(terrain=("slope",)))[:2], folds=(0, 1), seeds=(0,))
     apart = run(jobs, tmp_path / "one")

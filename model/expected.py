@@ -1,0 +1,56 @@
+"""What a map may be expected to score: the model on its test area, with as many passes as the case at hand has."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from model.scores import Share
+from model.selection import Selection
+from pipeline.records import Frozen
+
+EVERY_CASE_UP_TO = 4
+"""passes after the event that are scored one by one; beyond, only all of them"""
+
+
+class ExpectedScore(Frozen):
+    """The score on the model's test area with some of its passes: the newest before, the first after the event."""
+
+    before: int = Field(ge=1)
+    after: int = Field(ge=1)
+    auprc: Share
+    prevalence: Share
+    f1: Share = Field(description="at the threshold of the model")
+    pixels: int = Field(ge=1)
+
+
+def cases(selection: Selection) -> tuple[int, ...]:
+    """The numbers of passes after the event that a new model is scored with, all passes last."""
+    most = len(selection.after)
+    return (*range(1, min(most, EVERY_CASE_UP_TO + 1)), most)
+
+
+def expected_for(
+    known: tuple[ExpectedScore, ...], before: int, after: int
+) -> tuple[ExpectedScore | None, str]:
+    """The row of a case, and words for a report; None: the model was never scored with so many passes.
+
+    A figure is of one test area, beside the training area: on another event it may well be lower.
+    """
+    case = f"{before} {_passes(before)} before and {after} after the event"
+    for row in known:
+        if (row.before, row.after) == (before, after):
+            return row, (
+                f"Expected with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, on "
+                f"{row.pixels:,} pixels of the model's test area; another event may score less"
+            )
+    if not known:
+        return None, f"The model was never scored with {case}, nor with any other number of passes"
+    near = min(known, key=lambda row: (abs(row.after - after), abs(row.before - before)))
+    return None, (
+        f"The model was never scored with {case}. The nearest case is {near.before} before and {near.after} after: "
+        f"AUPRC {near.auprc:.3f} at a prevalence of {near.prevalence:.4f}"
+    )
+
+
+def _passes(count: int) -> str:
+    return "pass" if count == 1 else "passes"
