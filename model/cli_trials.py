@@ -134,6 +134,14 @@ def _plan_of(
     "--folds", default="0,1,2,3", show_default=True, help="Which of the four rectangles are tested."
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds a fold.")
+@click.option(
+    "--study",
+    type=click.Choice(["improvements", "labels", "events", "passes"]),
+    default="improvements",
+    show_default=True,
+    help="labels: pretraining by how few labels do; events: each of CUBES left out in turn; passes: one network for "
+    "any number of passes.",
+)
 @click.option("--recipe", "recipes", multiple=True, help="Only these, and what they are measured against.")
 @reports_errors
 def ladder(
@@ -152,7 +160,7 @@ def ladder(
     from model import recipes as known
     from model.ladder import REPORT, climb
 
-    rungs = known.ladder(options["steps"], network_of(network), options["after"])
+    rungs = known.STUDIES[options["study"]](options["steps"], network_of(network), options["after"])
     with _values_checked():
         when = _parsed_event(event)
     with _bar() as progress:

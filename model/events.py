@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from model.cubes import CubeFacts
 from model.folds import folds
 from model.parts import Mask, Parts
 from model.plan import Progress, no_progress
-from model.results import Trial, TrialResult
-from model.strict import Ground, StrictPlan, ground, judged, network_answer, read_result, write_result
+from model.results import Others, Trial, TrialResult
+from model.strict import StrictPlan, ground, judged, network_answer, read_result, write_result
 from model.windows import Box, whole
 from pipeline.errors import ModelError
 
@@ -52,17 +53,17 @@ class LearntFrom:
 
 
 @dataclass(frozen=True)
-class TestedWhole:
-    """The parts of the scene that was left out: all of it is tested, nothing is learned from.
+class TestedAlone:
+    """The parts of a scene of which nothing is learned: a rectangle is tested, or all of it.
 
     Satisfies `model.parts.Parts`.
     """
 
-    shape: tuple[int, int]
+    tested: Box
 
     def boxes(self, part: str) -> tuple[Box, ...]:
-        """The whole scene for `test`; `validation` has none."""
-        return (whole(self.shape),) if part == "test" else ()
+        """The rectangle of `test`; `validation` has none."""
+        return (self.tested,) if part == "test" else ()
 
     def train_mask(self, shape: tuple[int, int]) -> Mask:
         """(y, x) nothing."""
@@ -82,27 +83,49 @@ def run_left_out(
     *,
     standardising: Literal["scene", "training"] = "scene",
 ) -> TrialResult:
-    """Train on all cubes but one, and score all of that one.
-
-    In each cube that is learned from, one of four rectangles is kept to choose the step on; the threshold is the mean
-    of the best ones there, since the scene that was left out gives no label away before it is scored.
+    """Train on all cubes but one, and score that one, as `run_with_others`.
 
     Args:
         places: paths or names of all cubes, `left_out` among them.
-        trial: of a network; its seed draws which rectangle is chosen on, and its fold is not used.
-        standardising: the scene that was left out is standardised with its own inputs (no label is read), or with the
-            mean of the statistics of those learned from.
 
     Raises:
-        ModelError: `left_out` is none of `places`, or there is no other.
+        ModelError: `left_out` is none of `places`, or there is no other; or as `run_with_others`.
     """
-    learnt_from = [place for place in places if place != left_out]
+    learnt_from = tuple(place for place in places if place != left_out)
     if left_out not in places or not learnt_from:
         raise ModelError("Name at least two cubes, and leave out one of them.")
-    plan = StrictPlan()
-    tested = ground(left_out)
-    learnt = [ground(place) for place in learnt_from]
-    digest = _digest(trial, tested, learnt, plan, standardising)
+    others = Others(places=learnt_from, standardising=standardising)
+    return run_with_others(left_out, others, trial, out, progress)
+
+
+def run_with_others(
+    cube: str,
+    others: Others,
+    trial: Trial,
+    out: Path | None = None,
+    progress: Progress = no_progress,
+    *,
+    plan: StrictPlan | None = None,
+) -> TrialResult:
+    """Train on other events, and on what a fold leaves of this one where `others.own` says so, and score this one.
+
+    With a fold its rectangle is scored, under the protocol strict: the result compares with that of a network that was
+    trained around the rectangle. Without one the whole scene is. In each other event one of four rectangles is kept to
+    choose the step on; where nothing of this scene is learned from, the threshold is the mean of the best ones there,
+    since the scene gives no label away before it is scored.
+
+    Args:
+        trial: of a network; its seed draws which rectangle of each other event is chosen on.
+
+    Raises:
+        CubeError: a cube is not there.
+        ModelError: no fold is named where the scene itself is learned from too, or there is no such fold; or as
+            `model.strict.run_strict`.
+    """
+    plan = plan or StrictPlan()
+    tested = ground(cube, plan.event)
+    learnt = [ground(place) for place in others.places]
+    digest = digest_of(trial, tested.facts, [place.facts for place in learnt], plan, others)
     file = None if out is None else out / f"{digest}.json"
     if file is not None and (held := read_result(file)) is not None:
         return held
@@ -111,39 +134,61 @@ def run_left_out(
     for place in learnt:
         divided = folds(place.labels, place.scored, plan.folds)
         parts.append(LearntFrom(divided[trial.seed % len(divided)].test, plan.folds.buffer_px))
-    shape = tested.labels.shape
-    whole_scene = TestedWhole(shape)
-    scratch = out or Path()
+    if trial.fold is None:
+        if others.own:
+            raise ModelError("A scene that is learned from too is scored on a fold; name one.")
+        tested_parts: Parts = TestedAlone(whole(tested.labels.shape))
+    else:
+        own_folds = folds(tested.labels, tested.scored, plan.folds)
+        if trial.fold >= len(own_folds):
+            raise ModelError(f"There is no fold {trial.fold}; there are {len(own_folds)}.")
+        fold = own_folds[trial.fold]
+        tested_parts = fold if others.own else TestedAlone(fold.test)
+        if others.own:
+            learnt.insert(0, tested)
+            parts.insert(0, fold)
     made, thresholds = network_answer(
-        learnt, tested, trial, parts, whole_scene, None, scratch, progress, standardising=standardising
+        learnt,
+        tested,
+        trial,
+        parts,
+        tested_parts,
+        plan.event,
+        out or Path(),
+        progress,
+        standardising=others.standardising,
     )
     result = judged(
         tested,
         trial,
-        whole_scene,
-        protocol_digest(plan),
+        tested_parts,
+        _protocol_digest(plan, trial),
         made,
         time.monotonic() - started,
-        threshold=float(np.mean(thresholds)),
-    ).model_copy(update={"trained_on": tuple(place.facts for place in learnt)})
+        threshold=float(np.mean(thresholds)) if thresholds else 0.5,
+    ).model_copy(update={"trained_on": tuple(place.facts for place in learnt if place is not tested)})
     if file is not None:
-        write_result(file, result, tested, made.score, whole(shape))
+        write_result(file, result, tested, made.score, *tested_parts.boxes("test"))
     return result
 
 
-def protocol_digest(plan: StrictPlan) -> str:
-    """sha256 of the protocol of one event left out."""
+def _protocol_digest(plan: StrictPlan, trial: Trial) -> str:
+    """sha256 of the protocol: strict on a fold, another one on a whole scene."""
+    if trial.fold is not None:
+        return plan.digest
     return hashlib.sha256(f"event left out, 1, {plan.digest}".encode()).hexdigest()
 
 
-def _digest(
-    trial: Trial, tested: Ground, learnt: Sequence[Ground], plan: StrictPlan, standardising: str
+def digest_of(
+    trial: Trial, tested: CubeFacts, learnt: Sequence[CubeFacts], plan: StrictPlan, others: Others
 ) -> str:
+    """sha256 of everything that decides a result but the software."""
     parts = {
-        "trial": trial.model_dump(mode="json", exclude={"label", "fold"}),
-        "tested": tested.facts.digest,
-        "learnt": [place.facts.digest for place in learnt],
-        "protocol": protocol_digest(plan),
-        "standardising": standardising,
+        "trial": trial.model_dump(mode="json", exclude={"label"}),
+        "tested": tested.digest,
+        "learnt": [facts.digest for facts in learnt],
+        "own": others.own,
+        "protocol": _protocol_digest(plan, trial),
+        "standardising": others.standardising,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -9,12 +9,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from pydantic import Field
+
+from model import events
 from model.comparison import Scored
+from model.events import run_with_others
 from model.folds import FoldPlan
 from model.inputs import EventSpan
 from model.intervals import counts_of_file
 from model.plan import Progress, no_progress
-from model.results import Trial, TrialResult
+from model.results import Others, Trial, TrialResult
 from model.strict import StrictPlan, digest_of, run_strict
 from pipeline.records import Frozen
 
@@ -28,6 +32,7 @@ class Job(Frozen):
     trial: Trial
     folds: FoldPlan = FoldPlan()
     event: EventSpan | None = None
+    others: Others | None = Field(None, description="other events that it learns from; None: none")
 
     @property
     def plan(self) -> StrictPlan:
@@ -105,7 +110,17 @@ def _prepared(threads: int) -> None:
 
 def run_job(job: Job, out: Path) -> Done:
     """One trial, or its result where it is there."""
-    return Done(job=job, result=run_strict(job.cube, job.trial, out, plan=job.plan))
+    if job.others is None:
+        return Done(job=job, result=run_strict(job.cube, job.trial, out, plan=job.plan))
+    return Done(job=job, result=run_with_others(job.cube, job.others, job.trial, out, plan=job.plan))
+
+
+def _name(done: Done) -> str:
+    """Stem of the files of a result."""
+    job, result = done.job, done.result
+    if job.others is None:
+        return digest_of(job.trial, result.cube, job.plan)
+    return events.digest_of(job.trial, result.cube, result.trained_on, job.plan, job.others)
 
 
 def scored(
@@ -119,6 +134,6 @@ def scored(
     found = []
     for item in done:
         if keep(item.job.trial):
-            name = digest_of(item.job.trial, item.result.cube, item.job.plan)
-            found.append(Scored(result=item.result, counts=counts_of_file(out / f"{name}.npz")))
+            file = out / f"{_name(item)}.npz"
+            found.append(Scored(result=item.result, counts=counts_of_file(file)))
     return found

@@ -16,6 +16,8 @@ from model.inputs import EventSpan, Inputs
 from model.intervals import Interval, interval
 from model.plan import Progress, no_progress
 from model.recipes import Rung
+from model.results import Others
+from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
 TABLE, REPORT, TRIALS = "ladder.csv", "ladder.md", "trials"
@@ -46,10 +48,10 @@ def climb(
     """Run the rungs and the methods without training on every cube, fold and seed, and write the table to `out`.
 
     A rung that needs a variable which a cube lacks is compared on the other cubes; one that no cube can serve is left
-    out and named in the report.
+    out and named in the report. A rung that learns from other events learns from all of `places` but the tested one.
 
     Raises:
-        ModelError: a trial cannot be run.
+        ModelError: a trial cannot be run, or a rung wants other events and there is one cube.
     """
     out.mkdir(parents=True, exist_ok=True)
     able = {rung.name: [cube for cube in places if _serves(cube, rung)] for rung in rungs}
@@ -57,7 +59,8 @@ def climb(
     plain = baselines(Inputs(before=None, after=first.after))
     jobs = jobs_of(places, plain, folds, seeds, event)
     for rung in rungs:
-        jobs += jobs_of(able[rung.name], [rung.trial], folds, seeds, event)
+        for job in jobs_of(able[rung.name], [rung.trial], folds, seeds, event):
+            jobs.append(job.model_copy(update={"others": _others(job.cube, places, rung)}))
     done = run(jobs, out / TRIALS, workers, progress)
     results = [_line(method.label, "needs no network", None, done, out, ()) for method in plain]
     for rung in rungs:
@@ -80,6 +83,15 @@ def climb(
 
 def _serves(cube: str, rung: Rung) -> bool:
     return set(rung.needs) <= set(map(str, cubes.load(cube)[0].data_vars))
+
+
+def _others(cube: str, places: Sequence[str], rung: Rung) -> Others | None:
+    if rung.learns_from == "own scene":
+        return None
+    rest = tuple(place for place in places if place != cube)
+    if not rest:
+        raise ModelError(f"The recipe {rung.name!r} wants other events.", "Give two cubes or more.")
+    return Others(places=rest, own=rung.learns_from != "other events", standardising=rung.standardising)
 
 
 def _line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
@@ -31,6 +32,10 @@ class Rung(Frozen):
     against: str | None = Field(description="the recipe that it is measured against; None: the first one")
     needs: tuple[str, ...] = Field((), description="variables that the cube must have")
     trial: Trial
+    learns_from: Literal["own scene", "other events", "own scene and other events"] = "own scene"
+    standardising: Literal["scene", "training"] = Field(
+        "scene", description="of a scene that is not learned from: its own statistics, or those of the others"
+    )
 
 
 def _plan(steps: int, **changes: object) -> TrainingPlan:
@@ -51,18 +56,8 @@ def _plan(steps: int, **changes: object) -> TrainingPlan:
     return TrainingPlan.model_validate(plain | changes)
 
 
-def ladder(
-    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
-) -> tuple[Rung, ...]:
-    """The improvements in order. Each is a whole recipe, and names the one that it changes in one respect.
-
-    Args:
-        steps: of the optimiser, the same for all.
-        after: passes after the event; 1 is the night of the first pass.
-    """
-    rungs: list[Rung] = []
-    plain = _plan(steps)
-    careful = _plan(
+def _careful(steps: int) -> TrainingPlan:
+    return _plan(
         steps,
         sampling="random crops",
         share_with_landslide=0.7,
@@ -74,6 +69,19 @@ def ladder(
         dice_weight=1.0,
         ema_decay=0.98,
     )
+
+
+def ladder(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
+) -> tuple[Rung, ...]:
+    """The improvements in order. Each is a whole recipe, and names the one that it changes in one respect.
+
+    Args:
+        steps: of the optimiser, the same for all.
+        after: passes after the event; 1 is the night of the first pass.
+    """
+    rungs: list[Rung] = []
+    plain, careful = _plan(steps), _careful(steps)
     base = Inputs(before=1, after=after)
     everything = base.model_copy(update={"before": None})
     spread = everything.model_copy(update={"change": ("before_sd", "z_score")})
@@ -177,6 +185,121 @@ def ladder(
         pretraining_steps=steps,
     )
     return tuple(rungs)
+
+
+def _hygiene(steps: int, network: NetworkSpec, after: int | None, **more: object) -> Trial:
+    """The recipe `training hygiene` of the ladder, and what is changed in it."""
+    return Trial.model_validate(
+        {
+            "label": "",
+            "inputs": Inputs(before=None, after=after),
+            "network": network,
+            "plan": _careful(steps),
+            "protocol": "strict",
+            "seed": 0,
+            **more,
+        }
+    )
+
+
+def label_efficiency(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
+) -> tuple[Rung, ...]:
+    """Self-supervised pretraining by how few labels do: 5, 10, 20 and 100 per cent of them, with and without."""
+    rungs = []
+    for percent in (5, 10, 20, 100):
+        for pretrained in (False, True):
+            name = f"{percent} % of the labels" + (", pretrained" if pretrained else "")
+            trial = _hygiene(
+                steps,
+                network,
+                after,
+                label=name,
+                label_share=percent / 100,
+                pretraining_steps=steps if pretrained else 0,
+            )
+            rungs.append(
+                Rung(
+                    name=name,
+                    changes="pretrained on the training area without its labels"
+                    if pretrained
+                    else "labels of a part of the training area, in blocks",
+                    against=f"{percent} % of the labels" if pretrained else None,
+                    trial=trial,
+                )
+            )
+    return tuple(rungs)
+
+
+def several_events(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
+) -> tuple[Rung, ...]:
+    """What it costs to know only other events, and what they add to one's own; each for as many steps."""
+
+    def rung(name: str, changes: str, against: str | None, **more: object) -> Rung:
+        trial = _hygiene(steps, network, after, label=name)
+        return Rung.model_validate(
+            {"name": name, "changes": changes, "against": against, "trial": trial, **more}
+        )
+
+    return (
+        rung("own scene", "trained around the tested rectangle", None),
+        rung(
+            "other events",
+            "trained on the other events; the tested scene is standardised by its own inputs",
+            "own scene",
+            learns_from="other events",
+        ),
+        rung(
+            "other events, their statistics",
+            "the same, standardised by the mean statistics of the others",
+            "other events",
+            learns_from="other events",
+            standardising="training",
+        ),
+        rung(
+            "own scene and other events",
+            "trained on all of them",
+            "own scene",
+            learns_from="own scene and other events",
+        ),
+    )
+
+
+def any_passes(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = None
+) -> tuple[Rung, ...]:
+    """One network for any number of passes after the event, beside one that was trained for just that number.
+
+    Args:
+        after: not used; the numbers are 1, 2 and all.
+    """
+    rungs = []
+    every = (Case(after=1), Case(after=2), Case())
+    for count in (1, 2, None):
+        words = "all passes" if count is None else f"{count} {'pass' if count == 1 else 'passes'}"
+        for cases, kind in (((), "trained for it"), (every, "trained for any")):
+            name = f"{words} after, {kind}"
+            rungs.append(
+                Rung(
+                    name=name,
+                    changes="one network for 1, 2 and all passes after"
+                    if cases
+                    else "a network for this number",
+                    against=f"{words} after, trained for it" if cases else None,
+                    trial=_hygiene(steps, network, count, label=name, cases=cases),
+                )
+            )
+    return tuple(rungs)
+
+
+STUDIES = {
+    "improvements": ladder,
+    "labels": label_efficiency,
+    "events": several_events,
+    "passes": any_passes,
+}
+"""what can be measured, by the word of the command line"""
 
 
 def chosen(rungs: Sequence[Rung], names: Sequence[str]) -> tuple[Rung, ...]:

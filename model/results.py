@@ -25,6 +25,18 @@ class Case(Frozen):
     after: int | None = Field(None, ge=1)
 
 
+class Others(Frozen):
+    """Other events that a network learns from."""
+
+    places: tuple[str, ...] = Field(min_length=1, description="paths or names of their cubes")
+    own: bool = Field(False, description="together with what a fold leaves of the tested scene")
+    standardising: Literal["scene", "training"] = Field(
+        "scene",
+        description="the tested scene is standardised with its own inputs (labels are not read), or with the mean of "
+        "the statistics of those learned from",
+    )
+
+
 class Trial(Frozen):
     """One training, or one method without training, on one cube: all that decides its result."""
 

@@ -7,13 +7,13 @@ import pytest
 
 from model.baselines import baselines
 from model.comparison import compare, ordering_holds
-from model.events import LearntFrom, run_left_out
+from model.events import LearntFrom, run_left_out, run_with_others
 from model.grid import jobs_of, run, scored
 from model.inputs import Inputs
 from model.ladder import climb
 from model.plan import NetworkSpec, TrainingPlan
-from model.recipes import chosen, ladder
-from model.results import Case, Trial
+from model.recipes import STUDIES, chosen, ladder, several_events
+from model.results import Case, Others, Trial, TrialResult
 from model.strict import run_strict
 from model.windows import Box
 from pipeline.errors import ModelError
@@ -41,7 +41,9 @@ def cube(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    return str(write(small_cube(256, seed=5), tmp_path_factory.mktemp("cubes") / "two.zarr"))
+    elsewhere = small_cube(256, seed=5)
+    elsewhere = elsewhere.assign_coords(x=elsewhere.x + 10_000)
+    return str(write(elsewhere, tmp_path_factory.mktemp("cubes") / "two.zarr"))
 
 
 def test_a_trial_is_answered_from_its_file_the_second_time_and_made_anew_where_that_is_damaged(
@@ -132,6 +134,46 @@ def test_an_event_that_is_left_out_gives_no_label_away(cube, other, tmp_path):
     assert pooled.scored_digest == result.scored_digest and pooled.protocol_digest == result.protocol_digest
     with pytest.raises(ModelError, match="at least two"):
         run_left_out([cube], cube, trial)
+
+
+def test_other_events_are_compared_on_the_same_pixels_with_the_scenes_own(cube, other, tmp_path):
+    rungs = [
+        rung.model_copy(update={"trial": rung.trial.model_copy(update={"plan": PLAN, "network": NETWORK})})
+        for rung in several_events(6, NETWORK)
+    ]
+    results = {r.name: r for r in climb([cube, other], rungs, tmp_path, folds=(0,))}
+    assert results["other events"].difference.auprc.units == 2
+    assert results["own scene and other events"].difference.second == "own scene"
+    held = [TrialResult.model_validate_json(f.read_text()) for f in (tmp_path / "trials").glob("*.json")]
+    by_name = {(r.trial.label, r.cube.uri): r for r in held if r.trial.method == "network"}
+    assert len(by_name) == 8
+    own, others, both = (
+        by_name[name, cube] for name in ("own scene", "other events", "own scene and other events")
+    )
+    assert own.scored_digest == others.scored_digest == both.scored_digest
+    assert own.trained_on == () and [f.uri for f in both.trained_on] == [other]
+    assert others.validation is None and both.validation is not None
+    with pytest.raises(ModelError, match="wants other events"):
+        climb([cube], rungs, tmp_path, folds=(0,))
+
+
+def test_a_scene_that_is_learned_from_too_is_scored_on_a_fold(cube, other):
+    trial = TRIAL.model_copy(update={"fold": None})
+    with pytest.raises(ModelError, match="name one"):
+        run_with_others(cube, Others(places=(other,), own=True), trial)
+    with pytest.raises(ModelError, match="no fold 9"):
+        run_with_others(cube, Others(places=(other,)), TRIAL.model_copy(update={"fold": 9}))
+
+
+def test_each_study_changes_one_thing_against_a_recipe_that_is_there():
+    for make in STUDIES.values():
+        rungs = make(10)
+        names = [rung.name for rung in rungs]
+        assert len(set(names)) == len(names)
+        for rung in rungs:
+            assert rung.trial.label == rung.name
+            assert rung.against is None or rung.against in names[: names.index(rung.name)]
+            assert rung.trial.plan.steps == 10
 
 
 def test_a_scene_of_which_nothing_is_tested_keeps_its_buffer():
