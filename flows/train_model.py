@@ -14,28 +14,36 @@ from flows import chain, reports
 from flows.artifacts import show_bundle
 from flows.map_landslides import map_landslides, run_name
 from model import api
-from model.plan import TrainingPlan
+from model.plan import Experiment, TrainingPlan
 from model.records import BundleRecord
 
 
 @task(name="train", cache_policy=NO_CACHE)
-def train(version: chain.CubeVersion, plan: TrainingPlan | None, seed: int) -> BundleRecord | chain.Refusal:
+def train(
+    version: chain.CubeVersion, plan: TrainingPlan | None, seed: int, experiment: Experiment | None = None
+) -> BundleRecord | chain.Refusal:
     """A bundle trained on the version."""
     progress = reports.in_log()
     return chain.attempt(
         version.bundle,
-        lambda out: api.train_bundle(version.uri, out, plan=plan, seed=seed, progress=progress),
+        lambda out: api.train_bundle(
+            version.uri, out, plan=plan, seed=seed, experiment=experiment, progress=progress
+        ),
     )
 
 
 @flow(name="train-model", flow_run_name=run_name)
-def train_model(cube: str, plan: TrainingPlan | None = None, seed: int = 0) -> State[Any]:
+def train_model(
+    cube: str, plan: TrainingPlan | None = None, seed: int = 0, experiment: Experiment | None = None
+) -> State[Any]:
     """Train on one version of a cube, announce the bundle, and map the version.
 
     Parameters:
         cube: path of a version of a cube, or of a cube's root for its newest.
         plan: steps, batch and the like, as in `--param 'plan={"steps": 600}'`; without it the library's own.
         seed: of the weights and of the order of the chips.
+        experiment: inputs, encoder, division of the scene, as in `--param 'experiment={"settled": {"track": 46}}'`;
+            without it the best inputs that the cube can give. The protocols are the flow `ablate`.
 
     Only what the version lacks is done; nothing left to do ends in the name "Unchanged". Where the cube cannot be
     trained on, for lack of labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map
@@ -45,7 +53,7 @@ def train_model(cube: str, plan: TrainingPlan | None = None, seed: int = 0) -> S
     with chain.lock(version.bundle.parent):
         before = chain.standing(version)
         if "model" in before.lacks:
-            outcome = train(version, plan, seed)
+            outcome = train(version, plan, seed, experiment)
             if isinstance(outcome, chain.Refusal):
                 get_run_logger().warning("no model: %s", outcome.why)
                 chain.refuse(version, "model", outcome)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.plan import Augmentation
+from pipeline.errors import ModelError
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
 """largest shift of a whole side's backscatter, natural logarithm: 0.3 dB, about what dates differ by in calibration
@@ -20,7 +21,15 @@ def turned_by_mirror(channels: tuple[str, ...]) -> NDArray[np.float32]:
     Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so that
     the side that it looks from stays; the look of a mirrored chip is up to 21 degrees off. The north component of a
     direction changes its sign; of a direction counted from the look it is the sine.
+
+    Raises:
+        ModelError: aspect in degrees is among them, which no sign turns.
     """
+    if any(name.split("@")[0] == "aspect_deg" for name in channels):
+        raise ModelError(
+            "A chip with aspect in degrees cannot be mirrored.",
+            "Take aspect as a direction, or train without `mirror along track`.",
+        )
     turned = ("aspect_cos", "aspect_to_sensor_sin")
     return np.array([-1.0 if name.split("@")[0] in turned else 1.0 for name in channels], dtype=np.float32)
 

@@ -47,9 +47,12 @@ class Batches:
                 they take no more than a part of the free memory.
 
         Raises:
-            ModelError: no chip fits, or none holds a landslide that counts.
+            ModelError: no chip fits, or none holds a landslide that counts; or a channel cannot be mirrored.
         """
         self._plan, self._rng, self._scenes = plan, rng, tuple(scenes)
+        if "mirror along track" in plan.augmentation:
+            for scene in scenes:
+                turned_by_mirror(scene.statistics.channels)
         stride = plan.chip_px if plan.sampling == "fixed chips" else plan.stride_px
         self._tables = [
             ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
@@ -120,9 +123,11 @@ def changed(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Te
     inputs, targets, masks = tensors
     device = inputs.device
     chosen = torch.from_numpy(changes.mirrored).to(device)[:, None, None]
-    sign = torch.from_numpy(turned_by_mirror(channels)).to(device)[:, None, None]
     shift = torch.from_numpy(changes.shift).to(device)[:, :, None, None]
-    inputs = torch.where(chosen[:, None], inputs.flip(2) * sign, inputs) + shift
+    if changes.mirrored.any():
+        sign = torch.from_numpy(turned_by_mirror(channels)).to(device)[:, None, None]
+        inputs = torch.where(chosen[:, None], inputs.flip(2) * sign, inputs)
+    inputs = inputs + shift
     return (
         inputs.contiguous(memory_format=torch.channels_last),
         torch.where(chosen, targets.flip(1), targets),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
@@ -25,7 +25,7 @@ from model.folders import whole_folder
 from model.inputs import Inputs
 from model.mlm import ITEM, item_of
 from model.network import build
-from model.plan import Check, NetworkSpec, TrainingPlan
+from model.plan import Check, NetworkSpec, TestTime, TrainingPlan
 from model.scores import Scores
 from model.selection import Selection
 from model.split import Split
@@ -53,6 +53,11 @@ class BundleDocument(Frozen):
     parameters: int = Field(ge=1)
     statistics: Statistics
     training: TrainingPlan
+    cases: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, max_length=8, description="numbers of passes after the event that it was trained on"
+    )
+    test_time: TestTime
+    notes: tuple[str, ...] = Field((), description="what the cube lacked for better inputs")
     seed: int
     split: Split
     grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
@@ -83,12 +88,13 @@ class BundleDocument(Frozen):
 
     @property
     def identity(self) -> str:
-        """sha256 of what decides a prediction: inputs, statistics, network, weights, calibration, threshold."""
+        """sha256 of what decides a prediction: inputs, statistics, network, weights, views, calibration, threshold."""
         parts = {
             "inputs": self.inputs.model_dump(mode="json"),
             "statistics": self.statistics.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "weights": self.weights_sha256,
+            "test_time": self.test_time,
             "calibration": [self.calibration.slope, self.calibration.intercept],
             "threshold": self.threshold,
         }

@@ -13,6 +13,10 @@ from model.split import PARTS
 if TYPE_CHECKING:
     from model.bundle import BundleDocument
 
+VIEWS = {
+    "plain": "",
+    "mirrored": "A map is the mean with the prediction of the scene mirrored along the track.",
+}
 SIMULATED = (
     "> **Trained on a SIMULATED area.** This model has never seen a real landslide. It shows that the machinery works; "
     "it must not guide decisions in the field.\n\n"
@@ -62,6 +66,8 @@ def model_card(document: BundleDocument) -> str:
         else ""
     )
     notes = "".join(f"- {note}\n" for note in selection.notes)
+    lacks = "".join(f"- {note}\n" for note in d.notes)
+    lacks = f"\nWhat the cube lacks for the best inputs:\n{lacks}" if lacks else ""
     return f"""# Landslide model `{d.digest[:12]}`
 
 {SIMULATED if cube.simulated else ""}A {d.network.architecture} with a {d.network.encoder} encoder \
@@ -70,9 +76,11 @@ being part of a landslide.
 
 ## What it sees
 
-Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of one track; \
+Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of a track; \
 passes before: {d.inputs.before or "all"}, after the event: {d.inputs.after or "all"}. Each channel is standardised \
-with the mean and standard deviation of {d.statistics.pixels:,} training pixels.
+with the mean and standard deviation of {d.statistics.pixels:,} training pixels. It was trained on \
+{" and on ".join(map(str, sorted(d.cases)))} passes after the event\
+{" in turn" if len(d.cases) > 1 else ""}. {VIEWS[d.test_time]}
 
 ## What it was trained on
 
@@ -86,7 +94,7 @@ Passes before:
 Passes after:
 {passes_in_words(selection.after)}
 
-{notes}
+{notes}{lacks}
 ## How it was judged
 
 The scene was divided into areas that share no pixel and lie at least {d.split.buffer_px} pixels apart:
@@ -103,7 +111,7 @@ multiplied by {d.calibration.slope:.3f} and {d.calibration.intercept:+.3f} is ad
 {d.calibration.error_after:.4f} there. The map's probability is the calibrated one; on a scene with another share of \
 landslides it is off by an unknown amount.
 
-With fewer passes than it was trained on, on the same test area:
+By number of passes, on the same test area:
 
 {expected_in_words(d.expected)}
 One scene, one split, one seed ({d.seed}): the spread over splits and seeds is not known.

@@ -32,9 +32,7 @@ def _passes(function: Callable[P, R]) -> Callable[P, R]:
         ),
         click.option(
             "--track",
-            default="best",
-            show_default=True,
-            help="Relative orbit (1 to 175), ascending, descending, or best.",
+            help="Relative orbit (1 to 175), ascending, descending, both, or best.",
         ),
     )
     for option in reversed(options):
@@ -70,9 +68,15 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
 )
 @click.option(
     "--terrain",
-    default="dem,slope,aspect,curvature",
-    show_default=True,
-    help="Terrain channels, separated by commas, or none.",
+    help="Terrain channels, separated by commas, or none.  [default: dem,slope,aspect,curvature]",
+)
+@click.option("--change", help="Channels of change: log_ratio, before_sd, z_score; or none.")
+@click.option("--geometry", help="Of the look: local_incidence, layover_shadow; or none.")
+@click.option("--coherence", help="Of pairs: before, across, after, loss, recovery; or none.")
+@click.option(
+    "--mirrored/--plain",
+    default=None,
+    help="Map by the mean with the prediction of the mirrored scene, which takes twice as long.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
@@ -91,7 +95,10 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
 @_json
 @reports_errors
 def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
-    """Train a landslide model on CUBE: the path of a cube, or the name of a built area."""
+    """Train a landslide model on CUBE: the path of a cube, or the name of a built area.
+
+    Inputs that are not named are the best that the cube can give; the model card says what it lacks.
+    """
     if protocol := options.pop("protocol"):
         from model.cli_trials import train_by_protocol
 
@@ -112,10 +119,11 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
         }
         plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
         experiment = Experiment(
-            inputs=_inputs(options),
+            settled=_settled(options),
             encoder=options["encoder"],
             initial_weights="imagenet" if options["imagenet"] else "random",
             event=_parsed_event(options["event"]),
+            **({} if options["mirrored"] is None else {"test_time": _TEST_TIME[options["mirrored"]]}),
         )
     target = out or _default_folder(cube, "models")
     with _bar() as progress:
@@ -166,7 +174,7 @@ def map_landslides(
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
     cube = bundle_cube[-1]
-    if not log_ratio and (options["before"] or options["after"] or options["track"] != "best"):
+    if not log_ratio and (options["before"] or options["after"] or options["track"]):
         raise click.UsageError(
             "--before, --after and --track belong to --log-ratio: a model carries its own."
         )
@@ -214,20 +222,31 @@ def _say(record: BundleRecord | ReleaseRecord, json_: bool, words: str) -> None:
     click.echo(record.model_dump_json(indent=1) if json_ else words)
 
 
+_TEST_TIME = {True: "mirrored", False: "plain"}
+
+
+def _settled(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Inputs` that options name; a wrong value is refused here."""
+    from model.inputs import Inputs
+
+    found: dict[str, Any] = {}
+    for name in ("terrain", "change", "geometry", "coherence"):
+        if (text := options.get(name)) is not None:
+            found[name] = [word for word in text.split(",") if word and word != "none"]
+    if options.get("polarisation"):
+        found["backscatter"] = list(options["polarisation"])
+    found |= {name: options[name] for name in ("before", "after") if options.get(name) is not None}
+    track = options.get("track")
+    if track is not None:
+        found["track"] = int(track) if track.isdigit() else track
+    Inputs.model_validate(found)
+    return found
+
+
 def _inputs(options: dict[str, Any]) -> Inputs:
     from model.inputs import Inputs
 
-    terrain = [name for name in options["terrain"].split(",") if name and name != "none"]
-    track: str = options["track"]
-    return Inputs.model_validate(
-        {
-            "backscatter": tuple(options["polarisation"]) or ("vv", "vh"),
-            "terrain": tuple(terrain),
-            "before": options["before"],
-            "after": options["after"],
-            "track": int(track) if track.isdigit() else track,
-        }
-    )
+    return Inputs.model_validate(_settled(options))
 
 
 def _parsed_event(text: str | None) -> EventSpan | None:

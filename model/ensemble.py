@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.augmentation import turned_by_mirror
-from model.inference import Array, Probability
+from model.inference import Array, NetworkProbability, Probability
+from model.plan import TestTime
+from model.torch_guard import torch
 
 SMALLEST = 1e-6
 """probabilities are kept this far from 0 and 1, so that their log-odds are finite"""
@@ -52,3 +54,11 @@ class MirroredViews:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
         mirrored = self._probability(np.ascontiguousarray(inputs[:, ::-1] * self._sign))
         return mean_probability([self._probability(inputs), mirrored[::-1]])
+
+
+def viewed(
+    network: torch.nn.Module, device: torch.device, channels: tuple[str, ...], test_time: TestTime
+) -> Probability:
+    """One network's probability, of the scene as it is or the mean with that of its mirror."""
+    plain = NetworkProbability(network, device)
+    return MirroredViews(plain, channels) if test_time == "mirrored" else plain

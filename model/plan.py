@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from model.inputs import EventSpan, Inputs
 from model.split import SplitPlan
@@ -17,6 +17,7 @@ STRIDE_PX = 32
 Architecture = Literal["unet", "unetplusplus"]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
+TestTime = Literal["plain", "mirrored"]
 
 
 class NetworkSpec(Frozen):
@@ -150,10 +151,29 @@ class InferencePlan(Frozen):
         return self
 
 
+class Case(Frozen):
+    """How many passes there are: the newest before, the first after the event. None: all."""
+
+    before: int | None = Field(None, ge=1)
+    after: int | None = Field(None, ge=1)
+
+
 class Experiment(Frozen):
     """What is tried, apart from how long it is trained: inputs, encoder, division of the scene."""
 
-    inputs: Inputs = Inputs()
+    inputs: Inputs | None = Field(
+        None, description="None: the best that the cube can give (`recipes.best_inputs`)"
+    )
+    settled: dict[str, JsonValue] = Field(
+        default_factory=dict, description="fields of `inputs` that are settled where the rest is chosen"
+    )
+    cases: tuple[Case, ...] | None = Field(
+        None,
+        max_length=6,
+        description="numbers of passes that the network is trained on in turn; empty: those of `inputs`; None: 1, 2 "
+        "and all passes after the event where `inputs` takes all and there are more",
+    )
+    test_time: TestTime = "plain"
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
     split: SplitPlan = SplitPlan()

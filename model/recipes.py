@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import Field
+import xarray as xr
+from pydantic import Field, ValidationError
 
-from model.inputs import Inputs
-from model.plan import NetworkSpec, TrainingPlan
-from model.results import Case, Trial
+from model.inputs import TERRAIN_VARIABLES, EventSpan, Inputs
+from model.plan import Case, NetworkSpec, TrainingPlan
+from model.results import Trial
+from model.selection import select
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -22,6 +24,11 @@ SCREENING = NetworkSpec(
 )
 """A network small enough for many trainings on a CPU; `in_channels` is set by the inputs."""
 SCREENING_STEPS = 300
+
+
+BEST: dict[str, object] = {}
+WISHES: tuple[dict[str, object], ...] = ()
+"""what the best recipe adds where a cube can serve it, one after the other"""
 
 
 class Rung(Frozen):
@@ -185,6 +192,48 @@ def ladder(
         pretraining_steps=steps,
     )
     return tuple(rungs)
+
+
+def best_inputs(
+    cube: xr.Dataset, event: EventSpan | None = None, asked: Mapping[str, object] | None = None
+) -> tuple[Inputs, tuple[str, ...]]:
+    """The inputs of the best recipe as far as a cube has them, and what it lacks, in words.
+
+    Args:
+        asked: fields of `Inputs` that are settled; the rest is chosen here.
+
+    Raises:
+        ModelError: a settled field is none of `Inputs` or has no such value.
+    """
+    notes: list[str] = []
+    fields: dict[str, object] = {}
+    for name, known in (("backscatter", ("vv", "vh")), ("terrain", tuple(TERRAIN_VARIABLES))):
+        variables = {word: TERRAIN_VARIABLES.get(word, word) for word in known}  # type: ignore[call-overload]
+        held = tuple(word for word in known if variables[word] in cube)
+        notes += [f"the cube has no {variables[word]}" for word in known if word not in held]
+        fields[name] = held
+    fields |= BEST
+    fields |= dict(asked or {})
+    try:
+        inputs = Inputs.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "inputs"
+        raise ModelError(
+            f"{where}: {first['msg']}.", "See `slidecube train --help` for what inputs can be."
+        ) from error
+    for wish in WISHES:
+        if any(name in (asked or {}) for name in wish):
+            continue
+        better = Inputs.model_validate(fields | wish)
+        try:
+            select(cube, better, event)
+        except ModelError as error:
+            words = ", ".join(f"{name}: {value}" for name, value in wish.items())
+            notes.append(f"without {words}: {error.message}")
+            continue
+        fields, inputs = fields | wish, better
+    return inputs, tuple(notes)
 
 
 def _hygiene(steps: int, network: NetworkSpec, after: int | None, **more: object) -> Trial:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from model.cubes import CubeFacts
 from model.inputs import Inputs
-from model.plan import NetworkSpec, PaperPlan, TrainingPlan
+from model.plan import Case, NetworkSpec, PaperPlan, TestTime, TrainingPlan
 from model.scores import Scores, Share
 from model.selection import Selection
 from pipeline.records import Frozen
@@ -16,13 +16,6 @@ from pipeline.records import Frozen
 Method = Literal["network", "log-ratio", "boosting", "logistic", "random"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Case(Frozen):
-    """How many passes there are: the newest before, the first after the event. None: all."""
-
-    before: int | None = Field(None, ge=1)
-    after: int | None = Field(None, ge=1)
 
 
 class Others(Frozen):
@@ -50,7 +43,7 @@ class Trial(Frozen):
     seed: int
     fold: int | None = Field(None, ge=0, description="strict: which block is tested")
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, trained from successive seeds")
-    test_time: Literal["plain", "mirrored"] = Field(
+    test_time: TestTime = Field(
         "plain", description="mirrored: the mean with the prediction of the scene mirrored along the track"
     )
     cases: tuple[Case, ...] = Field(

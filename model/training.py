@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from model.batches import Batches, Tensors
 from model.channels import ChannelSource, Mask, Statistics
 from model.cubes import UNMAPPED
-from model.inference import NetworkProbability, predict
+from model.inference import NetworkProbability, Probability, predict
 from model.network import build, choose_device, log_odds, parameters
 from model.parts import Parts
 from model.plan import Check, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
@@ -140,8 +141,29 @@ def _start_from(network: torch.nn.Module, start: dict[str, torch.Tensor]) -> Non
 
 
 def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.device) -> float:
-    score, truth = predictions(scene, scene.split.boxes("validation"), network, device)
+    was_training = network.training
+    probability = NetworkProbability(network, device)
+    score, truth = predictions(scene, scene.split.boxes("validation"), probability)
+    network.train(was_training)
     return Ranking.of(score, truth).auprc
+
+
+def _exponential(decay: float) -> Callable[[Any, Any, Any], None]:
+    """A step of the exponential mean; the first ones decay faster, so that it does not stay where training began.
+
+    The decay of step n is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage with `num_updates`.
+    """
+
+    @torch.no_grad()
+    def average(means: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor | int) -> None:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(means, values, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - kept)
+            else:
+                mean.copy_(value)
+
+    return average
 
 
 class _Mean:
@@ -150,9 +172,8 @@ class _Mean:
     def __init__(self, network: torch.nn.Module, decay: float | None) -> None:
         self._network, self._averaged = network, None
         if decay is not None:
-            average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             self._averaged = torch.optim.swa_utils.AveragedModel(
-                network, multi_avg_fn=average, use_buffers=True
+                network, multi_avg_fn=_exponential(decay), use_buffers=True
             )
 
     def update(self) -> None:
@@ -170,8 +191,7 @@ class _Mean:
 def predictions(
     scene: Scene,
     areas: Sequence[Box],
-    network: torch.nn.Module,
-    device: torch.device,
+    probability: Probability,
     plan: InferencePlan | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(n,) probability and (n,) truth of every labelled pixel with valid inputs in `areas`.
@@ -179,15 +199,12 @@ def predictions(
     Each area is predicted from its own pixels alone.
     """
     scores, truths = [], []
-    was_training = network.training
-    probability = NetworkProbability(network, device)
     for area in areas:
         for strip in predict(scene.channels, area, scene.statistics, probability, plan):
             label = scene.labels[strip.box.slices]
             counted = np.isfinite(strip.probability) & (label != UNMAPPED)
             scores.append(strip.probability[counted])
             truths.append(label[counted] == 1)
-    network.train(was_training)
     return np.concatenate(scores), np.concatenate(truths)
 
 

@@ -161,8 +161,28 @@ def test_a_cube_as_published_trains(tmp_path):
 def test_a_cube_that_cannot_be_trained_on_is_refused_by_name_and_nothing_is_left(spoil, words, tmp_path):
     path = write(spoil(small_cube(256)), tmp_path / "cube.zarr")
     with pytest.raises(ModelError, match=words):
-        api.train_bundle(str(path), tmp_path / "models" / "one", plan=PLAN)
+        api.train_bundle(
+            str(path), tmp_path / "models" / "one", plan=PLAN, experiment=Experiment(inputs=Inputs())
+        )
     assert not (tmp_path / "models").exists() or not any((tmp_path / "models").iterdir())
+
+
+def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lacks(tmp_path):
+    path = write(small_cube(256).drop_vars(["vh", "dem_curvature"]), tmp_path / "cube.zarr")
+    api.train_bundle(str(path), tmp_path / "one", plan=PLAN)
+    document = read_document(tmp_path / "one")
+    assert document.inputs.backscatter == ("vv",) and "curvature" not in document.inputs.terrain
+    assert document.cases == (2, 1)
+    card = (tmp_path / "one" / "MODEL_CARD.md").read_text()
+    assert "the cube has no vh" in card and "the cube has no dem_curvature" in card
+    settled = Experiment(settled={"terrain": [], "after": 1})
+    api.train_bundle(str(path), tmp_path / "two", plan=PLAN, experiment=settled)
+    document = read_document(tmp_path / "two")
+    assert (document.inputs.terrain, document.inputs.after, document.cases) == ((), 1, (1,))
+    with pytest.raises(ModelError, match="track"):
+        api.train_bundle(
+            str(path), tmp_path / "three", plan=PLAN, experiment=Experiment(settled={"track": "west"})
+        )
 
 
 def test_a_loss_that_is_no_number_stops_the_training(cube, monkeypatch, tmp_path):

@@ -11,9 +11,9 @@ from model.events import LearntFrom, run_left_out, run_with_others
 from model.grid import jobs_of, run, scored
 from model.inputs import Inputs
 from model.ladder import climb
-from model.plan import NetworkSpec, TrainingPlan
+from model.plan import Case, NetworkSpec, TrainingPlan
 from model.recipes import STUDIES, chosen, ladder, several_events
-from model.results import Case, Others, Trial, TrialResult
+from model.results import Others, Trial, TrialResult
 from model.strict import run_strict
 from model.windows import Box
 from pipeline.errors import ModelError

@@ -1,0 +1,228 @@
+"""From a cube and a model to a map; and to the map that needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model import cubes
+from model.channels import CubeChannels
+from model.expected import expected_for
+from model.inputs import EventSpan, Inputs
+from model.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
+from model.plan import InferencePlan, Progress, no_progress
+from model.records import ReleaseRecord
+from model.release import SMALLEST_M2, MapPlan, MapRows, release
+from model.selection import Selection, select
+from model.tracks import judged_on
+from model.windows import Box, whole
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from model.bundle import BundleDocument, ModelBundle
+
+
+def map_cube(
+    bundle: Path,
+    cube: str,
+    out: Path,
+    *,
+    event: EventSpan | None = None,
+    windows: InferencePlan | None = None,
+    smallest_m2: float = SMALLEST_M2,
+    allow_simulated: bool = False,
+    progress: Progress = no_progress,
+) -> ReleaseRecord:
+    """Map a cube with a trained model.
+
+    Args:
+        bundle: folder that `train_bundle` wrote, here or elsewhere.
+        cube: path of a cube, or name of a built area.
+        out: folder of the map; a map that is there is replaced.
+        event: None: the one that the cube records.
+        smallest_m2: smallest area that becomes a polygon.
+        allow_simulated: map a real place with a model that was trained on a simulated area; the map says so.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the bundle is damaged; the cube lacks what the model needs; the model is of a simulated area and the
+            cube is not; `out` holds something else.
+    """
+    from model.bundle import load
+
+    loaded = load(bundle)
+    document = loaded.document
+    dataset, facts = cubes.load(cube)
+    if document.cube.simulated and not facts.simulated and not allow_simulated:
+        raise ModelError(
+            f"The model {document.digest[:12]} was trained on a simulated area, and {facts.area} is a real place.",
+            "Train on a real cube, map with --log-ratio, or say --allow-simulated-model: the map then warns of it.",
+        )
+    selection = select(dataset, document.inputs, event)
+    scored, words, remarks = _scored(dataset, facts, document)
+    if loaded.warning:
+        remarks = (loaded.warning, *remarks)
+    remarks += _other_passes(document, selection)
+    polarisation = judged_on(dataset, document.inputs)[0]
+    row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
+    plan = MapPlan(
+        cube=dataset,
+        facts=facts,
+        selection=selection,
+        inputs=document.inputs,
+        kind="model",
+        model=document.digest,
+        threshold=document.threshold,
+        highest=1.0,
+        backscatter=polarisation,
+        scored=scored,
+        scored_on=words,
+        simulated=facts.simulated or document.cube.simulated,
+        remarks=remarks,
+        expected=row,
+        expected_words=expected_words,
+        smallest_m2=smallest_m2,
+    )
+    source = CubeChannels(dataset, document.inputs, selection)
+    pictured = CubeChannels(
+        dataset,
+        Inputs(backscatter=(polarisation,), terrain=()),
+        selection.model_copy(update={"views": selection.every_view[:1]}),
+    )
+    rows = _model_rows(loaded, source, pictured, dataset, windows or InferencePlan(), progress)
+    return release(plan, rows, out)
+
+
+def map_log_ratio(
+    cube: str,
+    out: Path,
+    *,
+    plan: LogRatioPlan | None = None,
+    inputs: Inputs | None = None,
+    event: EventSpan | None = None,
+    progress: Progress = no_progress,
+) -> ReleaseRecord:
+    """Map the change of backscatter on slopes, without a trained model and without labels.
+
+    Args:
+        inputs: which passes and which track; its variables are not used.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: no track has passes before and after the event; `out` holds something else.
+    """
+    dataset, facts = cubes.load(cube)
+    if plan is None:
+        plan = LogRatioPlan(polarisation="vh" if "vv" not in dataset and "vh" in dataset else "vv")
+    wanted = (inputs or Inputs()).model_copy(update={"backscatter": (plan.polarisation,), "terrain": ()})
+    selection = select(dataset, wanted, event)
+    rule = (
+        f"score: absolute {plan.smoothing_px} x {plan.smoothing_px} pixel mean of the change in "
+        f"{plan.polarisation.upper()}, medians over the passes"
+    )
+    if "dem_slope_radians" in dataset:
+        rule += f"; 0 on ground flatter than {plan.smallest_slope_deg:g} degrees"
+    else:
+        rule += "; the cube has no slope, so that flat ground is not left out"
+    map_plan = MapPlan(
+        cube=dataset,
+        facts=facts,
+        selection=selection,
+        inputs=wanted,
+        kind="log-ratio",
+        model=None,
+        threshold=None,
+        highest=HIGHEST_DB,
+        backscatter=plan.polarisation,
+        scored=(whole(facts.shape),),
+        scored_on="the whole scene; nothing was trained",
+        simulated=facts.simulated,
+        remarks=(rule,),
+    )
+    return release(
+        map_plan, _watched(log_ratio_rows(dataset, selection, plan), facts.shape[0], progress), out
+    )
+
+
+def _watched(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterator[MapRows]:
+    for part in rows:
+        yield part
+        progress("map", part.box.bottom, height, "")
+
+
+def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, ...]:
+    """Where the cube has other numbers of passes than the model was trained on."""
+    here = len(selection.before), len(selection.after)
+    before = len(document.selection.before)
+    if here[0] == before and here[1] in document.cases:
+        return ()
+    after = " or ".join(map(str, sorted(document.cases)))
+    return (
+        f"The model was trained on {before} passes before and {after} after the event; this map has {here[0]} "
+        f"and {here[1]}.",
+    )
+
+
+def _model_rows(
+    loaded: ModelBundle,
+    source: CubeChannels,
+    pictured: CubeChannels,
+    cube: xr.Dataset,
+    windows: InferencePlan,
+    progress: Progress,
+) -> Iterator[MapRows]:
+    from model.ensemble import viewed
+    from model.inference import predict
+    from model.network import choose_device
+
+    document = loaded.document
+    strips = predict(
+        source,
+        whole(source.shape),
+        document.statistics,
+        viewed(loaded.network, choose_device("auto"), document.inputs.channels, document.test_time),
+        windows,
+        lambda done, total: progress("map", done, total, ""),
+    )
+    for strip in strips:
+        rows, columns = strip.box.slices
+        before, after = pictured.read(strip.box)
+        dem = None
+        if "dem" in cube:
+            dem = np.asarray(cube["dem"].isel(y=rows, x=columns).values, dtype=np.float32)
+        yield MapRows(
+            box=strip.box,
+            score=document.calibration.apply(strip.probability),
+            before_db=(DB_PER_NEPER * before).astype(np.float32),
+            after_db=(DB_PER_NEPER * after).astype(np.float32),
+            dem=dem,
+        )
+
+
+def grid_of(cube: xr.Dataset) -> cubes.Georeference | None:
+    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    try:
+        return cubes.georeference(cube)
+    except ModelError:
+        return None
+
+
+def _scored(
+    cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument
+) -> tuple[tuple[Box, ...], str, tuple[str, ...]]:
+    """Where the map may be compared with labels without flattering a model that was trained on them."""
+    if facts.shape == document.cube.shape and document.grid is not None and grid_of(cube) == document.grid:
+        return (
+            document.split.test,
+            "the test area of the model's own scene, which training did not see",
+            ("The model was trained on another part of this scene.",),
+        )
+    remarks: tuple[str, ...] = ()
+    if facts.area == document.cube.area:
+        remarks = ("The model was trained on the same area on another grid: the score may be flattered.",)
+    return (whole(facts.shape),), "the whole scene, on which the model was not trained", remarks
