@@ -128,7 +128,7 @@ def run_with_others(
     digest = digest_of(trial, tested.facts, [place.facts for place in learnt], plan, others)
     file = None if out is None else out / f"{digest}.json"
     if file is not None and (held := read_result(file)) is not None:
-        return held
+        return held.model_copy(update={"trial": trial})  # the same but perhaps for its label
     started = time.monotonic()
     parts: list[Parts] = []
     for place in learnt:

@@ -51,12 +51,17 @@ def climb(
     out and named in the report. A rung that learns from other events learns from all of `places` but the tested one.
 
     Raises:
-        ModelError: a trial cannot be run, or a rung wants other events and there is one cube.
+        ModelError: a trial cannot be run, a rung is named as a baseline is, or one wants other events and there is one
+            cube.
     """
     out.mkdir(parents=True, exist_ok=True)
     able = {rung.name: [cube for cube in places if _serves(cube, rung)] for rung in rungs}
     first = rungs[0].trial.inputs
     plain = baselines(Inputs(before=None, after=first.after))
+    if both := {trial.label for trial in plain} & {rung.name for rung in rungs}:
+        raise ModelError(
+            f"A recipe cannot be named as a method without training is: {', '.join(sorted(both))}."
+        )
     jobs = jobs_of(places, plain, folds, seeds, event)
     for rung in rungs:
         for job in jobs_of(able[rung.name], [rung.trial], folds, seeds, event):

@@ -139,11 +139,11 @@ def ladder(
         careful,
     )
     add("both directions", "ascending and descending together", "training hygiene", both, careful)
-    add("log-ratio", "the change itself as a channel", "both directions", ratio, careful)
+    add("change channel", "the log-ratio itself as a channel", "both directions", ratio, careful)
     add(
         "look geometry",
         "aspect from the look, local incidence, layover and shadow",
-        "log-ratio",
+        "change channel",
         looked,
         careful,
         ("local_incidence_deg", "layover_shadow"),

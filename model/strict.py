@@ -152,7 +152,7 @@ def run_strict(
     place = ground(cube, plan.event)
     file = None if out is None else out / f"{digest_of(trial, place.facts, plan)}.json"
     if file is not None and (held := read_result(file)) is not None:
-        return held
+        return held.model_copy(update={"trial": trial})  # the same but perhaps for its label
     started = time.monotonic()
     divided = folds(place.labels, place.scored, plan.folds)
     if trial.fold >= len(divided):

@@ -170,6 +170,7 @@ def test_each_study_changes_one_thing_against_a_recipe_that_is_there():
         rungs = make(10)
         names = [rung.name for rung in rungs]
         assert len(set(names)) == len(names)
+        assert not set(names) & {trial.label for trial in baselines(Inputs())}
         for rung in rungs:
             assert rung.trial.label == rung.name
             assert rung.against is None or rung.against in names[: names.index(rung.name)]
