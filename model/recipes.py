@@ -141,6 +141,13 @@ def ladder(
     add("both directions", "ascending and descending together", "training hygiene", both, careful)
     add("change channel", "the log-ratio itself as a channel", "both directions", ratio, careful)
     add(
+        "change and spread",
+        "the spread before and the z-score beside the change channel",
+        "change channel",
+        both.model_copy(update={"change": ("log_ratio", "before_sd", "z_score")}),
+        careful,
+    )
+    add(
         "look geometry",
         "aspect from the look, local incidence, layover and shadow",
         "change channel",
@@ -157,11 +164,20 @@ def ladder(
         test_time="mirrored",
     )
     add("three networks", "mean of three networks", "both directions", both, careful, members=3)
+    coherent = everything.model_copy(update={"coherence": ("before", "loss")})
     add(
         "coherence",
         "coherence before the event and its loss across it as channels",
         "training hygiene",
-        everything.model_copy(update={"coherence": ("before", "loss")}),
+        coherent,
+        careful,
+        ("coherence",),
+    )
+    add(
+        "coherence and change",
+        "the change channel beside coherence, of one direction",
+        "coherence",
+        coherent.model_copy(update={"change": ("log_ratio",)}),
         careful,
         ("coherence",),
     )
