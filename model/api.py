@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model import cubes
+from model.augmentation import turned_by_mirror
 from model.channels import CubeChannels, ScratchChannels, Statistics
 from model.expected import ExpectedScore, cases
 from model.folders import writable_parent
@@ -68,6 +69,8 @@ def train_bundle(
     inputs = experiment.inputs
     if inputs is None:
         inputs, notes = best_inputs(dataset, experiment.event, experiment.settled)
+    if experiment.test_time == "mirrored":
+        turned_by_mirror(inputs.channels)  # refuses what cannot be mirrored before anything is trained
     selection = select(dataset, inputs, experiment.event)
     labels = cubes.labels(dataset)
 

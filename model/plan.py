@@ -53,10 +53,10 @@ class NetworkSpec(Frozen):
 
 
 class TrainingPlan(Frozen):
-    """How a network is trained.
+    """How a network is trained; the defaults are the best recipe that model/README.md knows of.
 
-    There is no flip and no rotation: the radar looks from one side, and a mirrored slope with an unmirrored look does
-    not exist. Chips are shifted instead.
+    There is no rotation and no flip across the look: the radar looks from one side, and a slope that faces it cannot
+    become one that does not. A mirror along the track keeps the radar on its side, and chips are shifted.
     """
 
     chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels")
@@ -67,11 +67,11 @@ class TrainingPlan(Frozen):
     sampling: Literal["random crops", "fixed chips"] = Field(
         "random crops", description="fixed chips: non-overlapping ones, shuffled once an epoch, without shift"
     )
-    augmentation: tuple[Augmentation, ...] = ()
+    augmentation: tuple[Augmentation, ...] = ("mirror along track", "gain")
     optimiser: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine: with a linear warm-up")
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="decay a step of the mean of weights that is evaluated; None: no mean"
+        0.98, gt=0, lt=1, description="decay a step of the mean of weights that is evaluated; None: no mean"
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
     weight_decay: float = Field(1e-2, ge=0)
@@ -173,7 +173,7 @@ class Experiment(Frozen):
         description="numbers of passes that the network is trained on in turn; empty: those of `inputs`; None: 1, 2 "
         "and all passes after the event where `inputs` takes all and there are more",
     )
-    test_time: TestTime = "plain"
+    test_time: TestTime = "mirrored"
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
     split: SplitPlan = SplitPlan()

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from model.inputs import TERRAIN_VARIABLES, EventSpan, Inputs
 from model.plan import Case, NetworkSpec, TrainingPlan
 from model.results import Trial
-from model.selection import select
+from model.selection import Selection, select
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -26,9 +26,16 @@ SCREENING = NetworkSpec(
 SCREENING_STEPS = 300
 
 
-BEST: dict[str, object] = {}
-WISHES: tuple[dict[str, object], ...] = ()
-"""what the best recipe adds where a cube can serve it, one after the other"""
+BEST: dict[str, object] = {"change": ("log_ratio",)}
+"""inputs of the best recipe that any cube can serve; model/README.md has what each is worth"""
+WISHES: tuple[tuple[dict[str, object], ...], ...] = (
+    ({"track": "both"},),
+    ({"coherence": ("before", "loss", "recovery")}, {"coherence": ("before", "loss")}),
+)
+"""what the best recipe adds where a cube can serve it: of each the first that it can"""
+SEEN_BY_BOTH = 0.9
+"""Share of the scene that some pass of each direction must see on each side of the event, so that two directions are
+worth the ground that one of them does not see."""
 
 
 class Rung(Frozen):
@@ -53,6 +60,8 @@ def _plan(steps: int, **changes: object) -> TrainingPlan:
         "batch": 8,
         "share_with_landslide": 1.0,
         "sampling": "fixed chips",
+        "augmentation": (),
+        "ema_decay": None,
         "optimiser": "adam",
         "schedule": "constant",
         "learning_rate": 1e-3,
@@ -238,18 +247,33 @@ def best_inputs(
         raise ModelError(
             f"{where}: {first['msg']}.", "See `slidecube train --help` for what inputs can be."
         ) from error
-    for wish in WISHES:
-        if any(name in (asked or {}) for name in wish):
-            continue
-        better = Inputs.model_validate(fields | wish)
-        try:
-            select(cube, better, event)
-        except ModelError as error:
-            words = ", ".join(f"{name}: {value}" for name, value in wish.items())
-            notes.append(f"without {words}: {error.message}")
-            continue
-        fields, inputs = fields | wish, better
+    for wishes in WISHES:
+        refused = ""
+        for wish in wishes:
+            if any(name in (asked or {}) for name in wish):
+                break
+            better = Inputs.model_validate(fields | wish)
+            try:
+                _sees_enough(select(cube, better, event))
+            except ModelError as error:
+                refused = refused or error.message
+                continue
+            fields, inputs = fields | wish, better
+            refused = ""
+            break
+        if refused:
+            notes.append(f"without {'both directions' if 'track' in wishes[0] else 'coherence'}: {refused}")
     return inputs, tuple(notes)
+
+
+def _sees_enough(selection: Selection) -> None:
+    if len(selection.every_view) < 2:
+        return
+    for view in selection.every_view:
+        for side in (view.before, view.after):
+            seen = max(used.valid for used in side)
+            if seen < SEEN_BY_BOTH:
+                raise ModelError(f"{view.track} sees {seen:.0%} of the scene, less than {SEEN_BY_BOTH:.0%}.")
 
 
 def _hygiene(steps: int, network: NetworkSpec, after: int | None, **more: object) -> Trial:
@@ -368,7 +392,7 @@ STUDIES = {
 
 
 def chosen(rungs: Sequence[Rung], names: Sequence[str]) -> tuple[Rung, ...]:
-    """The rungs of these names and those that they are measured against, in order.
+    """The rungs of these names and all below them that they are measured against, in order.
 
     Raises:
         ModelError: a name is unknown.
@@ -378,5 +402,8 @@ def chosen(rungs: Sequence[Rung], names: Sequence[str]) -> tuple[Rung, ...]:
     for name in names:
         if name not in known:
             raise ModelError(f"There is no recipe {name!r}.", f"Known: {', '.join(known)}.")
-        wanted |= {name, *filter(None, [known[name].against])}
+        step: str | None = name
+        while step is not None:
+            wanted.add(step)
+            step = known[step].against
     return tuple(rung for rung in rungs if rung.name in wanted)

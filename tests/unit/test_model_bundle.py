@@ -21,6 +21,7 @@ from model.folders import whole_folder
 from model.inference import NetworkProbability, predict
 from model.inputs import EventSpan, Inputs
 from model.plan import Experiment, NetworkSpec, TrainingPlan
+from model.recipes import best_inputs
 from model.selection import select
 from model.torch_guard import torch
 from model.windows import whole
@@ -73,8 +74,7 @@ def test_the_record_the_document_and_the_card_agree(bundle):
     assert [check.step for check in document.history] == [3, 6]
     best = max(document.history, key=lambda check: check.validation_auprc)
     assert document.best_step == best.step
-    # calibrated in single precision: some pixels of nearly one score become ties
-    assert document.validation.auprc == pytest.approx(best.validation_auprc, abs=2e-3)
+    assert document.cases == (2, 1) and document.test_time == "mirrored"
     assert document.test.threshold == document.validation.threshold
     assert document.cube.simulated
     card = (bundle / "MODEL_CARD.md").read_text()
@@ -167,6 +167,28 @@ def test_a_cube_that_cannot_be_trained_on_is_refused_by_name_and_nothing_is_left
     assert not (tmp_path / "models").exists() or not any((tmp_path / "models").iterdir())
 
 
+def both_ways(small: xr.Dataset) -> xr.Dataset:
+    """The small cube with its ascending track seen after the event too."""
+    (*_, last) = np.flatnonzero(small.relative_orbit.values == 68)
+    cube = small.isel(timestep=[*range(small.sizes["timestep"]), last])
+    instants, names = cube.timestep.values.copy(), cube.pass_id.values.copy()
+    instants[-1], names[-1] = np.datetime64("2018-09-09T09:00:00", "us"), "late"
+    return cube.assign_coords(timestep=instants, pass_id=("timestep", names)).sortby("timestep")
+
+
+def test_the_best_inputs_take_both_directions_where_both_see_the_scene():
+    cube = both_ways(small_cube(256))
+    inputs, notes = best_inputs(cube)
+    assert inputs.track == "both" and "vv_log_ratio@ascending" in inputs.channels
+    assert any("without coherence" in note for note in notes)
+    assert best_inputs(cube, asked={"track": 46})[0].track == 46
+    ascending = cube.relative_orbit.values == 68
+    hidden = cube.vv.where(~(xr.DataArray(ascending, dims="timestep") & (cube.x > cube.x[128])))
+    inputs, notes = best_inputs(cube.assign(vv=hidden))
+    assert inputs.track == "best"
+    assert any("without both directions: track 68 (ascending) sees" in note for note in notes)
+
+
 def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lacks(tmp_path):
     path = write(small_cube(256).drop_vars(["vh", "dem_curvature"]), tmp_path / "cube.zarr")
     api.train_bundle(str(path), tmp_path / "one", plan=PLAN)
@@ -175,9 +197,12 @@ def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lack
     assert document.cases == (2, 1)
     card = (tmp_path / "one" / "MODEL_CARD.md").read_text()
     assert "the cube has no vh" in card and "the cube has no dem_curvature" in card
-    settled = Experiment(settled={"terrain": [], "after": 1})
+    settled = Experiment(settled={"terrain": [], "after": 1}, test_time="plain")
     api.train_bundle(str(path), tmp_path / "two", plan=PLAN, experiment=settled)
     document = read_document(tmp_path / "two")
+    best = max(document.history, key=lambda check: check.validation_auprc)
+    # calibrated in single precision: some pixels of nearly one score become ties
+    assert document.validation.auprc == pytest.approx(best.validation_auprc, abs=2e-3)
     assert (document.inputs.terrain, document.inputs.after, document.cases) == ((), 1, (1,))
     with pytest.raises(ModelError, match="track"):
         api.train_bundle(
