@@ -327,10 +327,23 @@ def _report(
     if first.switches:
         lines += ["", "Defects of the published experiment:", ""]
         lines += [f"- {name.replace('_', ' ')}: {state}" for name, state in first.switches.items()]
-    notes = sorted({note for result in results for note in result.notes if "AUPRC" not in note})
+    notes = _largest({note for result in results for note in result.notes if "AUPRC" not in note})
     lines += ["", *(f"- {note}" for note in notes)]
     lines += ["", "![Predicted and true chips](figure5.png)", "", f"Cube `{first.cube.digest[:12]}`."]
     return "\n".join(lines) + "\n"
+
+
+def _largest(notes: Iterable[str]) -> list[str]:
+    """Notes in order; of those that differ in a leading percentage alone the largest."""
+    shares: dict[str, float] = {}
+    plain = []
+    for note in notes:
+        number, _, rest = note.partition(" % ")
+        try:
+            shares[rest] = max(shares.get(rest, 0.0), float(number))
+        except ValueError:
+            plain.append(note)
+    return sorted([*plain, *(f"at most {share:.2f} % {rest}" for rest, share in shares.items())])
 
 
 def read_plan(text: str) -> AblationPlan:
