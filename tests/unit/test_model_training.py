@@ -153,7 +153,9 @@ def test_scenes_held_on_a_device_give_the_batches_that_reading_by_chips_gives(na
 
 def test_fixed_chips_are_each_seen_once_an_epoch():
     one = scene()
-    batches = Batches([one], plan(sampling="fixed chips", batch=2, chip_px=32), np.random.default_rng(0), CPU)
+    batches = Batches(
+        [one], plan(sampling="fixed chips", augmentation=(), batch=2), np.random.default_rng(0), CPU
+    )
     seen = [float(chip.sum()) for inputs, _, _ in batches.take(batches.chips) for chip in inputs]
     counts = {value: seen.count(value) for value in seen}
     assert len(counts) == batches.chips and set(counts.values()) == {2}
