@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from model.expected import ExpectedScore
 from model.scores import Scores
-from model.selection import PassUsed
+from model.selection import Selection
 from model.split import PARTS
 
 if TYPE_CHECKING:
@@ -23,9 +23,17 @@ SIMULATED = (
 )
 
 
-def passes_in_words(passes: tuple[PassUsed, ...]) -> str:
-    """One line for each pass."""
-    return "\n".join(f"- {p.instant:%Y-%m-%d %H:%M:%S} UTC, {p.id}" for p in passes)
+def passes_in_words(selection: Selection) -> str:
+    """The passes before and after the event of every track, one line for each."""
+    parts = []
+    for view in selection.every_view:
+        of = f" of {view.track}" if len(selection.every_view) > 1 else ""
+        for when, passes in (("before", view.before), ("after", view.after)):
+            lines = "\n".join(f"- {p.instant:%Y-%m-%d %H:%M:%S} UTC, {p.id}" for p in passes)
+            parts.append(f"Passes {when}{of}:\n\n{lines}\n")
+    if len(selection.every_view) > 1:
+        parts.append(f"Numbers of passes are those of {selection.every_view[0].track}.\n")
+    return "\n".join(parts)
 
 
 def scores_in_words(scores: Scores) -> str:
@@ -88,11 +96,7 @@ Cube of `{cube.area}`, version {cube.version if cube.version is not None else "u
 {cube.shape[0]} x {cube.shape[1]} pixels. Event: {selection.event.start.isoformat()} to \
 {selection.event.end.isoformat()}. {selection.track[:1].upper()}{selection.track[1:]}.
 {assumed}
-Passes before:
-{passes_in_words(selection.before)}
-
-Passes after:
-{passes_in_words(selection.after)}
+{passes_in_words(selection)}
 
 {notes}{lacks}
 ## How it was judged

@@ -196,8 +196,8 @@ class _Streamed:
             "CUBE_DIGEST": plan.facts.digest,
             "MODEL": plan.model or "none (log-ratio)",
             "TRACK": plan.selection.track,
-            "PASSES_BEFORE": ", ".join(p.id for p in plan.selection.before),
-            "PASSES_AFTER": ", ".join(p.id for p in plan.selection.after),
+            "PASSES_BEFORE": ", ".join(p.id for view in plan.selection.every_view for p in view.before),
+            "PASSES_AFTER": ", ".join(p.id for view in plan.selection.every_view for p in view.after),
             "SIMULATED": f"yes: {_stamp(plan)}" if plan.simulated else "no",
             "REVIEW": "unreviewed",
             "EXPECTED": plan.expected_words,
@@ -224,7 +224,9 @@ class _Streamed:
                     "passes_before": len(plan.selection.before),
                     "passes_after": len(plan.selection.after),
                     "track": plan.selection.track,
-                    "newest_pass": plan.selection.after[-1].instant.isoformat(),
+                    "newest_pass": max(
+                        view.after[-1].instant for view in plan.selection.every_view
+                    ).isoformat(),
                     "days_since_event": round(plan.selection.days_since_event, 3),
                     "expected_auprc": plan.expected.auprc if plan.expected else math.nan,
                     "expected_prevalence": plan.expected.prevalence if plan.expected else math.nan,

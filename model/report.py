@@ -91,11 +91,7 @@ Event: {selection.event.start.isoformat()} to {selection.event.end.isoformat()}.
         selection.days_since_event:.1f} days after the \
 event.
 
-Before:
-{passes_in_words(selection.before)}
-
-After:
-{passes_in_words(selection.after)}
+{passes_in_words(selection)}
 
 Chosen by: {selection.rule}.
 

@@ -189,6 +189,26 @@ def test_the_best_inputs_take_both_directions_where_both_see_the_scene():
     assert any("without both directions: track 68 (ascending) sees" in note for note in notes)
 
 
+def test_a_map_of_both_directions_names_the_passes_of_both(tmp_path):
+    cube = both_ways(small_cube(256))
+    path = write(cube, tmp_path / "cube.zarr")
+    api.train_bundle(str(path), tmp_path / "bundle", plan=PLAN)
+    record = api.map_cube(tmp_path / "bundle", str(path), tmp_path / "map")
+    assert "track 46" in record.track and "track 68" in record.track
+    used = np.unique(cube.pass_id.values)
+    for words in (
+        (tmp_path / "bundle" / "MODEL_CARD.md").read_text(),
+        (tmp_path / "map" / "report.md").read_text(),
+    ):
+        assert all(f", {name}\n" in words for name in used)
+        assert "Passes after of track 68 (ascending)" in words
+    one_sided = cube.isel(timestep=cube.pass_id.values != "late")
+    other = write(one_sided, tmp_path / "one.zarr")
+    with pytest.raises(ModelError, match="no track of ascending passes") as error:
+        api.map_cube(tmp_path / "bundle", str(other), tmp_path / "lost")
+    assert "--track best" in error.value.remedy
+
+
 def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lacks(tmp_path):
     path = write(small_cube(256).drop_vars(["vh", "dem_curvature"]), tmp_path / "cube.zarr")
     api.train_bundle(str(path), tmp_path / "one", plan=PLAN)
