@@ -16,10 +16,18 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from model.windows import Box, tiles, whole
+from pipeline.aoi import load_area
 from pipeline.errors import CubeError, ModelError
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
+PUBLISHED = {
+    "hokkaido_japan": "hokkaido",
+    "kaikoura_newzealand": "kaikoura",
+    "puerto_rico": "puerto-rico",
+    "talakmau_indonesia": "talakmau",
+}
+"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their places"""
 UNMAPPED = 255
 """label value of a pixel that nobody mapped"""
 
@@ -80,8 +88,20 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
 
     dataset = open_cube(_located(cube))
     source = str(dataset.encoding.get("source", cube))
-    dataset = prepared(dataset)
+    dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
+
+
+def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
+    """A published cube with the event of its area file; any other as it is."""
+    area = PUBLISHED.get(Path(source.rstrip("/")).stem)
+    if area is None or cube.attrs.get("event") is not None or cube.attrs.get("schema") is not None:
+        return cube
+    event = load_area(area).event
+    return cube.assign_attrs(
+        event=json.dumps({"start": event.start.isoformat(), "end": event.end.isoformat()}),
+        event_assumed=f"the cube records no event: that of the area file {area} is taken, by the cube's name",
+    )
 
 
 def _located(cube: str) -> str:

@@ -72,8 +72,8 @@ def draw_chips(task: Task, result: TrialResult, scores: Path, file: Path) -> Non
 
     with np.load(scores, allow_pickle=False) as held:
         score, labels, corner = held["score"], held["labels"], held["corner"]
-    chip = task.trial.paper.chip_px if task.trial.paper is not None else 128
-    size = chip if min(score.shape) >= chip else 32 * (min(score.shape) // 32)
+    wanted = task.trial.paper.chip_px if task.trial.paper is not None else 128
+    size = wanted if min(score.shape) >= wanted else 32 * (min(score.shape) // 32)
     chips = _spread(score, labels, size)
     dataset, _ = cubes.load(task.cube)
     polarisation = "vv" if "vv" in dataset else "vh"

@@ -128,6 +128,8 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     rule, remark = rule_of(instants, span, inputs.compare)
     sides = [rule.side(t) for t in instants]
     notes = [remark] if remark else []
+    if event is None and (assumed := cube.attrs.get("event_assumed")):
+        notes.append(str(assumed))
     within = [t.isoformat() for t, side in zip(instants, sides, strict=True) if side == "neither"]
     if within:
         notes.append("during the event, not used: " + ", ".join(within))

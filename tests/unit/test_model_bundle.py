@@ -130,9 +130,14 @@ def test_a_mailed_bundle_predicts_the_same_bits(bundle, copy, cube):
 
 
 def test_a_cube_as_published_trains(tmp_path):
-    path = write_published(small_cube(256), tmp_path / "hokkaido_japan.zarr")
+    path = write_published(small_cube(256), tmp_path / "elsewhere.zarr")
     with pytest.raises(ModelError, match="records no event"):
         api.train_bundle(str(path), tmp_path / "model", plan=PLAN)
+    path = path.rename(tmp_path / "hokkaido_japan.zarr")
+    api.train_bundle(str(path), tmp_path / "named", plan=PLAN)
+    document = read_document(tmp_path / "named")
+    assert document.selection.event == EVENT
+    assert any("area file hokkaido" in note for note in document.selection.notes)
     record = api.train_bundle(
         str(path), tmp_path / "model", plan=PLAN, experiment=Experiment(event=EVENT, inputs=Inputs(before=2))
     )
