@@ -97,12 +97,13 @@ def train_bundle(
     seen_by = viewed(trained.network, choose_device(plan.device), inputs.channels, experiment.test_time)
     chosen_on = predictions(scenes[0], split.validation, seen_by)
     scale = calibration.fitted(*chosen_on)
-    validation = Ranking.of(scale.apply(chosen_on[0]), chosen_on[1]).scores()
+    raw = Ranking.of(*chosen_on).scores()
+    validation = scale.applied_to(raw)
 
     def tested(source: ChannelSource) -> Scores:
         seen = Scene(source, labels, usable, split, statistics)
         score, truth = predictions(seen, split.test, seen_by)
-        return Ranking.of(scale.apply(score), truth).scores(validation.threshold)
+        return scale.applied_to(Ranking.of(score, truth).scores(raw.threshold))
 
     test = tested(channels)
     expected = tuple(_expected(dataset, inputs, selection, tested, test))

@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from model.scores import Share
+from model.scores import Scores, Share
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -53,6 +53,16 @@ class Calibration(Frozen):
     def apply(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities, of any shape; NaN stays NaN."""
         return _calibrated(probability.astype(np.float64), self.slope, self.intercept).astype(np.float32)
+
+    def applied_to(self, scores: Scores) -> Scores:
+        """Scores of a prediction with their thresholds calibrated; the order of pixels, and so the rest, stays."""
+        told = np.array([scores.threshold, *(point.threshold for point in scores.curve)], dtype=np.float32)
+        threshold, *along = map(float, self.apply(told))
+        curve = tuple(
+            point.model_copy(update={"threshold": value})
+            for point, value in zip(scores.curve, along, strict=True)
+        )
+        return scores.model_copy(update={"threshold": threshold, "curve": curve})
 
 
 def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibration:
