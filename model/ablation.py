@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +16,7 @@ from model.inputs import EventSpan, Inputs
 from model.intervals import counts_of_file
 from model.plan import NetworkSpec, PaperPlan, Progress, TrainingPlan, no_progress
 from model.results import Trial, TrialResult
+from model.workers import each
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -120,7 +118,7 @@ def run_ablation(
     """Run what is not there yet, and write table, figures and report to `out`.
 
     Args:
-        workers: processes side by side; the cores are divided among them.
+        workers: processes side by side; the cores are divided among them, and GPUs are taken in turn.
 
     Raises:
         SlidecubeError: a trial cannot be run; those that are done are kept.
@@ -128,35 +126,13 @@ def run_ablation(
     wanted = tasks(cube, plan)
     results: dict[int, TrialResult] = {}
 
-    def tell(index: int, result: TrialResult) -> None:
+    for index, result in each(run_task, wanted, workers, out):
         results[index] = result
         remark = f"{result.trial.label}: AUPRC {result.evaluation.scene.auprc:.3f}"
         progress("trials", len(results), len(wanted), remark)
-
-    if workers <= 1:
-        for index, task in enumerate(wanted):
-            tell(index, run_task(task, out))
-    else:
-        _side_by_side(wanted, out, workers, tell)
     ordered = [results[index] for index in range(len(wanted))]
     write_tables(wanted, ordered, out)
     return ordered
-
-
-def _side_by_side(
-    wanted: Sequence[Task], out: Path, workers: int, tell: Callable[[int, TrialResult], None]
-) -> None:
-    from model.grid import _prepared
-
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepared, (threads,)) as pool:
-        waiting = {pool.submit(run_task, task, out): index for index, task in enumerate(wanted)}
-        try:
-            for future in as_completed(waiting):
-                tell(waiting[future], future.result())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def table(wanted: Sequence[Task], results: Sequence[TrialResult]) -> pd.DataFrame:

@@ -55,6 +55,10 @@ class Changes:
     shift: NDArray[np.float32]
     """(chip, channel) what is added to the standardised values"""
 
+    def of(self, part: slice) -> Changes:
+        """Those of some of the chips."""
+        return Changes(self.mirrored[part], self.shift[part])
+
 
 def drawn(
     chips: int,

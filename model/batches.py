@@ -40,16 +40,18 @@ class Batches:
         device: torch.device,
         *,
         resident: bool | None = None,
+        part: slice = slice(None),
     ) -> None:
         """
         Args:
+            part: which chips of a batch are given, where several processes share it; the whole of it is drawn.
             resident: whether the scenes are brought onto the device whole, once; None: where it is a GPU on which
                 they take no more than a part of the free memory.
 
         Raises:
             ModelError: no chip fits, or none holds a landslide that counts; or a channel cannot be mirrored.
         """
-        self._plan, self._rng, self._scenes = plan, rng, tuple(scenes)
+        self._plan, self._rng, self._scenes, self._part = plan, rng, tuple(scenes), part
         if "mirror along track" in plan.augmentation:
             for scene in scenes:
                 turned_by_mirror(scene.statistics.channels)
@@ -96,8 +98,8 @@ class Batches:
         changes = None
         if plan.augmentation:
             channels = statistics.channels
-            changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng)
-        return _Begun(number, changes, self._stores[number].read(boxes))
+            changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(self._part)
+        return _Begun(number, changes, self._stores[number].read(boxes[self._part]))
 
     def _finished(self, begun: _Begun) -> Tensors:
         """The batch on the device, standardised and augmented."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from multiprocessing import reduction
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Protocol
+from typing import IO, Annotated, Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
@@ -203,7 +206,7 @@ class ScratchChannels:
     def __init__(self, source: ChannelSource, channels: int, folder: Path, tile_px: int = 512) -> None:
         self.shape = source.shape
         with TemporaryFile(dir=folder) as file:
-            self._values = np.memmap(file, dtype=np.float32, mode="w+", shape=(channels, *self.shape))
+            self._hold(file, "w+", (channels, *self.shape))
         for box in tiles(whole(self.shape), tile_px):
             self._values[:, box.slices[0], box.slices[1]] = source.read(box)
 
@@ -215,6 +218,22 @@ class ScratchChannels:
         """(y, x) whether a pixel has every channel that is no optional one."""
         mask: Mask = np.isfinite(self._values[0])
         return mask
+
+    def __getstate__(self) -> tuple[tuple[int, ...], object]:
+        """What another process needs to read the same file."""
+        return self._values.shape, reduction.DupFd(self._number)
+
+    def __setstate__(self, state: tuple[tuple[int, int, int], Any]) -> None:
+        shape, handed = state
+        self.shape = shape[1:]
+        with os.fdopen(handed.detach(), "rb") as file:
+            self._hold(file, "r", shape)
+
+    def _hold(self, file: IO[bytes], mode: Literal["r", "w+"], shape: tuple[int, int, int]) -> None:
+        """Map the file, and keep it open to be handed on."""
+        self._values = np.memmap(file, dtype=np.float32, mode=mode, shape=shape)
+        self._number = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._number)
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -80,6 +80,13 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Share each batch among processes, one for each GPU.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(["paper", "strict"]),
     help="Scores instead of a model: the published experiment, or cross validation over separate ground; with --out.",
@@ -116,6 +123,7 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
             "chip_px": options["chip"],
             "stride_px": options["chip"] // 2 if options["chip"] else None,
             "device": options["device"],
+            "processes": options["processes"],
         }
         plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
         experiment = Experiment(

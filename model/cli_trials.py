@@ -187,6 +187,10 @@ def train_by_protocol(
     from model.results import Trial
 
     paper = protocol == "paper"
+    if paper and options["processes"] > 1:
+        raise click.UsageError(
+            "--processes shares a training as this project does it; the protocol paper is exact."
+        )
     with _values_checked():
         steps, chip = options["steps"] or 300, options["chip"] or 128
         trial = Trial(
@@ -201,6 +205,7 @@ def train_by_protocol(
                 stride_px=chip // 2,
                 validate_every=max(1, steps // 6),
                 device=options["device"],
+                processes=options["processes"],
             ),
             paper=PaperPlan(epochs=options["epochs"] or 100, chip_px=chip, device=options["device"])
             if paper

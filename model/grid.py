@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -20,9 +16,8 @@ from model.intervals import counts_of_file
 from model.plan import Progress, no_progress
 from model.results import Others, Trial, TrialResult
 from model.strict import StrictPlan, digest_of, run_strict
+from model.workers import each
 from pipeline.records import Frozen
-
-log = logging.getLogger(__name__)
 
 
 class Job(Frozen):
@@ -73,39 +68,17 @@ def run(jobs: Sequence[Job], out: Path, workers: int = 1, progress: Progress = n
 
     Args:
         out: folder of the results, shared by any number of calls.
-        workers: processes side by side; the processor's cores are divided among them.
+        workers: processes side by side; the processor's cores are divided among them, and GPUs are taken in turn.
 
     Raises:
         SlidecubeError: a trial cannot be run; the others that were begun are finished first.
     """
     done: dict[int, Done] = {}
-    for index, finished in _each(jobs, out, workers):
+    for index, finished in each(run_job, jobs, workers, out):
         done[index] = finished
         remark = f"{finished.job.trial.label}: AUPRC {finished.result.evaluation.scene.auprc:.3f}"
         progress("trials", len(done), len(jobs), remark)
     return [done[index] for index in sorted(done)]
-
-
-def _each(jobs: Sequence[Job], out: Path, workers: int) -> Iterator[tuple[int, Done]]:
-    if workers <= 1:
-        for index, job in enumerate(jobs):
-            yield index, run_job(job, out)
-        return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepared, (threads,)) as pool:
-        waiting = {pool.submit(run_job, job, out): index for index, job in enumerate(jobs)}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _prepared(threads: int) -> None:
-    from model.torch_guard import torch
-
-    torch.set_num_threads(threads)
 
 
 def run_job(job: Job, out: Path) -> Done:

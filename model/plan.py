@@ -85,6 +85,20 @@ class TrainingPlan(Frozen):
     compiled: bool = Field(
         False, description="compile the network where there is a GPU; takes about a minute"
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that share each batch, one for each GPU; on a CPU they share its cores",
+    )
+
+    @model_validator(mode="after")
+    def _shared_evenly(self) -> TrainingPlan:
+        if self.batch % self.processes or self.batch < 2 * self.processes:
+            raise ValueError(
+                "a batch is shared evenly: it must be a multiple of processes, two chips or more for each"
+            )
+        return self
 
 
 Switch = Literal["as published", "corrected"]

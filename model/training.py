@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.batches import Batches, Tensors
 from model.channels import ChannelSource, Mask, Statistics
 from model.cubes import UNMAPPED
+from model.distributed import Group, together
 from model.inference import NetworkProbability, Probability, predict
 from model.network import build, choose_device, log_odds, parameters
 from model.parts import Parts
@@ -68,38 +69,64 @@ def train(
     statistics; what is judged is the mean of their AUPRC, which are never pooled. The same seed on the same machine
     with the same number of threads gives the same weights.
 
+    With `plan.processes` above 1 further processes are begun, one for each GPU, and each learns from its part of every
+    batch. They read the same scratch copies of the scenes.
+
     Args:
         start: weights to start from where they fit, such as those of pretraining; None: as `spec` says.
 
     Raises:
-        ModelError: no chip holds a landslide, or the loss is no longer a number.
+        ModelError: no chip holds a landslide, the loss is no longer a number, there are too few GPUs, or another
+            process failed.
     """
     scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
+    on_gpus = choose_device(plan.device).type == "cuda"
+    with together(plan.processes, on_gpus, _fit, scenes, spec, plan, seed, start) as group:
+        trained = _fit(scenes, spec, plan, seed, start, group, progress)
+    if trained is None:
+        raise ModelError("Training made no step.")
+    return trained
+
+
+def _fit(
+    scenes: tuple[Scene, ...],
+    spec: NetworkSpec,
+    plan: TrainingPlan,
+    seed: int,
+    start: dict[str, torch.Tensor] | None,
+    group: Group,
+    progress: Progress = no_progress,
+) -> Trained | None:
+    """What each process of a training does; only the first one judges the network and has an answer."""
     device = choose_device(plan.device)
     rng = np.random.default_rng(seed)
-    batches = Batches(scenes, plan, rng, device)
+    batches = Batches(scenes, plan, rng, device, part=group.part)
     with _deterministic(seed, device):
-        network = build(spec, pretrained=start is None).to(device)
+        # the others are sent the weights of the first one before they begin
+        network = build(spec, pretrained=start is None and group.rank == 0)
         if start is not None:
             _start_from(network, start)
+        network = group.prepared(network, device).to(device)
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan))
         mean = _Mean(network, plan.ema_decay)
         on_gpu = device.type == "cuda"
-        run = torch.compile(network) if plan.compiled and on_gpu else network
+        run: Callable[[torch.Tensor], torch.Tensor] = group.shared(network, device)
+        if plan.compiled and on_gpu:
+            run = torch.compile(run)
         mixed = torch.autocast("cuda", torch.bfloat16, enabled=on_gpu and plan.precision == "bfloat16")
         history: list[Check] = []
         losses: list[float] = []
         best_weights: dict[str, torch.Tensor] = {}
         best: Check | None = None
         for step, batch in enumerate(batches.take(plan.steps), start=1):
-            losses.append(_step(network, run, optimiser, batch, plan, mixed))
+            losses.append(_step(network, run, optimiser, batch, plan, mixed, group))
             schedule.step()
             mean.update()
             remark = f"loss {losses[-1]:.3f}" + (f", best AUPRC {best.validation_auprc:.3f}" if best else "")
             progress("train", step, plan.steps, remark)
-            if step % plan.validate_every and step != plan.steps:
+            if group.rank > 0 or (step % plan.validate_every and step != plan.steps):
                 continue
             auprc = float(np.mean([_validation_auprc(scene, mean.network, device) for scene in scenes]))
             check = Check(step=step, loss=float(np.mean(losses)), validation_auprc=auprc)
@@ -109,14 +136,15 @@ def train(
             if best is None or check.validation_auprc > best.validation_auprc:
                 best = check
                 best_weights = {k: v.detach().cpu().clone() for k, v in mean.network.state_dict().items()}
-    if best is None:
-        raise ModelError("Training made no step.")
-    network.load_state_dict(best_weights)
+        if best is None:
+            return None
+        kept = build(spec, pretrained=False).to(device)
+    kept.load_state_dict(best_weights)
     return Trained(
-        network=network.eval(),
+        network=kept.eval(),
         history=tuple(history),
         best=best,
-        parameters=parameters(network),
+        parameters=parameters(kept),
         chips=batches.chips,
         device=str(device),
     )
@@ -234,11 +262,12 @@ def _step(
     batch: Tensors,
     plan: TrainingPlan,
     mixed: AbstractContextManager[object],
+    group: Group,
 ) -> float:
-    """One step of the optimiser; the loss before it.
+    """One step of the optimiser; the loss before it, of all processes.
 
     Args:
-        run: the network, or its compiled form.
+        run: the network, or its shared or compiled form.
         mixed: the context of the forward pass.
     """
     inputs, targets, masks = batch
@@ -246,7 +275,7 @@ def _step(
     with mixed:
         logits = log_odds(run(inputs))
     loss = masked_loss(logits.float(), targets, masks, plan.dice_weight)
-    value = float(loss.detach())
+    value = group.mean(loss)
     if not math.isfinite(value):
         raise ModelError(
             "The training loss is no longer a finite number.",
