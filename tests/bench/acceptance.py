@@ -28,10 +28,13 @@ from pipeline.sandbox.scene import Scene, make_scene
 
 Array = NDArray[np.float32]
 PASSES = 4
-PREVALENCE = 0.10
-"""Asked for; landslides overlap and the inventory lacks some, which leaves the 9 per cent of the paper's chips."""
+PREVALENCE = 0.09
+"""Share of pixels that the inventory calls a landslide, as in the paper's chips: an average precision depends on it, so
+that every scene is held to it."""
+CLOSE = 0.002
 TRAIN_SEEDS, TEST_SEEDS = (4, 5, 6, 7), (1, 2, 3)
-SIDE_PX = 512
+SIDE_PX = 1024
+"""10 km: on 5 km a few large landslides, bright or dark as chance has it, decide which polarisation sees more."""
 SAMPLES = 160_000
 _BOXES_PX = (3, 5, 7, 11, 15)
 _EVENT = {
@@ -59,6 +62,26 @@ def scene_of(parameters: WorldParameters, side_px: int = SIDE_PX) -> Scene:
     )
     changes = {"tracks": (track,), "missing_pass": False, "partial_pass": False}
     return make_scene(area, parameters.model_copy(update=changes))
+
+
+def scene_held_to(parameters: WorldParameters, prevalence: float, side_px: int = SIDE_PX) -> Scene:
+    """The scene of a seed in which just enough slopes fail for the inventory to cover that share of the area.
+
+    More landslides are those of fewer and some besides, so that the share to ask of the simulator can be bracketed.
+
+    Raises:
+        ValueError: no share that can be asked for comes within `CLOSE`.
+    """
+    low, high, asked = 0.0, min(0.4, 3 * prevalence), prevalence
+    for _ in range(20):
+        scene = scene_of(parameters.model_copy(update={"prevalence": asked}), side_px)
+        found = float(labels_of(scene)[_window(scene)].mean())
+        if abs(found - prevalence) < CLOSE:
+            return scene
+        low, high = (asked, high) if found < prevalence else (low, asked)
+        guess = asked * prevalence / found if found > 0 else high
+        asked = guess if low < guess < high else (low + high) / 2
+    raise ValueError(f"seed {parameters.seed} has no scene of prevalence {prevalence}")
 
 
 class Sample:
@@ -240,9 +263,9 @@ def orderings(table: dict[str, list[float]]) -> dict[str, list[bool]]:
 def main() -> None:
     """The forest scenario; prints both tables as Markdown, ends with 1 where an ordering does not hold."""
     began = time.monotonic()
-    forest = scenario("forest").model_copy(update={"prevalence": PREVALENCE})
+    forest = scenario("forest")
     train, tests = (
-        [Sample(scene_of(forest.model_copy(update={"seed": seed}))) for seed in seeds]
+        [Sample(scene_held_to(forest.model_copy(update={"seed": seed}), PREVALENCE)) for seed in seeds]
         for seeds in (TRAIN_SEEDS, TEST_SEEDS)
     )
     quiet: dict[str, Features] = {
