@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from model import cubes
 from model.augmentation import turned_by_mirror
+from model.best import best_inputs
 from model.channels import CubeChannels, ScratchChannels, Statistics
 from model.expected import ExpectedScore, cases
 from model.folders import writable_parent
 from model.inputs import Inputs
 from model.mapping import grid_of, map_cube, map_log_ratio
 from model.plan import Case, Experiment, NetworkSpec, Progress, TrainingPlan, no_progress
-from model.recipes import best_inputs
 from model.records import BundleRecord, ReleaseRecord
 from model.selection import Selection, narrowed, select
 from model.split import divide

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit, logit
 
+from model.answers import Answer
 from model.channels import CubeChannels, Statistics
 from model.cubes import UNMAPPED
+from model.ground import Ground
 from model.inputs import EventSpan, Inputs
 from model.log_ratio import LogRatioPlan, log_ratio_rows
 from model.parts import Mask, Parts
 from model.results import Method, Trial
 from model.selection import select
-from model.strict import Answer, Ground
 from model.windows import Box, whole
 from pipeline.errors import ModelError
 

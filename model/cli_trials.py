@@ -157,7 +157,7 @@ def ladder(
 
     Beside them stand the change detector and the pixel classifiers that need no network. Finished trials are kept.
     """
-    from model import recipes as known
+    from model import studies as known
     from model.ladder import REPORT, climb
 
     rungs = known.STUDIES[options["study"]](options["steps"], network_of(network), options["after"])

@@ -12,12 +12,15 @@ from typing import Literal
 
 import numpy as np
 
+from model.answers import network_answer
 from model.cubes import CubeFacts
 from model.folds import folds
+from model.ground import ground
 from model.parts import Mask, Parts
 from model.plan import Progress, no_progress
+from model.result_files import read_result, write_result
 from model.results import Others, Trial, TrialResult
-from model.strict import StrictPlan, ground, judged, network_answer, read_result, write_result
+from model.strict import StrictPlan, judged
 from model.windows import Box, whole
 from pipeline.errors import ModelError
 

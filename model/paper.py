@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 from model.channels import CubeChannels, ScratchChannels, Statistics
 from model.cubes import UNMAPPED, CubeFacts
 from model.evaluation import evaluate
+from model.ground import Ground, ground
 from model.inputs import EventSpan, Inputs
 from model.network import build, choose_device, log_odds, parameters
 from model.parts import Mask
 from model.plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progress
+from model.result_files import read_result, write_result
 from model.results import Trial, TrialResult
 from model.scores import Ranking
 from model.selection import Selection, select
-from model.strict import Ground, ground, read_result, write_result
 from model.torch_guard import torch
 from model.training import masked_loss
 from model.windows import Box, whole

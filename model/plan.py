@@ -176,7 +176,7 @@ class Experiment(Frozen):
     """What is tried, apart from how long it is trained: inputs, encoder, division of the scene."""
 
     inputs: Inputs | None = Field(
-        None, description="None: the best that the cube can give (`recipes.best_inputs`)"
+        None, description="None: the best that the cube can give (`best.best_inputs`)"
     )
     settled: dict[str, JsonValue] = Field(
         default_factory=dict, description="fields of `inputs` that are settled where the rest is chosen"

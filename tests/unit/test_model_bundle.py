@@ -15,13 +15,13 @@ from pystac.extensions.mlm import MLMExtension
 from safetensors.torch import load_file, save
 
 from model import api
+from model.best import best_inputs
 from model.bundle import DOCUMENT, WEIGHTS, load, read_document
 from model.channels import CubeChannels
 from model.folders import whole_folder
 from model.inference import NetworkProbability, predict
 from model.inputs import EventSpan, Inputs
 from model.plan import Experiment, NetworkSpec, TrainingPlan
-from model.recipes import best_inputs
 from model.selection import select
 from model.torch_guard import torch
 from model.windows import whole

@@ -12,9 +12,10 @@ from model.grid import jobs_of, run, scored
 from model.inputs import Inputs
 from model.ladder import climb
 from model.plan import Case, NetworkSpec, TrainingPlan
-from model.recipes import STUDIES, chosen, ladder, several_events
+from model.recipes import ladder
 from model.results import Others, Trial, TrialResult
 from model.strict import run_strict
+from model.studies import STUDIES, chosen, several_events
 from model.windows import Box
 from pipeline.errors import ModelError
 from tests.small_cube import small_cube, write
