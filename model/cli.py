@@ -162,6 +162,12 @@ def _train_words(record: BundleRecord) -> str:
     help="Smallest area that becomes a polygon.  [default: 400]",
 )
 @click.option(
+    "--standardise",
+    type=click.Choice(["auto", "scene", "training"]),
+    help="With the statistics of the training area, or of this scene.  [default: auto: of this scene where it is "
+    "another one than the model's]",
+)
+@click.option(
     "--allow-simulated-model",
     is_flag=True,
     help="Map a real place with a model that was trained on a simulated one; the map warns of it.",
@@ -186,8 +192,10 @@ def map_landslides(
         raise click.UsageError(
             "--before, --after and --track belong to --log-ratio: a model carries its own."
         )
-    if log_ratio and (options["smallest_m2"] or options["allow_simulated_model"]):
-        raise click.UsageError("--smallest-m2 and --allow-simulated-model belong to a map of a BUNDLE.")
+    if log_ratio and (options["smallest_m2"] or options["allow_simulated_model"] or options["standardise"]):
+        raise click.UsageError(
+            "--smallest-m2, --standardise and --allow-simulated-model belong to a map of a BUNDLE."
+        )
     with _values_checked():
         event = _parsed_event(options["event"])
         inputs = _inputs({**options, "polarisation": (), "terrain": "none"})
@@ -204,6 +212,7 @@ def map_landslides(
                 target,
                 event=event,
                 smallest_m2=options["smallest_m2"] or SMALLEST_M2,
+                standardise=options["standardise"] or "auto",
                 allow_simulated=options["allow_simulated_model"],
                 progress=progress,
             )

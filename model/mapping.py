@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model import cubes
-from model.channels import CubeChannels
+from model.channels import CubeChannels, Statistics
 from model.expected import expected_for
 from model.inputs import EventSpan, Inputs
 from model.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
-from model.plan import InferencePlan, Progress, no_progress
+from model.plan import InferencePlan, Progress, Standardise, no_progress
 from model.records import ReleaseRecord
 from model.release import SMALLEST_M2, MapPlan, MapRows, release
 from model.selection import Selection, select
@@ -35,6 +35,7 @@ def map_cube(
     event: EventSpan | None = None,
     windows: InferencePlan | None = None,
     smallest_m2: float = SMALLEST_M2,
+    standardise: Standardise = "auto",
     allow_simulated: bool = False,
     progress: Progress = no_progress,
 ) -> ReleaseRecord:
@@ -46,6 +47,8 @@ def map_cube(
         out: folder of the map; a map that is there is replaced.
         event: None: the one that the cube records.
         smallest_m2: smallest area that becomes a polygon.
+        standardise: with the statistics of the model's training area, or of this scene's own inputs, for which it is
+            read once more; auto: its own where it is another scene than the model's.
         allow_simulated: map a real place with a model that was trained on a simulated area; the map says so.
 
     Raises:
@@ -64,10 +67,19 @@ def map_cube(
             "Train on a real cube, map with --log-ratio, or say --allow-simulated-model: the map then warns of it.",
         )
     selection = select(dataset, document.inputs, event)
-    scored, words, remarks = _scored(dataset, facts, document)
+    own = _own_scene(dataset, facts, document)
+    scored, words, remarks = _scored(facts, document, own)
     if loaded.warning:
         remarks = (loaded.warning, *remarks)
     remarks += _other_passes(document, selection)
+    source = CubeChannels(dataset, document.inputs, selection)
+    statistics = document.statistics
+    if standardise == "scene" or (standardise == "auto" and not own):
+        progress("statistics", 0, 1, "of this scene's own inputs")
+        statistics = Statistics.of(source, statistics.channels, (whole(source.shape),)).model_copy(
+            update={"clip_sd": statistics.clip_sd}
+        )
+        remarks += ("The inputs are standardised with the statistics of this scene, not of the model's.",)
     polarisation = judged_on(dataset, document.inputs)[0]
     row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
     plan = MapPlan(
@@ -88,13 +100,12 @@ def map_cube(
         expected_words=expected_words,
         smallest_m2=smallest_m2,
     )
-    source = CubeChannels(dataset, document.inputs, selection)
     pictured = CubeChannels(
         dataset,
         Inputs(backscatter=(polarisation,), terrain=()),
         selection.model_copy(update={"views": selection.every_view[:1]}),
     )
-    rows = _model_rows(loaded, source, pictured, dataset, windows or InferencePlan(), progress)
+    rows = _model_rows(loaded, statistics, source, pictured, dataset, windows or InferencePlan(), progress)
     return release(plan, rows, out)
 
 
@@ -170,6 +181,7 @@ def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, 
 
 def _model_rows(
     loaded: ModelBundle,
+    statistics: Statistics,
     source: CubeChannels,
     pictured: CubeChannels,
     cube: xr.Dataset,
@@ -184,7 +196,7 @@ def _model_rows(
     strips = predict(
         source,
         whole(source.shape),
-        document.statistics,
+        statistics,
         viewed(loaded.network, choose_device("auto"), document.inputs.channels, document.test_time),
         windows,
         lambda done, total: progress("map", done, total, ""),
@@ -212,11 +224,16 @@ def grid_of(cube: xr.Dataset) -> cubes.Georeference | None:
         return None
 
 
+def _own_scene(cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument) -> bool:
+    """Whether the model was trained on another part of this very scene."""
+    return facts.shape == document.cube.shape and document.grid is not None and grid_of(cube) == document.grid
+
+
 def _scored(
-    cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument
+    facts: cubes.CubeFacts, document: BundleDocument, own: bool
 ) -> tuple[tuple[Box, ...], str, tuple[str, ...]]:
     """Where the map may be compared with labels without flattering a model that was trained on them."""
-    if facts.shape == document.cube.shape and document.grid is not None and grid_of(cube) == document.grid:
+    if own:
         return (
             document.split.test,
             "the test area of the model's own scene, which training did not see",

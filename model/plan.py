@@ -18,6 +18,7 @@ Architecture = Literal["unet", "unetplusplus"]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
 TestTime = Literal["plain", "mirrored"]
+Standardise = Literal["auto", "scene", "training"]
 
 
 class NetworkSpec(Frozen):

@@ -107,6 +107,26 @@ def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
     assert record.picture.stat().st_size > 10_000
 
 
+def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_used(folder, tmp_path):
+    other = small_cube(192, seed=5).assign_attrs(area="elsewhere")
+    brighter = other.assign({name: 4 * other[name] for name in ("vv", "vh")})
+    maps = {}
+    for name, cube in (("other", other), ("brighter", brighter)):
+        path = write(cube, tmp_path / f"{name}.zarr")
+        for standardise in ("auto", "training"):
+            out = tmp_path / f"{name}-{standardise}"
+            record = api.map_cube(
+                folder / "bundle", str(path), out, windows=WINDOWS, standardise=standardise
+            )
+            maps[name, standardise] = read(out / "probability.tif")[0]
+            told = json.loads(record.report.read_text())["remarks"]
+            assert any("statistics of this scene" in remark for remark in told) == (standardise == "auto")
+    np.testing.assert_allclose(maps["other", "auto"], maps["brighter", "auto"], atol=2e-3)
+    assert np.nanmax(np.abs(maps["other", "training"] - maps["brighter", "training"])) > 0.05
+    own = json.loads((folder / "map" / "report.json").read_text())["remarks"]
+    assert not any("statistics of this scene" in remark for remark in own)  # its own model's, as it was trained
+
+
 def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
     path = write(small_cube(128).drop_vars("landslides"), tmp_path / "cube.zarr")
     record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
