@@ -102,12 +102,13 @@ def network_answer(
     else:
         target = scenes[at]
     probability = _probability([m.network for m in members], trial, device)
+    windows = trial.windows or SCREENED
     thresholds: list[float] = []
     if at is None:
         for scene in scenes:
             held = np.full(scene.labels.shape, np.nan, dtype=np.float32)
             for box in scene.split.boxes("validation"):
-                _predict_into(held, scene, box, probability)
+                _predict_into(held, scene, box, probability, windows)
             counted = np.isfinite(held) & scene.usable
             if (scene.labels[counted] == 1).any():
                 thresholds.append(Ranking.of(held[counted], scene.labels[counted] == 1).best_threshold)
@@ -115,7 +116,7 @@ def network_answer(
     score = np.full(shape, np.nan, dtype=np.float32)
     for part in ("validation", "test"):
         for box in tested_parts.boxes(part):
-            _predict_into(score, target, box, probability)
+            _predict_into(score, target, box, probability, windows)
     answer = Answer(
         score=score,
         selection=select(tested.dataset, trial.inputs, event),
@@ -226,7 +227,9 @@ def _probability(networks: Sequence[object], trial: Trial, device: object) -> Pr
     return MirroredViews(together, trial.inputs.channels) if trial.test_time == "mirrored" else together
 
 
-def _predict_into(score: Score, scene: Scene, box: Box, probability: Probability) -> None:
+def _predict_into(
+    score: Score, scene: Scene, box: Box, probability: Probability, windows: InferencePlan
+) -> None:
     """Fill one rectangle, predicted with the inputs around it."""
     from model.inference import predict
 
@@ -239,6 +242,6 @@ def _predict_into(score: Score, scene: Scene, box: Box, probability: Probability
         width=min(box.right + CONTEXT_PX, width) - left,
     )
     held = np.empty((area.height, area.width), dtype=np.float32)
-    for strip in predict(scene.channels, area, scene.statistics, probability, SCREENED):
+    for strip in predict(scene.channels, area, scene.statistics, probability, windows):
         held[strip.box.top - top : strip.box.bottom - top] = strip.probability
     score[box.slices] = held[box.top - top : box.bottom - top, box.left - left : box.right - left]

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from model.inputs import Inputs
-from model.plan import Case, NetworkSpec, TrainingPlan
+from model.plan import Case, InferencePlan, NetworkSpec, TrainingPlan
 from model.results import Trial
 from pipeline.records import Frozen
 
@@ -161,6 +161,14 @@ def ladder(
         both,
         careful,
         test_time="mirrored",
+    )
+    add(
+        "tiles side by side",
+        "windows of a chip's size without overlap, as published",
+        "both directions",
+        both,
+        careful,
+        windows=InferencePlan(window_px=careful.chip_px, overlap_px=0, margin_px=0),
     )
     add("three networks", "mean of three networks", "both directions", both, careful, members=3)
     coherent = everything.model_copy(update={"coherence": ("before", "loss")})

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from model.cubes import CubeFacts
 from model.inputs import Inputs
-from model.plan import Case, NetworkSpec, PaperPlan, TestTime, TrainingPlan
+from model.plan import Case, InferencePlan, NetworkSpec, PaperPlan, TestTime, TrainingPlan
 from model.scores import Scores, Share
 from model.selection import Selection
 from pipeline.records import Frozen
@@ -45,6 +45,9 @@ class Trial(Frozen):
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, trained from successive seeds")
     test_time: TestTime = Field(
         "plain", description="mirrored: the mean with the prediction of the scene mirrored along the track"
+    )
+    windows: InferencePlan | None = Field(
+        None, description="windows of the prediction; None: 256 pixels, blended over 64"
     )
     cases: tuple[Case, ...] = Field(
         (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
