@@ -16,7 +16,7 @@ from model.ground import Ground
 from model.inputs import EventSpan
 from model.leakage import OnlyWithin, assert_no_leak
 from model.parts import Parts
-from model.plan import InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
+from model.plan import InferencePlan, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.results import Trial
 from model.scores import Ranking
 from model.selection import Selection, narrowed, select
@@ -71,6 +71,7 @@ def network_answer(
         The answer, and the threshold with the best F1 on what is chosen on in each scene that is learned from, where
         the tested scene is none of them.
     """
+    from model.ensemble import viewed
     from model.network import choose_device
 
     if trial.network is None or trial.plan is None:
@@ -82,7 +83,7 @@ def network_answer(
         scenes += _scenes(place, parts, trial, event, scratch)
     notes: list[str] = []
     members = [
-        _member(scenes, spec, trial.plan, trial, trial.seed + 1000 * number, notes, progress)
+        _member(scenes, spec, trial.plan, trial, member_seed(trial.seed, number), notes, progress)
         for number in range(trial.members)
     ]
     device = choose_device(trial.plan.device)
@@ -101,7 +102,7 @@ def network_answer(
         )
     else:
         target = scenes[at]
-    probability = _probability([m.network for m in members], trial, device)
+    probability = viewed([m.network for m in members], device, trial.inputs.channels, trial.test_time)
     windows = trial.windows or SCREENED
     thresholds: list[float] = []
     if at is None:
@@ -217,14 +218,6 @@ def _member(
             f"pretrained for {how.steps} steps on training pixels without labels (error {learnt.loss:.3f})"
         )
     return train(scenes, spec, plan, seed, progress, start)
-
-
-def _probability(networks: Sequence[object], trial: Trial, device: object) -> Probability:
-    from model.ensemble import Ensemble, MirroredViews
-    from model.inference import NetworkProbability
-
-    together = Ensemble([NetworkProbability(network, device) for network in networks])  # type: ignore[arg-type]
-    return MirroredViews(together, trial.inputs.channels) if trial.test_time == "mirrored" else together
 
 
 def _predict_into(

@@ -16,7 +16,7 @@ from model.expected import ExpectedScore, cases
 from model.folders import writable_parent
 from model.inputs import Inputs
 from model.mapping import grid_of, map_cube, map_log_ratio
-from model.plan import Case, Experiment, NetworkSpec, Progress, TrainingPlan, no_progress
+from model.plan import Case, Experiment, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.records import BundleRecord, ReleaseRecord
 from model.selection import Selection, narrowed, select
 from model.split import divide
@@ -55,7 +55,7 @@ def train_bundle(
     Args:
         cube: path of a cube, or name of a built area.
         out: folder of the bundle; a bundle that is there is replaced.
-        seed: draws the split's arrangement, the initial weights and the chips.
+        seed: draws the split's arrangement, the initial weights and the chips; further members draw from others.
 
     Raises:
         CubeError: there is no such cube.
@@ -93,8 +93,12 @@ def train_bundle(
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
     )
-    trained = train(scenes, spec, plan, seed, progress)
-    seen_by = viewed(trained.network, choose_device(plan.device), inputs.channels, experiment.test_time)
+    members = [
+        train(scenes, spec, plan, member_seed(seed, number), _named(progress, number, experiment.members))
+        for number in range(experiment.members)
+    ]
+    trained, networks = members[0], [member.network for member in members]
+    seen_by = viewed(networks, choose_device(plan.device), inputs.channels, experiment.test_time)
     chosen_on = predictions(scenes[0], split.validation, seen_by)
     scale = calibration.fitted(*chosen_on)
     raw = Ranking.of(*chosen_on).scores()
@@ -107,12 +111,13 @@ def train_bundle(
 
     test = tested(channels)
     expected = tuple(_expected(dataset, inputs, selection, tested, test))
-    weights = bundle.weights_of(trained.network)
+    weights = bundle.weights_of(networks)
     document = bundle.sealed(
         weights,
         inputs=inputs,
         network=spec,
-        parameters=trained.parameters,
+        members=len(members),
+        parameters=sum(member.parameters for member in members),
         statistics=statistics,
         training=plan,
         cases=tuple(len(view.after) for view in views),
@@ -148,12 +153,23 @@ def train_bundle(
         prevalence=test.prevalence,
         validation_auprc=validation.auprc,
         threshold=document.threshold,
-        parameters=trained.parameters,
+        parameters=document.parameters,
         calibration_error=scale.error_after,
         expected=expected,
         seconds=round(time.monotonic() - started, 1),
         simulated=facts.simulated,
     )
+
+
+def _named(progress: Progress, number: int, members: int) -> Progress:
+    """A progress that says which member of an ensemble is trained."""
+    if members == 1:
+        return progress
+
+    def told(stage: str, done: int, total: int, remark: str) -> None:
+        progress(f"{stage} {number + 1} of {members}", done, total, remark)
+
+    return told
 
 
 def _views(selection: Selection, inputs: Inputs, cases: tuple[Case, ...] | None) -> list[Selection]:

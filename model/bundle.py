@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -50,7 +51,8 @@ class BundleDocument(Frozen):
     weights_sha256: str = Digest
     inputs: Inputs
     network: NetworkSpec
-    parameters: int = Field(ge=1)
+    members: int = Field(1, ge=1, le=20, description="networks of one kind, whose mean log-odds is taken")
+    parameters: int = Field(ge=1, description="of all members")
     statistics: Statistics
     training: TrainingPlan
     cases: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -58,13 +60,13 @@ class BundleDocument(Frozen):
     )
     test_time: TestTime
     notes: tuple[str, ...] = Field((), description="what the cube lacked for better inputs")
-    seed: int
+    seed: int = Field(description="of the first member")
     split: Split
     grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
     cube: CubeFacts
     selection: Selection
-    history: tuple[Check, ...]
-    best_step: int
+    history: tuple[Check, ...] = Field(description="of the first member")
+    best_step: int = Field(description="of the first member")
     validation: Scores = Field(description="at its own best threshold, which maps use")
     test: Scores = Field(description="at the threshold chosen on the validation area")
     calibration: Calibration
@@ -106,7 +108,7 @@ class ModelBundle:
     """A model ready to predict."""
 
     document: BundleDocument
-    network: torch.nn.Module
+    networks: tuple[torch.nn.Module, ...]
 
     @property
     def warning(self) -> str:
@@ -119,10 +121,21 @@ class ModelBundle:
         return ""
 
 
-def weights_of(network: torch.nn.Module) -> bytes:
-    """The network's weights as safetensors."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+def weights_of(networks: Sequence[torch.nn.Module]) -> bytes:
+    """The weights of all members as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _together(networks).items()}
     return bytes(save_tensors(tensors))
+
+
+def _together(networks: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
+    """The weights by name; with several members after the member's number, as in `1.encoder.conv1.weight`."""
+    if len(networks) == 1:
+        return dict(networks[0].state_dict())
+    return {
+        f"{number}.{name}": value
+        for number, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
 
 
 def sealed(weights: bytes, **fields: Any) -> BundleDocument:
@@ -172,8 +185,8 @@ def load(folder: Path) -> ModelBundle:
         ModelError: a file is missing, too large, damaged, or of another model; it names the file.
     """
     document = read_document(folder)
-    network = build(document.network, pretrained=False)
-    expected = network.state_dict()
+    networks = tuple(build(document.network, pretrained=False) for _ in range(document.members))
+    expected = _together(networks)
     size = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
     raw = _read(folder / WEIGHTS, size + (1 << 20))
     if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
@@ -190,8 +203,13 @@ def load(folder: Path) -> ModelBundle:
             raise _damaged(folder / WEIGHTS, f"{name} is {tuple(tensor.shape)} of {tensor.dtype}")
         if not bool(torch.isfinite(tensor.double()).all()):
             raise _damaged(folder / WEIGHTS, f"{name} holds a value that is not finite")
-    network.load_state_dict(tensors)
-    return ModelBundle(document, network.eval())
+    for number, network in enumerate(networks):
+        prefix = f"{number}." if len(networks) > 1 else ""
+        network.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+        network.eval()
+    return ModelBundle(document, networks)
 
 
 def read_document(folder: Path) -> BundleDocument:

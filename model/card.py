@@ -56,6 +56,15 @@ def expected_in_words(rows: tuple[ExpectedScore, ...]) -> str:
     )
 
 
+def _kind(document: BundleDocument) -> str:
+    kind = f"{document.network.architecture} with a {document.network.encoder} encoder"
+    if document.members == 1:
+        return f"A {kind}"
+    return (
+        f"{document.members} networks, each a {kind} from its own seed, of whose log-odds the mean is taken,"
+    )
+
+
 def model_card(document: BundleDocument) -> str:
     """`MODEL_CARD.md`"""
     d = document
@@ -78,7 +87,7 @@ def model_card(document: BundleDocument) -> str:
     lacks = f"\nWhat the cube lacks for the best inputs:\n{lacks}" if lacks else ""
     return f"""# Landslide model `{d.digest[:12]}`
 
-{SIMULATED if cube.simulated else ""}A {d.network.architecture} with a {d.network.encoder} encoder \
+{SIMULATED if cube.simulated else ""}{_kind(d)} \
 ({d.parameters:,} parameters, {d.network.initial_weights} initial weights) that gives each pixel a probability of \
 being part of a landslide.
 
@@ -104,8 +113,8 @@ Cube of `{cube.area}`, version {cube.version if cube.version is not None else "u
 The scene was divided into areas that share no pixel and lie at least {d.split.buffer_px} pixels apart:
 {areas}
 
-The weights are those of step {d.best_step} of {d.training.steps}, the best on the validation area. The threshold was \
-chosen there too.
+The weights are those of step {d.best_step} of {d.training.steps}, the best on the validation area\
+{" (of the first network)" if d.members > 1 else ""}. The threshold was chosen there too.
 
 - Validation: {scores_in_words(d.validation)}
 - Test: {scores_in_words(d.test)}
@@ -118,7 +127,8 @@ landslides it is off by an unknown amount.
 By number of passes, on the same test area:
 
 {expected_in_words(d.expected)}
-One scene, one split, one seed ({d.seed}): the spread over splits and seeds is not known.
+One scene, one split, {"one seed" if d.members == 1 else f"{d.members} seeds from"} ({d.seed}): the spread over \
+splits and seeds is not known.
 
 ## Limits
 

@@ -62,6 +62,13 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
     "--seed", type=int, default=0, show_default=True, help="Draws split, initial weights and chips."
 )
 @click.option("--encoder", type=click.Choice(["resnet18", "resnet34", "resnet50"]), default="resnet18")
+@click.option(
+    "--members",
+    type=click.IntRange(1, 20),
+    default=1,
+    show_default=True,
+    help="Networks, each of its own seed, whose mean is mapped: training and map take as many times longer.",
+)
 @click.option("--imagenet", is_flag=True, help="Start from ImageNet weights, fetched from the model hub.")
 @click.option(
     "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="Several times for both."
@@ -130,6 +137,7 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
             settled=_settled(options),
             encoder=options["encoder"],
             initial_weights="imagenet" if options["imagenet"] else "random",
+            members=options["members"],
             event=_parsed_event(options["event"]),
             **({} if options["mirrored"] is None else {"test_time": _TEST_TIME[options["mirrored"]]}),
         )

@@ -187,10 +187,9 @@ def train_by_protocol(
     from model.results import Trial
 
     paper = protocol == "paper"
-    if paper and options["processes"] > 1:
-        raise click.UsageError(
-            "--processes shares a training as this project does it; the protocol paper is exact."
-        )
+    for name in ("processes", "members"):
+        if paper and options[name] > 1:
+            raise click.UsageError(f"The protocol paper is exact: it knows no --{name}.")
     with _values_checked():
         steps, chip = options["steps"] or 300, options["chip"] or 128
         trial = Trial(
@@ -212,6 +211,7 @@ def train_by_protocol(
             else None,
             protocol=protocol,
             seed=options["seed"],
+            members=options["members"],
         )
         when = _parsed_event(options["event"])
     folds: tuple[int | None, ...] = (None,) if paper else (0, 1, 2, 3)

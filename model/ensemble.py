@@ -57,8 +57,8 @@ class MirroredViews:
 
 
 def viewed(
-    network: torch.nn.Module, device: torch.device, channels: tuple[str, ...], test_time: TestTime
+    networks: Sequence[torch.nn.Module], device: torch.device, channels: tuple[str, ...], test_time: TestTime
 ) -> Probability:
-    """One network's probability, of the scene as it is or the mean with that of its mirror."""
-    plain = NetworkProbability(network, device)
-    return MirroredViews(plain, channels) if test_time == "mirrored" else plain
+    """The networks' probability, of the scene as it is or the mean with that of its mirror."""
+    together = Ensemble([NetworkProbability(network, device) for network in networks])
+    return MirroredViews(together, channels) if test_time == "mirrored" else together

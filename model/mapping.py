@@ -197,7 +197,7 @@ def _model_rows(
         source,
         whole(source.shape),
         statistics,
-        viewed(loaded.network, choose_device("auto"), document.inputs.channels, document.test_time),
+        viewed(loaded.networks, choose_device("auto"), document.inputs.channels, document.test_time),
         windows,
         lambda done, total: progress("map", done, total, ""),
     )

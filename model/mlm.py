@@ -78,7 +78,7 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
         accelerator=AcceleratorType.AMD64,
         accelerator_constrained=False,
         hyperparameters=Hyperparameters.create(
-            encoder=d.network.encoder, seed=d.seed, **d.training.model_dump(mode="json")
+            encoder=d.network.encoder, members=d.members, seed=d.seed, **d.training.model_dump(mode="json")
         ),
     )
     item.add_asset(

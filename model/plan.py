@@ -191,8 +191,14 @@ class Experiment(Frozen):
     test_time: TestTime = "mirrored"
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
+    members: int = Field(1, ge=1, le=20, description="networks, each of its own seed, whose mean is mapped")
     split: SplitPlan = SplitPlan()
     event: EventSpan | None = Field(None, description="None: the one that the cube records")
+
+
+def member_seed(seed: int, number: int) -> int:
+    """Of a network of an ensemble; the first one's is the seed itself."""
+    return seed + 1000 * number
 
 
 Progress = Callable[[str, int, int, str], None]

@@ -18,6 +18,7 @@ from model import api
 from model.best import best_inputs
 from model.bundle import DOCUMENT, WEIGHTS, load, read_document
 from model.channels import CubeChannels
+from model.ensemble import viewed
 from model.folders import whole_folder
 from model.inference import NetworkProbability, predict
 from model.inputs import EventSpan, Inputs
@@ -55,7 +56,8 @@ def predicted(folder: Path, cube: Path) -> np.ndarray:
     dataset = xr.open_zarr(cube, chunks=None)
     inputs = loaded.document.inputs
     source = CubeChannels(dataset, inputs, select(dataset, inputs))
-    probability = NetworkProbability(loaded.network, torch.device("cpu"))
+    assert len(loaded.networks) == 1
+    probability = NetworkProbability(loaded.networks[0], torch.device("cpu"))
     strips = predict(source, whole(source.shape), loaded.document.statistics, probability)
     return np.concatenate([strip.probability for strip in strips])
 
@@ -311,6 +313,48 @@ def test_weights_of_another_network_are_refused_and_named(copy, change):
     swap_weights(copy, change)
     with pytest.raises(ModelError, match=r"weights\.safetensors cannot be used"):
         load(copy)
+
+
+def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, bundle, tmp_path):
+    said = []
+    experiment = Experiment(members=2)
+    record = api.train_bundle(
+        str(cube),
+        tmp_path / "two",
+        plan=PLAN,
+        seed=1,
+        experiment=experiment,
+        progress=lambda *a: said.append(a[0]),
+    )
+    assert {"train 1 of 2", "train 2 of 2"} <= set(said)
+    one, two = load(bundle), load(tmp_path / "two")
+    assert two.document.parameters == record.parameters == 2 * one.document.parameters
+    assert "2 networks, each a unet" in (tmp_path / "two" / "MODEL_CARD.md").read_text()
+    first, second = (network.state_dict() for network in two.networks)
+    (alone,) = (network.state_dict() for network in one.networks)
+    assert all(
+        torch.equal(first[name], alone[name]) for name in alone
+    )  # the first member has the bundle's seed
+    assert not torch.equal(first["segmentation_head.0.weight"], second["segmentation_head.0.weight"])
+    channels = two.document.inputs.channels
+    inputs = np.random.default_rng(0).standard_normal((len(channels), 32, 32)).astype(np.float32)
+    cpu = torch.device("cpu")
+    each = [viewed([network], cpu, channels, "plain")(inputs) for network in two.networks]
+    logits = [np.log(p / (1 - p)) for p in each]
+    mean = viewed(two.networks, cpu, channels, "plain")(inputs)
+    np.testing.assert_allclose(np.log(mean / (1 - mean)), np.mean(logits, axis=0), atol=1e-3)
+    assert (
+        two.document.calibration.intercept != one.document.calibration.intercept
+    )  # fitted on what is mapped
+    mapped = api.map_cube(tmp_path / "two", str(cube), tmp_path / "map")
+    assert mapped.auprc == pytest.approx(record.auprc, abs=5e-3)
+
+    def told_of_one(data):
+        data["members"] = 1
+
+    rewrite(tmp_path / "two", told_of_one)
+    with pytest.raises(ModelError, match="its tensors are not the network's"):
+        load(tmp_path / "two")
 
 
 def test_damaged_missing_and_odd_files_are_refused_and_named(copy, tmp_path):

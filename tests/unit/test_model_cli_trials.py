@@ -38,6 +38,9 @@ def test_train_under_a_protocol_gives_scores_with_all_they_depend_on(cube, tmp_p
     assert answer.exit_code == 0, answer.output
     assert "fold 3: AUPRC" in answer.output and "never pooled" in answer.output
     assert run(train, cube, "--protocol", "strict").exit_code == 2
+    for name in ("--members", "--processes"):
+        refused = run(train, cube, "--protocol", "paper", "--out", tmp_path / "c", name, "2")
+        assert refused.exit_code == 2 and f"knows no {name}" in refused.output
 
 
 def test_ladder_prints_the_table(cube, tmp_path):

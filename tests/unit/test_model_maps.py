@@ -115,16 +115,16 @@ def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_u
         path = write(cube, tmp_path / f"{name}.zarr")
         for standardise in ("auto", "training"):
             out = tmp_path / f"{name}-{standardise}"
-            record = api.map_cube(
-                folder / "bundle", str(path), out, windows=WINDOWS, standardise=standardise
-            )
+            record = api.map_cube(folder / "bundle", str(path), out, windows=WINDOWS, standardise=standardise)
             maps[name, standardise] = read(out / "probability.tif")[0]
             told = json.loads(record.report.read_text())["remarks"]
             assert any("statistics of this scene" in remark for remark in told) == (standardise == "auto")
     np.testing.assert_allclose(maps["other", "auto"], maps["brighter", "auto"], atol=2e-3)
     assert np.nanmax(np.abs(maps["other", "training"] - maps["brighter", "training"])) > 0.05
     own = json.loads((folder / "map" / "report.json").read_text())["remarks"]
-    assert not any("statistics of this scene" in remark for remark in own)  # its own model's, as it was trained
+    assert not any(
+        "statistics of this scene" in remark for remark in own
+    )  # its own model's, as it was trained
 
 
 def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
