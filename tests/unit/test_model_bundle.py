@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
+import rasterio
 import xarray as xr
 from pystac.extensions.mlm import MLMExtension
 from safetensors.torch import load_file, save
@@ -22,7 +23,7 @@ from model.ensemble import viewed
 from model.folders import whole_folder
 from model.inference import NetworkProbability, predict
 from model.inputs import EventSpan, Inputs
-from model.plan import Experiment, NetworkSpec, TrainingPlan
+from model.plan import Experiment, InferencePlan, NetworkSpec, TrainingPlan
 from model.selection import select
 from model.torch_guard import torch
 from model.windows import whole
@@ -346,15 +347,19 @@ def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, b
     assert (
         two.document.calibration.intercept != one.document.calibration.intercept
     )  # fitted on what is mapped
-    mapped = api.map_cube(tmp_path / "two", str(cube), tmp_path / "map")
-    assert mapped.auprc == pytest.approx(record.auprc, abs=5e-3)
+    api.map_cube(tmp_path / "two", str(cube), tmp_path / "map")
+    dataset = xr.open_zarr(cube, chunks=None)
+    source = CubeChannels(dataset, two.document.inputs, select(dataset, two.document.inputs))
+    mirrored = viewed(two.networks, cpu, channels, "mirrored")
+    strips = predict(source, whole(source.shape), two.document.statistics, mirrored, InferencePlan())
+    expected = np.concatenate([two.document.calibration.apply(strip.probability) for strip in strips])
+    with rasterio.open(tmp_path / "map" / "probability.tif") as file:
+        np.testing.assert_allclose(file.read(1), expected, atol=1e-3)
 
-    def told_of_one(data):
-        data["members"] = 1
-
-    rewrite(tmp_path / "two", told_of_one)
-    with pytest.raises(ModelError, match="its tensors are not the network's"):
-        load(tmp_path / "two")
+    for members, why in ((1, "larger"), (3, "its tensors are not the network's")):
+        rewrite(tmp_path / "two", set_at("members", members))
+        with pytest.raises(ModelError, match=rf"weights\.safetensors cannot be used: .*{why}"):
+            load(tmp_path / "two")
 
 
 def test_damaged_missing_and_odd_files_are_refused_and_named(copy, tmp_path):
