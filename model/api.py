@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model import cubes
 from model.augmentation import turned_by_mirror
 from model.best import best_inputs
+from model.calibration import Calibration, CaseCalibration
 from model.channels import CubeChannels, ScratchChannels, Statistics
 from model.expected import ExpectedScore, cases
 from model.folders import writable_parent
@@ -99,18 +101,19 @@ def train_bundle(
     ]
     trained, networks = members[0], [member.network for member in members]
     seen_by = viewed(networks, choose_device(plan.device), inputs.channels, experiment.test_time)
-    chosen_on = predictions(scenes[0], split.validation, seen_by)
-    scale = calibration.fitted(*chosen_on)
-    raw = Ranking.of(*chosen_on).scores()
-    validation = scale.applied_to(raw)
 
-    def tested(source: ChannelSource) -> Scores:
+    def judged(source: ChannelSource) -> _Judged:
         seen = Scene(source, labels, usable, split, statistics)
-        score, truth = predictions(seen, split.test, seen_by)
-        return scale.applied_to(Ranking.of(score, truth).scores(raw.threshold))
+        chosen_on = predictions(seen, split.validation, seen_by)
+        scale = calibration.fitted(*chosen_on)
+        raw = Ranking.of(*chosen_on).scores()
+        found = Ranking.of(*predictions(seen, split.test, seen_by)).scores(raw.threshold)
+        return _Judged(scale, scale.applied_to(raw), scale.applied_to(found))
 
-    test = tested(channels)
-    expected = tuple(_expected(dataset, inputs, selection, tested, test))
+    every = judged(channels)
+    scale, validation, test = every.calibration, every.validation, every.test
+    by_passes = dict(_by_passes(dataset, inputs, selection, judged))
+    by_passes[len(selection.after)] = every
     weights = bundle.weights_of(networks)
     document = bundle.sealed(
         weights,
@@ -133,7 +136,12 @@ def train_bundle(
         validation=validation,
         test=test,
         calibration=scale,
-        expected=expected,
+        by_passes=tuple(
+            CaseCalibration(after=after, calibration=found.in_short, threshold=found.validation.threshold)
+            for after, found in by_passes.items()
+            if found is not every
+        ),
+        expected=tuple(found.expected(selection, after) for after, found in by_passes.items()),
         device=trained.device,
     )
     bundle.save(document, weights, out)
@@ -155,7 +163,7 @@ def train_bundle(
         threshold=document.threshold,
         parameters=document.parameters,
         calibration_error=scale.error_after,
-        expected=expected,
+        expected=document.expected,
         seconds=round(time.monotonic() - started, 1),
         simulated=facts.simulated,
     )
@@ -196,31 +204,41 @@ def _held(
     return held
 
 
-def _expected(
-    cube: xr.Dataset,
-    inputs: Inputs,
-    selection: Selection,
-    tested: Callable[[ChannelSource], Scores],
-    whole_test: Scores,
-) -> Iterator[ExpectedScore]:
-    """The scores by number of passes after the event, all passes last.
+@dataclass(frozen=True)
+class _Judged:
+    """What was fitted on the validation area, and the scores there and on the test area, thresholds calibrated."""
 
-    A case is left out where the inputs cannot be had with so few passes, or where none of its pixels is landslide.
-    """
-    for after in cases(selection):
-        if after == len(selection.after):
-            scores = whole_test
-        else:
-            try:
-                scores = tested(CubeChannels(cube, inputs, narrowed(selection, None, after)))
-            except ModelError as error:
-                log.info("no expected score with %d passes after the event: %s", after, error)
-                continue
-        yield ExpectedScore(
+    calibration: Calibration
+    validation: Scores
+    test: Scores
+
+    @property
+    def in_short(self) -> Calibration:
+        """Without the classes that a picture is drawn from."""
+        return self.calibration.model_copy(update={"before": (), "after": ()})
+
+    def expected(self, selection: Selection, after: int) -> ExpectedScore:
+        """The row of a case."""
+        return ExpectedScore(
             before=len(selection.before),
             after=after,
-            auprc=scores.auprc,
-            prevalence=scores.prevalence,
-            f1=scores.f1,
-            pixels=scores.pixels,
+            auprc=self.test.auprc,
+            prevalence=self.test.prevalence,
+            f1=self.test.f1,
+            pixels=self.test.pixels,
         )
+
+
+def _by_passes(
+    cube: xr.Dataset, inputs: Inputs, selection: Selection, judged: Callable[[ChannelSource], _Judged]
+) -> Iterator[tuple[int, _Judged]]:
+    """Numbers of passes after the event below all of them, and how maps with so many are judged.
+
+    A number is left out where the inputs cannot be had with so few passes, or where none of its pixels is landslide.
+    """
+    for after in cases(selection):
+        if after < len(selection.after):
+            try:
+                yield after, judged(CubeChannels(cube, inputs, narrowed(selection, None, after)))
+            except ModelError as error:
+                log.info("nothing is expected with %d passes after the event: %s", after, error)

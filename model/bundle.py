@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from model.calibration import Calibration
+from model.calibration import Calibration, CaseCalibration
 from model.card import model_card, precision_recall_picture, reliability_picture
 from model.channels import Statistics
 from model.cubes import CubeFacts, Georeference
@@ -69,7 +69,10 @@ class BundleDocument(Frozen):
     best_step: int = Field(description="of the first member")
     validation: Scores = Field(description="at its own best threshold, which maps use")
     test: Scores = Field(description="at the threshold chosen on the validation area")
-    calibration: Calibration
+    calibration: Calibration = Field(description="with all passes")
+    by_passes: tuple[CaseCalibration, ...] = Field(
+        (), max_length=8, description="with fewer passes after the event"
+    )
     expected: tuple[ExpectedScore, ...] = Field(description="scores on the test area by number of passes")
     device: str
     software: dict[str, str]
@@ -85,8 +88,15 @@ class BundleDocument(Frozen):
 
     @property
     def threshold(self) -> float:
-        """Calibrated probability from which on a pixel is mapped, chosen on the validation area."""
+        """Calibrated probability from which on a pixel is mapped, chosen on the validation area with all passes."""
         return self.validation.threshold
+
+    def calibrated_for(self, after: int) -> CaseCalibration:
+        """The calibration and threshold of the nearest number of passes after the event that there are some for."""
+        every = CaseCalibration(
+            after=len(self.selection.after), calibration=self.calibration, threshold=self.threshold
+        )
+        return min((*self.by_passes, every), key=lambda case: (abs(case.after - after), case.after))
 
     @property
     def identity(self) -> str:
@@ -100,6 +110,11 @@ class BundleDocument(Frozen):
             "calibration": [self.calibration.slope, self.calibration.intercept],
             "threshold": self.threshold,
         }
+        if self.by_passes:
+            parts["by_passes"] = [
+                [case.after, case.calibration.slope, case.calibration.intercept, case.threshold]
+                for case in self.by_passes
+            ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

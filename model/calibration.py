@@ -65,6 +65,17 @@ class Calibration(Frozen):
         return scores.model_copy(update={"threshold": threshold, "curve": curve})
 
 
+class CaseCalibration(Frozen):
+    """The calibration and threshold of maps with fewer passes after the event than the model's scene has.
+
+    Fewer passes leave more speckle, of which a network is less certain.
+    """
+
+    after: int = Field(ge=1, description="passes after the event")
+    calibration: Calibration
+    threshold: Share = Field(description="calibrated; the best F1 on the validation area")
+
+
 def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibration:
     """The slope and the intercept with the smallest cross entropy.
 

@@ -124,7 +124,7 @@ multiplied by {d.calibration.slope:.3f} and {d.calibration.intercept:+.3f} is ad
 {d.calibration.error_after:.4f} there. The map's probability is the calibrated one; on a scene with another share of \
 landslides it is off by an unknown amount.
 
-By number of passes, on the same test area:
+By number of passes, on the same test area, each calibrated and with its threshold chosen for that number:
 
 {expected_in_words(d.expected)}
 One scene, one split, {"one seed" if d.members == 1 else f"{d.members} seeds from"} ({d.seed}): the spread over \

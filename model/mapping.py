@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model import cubes
+from model.calibration import Calibration
 from model.channels import CubeChannels, Statistics
 from model.expected import expected_for
 from model.inputs import EventSpan, Inputs
@@ -81,6 +82,11 @@ def map_cube(
         )
         remarks += ("The inputs are standardised with the statistics of this scene, not of the model's.",)
     polarisation = judged_on(dataset, document.inputs)[0]
+    calibrated = document.calibrated_for(len(selection.after))
+    if calibrated.after != len(selection.after):
+        remarks += (
+            f"Probabilities are calibrated, and the threshold is chosen, for {calibrated.after} after the event.",
+        )
     row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
     plan = MapPlan(
         cube=dataset,
@@ -89,7 +95,7 @@ def map_cube(
         inputs=document.inputs,
         kind="model",
         model=document.digest,
-        threshold=document.threshold,
+        threshold=calibrated.threshold,
         highest=1.0,
         backscatter=polarisation,
         scored=scored,
@@ -105,7 +111,8 @@ def map_cube(
         Inputs(backscatter=(polarisation,), terrain=()),
         selection.model_copy(update={"views": selection.every_view[:1]}),
     )
-    rows = _model_rows(loaded, statistics, source, pictured, dataset, windows or InferencePlan(), progress)
+    calibration, windows = calibrated.calibration, windows or InferencePlan()
+    rows = _model_rows(loaded, statistics, calibration, source, pictured, dataset, windows, progress)
     return release(plan, rows, out)
 
 
@@ -182,6 +189,7 @@ def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, 
 def _model_rows(
     loaded: ModelBundle,
     statistics: Statistics,
+    calibration: Calibration,
     source: CubeChannels,
     pictured: CubeChannels,
     cube: xr.Dataset,
@@ -209,7 +217,7 @@ def _model_rows(
             dem = np.asarray(cube["dem"].isel(y=rows, x=columns).values, dtype=np.float32)
         yield MapRows(
             box=strip.box,
-            score=document.calibration.apply(strip.probability),
+            score=calibration.apply(strip.probability),
             before_db=(DB_PER_NEPER * before).astype(np.float32),
             after_db=(DB_PER_NEPER * after).astype(np.float32),
             dem=dem,

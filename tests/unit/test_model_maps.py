@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from scipy.special import logit
 from shapely.geometry import box as rectangle
 
 from model import api
+from model.bundle import read_document
 from model.cli import map_landslides
 from model.cli import train as train_command
 from model.cubes import Georeference
@@ -127,6 +130,40 @@ def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_u
     )  # its own model's, as it was trained
 
 
+def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
+    document = read_document(folder / "bundle")
+    (first,) = document.by_passes
+    every = document.calibrated_for(2)
+    assert (first.after, every.after, document.calibrated_for(9).after) == (1, 2, 2)
+    assert every.calibration == document.calibration and every.threshold == document.threshold
+    assert first.calibration != every.calibration
+    cube = small_cube(256)
+    first_night = cube.isel(timestep=~(cube.timestep.values > np.datetime64("2018-09-10")))
+    path = write(first_night, tmp_path / "cube.zarr")
+    made = {}
+    for name in ("as it is", "of all passes"):
+        bundle = tmp_path / name
+        shutil.copytree(folder / "bundle", bundle)
+        if name == "of all passes":
+            plain = document.model_copy(update={"by_passes": ()})
+            plain = plain.model_copy(update={"digest": plain.identity})
+            (bundle / "bundle.json").write_text(plain.model_dump_json())
+        record = api.map_cube(bundle, str(path), tmp_path / f"{name} map", windows=WINDOWS)
+        told = json.loads(record.report.read_text())["remarks"]
+        assert any("calibrated" in remark for remark in told) == (name == "of all passes")
+        made[name] = read(tmp_path / f"{name} map" / "probability.tif")[0].astype(np.float64)
+
+    def undone(probability, scale):
+        return (logit(probability) - scale.intercept) / scale.slope
+
+    seen = np.isfinite(made["as it is"]) & (np.abs(made["as it is"] - 0.5) < 0.45)
+    np.testing.assert_allclose(
+        undone(made["as it is"][seen], first.calibration),
+        undone(made["of all passes"][seen], every.calibration),
+        atol=0.2,
+    )
+
+
 def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
     path = write(small_cube(128).drop_vars("landslides"), tmp_path / "cube.zarr")
     record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
@@ -153,6 +190,13 @@ def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(fo
         assert (frame.passes_after == number).all()
         *_, tags, _ = read(tmp_path / str(number) / "probability.tif")
         assert f"{number} after" in tags["EXPECTED"]
+        wanted = read_document(folder / "bundle").calibrated_for(number)
+        assert wanted.after == number
+        probability, classes = (
+            read(tmp_path / str(number) / f"{name}.tif")[0] for name in ("probability", "landslides")
+        )
+        known = np.isfinite(probability)
+        np.testing.assert_array_equal(classes[known], probability[known] >= np.float32(wanted.threshold))
         assert not any("was trained on 3 passes" in remark for remark in remarks(tmp_path / str(number)))
     fewer = cube.isel(timestep=cube.timestep.values > np.datetime64("2018-08-10"))
     path = write(fewer, tmp_path / "fewer.zarr")
