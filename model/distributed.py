@@ -7,6 +7,7 @@ normalisation sees a part (on GPUs it is synchronised).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def together(processes: int, on_gpus: bool, work: Callable[..., object], *argume
             while not others.join(timeout=1.0):
                 pass
         except (RuntimeError, *_FAILED) as error:
-            raise _failure(others, error) from error
+            if (told := _failure(others, error)) is error:
+                raise
+            raise told from error
         finally:
             torch.set_num_threads(threads)
             for process in others.processes:
@@ -139,10 +142,11 @@ def _meet(rank: int, processes: int, on_gpus: bool, meeting: str, watch: Callabl
     store = torch.distributed.FileStore(meeting, processes)  # type: ignore[attr-defined]
     store.set(f"ready {rank}", "yes")
     if rank == 0:
-        waited = 0.0
-        while not store.check([f"ready {other}" for other in range(processes)]) and waited < START_S:
+        began = time.monotonic()
+        while not store.check([f"ready {other}" for other in range(processes)]):
             watch()
-            waited += 0.1
+            if time.monotonic() - began > START_S:
+                raise ModelError(f"Not all of {processes} processes have started after {START_S:.0f} s.")
     torch.distributed.init_process_group(
         "nccl" if on_gpus else "gloo", store=store, rank=rank, world_size=processes, timeout=PATIENCE
     )
