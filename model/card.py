@@ -95,7 +95,8 @@ being part of a landslide.
 
 Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of a track; \
 passes before: {d.inputs.before or "all"}, after the event: {d.inputs.after or "all"}. Each channel is standardised \
-with the mean and standard deviation of {d.statistics.pixels:,} training pixels. It was trained on \
+with the mean and standard deviation of {d.statistics.pixels:,} training pixels, \
+or of all pixels of another scene where that is mapped. It was trained on \
 {" and on ".join(map(str, sorted(d.cases)))} passes after the event\
 {" in turn" if len(d.cases) > 1 else ""}. {VIEWS[d.test_time]}
 

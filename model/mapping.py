@@ -80,12 +80,14 @@ def map_cube(
         statistics = Statistics.of(source, statistics.channels, (whole(source.shape),)).model_copy(
             update={"clip_sd": statistics.clip_sd}
         )
+        progress("statistics", 1, 1, "of this scene's own inputs")
         remarks += ("The inputs are standardised with the statistics of this scene, not of the model's.",)
     polarisation = judged_on(dataset, document.inputs)[0]
     calibrated = document.calibrated_for(len(selection.after))
     if calibrated.after != len(selection.after):
         remarks += (
-            f"Probabilities are calibrated, and the threshold is chosen, for {calibrated.after} after the event.",
+            "Probabilities are calibrated, and the threshold is chosen, for another number of passes after the event: "
+            f"{calibrated.after}.",
         )
     row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
     plan = MapPlan(
