@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model import cubes
+import numpy as np
+from numpy.typing import NDArray
+
 from model.augmentation import turned_by_mirror
 from model.best import best_inputs
 from model.calibration import Calibration, CaseCalibration
-from model.channels import CubeChannels, ScratchChannels, Statistics
-from model.expected import ExpectedScore, cases
+from model.expected import EventScore, ExpectedScore, cases
 from model.folders import writable_parent
-from model.inputs import Inputs
-from model.mapping import grid_of, map_cube, map_log_ratio
-from model.plan import Case, Experiment, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
+from model.lessons import Lesson, lesson, materials
+from model.mapping import map_cube, map_log_ratio
+from model.plan import Experiment, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.records import BundleRecord, ReleaseRecord
-from model.selection import Selection, narrowed, select
-from model.split import divide
+from model.selection import Selection
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    import xarray as xr
-
-    from model.channels import ChannelSource
+    from model.inference import Probability
     from model.scores import Scores
+
+Predicted = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""(n,) probability and (n,) truth of labelled pixels"""
 
 __all__ = [
     "BundleRecord",
@@ -52,68 +53,57 @@ def train_bundle(
     experiment: Experiment | None = None,
     progress: Progress = no_progress,
 ) -> BundleRecord:
-    """Train a network on a cube and write it as a bundle.
+    """Train a network on a cube, and on those of other events that `experiment` names, and write it as a bundle.
 
     Args:
-        cube: path of a cube, or name of a built area.
+        cube: path of a cube, or name of a built area. Scores are given for the numbers of passes that it has; another
+            event counts where it has as many.
         out: folder of the bundle; a bundle that is there is replaced.
         seed: draws the split's arrangement, the initial weights and the chips; further members draw from others.
 
     Raises:
         CubeError: there is no such cube.
         ModelError: the cube cannot be trained on: no labels, no pass before or after the event, a missing variable, no
-            landslide for one of train, validation and test; or `out` holds something else.
+            landslide for one of train, validation and test; two cubes show the same event; or `out` holds something
+            else.
     """
     started = time.monotonic()
     plan, experiment = plan or TrainingPlan(), experiment or Experiment()
-    dataset, facts = cubes.load(cube)
+    first, *others = materials(cube, experiment.event, experiment.others)
     notes: tuple[str, ...] = ()
     inputs = experiment.inputs
     if inputs is None:
-        inputs, notes = best_inputs(dataset, experiment.event, experiment.settled)
+        further = [other.dataset for other in others]
+        inputs, notes = best_inputs(first.dataset, experiment.event, experiment.settled, further)
     if experiment.test_time == "mirrored":
         turned_by_mirror(inputs.channels)  # refuses what cannot be mirrored before anything is trained
-    selection = select(dataset, inputs, experiment.event)
-    labels = cubes.labels(dataset)
 
-    from model import bundle, calibration
+    from model import bundle
     from model.ensemble import viewed
     from model.network import choose_device
-    from model.scores import Ranking
-    from model.training import Scene, predictions, train
+    from model.training import train
 
     scratch = writable_parent(out)
-    views = _views(selection, inputs, experiment.cases)
-    channels, *fewer = _held(dataset, inputs, views, scratch, progress)
-    usable = channels.usable()
-    split_plan = experiment.split.model_copy(update={"shortest_px": plan.chip_px})
-    split = divide(labels, usable, split_plan, seed)
-    statistics = Statistics.of(channels, inputs.channels, split.train)
-    scenes = [Scene(one, labels, one.usable(), split, statistics) for one in (channels, *fewer)]
+    lessons = [
+        lesson(material, inputs, experiment, plan, seed, scratch, progress) for material in (first, *others)
+    ]
+    learnt = [one.told for one in lessons]
+    facts, selection = learnt[0].cube, learnt[0].selection
     spec = NetworkSpec(
         encoder=experiment.encoder,
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
     )
+    scenes = [scene for one in lessons for scene in one.scenes()]
     members = [
         train(scenes, spec, plan, member_seed(seed, number), _named(progress, number, experiment.members))
         for number in range(experiment.members)
     ]
     trained, networks = members[0], [member.network for member in members]
     seen_by = viewed(networks, choose_device(plan.device), inputs.channels, experiment.test_time)
-
-    def judged(source: ChannelSource) -> _Judged:
-        seen = Scene(source, labels, usable, split, statistics)
-        chosen_on = predictions(seen, split.validation, seen_by)
-        scale = calibration.fitted(*chosen_on)
-        raw = Ranking.of(*chosen_on).scores()
-        found = Ranking.of(*predictions(seen, split.test, seen_by)).scores(raw.threshold)
-        return _Judged(scale, scale.applied_to(raw), scale.applied_to(found))
-
-    every = judged(channels)
+    by_passes = dict(_by_passes(lessons, seen_by))
+    every = by_passes[len(selection.after)]
     scale, validation, test = every.calibration, every.validation, every.test
-    by_passes = dict(_by_passes(dataset, inputs, selection, judged))
-    by_passes[len(selection.after)] = every
     weights = bundle.weights_of(networks)
     document = bundle.sealed(
         weights,
@@ -121,20 +111,22 @@ def train_bundle(
         network=spec,
         members=len(members),
         parameters=sum(member.parameters for member in members),
-        statistics=statistics,
+        statistics=learnt[0].statistics,
         training=plan,
-        cases=tuple(len(view.after) for view in views),
+        cases=tuple(dict.fromkeys(len(view.after) for one in lessons for view in one.views)),
         test_time=experiment.test_time,
         notes=notes,
         seed=seed,
-        split=split,
-        grid=grid_of(dataset),
+        split=learnt[0].split,
+        grid=learnt[0].grid,
         cube=facts,
         selection=selection,
+        others=tuple(learnt[1:]),
         history=trained.history,
         best_step=trained.best.step,
         validation=validation,
         test=test,
+        events=every.events if others else (),
         calibration=scale,
         by_passes=tuple(
             CaseCalibration(after=after, calibration=found.in_short, threshold=found.validation.threshold)
@@ -165,7 +157,8 @@ def train_bundle(
         calibration_error=scale.error_after,
         expected=document.expected,
         seconds=round(time.monotonic() - started, 1),
-        simulated=facts.simulated,
+        simulated=document.simulated,
+        events=document.events,
     )
 
 
@@ -180,37 +173,15 @@ def _named(progress: Progress, number: int, members: int) -> Progress:
     return told
 
 
-def _views(selection: Selection, inputs: Inputs, cases: tuple[Case, ...] | None) -> list[Selection]:
-    """What the network is trained on: all passes that were selected first, then fewer of them after the event."""
-    most = len(selection.after)
-    if cases is None:
-        cases = tuple(Case(after=n) for n in (1, 2) if n < most) if inputs.after is None else ()
-    found = {(len(selection.before), most): selection}
-    for case in cases:
-        fewer = narrowed(selection, case.before, case.after)
-        found.setdefault((len(fewer.before), len(fewer.after)), fewer)
-    return list(found.values())
-
-
-def _held(
-    cube: xr.Dataset, inputs: Inputs, views: list[Selection], scratch: Path, progress: Progress
-) -> list[ScratchChannels]:
-    """The channels of every view, read once from the cube."""
-    held = []
-    for number, view in enumerate(views):
-        progress("read", number, len(views), view.track)
-        held.append(ScratchChannels(CubeChannels(cube, inputs, view), len(inputs.channels), scratch))
-    progress("read", len(views), len(views), views[0].track)
-    return held
-
-
 @dataclass(frozen=True)
 class _Judged:
-    """What was fitted on the validation area, and the scores there and on the test area, thresholds calibrated."""
+    """What was fitted on the validation areas, and the scores there and on the test areas, thresholds calibrated."""
 
     calibration: Calibration
     validation: Scores
     test: Scores
+    events: tuple[EventScore, ...]
+    """test area by test area"""
 
     @property
     def in_short(self) -> Calibration:
@@ -229,16 +200,50 @@ class _Judged:
         )
 
 
-def _by_passes(
-    cube: xr.Dataset, inputs: Inputs, selection: Selection, judged: Callable[[ChannelSource], _Judged]
-) -> Iterator[tuple[int, _Judged]]:
-    """Numbers of passes after the event below all of them, and how maps with so many are judged.
+def _by_passes(lessons: Sequence[Lesson], seen_by: Probability) -> Iterator[tuple[int, _Judged]]:
+    """Numbers of passes after the event that the first event has, and how maps with so many are judged.
 
-    A number is left out where the inputs cannot be had with so few passes, or where none of its pixels is landslide.
+    An event counts where it has as many. A number below all passes is left out where the inputs cannot be had with so
+    few, or where none of its pixels is landslide.
     """
+    selection = lessons[0].told.selection
     for after in cases(selection):
-        if after < len(selection.after):
-            try:
-                yield after, judged(CubeChannels(cube, inputs, narrowed(selection, None, after)))
-            except ModelError as error:
-                log.info("nothing is expected with %d passes after the event: %s", after, error)
+        try:
+            yield after, _judged(lessons, after, seen_by)
+        except ModelError as error:
+            if after == len(selection.after):
+                raise
+            log.info("nothing is expected with %d passes after the event: %s", after, error)
+
+
+def _judged(lessons: Sequence[Lesson], after: int, seen_by: Probability) -> _Judged:
+    """One calibration and one threshold for all events: a map of another one has no label to choose them by."""
+    from model import calibration
+    from model.scores import Ranking
+    from model.training import predictions
+
+    seen = [(one, scene) for one in lessons if (scene := one.seen_with(after)) is not None]
+    chosen_on = _joined([predictions(scene, scene.split.boxes("validation"), seen_by) for _, scene in seen])
+    tested = [predictions(scene, scene.split.boxes("test"), seen_by) for _, scene in seen]
+    scale = calibration.fitted(*chosen_on)
+    raw = Ranking.of(*chosen_on).scores()
+    found = Ranking.of(*_joined(tested)).scores(raw.threshold)
+    events = []
+    for (one, _), pixels in zip(seen, tested, strict=True):
+        own = Ranking.of(*pixels).scores(raw.threshold)
+        facts = one.told.cube
+        events.append(
+            EventScore(
+                area=facts.area,
+                cube=facts.digest,
+                auprc=own.auprc,
+                prevalence=own.prevalence,
+                f1=own.f1,
+                pixels=own.pixels,
+            )
+        )
+    return _Judged(scale, scale.applied_to(raw), scale.applied_to(found), tuple(events))
+
+
+def _joined(parts: Sequence[Predicted]) -> Predicted:
+    return np.concatenate([score for score, _ in parts]), np.concatenate([truth for _, truth in parts])

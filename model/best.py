@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 from pydantic import ValidationError
@@ -24,11 +24,16 @@ worth the ground that one of them does not see."""
 
 
 def best_inputs(
-    cube: xr.Dataset, event: EventSpan | None = None, asked: Mapping[str, object] | None = None
+    cube: xr.Dataset,
+    event: EventSpan | None = None,
+    asked: Mapping[str, object] | None = None,
+    others: Sequence[xr.Dataset] = (),
 ) -> tuple[Inputs, tuple[str, ...]]:
     """The inputs of the best recipe as far as a cube has them, and what it lacks, in words.
 
     Args:
+        event: of the first cube; None: the one that it records.
+        others: further cubes that must have them too.
         asked: fields of `Inputs` that are settled; the rest is chosen here.
 
     Raises:
@@ -38,8 +43,9 @@ def best_inputs(
     fields: dict[str, object] = {}
     for name, known in (("backscatter", ("vv", "vh")), ("terrain", tuple(TERRAIN_VARIABLES))):
         variables = {word: TERRAIN_VARIABLES.get(word, word) for word in known}  # type: ignore[call-overload]
-        held = tuple(word for word in known if variables[word] in cube)
-        notes += [f"the cube has no {variables[word]}" for word in known if word not in held]
+        held = tuple(word for word in known if all(variables[word] in one for one in (cube, *others)))
+        which = "a" if others else "the"
+        notes += [f"{which} cube has no {variables[word]}" for word in known if word not in held]
         fields[name] = held
     fields |= BEST
     fields |= dict(asked or {})
@@ -58,7 +64,8 @@ def best_inputs(
                 break
             better = Inputs.model_validate(fields | wish)
             try:
-                _sees_enough(select(cube, better, event))
+                for one, when in ((cube, event), *((other, None) for other in others)):
+                    _sees_enough(select(one, better, when))
             except ModelError as error:
                 refused = refused or error.message
                 continue

@@ -21,9 +21,10 @@ from model.calibration import Calibration, CaseCalibration
 from model.card import model_card, precision_recall_picture, reliability_picture
 from model.channels import Statistics
 from model.cubes import CubeFacts, Georeference
-from model.expected import ExpectedScore
+from model.expected import EventScore, ExpectedScore, in_short
 from model.folders import whole_folder
 from model.inputs import Inputs
+from model.lessons import LearntEvent
 from model.mlm import ITEM, item_of
 from model.network import build
 from model.plan import Check, NetworkSpec, TestTime, TrainingPlan
@@ -56,19 +57,29 @@ class BundleDocument(Frozen):
     statistics: Statistics
     training: TrainingPlan
     cases: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        min_length=1, max_length=8, description="numbers of passes after the event that it was trained on"
+        min_length=1, max_length=64, description="numbers of passes after the event that it was trained on"
     )
     test_time: TestTime
     notes: tuple[str, ...] = Field((), description="what the cube lacked for better inputs")
     seed: int = Field(description="of the first member")
-    split: Split
+    split: Split = Field(description="of the first event, as are grid, cube, selection and statistics")
     grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
     cube: CubeFacts
     selection: Selection
+    others: tuple[LearntEvent, ...] = Field(
+        (), max_length=30, description="further events that it was trained on"
+    )
     history: tuple[Check, ...] = Field(description="of the first member")
     best_step: int = Field(description="of the first member")
-    validation: Scores = Field(description="at its own best threshold, which maps use")
-    test: Scores = Field(description="at the threshold chosen on the validation area")
+    validation: Scores = Field(
+        description="at its own best threshold, which maps use; over the validation areas of all events together"
+    )
+    test: Scores = Field(
+        description="at the threshold chosen on the validation areas; of all events together"
+    )
+    events: tuple[EventScore, ...] = Field(
+        (), max_length=31, description="test area by test area, where there are several events"
+    )
     calibration: Calibration = Field(description="with all passes")
     by_passes: tuple[CaseCalibration, ...] = Field(
         (), max_length=8, description="with fewer passes after the event"
@@ -82,9 +93,33 @@ class BundleDocument(Frozen):
     def _one_model(self) -> BundleDocument:
         if self.statistics.channels != self.inputs.channels:
             raise ValueError("the statistics are of other channels than the inputs")
+        if any(one.statistics.channels != self.inputs.channels for one in self.others):
+            raise ValueError("the statistics of another event are of other channels than the inputs")
         if self.network.in_channels != len(self.inputs.channels):
             raise ValueError("the network has another number of channels than the inputs")
         return self
+
+    @property
+    def learnt(self) -> tuple[LearntEvent, ...]:
+        """Every event that it was trained on."""
+        first = LearntEvent(
+            cube=self.cube,
+            grid=self.grid,
+            split=self.split,
+            selection=self.selection,
+            statistics=self.statistics,
+        )
+        return (first, *self.others)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any of these events is a simulation."""
+        return any(one.cube.simulated for one in self.learnt)
+
+    @property
+    def place(self) -> str:
+        """The areas, as a title names them."""
+        return in_short([one.cube.area for one in self.learnt])
 
     @property
     def threshold(self) -> float:
@@ -115,6 +150,8 @@ class BundleDocument(Frozen):
                 [case.after, case.calibration.slope, case.calibration.intercept, case.threshold]
                 for case in self.by_passes
             ]
+        if self.others:
+            parts["others"] = [one.statistics.model_dump(mode="json") for one in self.others]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -128,7 +165,7 @@ class ModelBundle:
     @property
     def warning(self) -> str:
         """What must stand on everything that is made with the model; empty if nothing."""
-        if self.document.cube.simulated:
+        if self.document.simulated:
             return (
                 "The model was trained on a SIMULATED area: it knows no real landslide and must not guide "
                 "decisions in the field."

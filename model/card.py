@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.expected import ExpectedScore
+from model.expected import EventScore, ExpectedScore
 from model.scores import Scores
 from model.selection import Selection
 from model.split import PARTS
 
 if TYPE_CHECKING:
     from model.bundle import BundleDocument
+    from model.lessons import LearntEvent
 
 VIEWS = {
     "plain": "",
@@ -56,6 +57,66 @@ def expected_in_words(rows: tuple[ExpectedScore, ...]) -> str:
     )
 
 
+def _event_in_words(learnt: LearntEvent) -> str:
+    """Cube, event, passes."""
+    cube, selection = learnt.cube, learnt.selection
+    assumed = (
+        f"\nPixels without a label were taken as: {cube.label_nan_assumed}.\n"
+        if cube.label_nan_assumed
+        else ""
+    )
+    notes = "".join(f"- {note}\n" for note in selection.notes)
+    return f"""\
+Cube of `{cube.area}`, version {cube.version if cube.version is not None else "unknown"}, digest `{cube.digest[:12]}`, \
+{cube.shape[0]} x {cube.shape[1]} pixels. Event: {selection.event.start.isoformat()} to \
+{selection.event.end.isoformat()}. {selection.track[:1].upper()}{selection.track[1:]}.
+{assumed}
+{passes_in_words(selection)}
+
+{notes}"""
+
+
+def _areas_in_words(learnt: LearntEvent, several: bool) -> str:
+    """The rectangles of each part; with several events, of which cube they are."""
+    of = f" of `{learnt.cube.area}` `{learnt.cube.digest[:12]}`" if several else ""
+    return "\n".join(
+        f"- {part}{of}: "
+        + "; ".join(
+            f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
+            for box in learnt.split.boxes(part)
+        )
+        for part in PARTS
+    )
+
+
+def _other_befores(document: BundleDocument) -> str:
+    """Where the table's passes before the event are not those of every event."""
+    befores = {len(one.selection.before) for one in document.learnt}
+    if len(befores) == 1:
+        return ""
+    return (
+        f"\nPasses before are those of `{document.cube.area}`; in the other events they are "
+        f"{', '.join(str(len(one.selection.before)) for one in document.others)}.\n"
+    )
+
+
+def _events_in_words(events: tuple[EventScore, ...]) -> str:
+    """A table, one row for each event; nothing where there is one."""
+    if not events:
+        return ""
+    return (
+        "\nThese are over the pixels of all events together. Test area by test area, at the same threshold:\n\n"
+        "| event | cube | AUPRC | prevalence | F1 | pixels |\n|---|---|--:|--:|--:|--:|\n"
+        + "".join(
+            f"| {row.area} | `{row.cube[:12]}` | {row.auprc:.3f} | {row.prevalence:.4f} | {row.f1:.3f} | "
+            f"{row.pixels:,} |\n"
+            for row in events
+        )
+        + "\nAll of them are of events that training saw another part of. What the model is worth on an event that it "
+        "never saw, this card does not know; `slidecube ladder ... --study events` measures it.\n"
+    )
+
+
 def _kind(document: BundleDocument) -> str:
     kind = f"{document.network.architecture} with a {document.network.encoder} encoder"
     if document.members == 1:
@@ -68,26 +129,22 @@ def _kind(document: BundleDocument) -> str:
 def model_card(document: BundleDocument) -> str:
     """`MODEL_CARD.md`"""
     d = document
-    cube, selection = d.cube, d.selection
-    areas = "\n".join(
-        f"- {part}: "
-        + "; ".join(
-            f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
-            for box in d.split.boxes(part)
-        )
-        for part in PARTS
-    )
-    assumed = (
-        f"\nPixels without a label were taken as: {cube.label_nan_assumed}.\n"
-        if cube.label_nan_assumed
+    several = len(d.learnt) > 1
+    lacks = "".join(f"- {note}\n" for note in d.notes)
+    lacks = (
+        f"\nWhat the {'cubes lack' if several else 'cube lacks'} for the best inputs:\n{lacks}"
+        if lacks
         else ""
     )
-    notes = "".join(f"- {note}\n" for note in selection.notes)
-    lacks = "".join(f"- {note}\n" for note in d.notes)
-    lacks = f"\nWhat the cube lacks for the best inputs:\n{lacks}" if lacks else ""
+    pixels = sum(one.statistics.pixels for one in d.learnt)
+    own = ", each event with those of its own" if several else ""
+    area = "areas" if several else "area"
+    splits = "One split of each scene" if several else "One scene, one split"
+    seeds = "one seed" if d.members == 1 else f"{d.members} seeds from"
+    seen = f"{len(d.learnt)} events" if several else "one event"
     return f"""# Landslide model `{d.digest[:12]}`
 
-{SIMULATED if cube.simulated else ""}{_kind(d)} \
+{SIMULATED if d.simulated else ""}{_kind(d)} \
 ({d.parameters:,} parameters, {d.network.initial_weights} initial weights) that gives each pixel a probability of \
 being part of a landslide.
 
@@ -95,45 +152,41 @@ being part of a landslide.
 
 Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of a track; \
 passes before: {d.inputs.before or "all"}, after the event: {d.inputs.after or "all"}. Each channel is standardised \
-with the mean and standard deviation of {d.statistics.pixels:,} training pixels, \
+with the mean and standard deviation of {pixels:,} training pixels{own}, \
 or of all pixels of another scene where that is mapped. It was trained on \
 {" and on ".join(map(str, sorted(d.cases)))} passes after the event\
 {" in turn" if len(d.cases) > 1 else ""}. {VIEWS[d.test_time]}
 
 ## What it was trained on
 
-Cube of `{cube.area}`, version {cube.version if cube.version is not None else "unknown"}, digest `{cube.digest[:12]}`, \
-{cube.shape[0]} x {cube.shape[1]} pixels. Event: {selection.event.start.isoformat()} to \
-{selection.event.end.isoformat()}. {selection.track[:1].upper()}{selection.track[1:]}.
-{assumed}
-{passes_in_words(selection)}
-
-{notes}{lacks}
+{chr(10).join(map(_event_in_words, d.learnt))}{lacks}
 ## How it was judged
 
-The scene was divided into areas that share no pixel and lie at least {d.split.buffer_px} pixels apart:
-{areas}
+{"Each" if several else "The"} scene was divided into areas that share no pixel and lie at least {d.split.buffer_px} \
+pixels apart:
+{chr(10).join(_areas_in_words(one, several) for one in d.learnt)}
 
-The weights are those of step {d.best_step} of {d.training.steps}, the best on the validation area\
-{" (of the first network)" if d.members > 1 else ""}. The threshold was chosen there too.
+The weights are those of step {d.best_step} of {d.training.steps}, the best on the validation \
+{area}{" (by the mean of their AUPRC)" if several else ""}{" (of the first network)" if d.members > 1 else ""}. \
+The threshold was chosen there too{", one for all events" if several else ""}.
 
 - Validation: {scores_in_words(d.validation)}
 - Test: {scores_in_words(d.test)}
-
-As predicted, the calibration error on the validation area was {d.calibration.error_before:.4f}; the log-odds are \
+{_events_in_words(d.events)}
+As predicted, the calibration error on the validation {area} was {d.calibration.error_before:.4f}; the log-odds are \
 multiplied by {d.calibration.slope:.3f} and {d.calibration.intercept:+.3f} is added, which makes it \
 {d.calibration.error_after:.4f} there. The map's probability is the calibrated one; on a scene with another share of \
 landslides it is off by an unknown amount.
 
-By number of passes, on the same test area, each calibrated and with its threshold chosen for that number:
+By number of passes, on the same test {area}, each calibrated and with its threshold chosen for that number:
 
-{expected_in_words(d.expected)}
-One scene, one split, {"one seed" if d.members == 1 else f"{d.members} seeds from"} ({d.seed}): the spread over \
+{expected_in_words(d.expected)}{_other_befores(d)}
+{splits}, {seeds} ({d.seed}): the spread over \
 splits and seeds is not known.
 
 ## Limits
 
-It has seen one event. Steep slopes that face the radar, layover and shadow are not masked. Expect it to mistake \
+It has seen {seen}. Steep slopes that face the radar, layover and shadow are not masked. Expect it to mistake \
 logging, ploughing, floods and new snow for landslides. A figure is comparable only with figures of the same pixels.
 
 ## Made with
@@ -163,9 +216,9 @@ def precision_recall_picture(document: BundleDocument, file: Path) -> None:
             label=f"random map: {scores.prevalence:.4f}",
         )
         axes.plot(scores.recall, scores.precision, "o", color=colour, markersize=5)
-    title = f"{document.cube.area}, model {document.digest[:12]}"
+    title = f"{document.place}, model {document.digest[:12]}"
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(title + ("\nSIMULATED AREA" if document.cube.simulated else ""), fontsize=11)
+    axes.set_title(title + ("\nSIMULATED AREA" if document.simulated else ""), fontsize=11)
     axes.legend(loc="upper right", fontsize=9)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)
@@ -195,8 +248,8 @@ def reliability_picture(document: BundleDocument, file: Path) -> None:
         counts.plot(predicted, [part.pixels for part in classes], color=colour, marker=marker, markersize=4)
     axes.set(ylabel="share of landslide pixels", xlim=(0, 1), ylim=(0, 1.02))
     counts.set(xlabel="mean probability of the class", ylabel="pixels", yscale="log")
-    title = f"{document.cube.area}, model {document.digest[:12]}: validation area"
-    axes.set_title(title + ("\nSIMULATED AREA" if document.cube.simulated else ""), fontsize=11)
+    title = f"{document.place}, model {document.digest[:12]}: validation"
+    axes.set_title(title + ("\nSIMULATED AREA" if document.simulated else ""), fontsize=11)
     axes.legend(loc="upper left", fontsize=9)
     for part in (axes, counts):
         part.grid(alpha=0.3)

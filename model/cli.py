@@ -53,6 +53,14 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON on standa
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the model; by default below the data folder."
 )
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="CUBE",
+    help="A further event to learn from, as often as there are some. Inputs are what all of them have, and each is "
+    "standardised by itself.",
+)
 @click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
 @click.option(
@@ -118,6 +126,10 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
 
         if out is None:
             raise click.UsageError("--protocol wants --out, a folder for its results.")
+        if options.pop("others"):
+            raise click.UsageError(
+                "--protocol is of one event; `slidecube ladder ... --study events` tests what several teach."
+            )
         train_by_protocol(cube, protocol, out, options)
         return
     from model.api import train_bundle
@@ -138,6 +150,7 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
             encoder=options["encoder"],
             initial_weights="imagenet" if options["imagenet"] else "random",
             members=options["members"],
+            others=options["others"],
             event=_parsed_event(options["event"]),
             **({} if options["mirrored"] is None else {"test_time": _TEST_TIME[options["mirrored"]]}),
         )
@@ -151,9 +164,14 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
 
 def _train_words(record: BundleRecord) -> str:
     simulated = " It was trained on a SIMULATED area." if record.simulated else ""
+    events = "".join(
+        f"  {event.area} {event.cube[:12]}: {event.auprc:.3f} at {event.prevalence:.4f}\n"
+        for event in record.events
+    )
     return (
         f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
         f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
+        f"{events}"
         f"Model: {record.path}"
     )
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
+from shapely.geometry import Polygon
+from shapely.geometry import box as rectangle
 
 from model.windows import Box, tiles, whole
 from pipeline.aoi import load_area
@@ -217,6 +220,22 @@ def georeference(cube: xr.Dataset) -> Georeference:
         "The cube records no coordinate reference system, so that no map can be made of it.",
         "Write it with `cube.rio.write_crs('EPSG:...')`.",
     )
+
+
+def grid_of(cube: xr.Dataset) -> Georeference | None:
+    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    try:
+        return georeference(cube)
+    except ModelError:
+        return None
+
+
+def footprint(grid: Georeference, shape: tuple[int, int]) -> Polygon:
+    """The scene's extent in degrees of longitude and latitude (WGS 84)."""
+    height, width = shape
+    left, top = grid.affine @ (0, 0)
+    right, bottom = grid.affine @ (width, height)
+    return rectangle(*transform_bounds(grid.crs, "EPSG:4326", left, bottom, right, top))
 
 
 def coherence(cube: xr.Dataset) -> xr.DataArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from model.scores import Share
@@ -23,6 +25,17 @@ class ExpectedScore(Frozen):
     pixels: int = Field(ge=1)
 
 
+class EventScore(Frozen):
+    """The score on the test area of one of several events that a model was trained on, with all passes of the case."""
+
+    area: str
+    cube: str = Field(description="digest of the cube")
+    auprc: Share
+    prevalence: Share
+    f1: Share = Field(description="at the threshold of the model")
+    pixels: int = Field(ge=1)
+
+
 def cases(selection: Selection) -> tuple[int, ...]:
     """The numbers of passes after the event that a new model is scored with, all passes last."""
     most = len(selection.after)
@@ -30,18 +43,22 @@ def cases(selection: Selection) -> tuple[int, ...]:
 
 
 def expected_for(
-    known: tuple[ExpectedScore, ...], before: int, after: int
+    known: tuple[ExpectedScore, ...], before: int, after: int, events: int = 1
 ) -> tuple[ExpectedScore | None, str]:
     """The row of a case, and words for a report; None: the model was never scored with so many passes.
 
-    A figure is of one test area, beside the training area: on another event it may well be lower.
+    A figure is of test areas beside the training areas: on another event it may well be lower.
+
+    Args:
+        events: number of events that the model was trained on, each with a test area.
     """
+    where = "the model's test area" if events == 1 else f"the model's test areas in {events} events"
     case = f"{before} {_passes(before)} before and {after} after the event"
     for row in known:
         if (row.before, row.after) == (before, after):
             return row, (
                 f"Expected with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, on "
-                f"{row.pixels:,} pixels of the model's test area; another event may score less"
+                f"{row.pixels:,} pixels of {where}; another event may score less"
             )
     if not known:
         return None, f"The model was never scored with {case}, nor with any other number of passes"
@@ -50,6 +67,13 @@ def expected_for(
         f"The model was never scored with {case}. The nearest case is {near.before} before and {near.after} after: "
         f"AUPRC {near.auprc:.3f} at a prevalence of {near.prevalence:.4f}"
     )
+
+
+def in_short(areas: Sequence[str]) -> str:
+    """One area by name; of several the first, and how many more there are."""
+    if len(areas) == 1:
+        return areas[0]
+    return f"{areas[0]} and {len(areas) - 1} {'other' if len(areas) == 2 else 'others'}"
 
 
 def _passes(count: int) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from model.bundle import BundleDocument, ModelBundle
+    from model.lessons import LearntEvent
 
 
 def map_cube(
@@ -62,7 +63,7 @@ def map_cube(
     loaded = load(bundle)
     document = loaded.document
     dataset, facts = cubes.load(cube)
-    if document.cube.simulated and not facts.simulated and not allow_simulated:
+    if document.simulated and not facts.simulated and not allow_simulated:
         raise ModelError(
             f"The model {document.digest[:12]} was trained on a simulated area, and {facts.area} is a real place.",
             "Train on a real cube, map with --log-ratio, or say --allow-simulated-model: the map then warns of it.",
@@ -74,8 +75,8 @@ def map_cube(
         remarks = (loaded.warning, *remarks)
     remarks += _other_passes(document, selection)
     source = CubeChannels(dataset, document.inputs, selection)
-    statistics = document.statistics
-    if standardise == "scene" or (standardise == "auto" and not own):
+    statistics = own.statistics if own is not None else document.statistics
+    if standardise == "scene" or (standardise == "auto" and own is None):
         progress("statistics", 0, 1, "of this scene's own inputs")
         statistics = Statistics.of(source, statistics.channels, (whole(source.shape),)).model_copy(
             update={"clip_sd": statistics.clip_sd}
@@ -89,7 +90,9 @@ def map_cube(
             "Probabilities are calibrated, and the threshold is chosen, for another number of passes after the event: "
             f"{calibrated.after}.",
         )
-    row, expected_words = expected_for(document.expected, len(selection.before), len(selection.after))
+    row, expected_words = expected_for(
+        document.expected, len(selection.before), len(selection.after), len(document.learnt)
+    )
     plan = MapPlan(
         cube=dataset,
         facts=facts,
@@ -102,7 +105,7 @@ def map_cube(
         backscatter=polarisation,
         scored=scored,
         scored_on=words,
-        simulated=facts.simulated or document.cube.simulated,
+        simulated=facts.simulated or document.simulated,
         remarks=remarks,
         expected=row,
         expected_words=expected_words,
@@ -178,10 +181,10 @@ def _watched(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterat
 def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, ...]:
     """Where the cube has other numbers of passes than the model was trained on."""
     here = len(selection.before), len(selection.after)
-    before = len(document.selection.before)
-    if here[0] == before and here[1] in document.cases:
+    befores = sorted({len(one.selection.before) for one in document.learnt})
+    if here[0] in befores and here[1] in document.cases:
         return ()
-    after = " or ".join(map(str, sorted(document.cases)))
+    before, after = (" or ".join(map(str, numbers)) for numbers in (befores, sorted(document.cases)))
     return (
         f"The model was trained on {before} passes before and {after} after the event; this map has {here[0]} "
         f"and {here[1]}.",
@@ -226,30 +229,24 @@ def _model_rows(
         )
 
 
-def grid_of(cube: xr.Dataset) -> cubes.Georeference | None:
-    """Where the cube lies; None where it does not say, which hinders maps but not training."""
-    try:
-        return cubes.georeference(cube)
-    except ModelError:
-        return None
-
-
-def _own_scene(cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument) -> bool:
-    """Whether the model was trained on another part of this very scene."""
-    return facts.shape == document.cube.shape and document.grid is not None and grid_of(cube) == document.grid
+def _own_scene(cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument) -> LearntEvent | None:
+    """The event of the model that is on this very grid, so that another part of the scene was trained on; or None."""
+    grid = cubes.grid_of(cube)
+    here = [one for one in document.learnt if grid and one.grid == grid and one.cube.shape == facts.shape]
+    return next((one for one in here if one.cube.digest == facts.digest), here[0] if here else None)
 
 
 def _scored(
-    facts: cubes.CubeFacts, document: BundleDocument, own: bool
+    facts: cubes.CubeFacts, document: BundleDocument, own: LearntEvent | None
 ) -> tuple[tuple[Box, ...], str, tuple[str, ...]]:
     """Where the map may be compared with labels without flattering a model that was trained on them."""
-    if own:
+    if own is not None:
         return (
-            document.split.test,
+            own.split.test,
             "the test area of the model's own scene, which training did not see",
             ("The model was trained on another part of this scene.",),
         )
     remarks: tuple[str, ...] = ()
-    if facts.area == document.cube.area:
+    if facts.area in {one.cube.area for one in document.learnt}:
         remarks = ("The model was trained on the same area on another grid: the score may be flattered.",)
     return (whole(facts.shape),), "the whole scene, on which the model was not trained", remarks

@@ -21,8 +21,10 @@ from pystac.extensions.mlm import (
     ValueScalingType,
 )
 from pystac.extensions.raster import DataType
-from rasterio.warp import transform_bounds
-from shapely.geometry import box, mapping
+from shapely import unary_union
+from shapely.geometry import mapping
+
+from model.cubes import footprint
 
 if TYPE_CHECKING:
     from model.bundle import BundleDocument
@@ -34,35 +36,35 @@ ARCHITECTURES = {"unet": "U-Net", "unetplusplus": "U-Net++"}
 def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]:
     """The item; its links are of the bundle's own files.
 
-    Its geometry is the scene that the model was trained on, and its time that of the passes before and after.
+    Its geometry is that of the scenes that the model was trained on, and its time that of their passes.
 
     Args:
         weights, card: names of the files in the bundle.
     """
     d = document
-    passes = [used.instant for used in (*d.selection.before, *d.selection.after)]
-    bounds = _bounds(d)
+    passes = [used.instant for one in d.learnt for used in (*one.selection.before, *one.selection.after)]
+    ground = unary_union([footprint(one.grid, one.cube.shape) for one in d.learnt if one.grid is not None])
     item = pystac.Item(
         id=f"slidecube-{d.digest[:12]}",
-        geometry=mapping(box(*bounds)) if bounds else None,
-        bbox=list(bounds) if bounds else None,
+        geometry=None if ground.is_empty else mapping(ground),
+        bbox=None if ground.is_empty else list(ground.bounds),
         datetime=None,
         start_datetime=min(passes),
         end_datetime=max(passes),
         properties={
-            "title": f"Landslides of {d.cube.area}" + (", a simulated area" if d.cube.simulated else ""),
+            "title": f"Landslides of {d.place}" + (", simulated" if d.simulated else ""),
             "description": _described(d),
             "created": d.created.isoformat().replace("+00:00", "Z"),
             "slidecube:digest": d.digest,
-            "slidecube:cube": d.cube.digest,
-            "slidecube:simulated": d.cube.simulated,
+            "slidecube:cubes": [one.cube.digest for one in d.learnt],
+            "slidecube:simulated": d.simulated,
             "slidecube:threshold": d.threshold,
             "slidecube:test_auprc": d.test.auprc,
             "slidecube:test_prevalence": d.test.prevalence,
         },
     )
     MLMExtension.ext(item, add_if_missing=True).apply(
-        name=f"slidecube landslides, {d.cube.area}",
+        name=f"slidecube landslides, {d.place}",
         architecture=ARCHITECTURES[d.network.architecture],
         tasks=[TaskType.SEMANTIC_SEGMENTATION],
         input=[_input(d)],
@@ -102,23 +104,12 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
 
 
 def _described(document: BundleDocument) -> str:
-    simulated = "Trained on a SIMULATED area: it knows no real landslide. " if document.cube.simulated else ""
+    simulated = "Trained on a SIMULATED area: it knows no real landslide. " if document.simulated else ""
     return (
         f"{simulated}Test AUPRC {document.test.auprc:.3f} at a prevalence of {document.test.prevalence:.4f}, "
         f"{len(document.selection.before)} passes before and {len(document.selection.after)} after the event, "
         f"{document.selection.track}."
     )
-
-
-def _bounds(document: BundleDocument) -> tuple[float, float, float, float] | None:
-    """West, south, east, north in degrees; None: the cube does not say where it lies."""
-    if document.grid is None:
-        return None
-    height, width = document.cube.shape
-    left, top = document.grid.affine @ (0, 0)
-    right, bottom = document.grid.affine @ (width, height)
-    west, south, east, north = transform_bounds(document.grid.crs, "EPSG:4326", left, bottom, right, top)
-    return west, south, east, north
 
 
 def _input(document: BundleDocument) -> ModelInput:

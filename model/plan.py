@@ -194,6 +194,12 @@ class Experiment(Frozen):
     members: int = Field(1, ge=1, le=20, description="networks, each of its own seed, whose mean is mapped")
     split: SplitPlan = SplitPlan()
     event: EventSpan | None = Field(None, description="None: the one that the cube records")
+    others: tuple[str, ...] = Field(
+        (),
+        max_length=30,
+        description="further cubes, paths or names, that one network learns from too; each has its own division and "
+        "is standardised by itself",
+    )
 
 
 def member_seed(seed: int, number: int) -> int:
