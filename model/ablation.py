@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -257,9 +256,7 @@ def orderings(wanted: Sequence[Task], results: Sequence[TrialResult], out: Path)
         except ModelError as error:
             found.append(Ordering(better=better, worse=worse, words=str(error), holds=None))
             continue
-        found.append(
-            Ordering(better=better, worse=worse, words=difference.words, holds=difference.auprc.lower > 0)
-        )
+        found.append(Ordering(better=better, worse=worse, words=difference.words, holds=difference.holds))
     return found
 
 
@@ -320,17 +317,3 @@ def _largest(notes: Iterable[str]) -> list[str]:
         except ValueError:
             plain.append(note)
     return sorted([*plain, *(f"at most {share:.2f} % {rest}" for rest, share in shares.items())])
-
-
-def read_plan(text: str) -> AblationPlan:
-    """A plan from JSON.
-
-    Raises:
-        ValidationError: it is none.
-    """
-    return AblationPlan.model_validate(json.loads(text))
-
-
-def labels_of(wanted: Iterable[Task]) -> tuple[str, ...]:
-    """Labels of trials without repetition, in order."""
-    return tuple(dict.fromkeys(task.trial.label for task in wanted))

@@ -41,6 +41,11 @@ class Difference(Frozen):
         a = self.auprc
         return f"{a.mean:+.3f} [{a.lower:+.3f}, {a.upper:+.3f}], {self.wins} of {a.units}"
 
+    @property
+    def holds(self) -> bool:
+        """Whether the first is above the second by an interval above zero. Nothing else counts as an ordering."""
+        return self.auprc.lower > 0
+
 
 def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: bool = True) -> Difference:
     """The paired difference of two methods.
@@ -66,11 +71,6 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
     grounds = [ours[p].ground for p in places]
     wins = sum(float(x.auprc()[0]) > float(y.auprc()[0]) for x, y in zip(a, b, strict=True))
     return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, grounds), wins=wins)
-
-
-def ordering_holds(better: Sequence[Scored], worse: Sequence[Scored], *, same_budget: bool = True) -> bool:
-    """Whether `better` is above `worse` by an interval that excludes zero. Nothing else counts as an ordering."""
-    return compare(better, worse, same_budget=same_budget).auprc.lower > 0
 
 
 Place = tuple[str, int, int]

@@ -285,8 +285,3 @@ def label_window(cube: xr.Dataset, box: Box) -> NDArray[np.uint8]:
     rows, columns = box.slices
     raw = np.asarray(cube["landslides"].isel(y=rows, x=columns).values, dtype=np.float32)
     return np.where(np.isfinite(raw), (raw > 0).astype(np.uint8), np.uint8(UNMAPPED)).astype(np.uint8)
-
-
-def has_positive_labels(cube: xr.Dataset) -> bool:
-    """Whether the cube has a label variable with at least one landslide pixel."""
-    return "landslides" in cube and bool((labels(cube) == 1).any())

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -75,30 +74,6 @@ class TestedAlone:
     def closed_mask(self, shape: tuple[int, int]) -> Mask:
         """(y, x) everything."""
         return np.ones(shape, dtype=bool)
-
-
-def run_left_out(
-    places: Sequence[str],
-    left_out: str,
-    trial: Trial,
-    out: Path | None = None,
-    progress: Progress = no_progress,
-    *,
-    standardising: Literal["scene", "training"] = "scene",
-) -> TrialResult:
-    """Train on all cubes but one, and score that one, as `run_with_others`.
-
-    Args:
-        places: paths or names of all cubes, `left_out` among them.
-
-    Raises:
-        ModelError: `left_out` is none of `places`, or there is no other; or as `run_with_others`.
-    """
-    learnt_from = tuple(place for place in places if place != left_out)
-    if left_out not in places or not learnt_from:
-        raise ModelError("Name at least two cubes, and leave out one of them.")
-    others = Others(places=learnt_from, standardising=standardising)
-    return run_with_others(left_out, others, trial, out, progress)
 
 
 def run_with_others(

@@ -45,20 +45,17 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def obtainable(spec: NetworkSpec) -> tuple[NetworkSpec, str | None]:
+def build_as_obtainable(spec: NetworkSpec) -> tuple[torch.nn.Module, str | None]:
     """The network with the initial weights that can be had here, and a note where they are not those asked for.
 
     For an experiment that asks for ImageNet weights where there are any, as the published one does.
     """
-    if spec.initial_weights != "imagenet":
-        return spec, None
     try:
-        build(spec)
+        return build(spec), None
     except ModelError as error:
-        note = f"starts from random weights, where the published code starts from ImageNet: {error.message}"
+        note = f"training starts from random weights, not as published: {error.message}"
         log.warning("%s", note)
-        return spec.model_copy(update={"initial_weights": "random"}), note
-    return spec, None
+        return build(spec.model_copy(update={"initial_weights": "random"})), note
 
 
 def log_odds(output: torch.Tensor) -> torch.Tensor:

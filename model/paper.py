@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from model.cubes import UNMAPPED, CubeFacts
 from model.evaluation import evaluate
 from model.ground import Ground, ground
 from model.inputs import EventSpan, Inputs
-from model.network import build, choose_device, log_odds, parameters
+from model.network import build_as_obtainable, choose_device, log_odds, parameters
 from model.parts import Mask
 from model.plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progress
 from model.result_files import read_result, write_result
@@ -39,8 +38,6 @@ from model.torch_guard import torch
 from model.training import masked_loss
 from model.windows import Box, whole
 from pipeline.errors import ModelError
-
-log = logging.getLogger(__name__)
 
 SHARES = (0.7, 0.2)
 """of training and validation; the rest is the third part"""
@@ -296,13 +293,9 @@ def _trained(
     spec = trial.network.model_copy(update={"in_channels": channels})
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(trial.seed)
-        try:
-            network = build(spec)
-        except ModelError:
-            said = "the ImageNet weights cannot be had here: training starts from random weights, not as published"
-            log.warning("%s", said)
-            notes.append(said)
-            network = build(spec.model_copy(update={"initial_weights": "random"}))
+        network, note = build_as_obtainable(spec)
+        if note is not None:
+            notes.append(note)
         network = network.to(device)
         optimiser = torch.optim.Adam(
             network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay

@@ -11,7 +11,6 @@ from model.selection import PassUsed, Selection
 from model.tracks import judged_on
 from model.windows import Box
 
-VALID = 0
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
 """flags of the validity raster; several may hold at once"""
 MEANINGS = {

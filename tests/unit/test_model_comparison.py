@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.comparison import Scored, compare, ordering_holds
+from model.comparison import Scored, compare
 from model.intervals import BlockCounts, counts_of_file, interval, paired_difference
 from model.scores import Ranking
 from pipeline.errors import ModelError
@@ -98,9 +98,9 @@ def test_two_methods_are_compared_pair_by_pair():
     found = compare(scored("good", 2.0), scored("bad", 0.5))
     assert found.wins == 2 and found.auprc.units == 2 and found.auprc.lower > 0
     assert found.words.endswith("2 of 2") and found.words.startswith("+0.")
-    assert ordering_holds(scored("good", 2.0), scored("bad", 0.5))
-    assert not ordering_holds(scored("bad", 0.5), scored("good", 2.0))
-    assert not ordering_holds(scored("same", 1.0), scored("same too", 1.0))
+    assert compare(scored("good", 2.0), scored("bad", 0.5)).holds
+    assert not compare(scored("bad", 0.5), scored("good", 2.0)).holds
+    assert not compare(scored("same", 1.0), scored("same too", 1.0)).holds
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from model import network as networks
-from model.network import build, log_odds, obtainable, parameters
+from model.network import build, build_as_obtainable, log_odds, parameters
 from model.plan import NetworkSpec
 from model.torch_guard import torch
 from pipeline.errors import ModelError
@@ -66,6 +66,7 @@ def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_
     monkeypatch.setattr(networks.smp, "Unet", offline)
     with pytest.raises(ModelError, match="cannot be had"):
         build(spec)
-    found, note = obtainable(spec)
-    assert found.initial_weights == "random" and "starts from random weights" in note
-    assert obtainable(found) == (found, None)
+    network, note = build_as_obtainable(spec)
+    assert parameters(network) > 0 and "starts from random weights" in note and "resnet18" in note
+    random = spec.model_copy(update={"initial_weights": "random"})
+    assert build_as_obtainable(random)[1] is None

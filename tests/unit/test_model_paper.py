@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.ablation import AblationPlan, labels_of, orderings, run_ablation, run_task, tasks
+from model.ablation import AblationPlan, orderings, run_ablation, run_task, tasks
 from model.inputs import EventSpan, Inputs
 from model.paper import chips_of, published_inputs, run_paper, split_chips
 from model.plan import NetworkSpec, PaperPlan, PaperSwitches
@@ -126,7 +126,14 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
     )
     wanted = tasks(cube, plan)
     assert len(wanted) == 2 * (2 * 2 + 2)
-    assert labels_of(wanted) == ("VV, 1", "VV+VH+DEM, 1", "DEM", "random", "VV, 2", "VV+VH+DEM, 2")
+    assert tuple(dict.fromkeys(task.trial.label for task in wanted)) == (
+        "VV, 1",
+        "VV+VH+DEM, 1",
+        "DEM",
+        "random",
+        "VV, 2",
+        "VV+VH+DEM, 2",
+    )
     first = run_task(wanted[0], tmp_path)
     told = []
     results = run_ablation(

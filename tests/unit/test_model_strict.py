@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.baselines import baselines
-from model.comparison import compare, ordering_holds
-from model.events import LearntFrom, run_left_out, run_with_others
+from model.comparison import compare
+from model.events import LearntFrom, run_with_others
 from model.grid import jobs_of, run, scored
 from model.inputs import Inputs
 from model.ladder import climb
@@ -101,7 +101,7 @@ def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
         prevalence, rel=0.1
     )
     # only VV changes in this cube, and the log-ratio takes VH: the classifier sees both
-    assert ordering_holds(by_name["boosting"], by_name["random"])
+    assert compare(by_name["boosting"], by_name["random"]).holds
     assert compare(by_name["boosting"], by_name["log-ratio"]).wins == 2
 
 
@@ -127,14 +127,13 @@ def test_trials_side_by_side_give_the_same_as_one_after_the_other(cube, tmp_path
 
 def test_an_event_that_is_left_out_gives_no_label_away(cube, other, tmp_path):
     trial = TRIAL.model_copy(update={"fold": None})
-    result = run_left_out([cube, other], other, trial, tmp_path)
+    rest = Others(places=(cube,))
+    result = run_with_others(other, rest, trial, tmp_path)
     assert result.cube.uri.endswith("two.zarr") and [f.uri for f in result.trained_on] == [cube]
     assert result.validation is None and 0 < result.evaluation.scene.threshold < 1
-    assert run_left_out([cube, other], other, trial, tmp_path) == result
-    pooled = run_left_out([cube, other], other, trial, standardising="training")
+    assert run_with_others(other, rest, trial, tmp_path) == result
+    pooled = run_with_others(other, rest.model_copy(update={"standardising": "training"}), trial)
     assert pooled.scored_digest == result.scored_digest and pooled.protocol_digest == result.protocol_digest
-    with pytest.raises(ModelError, match="at least two"):
-        run_left_out([cube], cube, trial)
 
 
 def test_other_events_are_compared_on_the_same_pixels_with_the_scenes_own(cube, other, tmp_path):
