@@ -99,16 +99,16 @@ def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tm
 
 
 def test_weights_that_cannot_be_had_are_said_and_not_hidden(cube, monkeypatch):
-    import model.paper
+    import model.network
 
-    real = model.paper.build
+    real = model.network.build
 
     def offline(spec, **options):
         if spec.initial_weights == "imagenet":
             raise ModelError("The ImageNet weights of resnet18 cannot be had (OSError).")
         return real(spec, **options)
 
-    monkeypatch.setattr(model.paper, "build", offline)
+    monkeypatch.setattr(model.network, "build", offline)
     wanted = TRIAL.model_copy(update={"network": NETWORK.model_copy(update={"initial_weights": "imagenet"})})
     assert any("starts from random weights" in note for note in run_paper(cube, wanted).notes)
 
