@@ -69,7 +69,7 @@ def map_cube(
             "Train on a real cube, map with --log-ratio, or say --allow-simulated-model: the map then warns of it.",
         )
     selection = select(dataset, document.inputs, event)
-    own = _own_scene(dataset, facts, document)
+    own = _own_scene(dataset, facts, document, selection)
     scored, words, remarks = _scored(facts, document, own)
     if loaded.warning:
         remarks = (loaded.warning, *remarks)
@@ -229,11 +229,24 @@ def _model_rows(
         )
 
 
-def _own_scene(cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument) -> LearntEvent | None:
-    """The event of the model that is on this very grid, so that another part of the scene was trained on; or None."""
-    grid = cubes.grid_of(cube)
-    here = [one for one in document.learnt if grid and one.grid == grid and one.cube.shape == facts.shape]
+def _own_scene(
+    cube: xr.Dataset, facts: cubes.CubeFacts, document: BundleDocument, selection: Selection
+) -> LearntEvent | None:
+    """The model's event on this very grid with a pass after it that is mapped here too, or None: then training saw
+    another part of this scene. A later event on the same ground is another scene.
+    """
+    grid, seen = cubes.grid_of(cube), _after(selection)
+    here = [
+        one
+        for one in document.learnt
+        if grid and one.grid == grid and one.cube.shape == facts.shape and seen & _after(one.selection)
+    ]
     return next((one for one in here if one.cube.digest == facts.digest), here[0] if here else None)
+
+
+def _after(selection: Selection) -> set[str]:
+    """Names of the passes after the event, of all views."""
+    return {used.id for view in selection.every_view for used in view.after}
 
 
 def _scored(
@@ -248,5 +261,7 @@ def _scored(
         )
     remarks: tuple[str, ...] = ()
     if facts.area in {one.cube.area for one in document.learnt}:
-        remarks = ("The model was trained on the same area on another grid: the score may be flattered.",)
+        remarks = (
+            "The model was trained on the same area, on another grid or at another event: the score may be flattered.",
+        )
     return (whole(facts.shape),), "the whole scene, on which the model was not trained", remarks

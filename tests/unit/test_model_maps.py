@@ -110,6 +110,23 @@ def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
     assert record.picture.stat().st_size > 10_000
 
 
+def test_a_later_event_on_the_same_ground_is_another_scene(folder, tmp_path):
+    later = small_cube(256).assign_attrs(area="renamed")
+    shift = np.timedelta64(400, "D")
+    later = later.assign_coords(
+        timestep=later.timestep + shift,
+        pass_id=("timestep", [f"later_{name}" for name in later.pass_id.values]),
+    ).assign_attrs(event=later.event.replace("2018-09-05", "2019-10-10"))
+    record = api.map_cube(
+        folder / "bundle", str(write(later, tmp_path / "later.zarr")), tmp_path / "map", windows=WINDOWS
+    )
+    assert "not trained" in record.scored_on
+    again = small_cube(256).assign_attrs(area="renamed")
+    path = write(again, tmp_path / "again.zarr")  # another cube of the scene that was trained on
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "again", windows=WINDOWS)
+    assert "test area" in record.scored_on
+
+
 def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_used(folder, tmp_path):
     other = small_cube(192, seed=5).assign_attrs(area="elsewhere")
     brighter = other.assign({name: 4 * other[name] for name in ("vv", "vh")})
