@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.augmentation import turned_by_mirror
 from model.best import best_inputs
 from model.calibration import Calibration, CaseCalibration
-from model.expected import EventScore, ExpectedScore, cases
+from model.expected import EventScore, ExpectedScore, cases, figures
 from model.folders import writable_parent
 from model.lessons import Lesson, lesson, materials
 from model.mapping import map_cube, map_log_ratio
@@ -190,14 +190,7 @@ class _Judged:
 
     def expected(self, selection: Selection, after: int) -> ExpectedScore:
         """The row of a case."""
-        return ExpectedScore(
-            before=len(selection.before),
-            after=after,
-            auprc=self.test.auprc,
-            prevalence=self.test.prevalence,
-            f1=self.test.f1,
-            pixels=self.test.pixels,
-        )
+        return ExpectedScore(before=len(selection.before), after=after, **figures(self.test))
 
 
 def _by_passes(lessons: Sequence[Lesson], seen_by: Probability) -> Iterator[tuple[int, _Judged]]:
@@ -232,16 +225,7 @@ def _judged(lessons: Sequence[Lesson], after: int, seen_by: Probability) -> _Jud
     for (one, _), pixels in zip(seen, tested, strict=True):
         own = Ranking.of(*pixels).scores(raw.threshold)
         facts = one.told.cube
-        events.append(
-            EventScore(
-                area=facts.area,
-                cube=facts.digest,
-                auprc=own.auprc,
-                prevalence=own.prevalence,
-                f1=own.f1,
-                pixels=own.pixels,
-            )
-        )
+        events.append(EventScore(area=facts.area, cube=facts.digest, **figures(own)))
     return _Judged(scale, scale.applied_to(raw), scale.applied_to(found), tuple(events))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import Field
 
-from model.scores import Share
+from model.scores import Scores, Share
 from model.selection import Selection
 from pipeline.records import Frozen
 
@@ -14,26 +15,32 @@ EVERY_CASE_UP_TO = 4
 """passes after the event that are scored one by one; beyond, only all of them"""
 
 
-class ExpectedScore(Frozen):
+class AreaScore(Frozen):
+    """The score of a model on test areas."""
+
+    auprc: Share
+    prevalence: Share
+    f1: Share = Field(description="at the threshold of the model")
+    pixels: int = Field(ge=1)
+
+
+class ExpectedScore(AreaScore):
     """The score on the model's test area with some of its passes: the newest before, the first after the event."""
 
     before: int = Field(ge=1)
     after: int = Field(ge=1)
-    auprc: Share
-    prevalence: Share
-    f1: Share = Field(description="at the threshold of the model")
-    pixels: int = Field(ge=1)
 
 
-class EventScore(Frozen):
+class EventScore(AreaScore):
     """The score on the test area of one of several events that a model was trained on, with all passes of the case."""
 
     area: str
     cube: str = Field(description="digest of the cube")
-    auprc: Share
-    prevalence: Share
-    f1: Share = Field(description="at the threshold of the model")
-    pixels: int = Field(ge=1)
+
+
+def figures(scores: Scores) -> dict[str, Any]:
+    """The fields of an `AreaScore`."""
+    return {name: getattr(scores, name) for name in AreaScore.model_fields}
 
 
 def cases(selection: Selection) -> tuple[int, ...]:
