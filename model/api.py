@@ -17,7 +17,7 @@ from model.best import best_inputs
 from model.calibration import Calibration, CaseCalibration
 from model.expected import EventScore, ExpectedScore, cases, figures
 from model.folders import writable_parent
-from model.lessons import Lesson, lesson, materials
+from model.lessons import Lesson, chosen, lesson, materials
 from model.mapping import map_cube, map_log_ratio
 from model.plan import Experiment, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.records import BundleRecord, ReleaseRecord
@@ -77,6 +77,7 @@ def train_bundle(
         inputs, notes = best_inputs(first.dataset, experiment.event, experiment.settled, further)
     if experiment.test_time == "mirrored":
         turned_by_mirror(inputs.channels)  # refuses what cannot be mirrored before anything is trained
+    events = chosen((first, *others), inputs)  # refuses before anything is written
 
     from model import bundle
     from model.ensemble import viewed
@@ -84,9 +85,7 @@ def train_bundle(
     from model.training import train
 
     scratch = writable_parent(out)
-    lessons = [
-        lesson(material, inputs, experiment, plan, seed, scratch, progress) for material in (first, *others)
-    ]
+    lessons = [lesson(event, inputs, experiment, plan, seed, scratch, progress) for event in events]
     learnt = [one.told for one in lessons]
     facts, selection = learnt[0].cube, learnt[0].selection
     spec = NetworkSpec(

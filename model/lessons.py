@@ -52,6 +52,16 @@ class Material:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A cube of which a network sees the selected passes."""
+
+    material: Material
+    selection: Selection
+    labels: NDArray[np.uint8]
+    """(y, x) 1, 0, or 255 not mapped"""
+
+
+@dataclass(frozen=True)
 class Lesson:
     """One event as a network learns from it and is judged on it."""
 
@@ -106,8 +116,26 @@ def materials(cube: str, event: EventSpan | None, others: Sequence[str]) -> list
     return found
 
 
+def chosen(events: Sequence[Material], inputs: Inputs) -> list[Chosen]:
+    """Select the passes of every event; no channel is read, and nothing is written.
+
+    Raises:
+        ModelError: one has no labels, no pass before or after the event, or lacks a variable.
+    """
+    found = []
+    for event in events:
+        try:
+            selection = select(event.dataset, inputs, event.event)
+            found.append(Chosen(event, selection, cubes.labels(event.dataset)))
+        except ModelError as error:
+            if len(events) == 1:
+                raise
+            raise ModelError(f"{event.facts.uri}: {error.message}", error.remedy) from error
+    return found
+
+
 def lesson(
-    material: Material,
+    event: Chosen,
     inputs: Inputs,
     experiment: Experiment,
     plan: TrainingPlan,
@@ -115,19 +143,17 @@ def lesson(
     scratch: Path,
     progress: Progress,
 ) -> Lesson:
-    """Read, divide and measure one event.
+    """Read, divide and measure an event.
 
     Args:
         seed: draws the arrangement of the division.
         scratch: folder for the copy of the channels, which leaves no file.
 
     Raises:
-        ModelError: the cube cannot be trained on: no labels, no pass before or after the event, a missing variable, no
-            landslide for one of train, validation and test.
+        ModelError: no landslide for one of train, validation and test.
     """
+    material, selection, labels = event.material, event.selection, event.labels
     dataset = material.dataset
-    selection = select(dataset, inputs, material.event)
-    labels = cubes.labels(dataset)
     views = _views(selection, inputs, experiment.cases)
     held = []
     for number, view in enumerate(views):

@@ -132,6 +132,29 @@ def test_an_event_that_comes_in_twice_is_refused_by_name(other, same, folder, tm
     assert [path.name for path in tmp_path.iterdir()] == ["two.zarr"]
 
 
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        (lambda cube: cube.drop_vars("landslides"), "no labels"),
+        (
+            lambda cube: cube.isel(timestep=cube.timestep < np.datetime64("2018-09-05")),
+            "no pass after the event",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_by_name_before_anything_is_written(
+    flaw, words, folder, tmp_path
+):
+    flawed = str(write(flaw(small_cube(256)), tmp_path / "flawed.zarr"))
+    target = tmp_path / "models" / "bundle"
+    with pytest.raises(ModelError, match=words):
+        api.train_bundle(flawed, target, plan=PLAN)
+    several = Experiment(others=(flawed,))
+    with pytest.raises(ModelError, match=rf"flawed\.zarr: .*{words}"):
+        api.train_bundle(str(folder / "two.zarr"), target, plan=PLAN, experiment=several)
+    assert [path.name for path in tmp_path.iterdir()] == ["flawed.zarr"]
+
+
 def test_the_command_trains_on_several_and_gives_a_line_for_each(folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(folder / "two.zarr")
     command = [one, "--with", two, "--out", str(tmp_path / "bundle"), "--steps", "4", "--chip", "64"]
