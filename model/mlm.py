@@ -115,6 +115,11 @@ def _described(document: BundleDocument) -> str:
 def _input(document: BundleDocument) -> ModelInput:
     """Channels by name, as they go into the network: standardised, cut, 0 where unknown."""
     statistics = document.statistics
+    scaling = (
+        f"; the scaling is that of {document.cube.area}, and bundle.json has each event's own"
+        if document.others
+        else ""
+    )
     found = ModelInput.create(
         name="channels of the cube",
         bands=list(statistics.channels),
@@ -124,7 +129,7 @@ def _input(document: BundleDocument) -> ModelInput:
             data_type=DataType.FLOAT32,
         ),
         description=f"height and width are multiples of 32; standardised values are cut at {statistics.clip_sd:g}, and "
-        "0 where unknown",
+        f"0 where unknown{scaling}",
     )
     # one object for each channel: what the extension's text asks for, while the library's setter takes a single one
     found.properties["value_scaling"] = [

@@ -64,6 +64,9 @@ def test_a_bundle_of_two_events_says_what_each_of_them_was(folder):
         )
     item = pystac.Item.from_file(str(folder / "bundle" / "item.json"))
     assert item.geometry["type"] == "MultiPolygon"
+    (given,) = item.properties["mlm:input"]
+    assert "the scaling is that of small, and bundle.json has each event's own" in given["description"]
+    assert [each["mean"] for each in given["value_scaling"]] == list(one.statistics.mean)
     assert item.properties["slidecube:cubes"] == [each.cube.digest for each in document.learnt]
 
 
