@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,10 @@ def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: flo
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(world: Path, command: tuple[str, ...]) -> None:
     """Run COMMAND with the archives of WORLD; put `--` before it. Returns the command's exit status."""
+    if shutil.which(command[0]) is None:
+        raise click.BadParameter(
+            f"{command[0]} is no command on the PATH. Is the environment activated?", param_hint="COMMAND"
+        )
     with Sandbox(world) as running:
         environment = {**os.environ, **running.environment, **_area_folder(world)}
         status = subprocess.run(command, env=environment, check=False).returncode
