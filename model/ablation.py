@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from model.baselines import METHODS
 from model.comparison import Scored, compare
 from model.inputs import EventSpan, Inputs
 from model.intervals import counts_of_file
@@ -25,9 +26,11 @@ ROWS: dict[str, Inputs | None] = {
     "VV+VH": Inputs(terrain=()),
     "VV+VH+DEM": Inputs(),
     "DEM": Inputs(backscatter=()),
+    "boosting": Inputs(),
+    "log-ratio": Inputs(),
     "random": None,
 }
-"""rows of the table; None: random scores"""
+"""rows of the table: what networks are given, and beside them the methods without one; None: random scores"""
 PASSLESS = ("DEM", "random")
 """rows that see no pass: tried once, and the same for any number of passes"""
 TRIALS = "trials"
@@ -72,6 +75,8 @@ def tasks(cube: str, plan: AblationPlan) -> list[Task]:
             for row in plan.rows:
                 if row in PASSLESS and passes != plan.passes[0]:
                     continue
+                if row == "log-ratio" and seed != plan.seeds[0]:
+                    continue  # nothing is drawn
                 for fold in plan.folds if plan.protocol == "strict" else (None,):
                     found.append(_task(cube, plan, row, passes, seed, fold))
     return found
@@ -79,15 +84,16 @@ def tasks(cube: str, plan: AblationPlan) -> list[Task]:
 
 def _task(cube: str, plan: AblationPlan, row: str, passes: int, seed: int, fold: int | None) -> Task:
     inputs = ROWS[row]
-    random = inputs is None
+    method = next((method for method in METHODS if method == row), "network")
+    network = method == "network"
     # a network of terrain sees no pass; judged on the passes of the smallest case
     chosen = (inputs or Inputs()).model_copy(update={"before": passes, "after": passes})
     trial = Trial(
         label=row if row in PASSLESS else f"{row}, {passes}",
-        method="random" if random else "network",
+        method=method,
         inputs=chosen,
-        network=None if random else plan.network,
-        plan=None if random or plan.protocol == "paper" else plan.training,
+        network=plan.network if network else None,
+        plan=plan.training if network and plan.protocol == "strict" else None,
         paper=plan.paper if plan.protocol == "paper" else None,
         protocol=plan.protocol,
         seed=seed if fold is None else 100 * seed + fold,
@@ -214,7 +220,11 @@ def _file(task: Task, result: TrialResult, out: Path) -> Path:
 
 def _most_inputs(wanted: Sequence[Task], results: Sequence[TrialResult]) -> tuple[Task, TrialResult] | None:
     """The trial with the most passes of the row with the best one of them."""
-    networks = [(t, r) for t, r in zip(wanted, results, strict=True) if t.passes is not None]
+    networks = [
+        (task, result)
+        for task, result in zip(wanted, results, strict=True)
+        if task.passes is not None and task.trial.method == "network"
+    ]
     if not networks:
         return None
     most = max(task.passes or 0 for task, _ in networks)

@@ -15,7 +15,7 @@ from model.chips import ChipTable
 from model.ground import Ground
 from model.inputs import EventSpan
 from model.leakage import OnlyWithin, assert_no_leak
-from model.parts import Parts
+from model.parts import Mask, Parts
 from model.plan import InferencePlan, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.results import Trial
 from model.scores import Ranking
@@ -47,6 +47,19 @@ class Answer:
     best_step: int | None = None
     device: str = "cpu"
     notes: tuple[str, ...] = ()
+
+    def ranked(self) -> Score:
+        """(y, x) the scores; where nothing is said, the lowest."""
+        silent = ~np.isfinite(self.score)
+        lowest = np.float32(0.0 if self.probability or silent.all() else np.nanmin(self.score))
+        return np.where(silent, lowest, self.score).astype(np.float32)
+
+    def silence(self, scored: Mask) -> tuple[str, ...]:
+        """What is to be told where some of the scored pixels have no score; nothing where all have one."""
+        share = float((~np.isfinite(self.score) & scored).sum() / scored.sum())
+        if share == 0:
+            return ()
+        return (f"no prediction for {100 * share:.2f} % of the scored pixels: they count as lowest",)
 
 
 def network_answer(

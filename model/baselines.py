@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +11,20 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit, logit
 
 from model.answers import Answer
-from model.channels import CubeChannels, Statistics
+from model.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
 from model.cubes import UNMAPPED
 from model.ground import Ground
 from model.inputs import EventSpan, Inputs
 from model.log_ratio import LogRatioPlan, log_ratio_rows
 from model.parts import Mask, Parts
 from model.results import Method, Trial
-from model.selection import select
-from model.windows import Box, whole
+from model.selection import Selection, select
+from model.windows import Box, tiles, whole
 from pipeline.errors import ModelError
 
 BOXES_PX = (3, 7, 15)
 """sides of the box means that give a pixel its surroundings"""
+TILE_PX = 512
 MOST_PIXELS = 60_000
 """training pixels that a classifier sees, half of them landslides where there are as many"""
 SMALLEST_CURVATURE_PER_M = -0.005
@@ -31,30 +33,48 @@ CURVATURE_SIGMA_M = 60.0
 published scripts of Handwerger et al. (2022)"""
 
 
-def answer(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None = None) -> Answer:
-    """The scores of a method that is no network, on every pixel of the scene.
+def answer(
+    place: Ground,
+    trial: Trial,
+    parts: Parts,
+    event: EventSpan | None,
+    scratch: Path,
+    *,
+    held: ChannelSource | None = None,
+) -> Answer:
+    """The scores of a method that is no network.
+
+    Args:
+        scratch: folder for a copy of the channels, which leaves no file.
+        held: the channels of the trial's inputs, where they were read before.
+
+    Returns:
+        Of classifiers only what is chosen on and tested is known.
 
     Raises:
         ModelError: the method is unknown, or nothing can be learned from.
     """
-    made = {
-        "random": _random,
-        "log-ratio": _log_ratio,
-        "logistic": _classifier,
-        "boosting": _classifier,
-    }.get(trial.method)
-    if made is None:
+    if trial.method == "random":
+        return _random(place, trial, event)
+    if trial.method == "log-ratio":
+        return _log_ratio(place, trial, event)
+    if trial.method not in ("logistic", "boosting"):
         raise ModelError(f"{trial.method!r} is no method without a network.")
-    return made(place, trial, parts, event)
+    selection = select(place.dataset, trial.inputs, event)
+    if held is None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        channels = CubeChannels(place.dataset, trial.inputs, selection)
+        held = ScratchChannels(channels, len(trial.inputs.channels), scratch)
+    return _classifier(place, trial, parts, selection, held)
 
 
-def _random(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
+def _random(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
     """Uniform random numbers: the AUPRC is the prevalence."""
     score = np.random.default_rng([trial.seed, 3]).random(place.labels.shape, dtype=np.float32)
     return Answer(score, select(place.dataset, trial.inputs, event), probability=False)
 
 
-def _log_ratio(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
+def _log_ratio(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
     """Size of the change of temporal medians on slopes, after Handwerger et al. (2022).
 
     Their map is the ratio of median backscatter before and after in decibels (VH where there is one), without flat
@@ -89,23 +109,35 @@ def _log_ratio(place: Ground, trial: Trial, parts: Parts, event: EventSpan | Non
     return Answer(score, selection, probability=False, notes=("; ".join(notes),))
 
 
-def _classifier(place: Ground, trial: Trial, parts: Parts, event: EventSpan | None) -> Answer:
-    """A classifier of single pixels by their channels and box means of them, trained on training pixels alone."""
+def _classifier(
+    place: Ground, trial: Trial, parts: Parts, selection: Selection, source: ChannelSource
+) -> Answer:
+    """A classifier of single pixels by their channels and box means of them, trained on training pixels alone.
+
+    Read tile by tile, so that memory does not grow with the scene.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    selection = select(place.dataset, trial.inputs, event)
-    source = CubeChannels(place.dataset, trial.inputs, selection)
     shape = place.labels.shape
-    values = source.read(whole(shape))
     train = parts.train_mask(shape) & place.scored & (place.labels != UNMAPPED)
-    statistics = Statistics.of(_Held(values), trial.inputs.channels, (whole(shape),), train)
-    scaled, valid = statistics.standardise(values)
-    train &= valid
-    rng = np.random.default_rng([trial.seed, 4])
-    chosen = _sample(train, place.labels, rng)
+    statistics = Statistics.of(source, trial.inputs.channels, (whole(shape),), train)
+    for tile in tiles(whole(shape), TILE_PX):
+        train[tile.slices] &= statistics.valid(source.read(tile))
+    chosen = _sample(train, place.labels, np.random.default_rng([trial.seed, 4]))
+    table = np.empty((len(chosen), len(trial.inputs.channels) * (1 + len(BOXES_PX))), dtype=np.float32)
+    for tile in tiles(whole(shape), TILE_PX):
+        inside = np.flatnonzero(
+            ((chosen >= (tile.top, tile.left)) & (chosen < (tile.bottom, tile.right))).all(axis=1)
+        )
+        if len(inside):
+            around = _around(tile, shape)
+            scaled, _ = statistics.standardise(source.read(around))
+            rows, columns = (chosen[inside] - (around.top, around.left)).T
+            for column, feature in enumerate(_features(scaled, train[around.slices])):
+                table[inside, column] = feature[rows, columns]
     model = (
         HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.08, max_leaf_nodes=31, random_state=trial.seed
@@ -113,26 +145,22 @@ def _classifier(place: Ground, trial: Trial, parts: Parts, event: EventSpan | No
         if trial.method == "boosting"
         else make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     )
-    table = np.empty((len(chosen), _width(scaled)), dtype=np.float32)
-    for column, feature in enumerate(_features(scaled, train)):
-        table[:, column] = feature[chosen[:, 0], chosen[:, 1]]
     slid = place.labels[chosen[:, 0], chosen[:, 1]] == 1
     model.fit(table, slid)
+    # half of the sample slid: put the odds back to those of the training area (monotone: no ranking changes)
     shift = logit((place.labels[train] == 1).mean()) - logit(slid.mean())
     score = np.full(shape, np.nan, dtype=np.float32)
-    for box in (*parts.boxes("validation"), *parts.boxes("test")):
-        reach = max(BOXES_PX) // 2
-        rows = slice(max(box.top - reach, 0), box.bottom + reach)
-        columns = slice(max(box.left - reach, 0), box.right + reach)
-        around = scaled[:, rows, columns]
-        inner = (
-            slice(box.top - rows.start, box.bottom - rows.start),
-            slice(box.left - columns.start, box.right - columns.start),
-        )
-        flat = np.stack([feature[inner].ravel() for feature in _features(around, None)], axis=1)
-        # half of the sample slid: put the odds back to those of the training area (monotone: no ranking changes)
-        found = expit(logit(model.predict_proba(flat)[:, 1]) + shift).reshape(box.height, box.width)
-        score[box.slices] = np.where(valid[box.slices], found, np.nan)
+    for area in (*parts.boxes("validation"), *parts.boxes("test")):
+        for tile in tiles(area, TILE_PX):
+            around = _around(tile, shape)
+            scaled, valid = statistics.standardise(source.read(around))
+            inner = (
+                slice(tile.top - around.top, tile.bottom - around.top),
+                slice(tile.left - around.left, tile.right - around.left),
+            )
+            flat = np.stack([feature[inner].ravel() for feature in _features(scaled, None)], axis=1)
+            found = expit(logit(model.predict_proba(flat)[:, 1]) + shift).reshape(tile.height, tile.width)
+            score[tile.slices] = np.where(valid[inner], found, np.nan)
     return Answer(
         score,
         selection,
@@ -141,20 +169,12 @@ def _classifier(place: Ground, trial: Trial, parts: Parts, event: EventSpan | No
     )
 
 
-class _Held:
-    """Channels that are in memory, as a source."""
-
-    def __init__(self, values: NDArray[np.float32]) -> None:
-        self._values = values
-        self.shape = (values.shape[1], values.shape[2])
-
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """(channel, y, x)"""
-        return np.asarray(self._values[:, box.slices[0], box.slices[1]])
-
-
-def _width(scaled: NDArray[np.float32]) -> int:
-    return len(scaled) * (1 + len(BOXES_PX))
+def _around(box: Box, shape: tuple[int, int]) -> Box:
+    """The box, and what the box means of its pixels see, as far as the scene reaches."""
+    reach = max(BOXES_PX) // 2
+    top, left = max(box.top - reach, 0), max(box.left - reach, 0)
+    bottom, right = min(box.bottom + reach, shape[0]), min(box.right + reach, shape[1])
+    return Box(top=top, left=left, height=bottom - top, width=right - left)
 
 
 def _features(scaled: NDArray[np.float32], within: Mask | None) -> Iterator[NDArray[np.float32]]:

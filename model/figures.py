@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.baselines import METHODS
 from model.cubes import UNMAPPED
 from model.log_ratio import DB_PER_NEPER
 from model.results import TrialResult
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
     from model.ablation import Task
 
 CHIPS = 6
-COLOURS = {"VV": "#2166ac", "VH": "#67a9cf", "VV+VH": "#1a9850", "VV+VH+DEM": "#b2182b", "DEM": "#8c6d31"}
+COLOURS = {
+    "VV": "#2166ac",
+    "VH": "#67a9cf",
+    "VV+VH": "#1a9850",
+    "VV+VH+DEM": "#b2182b",
+    "DEM": "#8c6d31",
+    "boosting": "#7b3294",
+    "log-ratio": "#888888",
+}
 
 
 def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
-    """The paper's Figure 4 as PNG: AUPRC against passes, a line for each inputs, one standard deviation as bars."""
+    """The paper's Figure 4 as PNG: AUPRC against passes, a line for each inputs, one standard deviation as bars.
+
+    Methods without a network are dashed.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.6), layout="constrained")
@@ -36,6 +48,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
             axes.errorbar(
                 rows["passes"] + shift, rows["auprc"], yerr=sd, label=str(name), color=COLOURS.get(str(name)),
                 marker="o", markersize=5, capsize=3, linewidth=1.8,
+                linestyle="--" if name in METHODS else "-",
             )  # fmt: skip
         elif name != "random":
             axes.axhline(rows["auprc"].iloc[0], label=str(name), color=COLOURS.get(str(name)), linestyle="--")

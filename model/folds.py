@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from model.cubes import UNMAPPED
 from model.parts import Mask
-from model.windows import Box, whole
+from model.windows import Box, mask_of, whole
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -66,10 +66,7 @@ class Fold(Frozen):
 
     def closed_mask(self, shape: tuple[int, int]) -> Mask:
         """(y, x) both rectangles."""
-        mask = np.zeros(shape, dtype=bool)
-        for box in (self.test, self.validation):
-            mask[box.slices] = True
-        return mask
+        return mask_of((self.test, self.validation), shape)
 
 
 def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold, ...]:

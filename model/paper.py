@@ -16,12 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.answers import Answer
 from model.channels import CubeChannels, ScratchChannels, Statistics
 from model.cubes import UNMAPPED, CubeFacts
 from model.evaluation import evaluate
@@ -33,10 +34,10 @@ from model.plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progr
 from model.result_files import read_result, write_result
 from model.results import Trial, TrialResult
 from model.scores import Ranking
-from model.selection import Selection, select
+from model.selection import select
 from model.torch_guard import torch
 from model.training import masked_loss
-from model.windows import Box, whole
+from model.windows import Box, mask_of, whole
 from pipeline.errors import ModelError
 
 SHARES = (0.7, 0.2)
@@ -57,6 +58,19 @@ class ChipSplit:
     validation: tuple[Box, ...]
     test: tuple[Box, ...]
     """the part that the paper never used"""
+
+    def boxes(self, part: str) -> tuple[Box, ...]:
+        """The chips of a part."""
+        found: tuple[Box, ...] = getattr(self, part)
+        return found
+
+    def train_mask(self, shape: tuple[int, int]) -> Mask:
+        """(y, x) the training chips."""
+        return mask_of(self.train, shape)
+
+    def closed_mask(self, shape: tuple[int, int]) -> Mask:
+        """(y, x) everything else."""
+        return ~self.train_mask(shape)
 
 
 def published_inputs(inputs: Inputs, switches: PaperSwitches) -> Inputs:
@@ -134,14 +148,15 @@ def run_paper(
         return held
     started = time.monotonic()
     split = split_chips(chips_of(place.labels, plan.chip_px), plan.split_seed)
-    score, selection, notes, count, steps, device = _scores(
-        place, trial, plan, split, event, out or Path(), progress
-    )
+    made = _answered(place, trial, plan, split, event, out or Path(), progress)
+    score = made.ranked()
     published = plan.switches.validation_as_test == "as published"
     masks = {name: _within(place, boxes) for name, boxes in (("61", split.validation), ("32", split.test))}
     reported, other = ("61", "32") if published else ("32", "61")
     both = {name: Ranking.of(score[mask], place.labels[mask] == 1) for name, mask in masks.items()}
-    notes += [
+    notes = [
+        *made.notes,
+        *made.silence(masks[reported]),
         f"validation chips ({len(split.validation)}): AUPRC {both['61'].auprc:.4f}",
         f"chips never used by the paper ({len(split.test)}): AUPRC {both['32'].auprc:.4f}",
         f"{len(split.train)} training chips",
@@ -154,6 +169,7 @@ def run_paper(
         threshold,
         place.pixel_m,
         plan.chip_px,
+        probability=made.probability,
     )
     from model.bundle import software
 
@@ -163,20 +179,20 @@ def run_paper(
         protocol_digest=protocol_digest(plan, event),
         scored_digest=_digest_of_mask(place, masks[reported]),
         switches=plan.switches.model_dump(),
-        selection=selection,
+        selection=made.selection,
         evaluation=evaluation,
         validation=both[other].scores().model_copy(update={"curve": ()}),
-        parameters=count,
-        steps=steps,
-        best_step=steps,
+        parameters=made.parameters,
+        steps=made.steps,
+        best_step=made.best_step,
         seconds=round(time.monotonic() - started, 1),
-        device=device,
+        device=made.device,
         software=software(),
         notes=tuple(notes),
     )
     if file is not None:
         counted = Ground(place.dataset, place.facts, place.labels, masks[reported], place.pixel_m)
-        write_result(file, result, counted, score, whole(place.labels.shape))
+        write_result(file, result, counted, made.score, whole(place.labels.shape))
     return result
 
 
@@ -204,10 +220,7 @@ def paper_digest_of(trial: Trial, cube: CubeFacts, event: EventSpan | None) -> s
 
 
 def _within(place: Ground, boxes: tuple[Box, ...]) -> Mask:
-    mask = np.zeros(place.labels.shape, dtype=bool)
-    for box in boxes:
-        mask[box.slices] = True
-    return mask & place.scored
+    return mask_of(boxes, place.labels.shape) & place.scored
 
 
 def _digest_of_mask(place: Ground, mask: Mask) -> str:
@@ -216,7 +229,7 @@ def _digest_of_mask(place: Ground, mask: Mask) -> str:
     return digest.hexdigest()
 
 
-def _scores(
+def _answered(
     place: Ground,
     trial: Trial,
     plan: PaperPlan,
@@ -224,8 +237,8 @@ def _scores(
     event: EventSpan | None,
     scratch: Path,
     progress: Progress,
-) -> tuple[NDArray[np.float32], Selection, list[str], int | None, int | None, str]:
-    """(y, x) scores of validation and test chips, NaN elsewhere; passes; remarks; parameters; steps; device."""
+) -> Answer:
+    """Scores of validation and test chips, NaN elsewhere."""
     inputs = published_inputs(trial.inputs, plan.switches)
     notes: list[str] = []
     try:
@@ -234,15 +247,15 @@ def _scores(
         inputs = inputs.model_copy(update={"track": "best"})
         selection = select(place.dataset, inputs, event)
         notes.append("no passes as published in direction: the best track is used")
-    score = np.full(place.labels.shape, np.nan, dtype=np.float32)
     tested = (*split.validation, *split.test)
-    if trial.method == "random":
-        drawn = np.random.default_rng([trial.seed, 3]).random(score.shape, dtype=np.float32)
-        for box in tested:
-            score[box.slices] = drawn[box.slices]
-        return score, selection, notes, None, None, "cpu"
-    if trial.method != "network" or trial.network is None:
-        raise ModelError(f"The protocol paper knows networks and random scores, not {trial.method!r}.")
+    if trial.method != "network":
+        from model.baselines import answer
+
+        made = answer(place, trial.model_copy(update={"inputs": inputs}), split, event, scratch)
+        within = np.where(mask_of(tested, made.score.shape), made.score, np.float32(np.nan))
+        return replace(made, score=within, notes=(*notes, *made.notes))
+    if trial.network is None:
+        raise ModelError("This trial names no network.")
     scratch.mkdir(parents=True, exist_ok=True)
     channels = ScratchChannels(CubeChannels(place.dataset, inputs, selection), len(inputs.channels), scratch)
     everywhere = (
@@ -267,6 +280,7 @@ def _scores(
         trial, plan, len(inputs.channels), tensors(split.train), device, notes, progress
     )
     network.eval()
+    score = np.full(place.labels.shape, np.nan, dtype=np.float32)
     for box in tested:
         values, _, _ = tensors((box,))
         with torch.inference_mode():
@@ -276,7 +290,16 @@ def _scores(
         notes.append(
             f"{100 * share:.2f} % of the scored pixels lack an input, which is 0 once standardised, as published"
         )
-    return score, selection, notes, count, steps, str(device)
+    return Answer(
+        score=score,
+        selection=selection,
+        probability=True,
+        parameters=count,
+        steps=steps,
+        best_step=steps,
+        device=str(device),
+        notes=tuple(notes),
+    )
 
 
 def _trained(

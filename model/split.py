@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from model.windows import Box
+from model.windows import Box, mask_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -66,10 +66,7 @@ class Split(Frozen):
 
     def train_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """(y, x) the training areas."""
-        mask = np.zeros(shape, dtype=bool)
-        for box in self.train:
-            mask[box.slices] = True
-        return mask
+        return mask_of(self.train, shape)
 
     def closed_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """(y, x) everything else: chips stay inside the training areas."""

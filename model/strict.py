@@ -22,6 +22,7 @@ from model.plan import Progress, no_progress
 from model.result_files import read_result, write_result
 from model.results import Trial, TrialResult
 from model.scores import Ranking, Scores
+from model.windows import mask_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -102,15 +103,10 @@ def judged(
 
     shape = place.labels.shape
     truth = place.labels == 1
-    silent = ~np.isfinite(made.score)
-    lowest = np.float32(0.0 if made.probability else np.nanmin(made.score))
-    score = np.where(silent, lowest, made.score).astype(np.float32)
+    score = made.ranked()
 
     def within(part: str) -> Mask:
-        mask = np.zeros(shape, dtype=bool)
-        for box in parts.boxes(part):
-            mask[box.slices] = True
-        return mask & place.scored
+        return mask_of(parts.boxes(part), shape) & place.scored
 
     chosen_on, tested = within("validation"), within("test")
     validation: Scores | None = None
@@ -118,9 +114,7 @@ def judged(
         validation = Ranking.of(score[chosen_on], truth[chosen_on]).scores()
         threshold = validation.threshold
     evaluation = evaluate(score, place.labels, tested, threshold, place.pixel_m, probability=made.probability)
-    notes = list(made.notes)
-    if (share := float((silent & tested).sum() / tested.sum())) > 0:
-        notes.append(f"no prediction for {100 * share:.2f} % of the scored pixels: they count as lowest")
+    notes = [*made.notes, *made.silence(tested)]
     return TrialResult(
         trial=trial,
         cube=place.facts,
@@ -153,7 +147,7 @@ def _answered(
         return network_answer([place], place, trial, [fold], fold, plan.event, scratch, progress)[0]
     from model.baselines import answer
 
-    return answer(place, trial, fold, plan.event)
+    return answer(place, trial, fold, plan.event, scratch)
 
 
 def digest_of(trial: Trial, cube: CubeFacts, plan: StrictPlan) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,14 @@ class Box(Frozen):
 def whole(shape: tuple[int, int]) -> Box:
     """The box of a whole (y, x) grid."""
     return Box(top=0, left=0, height=shape[0], width=shape[1])
+
+
+def mask_of(boxes: Iterable[Box], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(y, x) True in the boxes."""
+    mask = np.zeros(shape, dtype=bool)
+    for box in boxes:
+        mask[box.slices] = True
+    return mask
 
 
 def starts(length: int, size: int, stride: int) -> list[int]:

@@ -30,7 +30,7 @@ def test_an_ablation_runs_as_a_flow_and_a_second_run_trains_nothing(tmp_path, mo
     state = ablate(cube, PLAN, str(tmp_path / "out"), return_state=True)
     assert state.is_completed(), state.message
     assert "| VH | 1 |" in (tmp_path / "out" / "report.md").read_text()
-    monkeypatch.setattr("model.paper._scores", lambda *args: pytest.fail("a finished trial was run again"))
+    monkeypatch.setattr("model.paper._answered", lambda *args: pytest.fail("a finished trial was run again"))
     assert ablate(cube, PLAN, str(tmp_path / "out"), return_state=True).is_completed()
     narrow = PLAN.model_copy(update={"passes": (9,), "rows": ("VV",)})
     state = ablate(str(tmp_path / "none.zarr"), narrow, str(tmp_path / "out"), return_state=True)

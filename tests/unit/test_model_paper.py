@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from model.ablation import AblationPlan, orderings, run_ablation, run_task, tasks
@@ -122,30 +123,45 @@ def test_a_published_cube_is_tried_as_it_is(tmp_path):
 
 def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp_path, monkeypatch):
     plan = AblationPlan(
-        network=NETWORK, rows=("VV", "VV+VH+DEM", "DEM", "random"), passes=(1, 2), seeds=(0, 1), paper=PLAN
+        network=NETWORK,
+        rows=("VV", "VV+VH+DEM", "DEM", "boosting", "log-ratio", "random"),
+        passes=(1, 2),
+        seeds=(0, 1),
+        paper=PLAN,
     )
     wanted = tasks(cube, plan)
-    assert len(wanted) == 2 * (2 * 2 + 2)
+    assert len(wanted) == 2 * (2 * 3 + 2) + 2  # nothing of the log-ratio is drawn by a seed
     assert tuple(dict.fromkeys(task.trial.label for task in wanted)) == (
         "VV, 1",
         "VV+VH+DEM, 1",
         "DEM",
+        "boosting, 1",
+        "log-ratio, 1",
         "random",
         "VV, 2",
         "VV+VH+DEM, 2",
+        "boosting, 2",
+        "log-ratio, 2",
     )
     first = run_task(wanted[0], tmp_path)
     told = []
     results = run_ablation(
         cube, plan, tmp_path, progress=lambda stage, done, total, word: told.append((done, total))
     )
-    assert results[0] == first and told[-1] == (12, 12)
+    assert results[0] == first and told[-1] == (18, 18)
     for name in ("trials.csv", "trials.parquet", "summary.csv", "figure4.png", "figure5.png", "report.md"):
         assert (tmp_path / name).stat().st_size > 200, name
     report = (tmp_path / "report.md").read_text()
     assert "SIMULATED" in report and "raw aspect: as published" in report and "| VV+VH+DEM | 2 |" in report
+    # what needs no network is scored on the very same chips
+    assert len({result.scored_digest for result in results}) == 1
+    means = pd.read_csv(tmp_path / "summary.csv").set_index(["row", "passes"]).auprc
+    assert means["boosting", 2] > 2 * means["random", 0]
+    assert "| log-ratio | 2 |" in report and {
+        r.parameters for r in results if r.trial.method != "network"
+    } == {None}
     # nothing is trained again
-    monkeypatch.setattr("model.paper._scores", lambda *args: pytest.fail("a finished trial was run again"))
+    monkeypatch.setattr("model.paper._answered", lambda *args: pytest.fail("a finished trial was run again"))
     assert run_ablation(cube, plan, tmp_path) == results
     asked = {(o.better, o.worse): o for o in orderings(wanted, results, tmp_path)}
     assert set(asked) == {("DEM", "random")}
