@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.augmentation import turned_by_mirror
+from model.beside import beside
 from model.best import best_inputs
 from model.calibration import Calibration, CaseCalibration
 from model.expected import EventScore, ExpectedScore, cases, figures
@@ -103,6 +104,9 @@ def train_bundle(
     by_passes = dict(_by_passes(lessons, seen_by))
     every = by_passes[len(selection.after)]
     scale, validation, test = every.calibration, every.validation, every.test
+    baselines = tuple(
+        row for number, one in enumerate(lessons) for row in beside(one, seed + number, scratch, progress)
+    )
     weights = bundle.weights_of(networks)
     document = bundle.sealed(
         weights,
@@ -126,6 +130,7 @@ def train_bundle(
         validation=validation,
         test=test,
         events=every.events if others else (),
+        baselines=baselines,
         calibration=scale,
         by_passes=tuple(
             CaseCalibration(after=after, calibration=found.in_short, threshold=found.validation.threshold)
@@ -158,6 +163,7 @@ def train_bundle(
         seconds=round(time.monotonic() - started, 1),
         simulated=document.simulated,
         events=document.events,
+        baselines=document.baselines,
     )
 
 

@@ -21,7 +21,7 @@ from model.calibration import Calibration, CaseCalibration
 from model.card import model_card, precision_recall_picture, reliability_picture
 from model.channels import Statistics
 from model.cubes import CubeFacts, Georeference
-from model.expected import EventScore, ExpectedScore, in_short
+from model.expected import BaselineScore, EventScore, ExpectedScore, in_short
 from model.folders import whole_folder
 from model.inputs import Inputs
 from model.lessons import LearntEvent
@@ -79,6 +79,9 @@ class BundleDocument(Frozen):
     )
     events: tuple[EventScore, ...] = Field(
         (), max_length=31, description="test area by test area, where there are several events"
+    )
+    baselines: tuple[BaselineScore, ...] = Field(
+        (), max_length=62, description="methods without a network, test area by test area"
     )
     calibration: Calibration = Field(description="with all passes")
     by_passes: tuple[CaseCalibration, ...] = Field(

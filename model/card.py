@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.expected import EventScore, ExpectedScore
+from model.expected import EventScore, ExpectedScore, baselines_in_words
 from model.scores import Scores
 from model.selection import Selection
 from model.split import PARTS
@@ -117,6 +117,12 @@ def _events_in_words(events: tuple[EventScore, ...]) -> str:
     )
 
 
+def _beside_in_words(document: BundleDocument) -> str:
+    """What a network has to beat."""
+    words = baselines_in_words(document.baselines)
+    return f"- Without a network, on the same test pixels, AUPRC: {words}\n" if words else ""
+
+
 def _kind(document: BundleDocument) -> str:
     kind = f"{document.network.architecture} with a {document.network.encoder} encoder"
     if document.members == 1:
@@ -172,7 +178,7 @@ The threshold was chosen there too{", one for all events" if several else ""}.
 
 - Validation: {scores_in_words(d.validation)}
 - Test: {scores_in_words(d.test)}
-{_events_in_words(d.events)}
+{_beside_in_words(d)}{_events_in_words(d.events)}
 As predicted, the calibration error on the validation {area} was {d.calibration.error_before:.4f}; the log-odds are \
 multiplied by {d.calibration.slope:.3f} and {d.calibration.intercept:+.3f} is added, which makes it \
 {d.calibration.error_after:.4f} there. The map's probability is the calibrated one; on a scene with another share of \

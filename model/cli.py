@@ -162,6 +162,13 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
     _say(record, json_, _train_words(record))
 
 
+def _beside_words(record: BundleRecord) -> str:
+    from model.expected import baselines_in_words
+
+    words = baselines_in_words(record.baselines)
+    return f"Without a network, on the same pixels: {words}.\n" if words else ""
+
+
 def _train_words(record: BundleRecord) -> str:
     simulated = " It was trained on a SIMULATED area." if record.simulated else ""
     events = "".join(
@@ -172,6 +179,7 @@ def _train_words(record: BundleRecord) -> str:
         f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
         f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
         f"{events}"
+        f"{_beside_words(record)}"
         f"Model: {record.path}"
     )
 

@@ -9,6 +9,7 @@ import click
 
 from model.cli import _bar, _parsed_event, _values_checked
 from pipeline.console import reports_errors
+from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from model.plan import NetworkSpec
@@ -182,6 +183,7 @@ def train_by_protocol(
 ) -> None:
     """`slidecube train --protocol`: scores of a protocol instead of a bundle."""
     from model.ablation import Task, run_task
+    from model.beside import COMPARED
     from model.cli import _inputs
     from model.plan import PaperPlan, TrainingPlan
     from model.results import Trial
@@ -215,14 +217,39 @@ def train_by_protocol(
         )
         when = _parsed_event(options["event"])
     folds: tuple[int | None, ...] = (None,) if paper else (0, 1, 2, 3)
-    results = []
+    asked = [trial]
+    for method in COMPARED:
+        plain: dict[str, Any] = {
+            "label": method,
+            "method": method,
+            "network": None,
+            "plan": None,
+            "members": 1,
+        }
+        asked.append(trial.model_copy(update=plain))
+    results: dict[str, list[TrialResult]] = {}
+    left_out: dict[str, str] = {}
     with _bar() as progress:
-        for fold in folds:
-            seed = trial.seed if fold is None else 100 * trial.seed + fold
-            one = trial.model_copy(update={"fold": fold, "seed": seed})
-            task = Task(cube=cube, trial=one, row="as asked", passes=None, event=when)
-            results.append(run_task(task, out, progress))
-    click.echo(trial_words(results))
+        for each in asked:
+            found = []
+            try:
+                for fold in folds:
+                    seed = trial.seed if fold is None else 100 * trial.seed + fold
+                    one = each.model_copy(update={"fold": fold, "seed": seed})
+                    task = Task(cube=cube, trial=one, row=each.label, passes=None, event=when)
+                    found.append(run_task(task, out, progress))
+            except ModelError as error:
+                if each is trial:
+                    raise
+                left_out[each.label] = error.message
+            else:
+                results[each.label] = found
+    click.echo(trial_words(results.pop(trial.label)))
+    for label, found in results.items():
+        scores = [result.evaluation.scene.auprc for result in found]
+        click.echo(f"Without a network, on the same pixels: {label} {sum(scores) / len(scores):.3f}")
+    for label, why in left_out.items():
+        click.echo(f"Not compared with {label}: {why}")
 
 
 def trial_words(results: list[TrialResult]) -> str:

@@ -222,6 +222,12 @@ def georeference(cube: xr.Dataset) -> Georeference:
     )
 
 
+def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
+    """Size of a pixel (x, y), metres."""
+    x, y = cube.x.values, cube.y.values
+    return abs(float(x[1] - x[0])), abs(float(y[1] - y[0]))
+
+
 def grid_of(cube: xr.Dataset) -> Georeference | None:
     """Where the cube lies; None where it does not say, which hinders maps but not training."""
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from model.results import Method
 from model.scores import Scores, Share
 from model.selection import Selection
 from pipeline.records import Frozen
@@ -38,9 +39,27 @@ class EventScore(AreaScore):
     cube: str = Field(description="digest of the cube")
 
 
+class BaselineScore(EventScore):
+    """The score of a method without a network on the test area of an event, with all passes of the model."""
+
+    method: Method = Field(
+        description="log-ratio needs no label; boosting learns from the same training pixels"
+    )
+
+
 def figures(scores: Scores) -> dict[str, Any]:
     """The fields of an `AreaScore`."""
     return {name: getattr(scores, name) for name in AreaScore.model_fields}
+
+
+def baselines_in_words(rows: Sequence[BaselineScore]) -> str:
+    """Their AUPRC, for a card or a terminal; where there are several events, of which."""
+    names = {"log-ratio": "change detector (log-ratio of medians)", "boosting": "boosted pixels"}
+    several = len({row.cube for row in rows}) > 1
+    return "; ".join(
+        f"{names.get(row.method, row.method)}{f' on {row.area} {row.cube[:12]}' if several else ''} {row.auprc:.3f}"
+        for row in rows
+    )
 
 
 def cases(selection: Selection) -> tuple[int, ...]:

@@ -43,13 +43,12 @@ def ground(cube: str, event: EventSpan | None = None) -> Ground:
     """
     dataset, facts = cubes.load(cube)
     labels, scored = _surveyed(facts.uri, facts.digest, event)
-    x, y = dataset.x.values, dataset.y.values
     return Ground(
         dataset=dataset,
         facts=facts,
         labels=labels,
         scored=scored,
-        pixel_m=(abs(float(x[1] - x[0])), abs(float(y[1] - y[0]))),
+        pixel_m=cubes.pixel_m(dataset),
     )
 
 

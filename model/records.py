@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from model.expected import EventScore, ExpectedScore
+from model.expected import BaselineScore, EventScore, ExpectedScore
 from pipeline.records import Frozen
 
 
@@ -31,6 +31,9 @@ class BundleRecord(Frozen):
     expected: tuple[ExpectedScore, ...] = Field((), description="on the test area, by number of passes")
     seconds: float
     simulated: bool
+    baselines: tuple[BaselineScore, ...] = Field(
+        (), description="methods without a network, on the same pixels"
+    )
     events: tuple[EventScore, ...] = Field((), description="one by one, where it was trained on several")
 
 

@@ -87,6 +87,30 @@ def test_the_record_the_document_and_the_card_agree(bundle):
     assert "128 x 128" not in card
 
 
+def test_what_needs_no_network_is_scored_on_the_very_pixels_of_the_network(bundle, cube):
+    document = read_document(bundle)
+    by_method = {row.method: row for row in document.baselines}
+    assert set(by_method) == {"log-ratio", "boosting"}
+    for row in by_method.values():
+        assert (row.cube, row.area) == (document.cube.digest, document.cube.area)
+        assert (row.pixels, row.prevalence) == (document.test.pixels, document.test.prevalence)
+    # only VV changes in this cube, and the log-ratio takes VH: the classifier sees both
+    assert by_method["boosting"].auprc > 2 * by_method["log-ratio"].auprc
+    said = f"change detector (log-ratio of medians) {by_method['log-ratio'].auprc:.3f}; boosted pixels "
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert f"same test pixels, AUPRC: {said}{by_method['boosting'].auprc:.3f}" in card
+
+
+def test_a_method_that_a_cube_cannot_serve_is_left_out(cube, tmp_path):
+    record = api.train_bundle(
+        str(write(xr.open_zarr(cube).drop_vars("vv").load(), tmp_path / "vh.zarr")),
+        tmp_path / "bundle",
+        plan=PLAN,
+        experiment=Experiment(settled={"backscatter": [], "change": [], "coherence": []}),
+    )
+    assert [row.method for row in record.baselines] == ["boosting"]
+
+
 def test_the_item_is_one_that_a_catalogue_of_models_reads(bundle):
     document = read_document(bundle)
     item = pystac.Item.from_file(str(bundle / "item.json"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -27,16 +29,24 @@ def test_ablate_prints_its_summary_and_says_where_the_report_is(cube, tmp_path):
     assert "raw aspect: as published" in (tmp_path / "report.md").read_text()
 
 
+def beside(said):
+    """AUPRC by method, as told beside a network's."""
+    return {name: float(value) for name, value in re.findall(r"on the same pixels: (\S+) ([0-9.]+)", said)}
+
+
 def test_train_under_a_protocol_gives_scores_with_all_they_depend_on(cube, tmp_path):
     words = ("--network", "small", "--epochs", "1", "--chip", "32", "--before", "1", "--after", "1")
     answer = run(train, cube, "--protocol", "paper", "--out", tmp_path / "a", *words)
     assert answer.exit_code == 0, answer.output
     assert "at prevalence" in answer.output and "dropped newest before: as published" in answer.output
     assert "SIMULATED" in answer.output
+    assert beside(answer.output).keys() == {"log-ratio", "boosting"}
     words = ("--network", "small", "--steps", "2", "--chip", "32")
     answer = run(train, cube, "--protocol", "strict", "--out", tmp_path / "b", *words)
     assert answer.exit_code == 0, answer.output
     assert "fold 3: AUPRC" in answer.output and "never pooled" in answer.output
+    # only VV changes in this cube, and the log-ratio takes VH
+    assert beside(answer.output)["boosting"] > 2 * beside(answer.output)["log-ratio"]
     assert run(train, cube, "--protocol", "strict").exit_code == 2
     for name in ("--members", "--processes"):
         refused = run(train, cube, "--protocol", "paper", "--out", tmp_path / "c", name, "2")

@@ -168,5 +168,6 @@ def test_the_command_trains_on_several_and_gives_a_line_for_each(folder, tmp_pat
     for event in scores:
         line = f"{event.area} {event.cube[:12]}: {event.auprc:.3f} at {event.prevalence:.4f}"
         assert line in done.output
+        assert f"boosted pixels on {event.area} {event.cube[:12]} " in done.output
     refused = CliRunner().invoke(train_command, [*command, "--protocol", "strict"])
     assert refused.exit_code == 2 and "--protocol is of one event" in refused.output

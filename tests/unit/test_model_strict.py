@@ -105,6 +105,18 @@ def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
     assert compare(by_name["boosting"], by_name["log-ratio"]).wins == 2
 
 
+def test_a_classifier_sees_the_same_tile_by_tile(cube, monkeypatch):
+    (trial,) = (t for t in baselines(Inputs(terrain=("slope",))) if t.method == "logistic")
+    trial = trial.model_copy(update={"fold": 0})
+    at_once = run_strict(cube, trial).evaluation
+    monkeypatch.setattr("model.baselines.TILE_PX", 48)
+    by_tiles = run_strict(cube, trial).evaluation
+    assert by_tiles.scene.auprc == pytest.approx(at_once.scene.auprc, abs=1e-5)
+    assert by_tiles.scene.pixels == at_once.scene.pixels
+    monkeypatch.setattr("model.baselines._around", lambda box, shape: box)  # blind to what lies beyond a tile
+    assert run_strict(cube, trial).evaluation.scene.auprc != pytest.approx(at_once.scene.auprc, abs=1e-5)
+
+
 def test_a_classifier_that_saw_half_landslides_still_says_how_likely_they_are(cube):
     for trial in baselines(Inputs(terrain=("slope",)))[2:]:
         result = run_strict(cube, trial.model_copy(update={"fold": 0}))
