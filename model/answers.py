@@ -59,7 +59,7 @@ class Answer:
         share = float((~np.isfinite(self.score) & scored).sum() / scored.sum())
         if share == 0:
             return ()
-        return (f"no prediction for {100 * share:.2f} % of the scored pixels: they count as lowest",)
+        return (f"{100 * share:.2f} % of the scored pixels have no prediction and count as lowest",)
 
 
 def network_answer(

@@ -37,7 +37,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
     numbers = sorted({int(n) for n in means["passes"] if n > 0}) or [1]
     for name, rows in means.groupby("row", sort=False):
@@ -59,7 +59,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
     axes.set(
         xlabel="passes before and after the event",
         ylabel="AUPRC",
-        ylim=(0, min(1.0, float((means["auprc"] + means["sd"].fillna(0)).max()) * 1.2)),
+        ylim=(0, min(1.0, float((means["auprc"] + means["sd"].fillna(0)).max()) * 1.05)),
         xticks=numbers,
         xlim=(numbers[0] - 0.3, numbers[-1] + 0.3),
     )
@@ -67,7 +67,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
         f"{simulated}{result.cube.area}, protocol {result.trial.protocol}; mean and sd of {trials} trials",
         fontsize=10,
     )
-    axes.legend(fontsize=9, loc="upper left", ncols=2)
+    figure.legend(fontsize=9, loc="outside lower center", ncols=4)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)
 
