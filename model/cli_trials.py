@@ -57,7 +57,8 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
 @_event
 @click.option("--protocol", type=click.Choice(["paper", "strict"]), default="paper", show_default=True)
 @click.option(
-    "--rows", help="Rows separated by commas: VV, VH, VV+VH, VV+VH+DEM, DEM, random.  [default: all]"
+    "--rows",
+    help="Rows separated by commas: VV, VH, VV+VH, VV+VH+DEM, DEM, boosting, log-ratio, random.  [default: all]",
 )
 @click.option("--passes", default="1,2,3,4", show_default=True, help="Numbers of passes before and after.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Number of seeds.")

@@ -7,6 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from model.ablation import ROWS
 from model.cli import train
 from model.cli_trials import ablate, ladder
 from tests.small_cube import small_cube, write
@@ -27,6 +28,11 @@ def test_ablate_prints_its_summary_and_says_where_the_report_is(cube, tmp_path):
     assert answer.exit_code == 0, answer.output
     assert "VH,1," in answer.output and str(tmp_path / "report.md") in answer.output
     assert "raw aspect: as published" in (tmp_path / "report.md").read_text()
+
+
+def test_the_help_of_ablate_names_every_row():
+    said = " ".join(run(ablate, "--help").output.split())
+    assert f"commas: {', '.join(ROWS)}." in said
 
 
 def beside(said):
