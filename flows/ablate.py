@@ -14,8 +14,8 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
-from model import ablation
-from model.ablation import AblationPlan, Task
+from model.experiments import ablation
+from model.experiments.ablation import AblationPlan, Task
 from pipeline.errors import SlidecubeError
 from pipeline.records import Frozen
 

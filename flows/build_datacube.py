@@ -18,13 +18,13 @@ from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
 from flows import chain
-from flows.artifacts import show_passes, show_quicklook
-from flows.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
-from pipeline import build
-from pipeline.aoi import AreaOfInterest, load_area
+from flows.serving.artifacts import show_passes, show_quicklook
+from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
+from pipeline.area import AreaOfInterest, load_area
+from pipeline.build import run as build
+from pipeline.catalogue.passes import Catalogue
+from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, SlidecubeError
-from pipeline.passes import Catalogue
-from pipeline.quicklook import write_quicklook
 
 LAYERS_AT_ONCE = 3
 """Layers of one run in work at once: each holds the arrays of one pass in memory."""
@@ -160,7 +160,9 @@ def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
         run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
     except ObjectNotFound:
         log.warning(
-            "%s lacks its %s; run `python -m flows.setup`, then `reconcile`", cube, " and ".join(lacks)
+            "%s lacks its %s; run `python -m flows.serving.deployments`, then `reconcile`",
+            cube,
+            " and ".join(lacks),
         )
     else:
         log.info("%s lacks its %s: train-model is scheduled", cube, " and ".join(lacks))

@@ -42,7 +42,7 @@ def demo(folder: Path, fresh: bool) -> None:
     signal.signal(signal.SIGTERM, _as_interrupt)
 
     from flows.demo import run_demo
-    from flows.stages import Stages
+    from flows.serving.terminal import Stages
 
     with Stages(console) as stages:
         result = run_demo(folder.resolve(), stages, fresh=fresh)

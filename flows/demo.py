@@ -16,15 +16,15 @@ from filelock import FileLock, Timeout
 from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
-from flows.local import LocalPrefect
-from flows.stages import Stages
-from model.release import PICTURE
-from model.report import REPORT
-from pipeline.aoi import AreaOfInterest, load_area
+from flows.serving.local_server import LocalPrefect
+from flows.serving.terminal import Stages
+from model.maps.map_report import REPORT
+from model.maps.release import PICTURE
+from pipeline.area import AreaOfInterest, load_area
+from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import IncompleteError, SlidecubeError
-from pipeline.quicklook import write_quicklook
-from pipeline.sandbox.parameters import SandboxError, SlcPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, WorldParameters
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 from pipeline.settings import settings
 

@@ -11,10 +11,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import chain, reports
-from flows.artifacts import show_map
+from flows import chain
+from flows.serving import log_progress
+from flows.serving.artifacts import show_map
 from model import api
-from model.records import ReleaseRecord
+from model.bundle.summaries import ReleaseRecord
 
 
 def run_name() -> str:
@@ -26,7 +27,7 @@ def run_name() -> str:
 def make_map(version: chain.CubeVersion, bundle: Path | None) -> ReleaseRecord | chain.Refusal:
     """The map of the bundle, or without one the log-ratio map."""
     target = version.map(bundle)
-    progress = reports.in_log()
+    progress = log_progress.in_log()
     if bundle is None:
         return chain.attempt(target, lambda out: api.map_log_ratio(version.uri, out, progress=progress))
     return chain.attempt(target, lambda out: api.map_cube(bundle, version.uri, out, progress=progress))

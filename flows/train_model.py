@@ -10,12 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import chain, reports
-from flows.artifacts import show_bundle
+from flows import chain
 from flows.map_landslides import map_landslides, run_name
+from flows.serving import log_progress
+from flows.serving.artifacts import show_bundle
 from model import api
-from model.plan import Experiment, TrainingPlan
-from model.records import BundleRecord
+from model.bundle.summaries import BundleRecord
+from model.network.training_plan import Experiment, TrainingPlan
 
 
 @task(name="train", cache_policy=NO_CACHE)
@@ -23,7 +24,7 @@ def train(
     version: chain.CubeVersion, plan: TrainingPlan | None, seed: int, experiment: Experiment | None = None
 ) -> BundleRecord | chain.Refusal:
     """A bundle trained on the version."""
-    progress = reports.in_log()
+    progress = log_progress.in_log()
     return chain.attempt(
         version.bundle,
         lambda out: api.train_bundle(

@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model.augmentation import turned_by_mirror
-from model.beside import beside
-from model.best import best_inputs
-from model.calibration import Calibration, CaseCalibration
-from model.expected import EventScore, ExpectedScore, cases, figures
-from model.folders import writable_parent
-from model.lessons import Lesson, chosen, lesson, materials
-from model.mapping import map_cube, map_log_ratio
-from model.plan import Experiment, NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
-from model.records import BundleRecord, ReleaseRecord
-from model.selection import Selection
+from model.bundle.expected import EventScore, ExpectedScore, cases, figures
+from model.bundle.summaries import BundleRecord, ReleaseRecord
+from model.inputs.best_inputs import best_inputs
+from model.inputs.selection import Selection
+from model.maps.map_cube import map_cube, map_log_ratio
+from model.network.augmentation import turned_by_mirror
+from model.network.training_plan import (
+    Experiment,
+    NetworkSpec,
+    Progress,
+    TrainingPlan,
+    member_seed,
+    no_progress,
+)
+from model.scores.probability_calibration import Calibration, CaseCalibration
+from model.training.reference_scores import beside
+from model.training.training_events import Lesson, chosen, lesson, materials
 from pipeline.errors import ModelError
+from pipeline.files import writable_parent
 
 if TYPE_CHECKING:
-    from model.inference import Probability
-    from model.scores import Scores
+    from model.network.inference import Probability
+    from model.scores.scores import Scores
 
 Predicted = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """(n,) probability and (n,) truth of labelled pixels"""
@@ -80,10 +87,10 @@ def train_bundle(
         turned_by_mirror(inputs.channels)  # refuses what cannot be mirrored before anything is trained
     events = chosen((first, *others), inputs)  # refuses before anything is written
 
-    from model import bundle
-    from model.ensemble import viewed
-    from model.network import choose_device
-    from model.training import train
+    from model.bundle import bundle
+    from model.network.ensemble import viewed
+    from model.network.network import choose_device
+    from model.network.training import train
 
     scratch = writable_parent(out)
     lessons = [lesson(event, inputs, experiment, plan, seed, scratch, progress) for event in events]
@@ -216,9 +223,9 @@ def _by_passes(lessons: Sequence[Lesson], seen_by: Probability) -> Iterator[tupl
 
 def _judged(lessons: Sequence[Lesson], after: int, seen_by: Probability) -> _Judged:
     """One calibration and one threshold for all events: a map of another one has no label to choose them by."""
-    from model import calibration
-    from model.scores import Ranking
-    from model.training import predictions
+    from model.network.training import predictions
+    from model.scores import probability_calibration as calibration
+    from model.scores.scores import Ranking
 
     seen = [(one, scene) for one in lessons if (scene := one.seen_with(after)) is not None]
     chosen_on = _joined([predictions(scene, scene.split.boxes("validation"), seen_by) for _, scene in seen])

@@ -69,7 +69,7 @@ def progress_bar() -> Progress:
 @reports_errors
 def areas(json_: bool) -> None:
     """List the areas that can be named."""
-    from pipeline.aoi import area_files, load_area
+    from pipeline.area import area_files, load_area
     from pipeline.grid import Grid
 
     rows: list[dict[str, Any]] = []
@@ -116,8 +116,8 @@ def _wide_console() -> Console:
 @reports_errors
 def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     """Print what a build of AREA would do, and change nothing but the saved search."""
-    from pipeline import build as builder
-    from pipeline.aoi import load_area
+    from pipeline.area import load_area
+    from pipeline.build import run as builder
     from pipeline.insar.costs import pair_rows
 
     wanted = load_area(area)
@@ -217,9 +217,9 @@ def _print_plan(rows: dict[str, Any]) -> None:
 @reports_errors
 def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quicklook: bool, json_: bool) -> None:
     """Bring the cube of AREA up to date: make what is missing, publish a version; nothing if nothing is missing."""
-    from pipeline import build as builder
-    from pipeline.aoi import load_area
-    from pipeline.quicklook import write_quicklook
+    from pipeline.area import load_area
+    from pipeline.build import run as builder
+    from pipeline.cube.cube_quicklook import write_quicklook
 
     wanted = load_area(area)
     if repair:

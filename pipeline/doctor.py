@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, get_args
 
-from pipeline.aoi import area_files, load_area
 from pipeline.archives.credentials import login_note
 from pipeline.archives.reachability import orbit_service, reachability
+from pipeline.area import area_files, load_area
+from pipeline.elevation.geoid import Model, geoid_grid
 from pipeline.errors import InterferometryError, SlidecubeError
-from pipeline.geoid import Model, geoid_grid
-from pipeline.insar.isce2 import choose_way
+from pipeline.insar.isce2.isce2_backend import choose_way
 from pipeline.records import Frozen
 from pipeline.settings import settings
 

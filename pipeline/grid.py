@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field
 from pyproj import Transformer
 
-from pipeline.aoi import AreaOfInterest
+from pipeline.area import AreaOfInterest
 from pipeline.errors import GridError
 from pipeline.records import Frozen
 

@@ -12,10 +12,10 @@ import asf_search
 import requests
 from asf_search.search.search_generator import search_generator
 
-from pipeline.aoi import AreaOfInterest, Interferometry
-from pipeline.archives import http
+from pipeline.archives.http import http_client
+from pipeline.area import AreaOfInterest, Interferometry
+from pipeline.catalogue.granules import kept
 from pipeline.errors import ArchiveError
-from pipeline.granules import kept
 from pipeline.settings import settings
 
 # asf-search sends failed searches, with what was searched for, to ASF by default
@@ -40,7 +40,7 @@ class PatientSession(asf_search.ASFSession):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.headers["User-Agent"] = http.user_agent()
+        self.headers["User-Agent"] = http_client.user_agent()
         self.auth = _no_login
 
     def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> requests.Response:
@@ -52,21 +52,21 @@ class PatientSession(asf_search.ASFSession):  # type: ignore[misc]
         options |= {"timeout": settings().timeout_s, "stream": True, "allow_redirects": False}
 
         def once() -> requests.Response:
-            with http.limit("cmr"):
+            with http_client.limit("cmr"):
                 try:
                     answer: requests.Response = requests.Session.post(self, url, data=data, **options)
                 except requests.RequestException as error:
-                    raise http.unreachable(url, error) from None
+                    raise http_client.unreachable(url, error) from None
                 if answer.status_code != 200:
-                    wait_s = http.retry_after_s(answer.headers.get("Retry-After"))
+                    wait_s = http_client.retry_after_s(answer.headers.get("Retry-After"))
                     answer.close()
-                    raise http.refused(url, answer.status_code, wait_s=wait_s)
+                    raise http_client.refused(url, answer.status_code, wait_s=wait_s)
                 # requests keeps a body that was read here, and asf-search reads it from there
-                answer._content = http.read_bounded(answer, MOST_PAGE_BYTES)
+                answer._content = http_client.read_bounded(answer, MOST_PAGE_BYTES)
             _check_page(answer.content, url)
             return answer
 
-        return http.patiently(once)
+        return http_client.patiently(once)
 
 
 def _no_login(request: Any) -> Any:
@@ -87,7 +87,7 @@ def _check_page(body: bytes, url: str) -> None:
         sound = False
     if not sound:
         raise ArchiveError(
-            f"{http.bare(url)} answered something that is no page of results.",
+            f"{http_client.bare(url)} answered something that is no page of results.",
             "Check HTTPS_PROXY, or try again later.",
         )
 
@@ -154,7 +154,7 @@ def _once(area: AreaOfInterest, what: str, options: dict[str, Any]) -> list[dict
     except Exception as error:  # malformed items raise what they make asf-search raise
         raise ArchiveError(
             f"The search of {what} at ASF answered something unusable ({type(error).__name__}: "
-            f"{http.without_secrets(str(error))[:200]}).",
+            f"{http_client.without_secrets(str(error))[:200]}).",
             "Try again later.",
         ) from error
     return items if complete else None

@@ -25,8 +25,8 @@ import urllib3
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
-from pipeline.archives import http
 from pipeline.archives.credentials import ACCOUNT, HOW, LOGIN_HOST, Credentials, find_credentials
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -123,13 +123,15 @@ class Earthdata:
             if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
                 continue
             if not login or not _may_have_token(came_from):
-                raise LoginError(f"{http.bare(start)} asks for a login, which it should not.", "Report it.")
+                raise LoginError(
+                    f"{http_client.bare(start)} asks for a login, which it should not.", "Report it."
+                )
             if not self.credentials().has_password:
                 if not self._cookie_by_token():
                     raise self._no_password(start)
                 url = start
         raise ArchiveError(
-            f"{http.bare(start)} redirects more than {MOST_REDIRECTS} times.",
+            f"{http_client.bare(start)} redirects more than {MOST_REDIRECTS} times.",
             f"If it goes on, the login goes round in circles: check user name and password at {ACCOUNT}.",
         )
 
@@ -153,13 +155,13 @@ class Earthdata:
             )
         # an address that cannot be looked up passes through requests as urllib3's own error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise http.unreachable(url, error) from None
+            raise http_client.unreachable(url, error) from None
 
     def _session(self) -> requests.Session:
         held: requests.Session | None = getattr(self._local, "session", None)
         if held is None:
             held = _Session()
-            held.headers["User-Agent"] = http.user_agent()
+            held.headers["User-Agent"] = http_client.user_agent()
             held.cookies = self._cookies
             self._local.session = held
         return held
@@ -243,7 +245,7 @@ class Earthdata:
         if not self.credentials().has_password and self.credentials().token is None:
             raise self._no_password(start)
         raise LoginError(
-            f"{host} answered HTTP {status} to {http.bare(start)}: the account may not read it.",
+            f"{host} answered HTTP {status} to {http_client.bare(start)}: the account may not read it.",
             f"Sign in at {ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and complete "
             "the profile (study area).",
         )
@@ -264,7 +266,7 @@ def _next_address(url: str, target: str) -> str:
         return urljoin(url, target)
     except ValueError:
         raise ArchiveError(
-            f"{http.bare(url)} leads to an address that cannot be read.", "Try again later."
+            f"{http_client.bare(url)} leads to an address that cannot be read.", "Try again later."
         ) from None
 
 
@@ -272,7 +274,7 @@ def _check_address(url: str, start: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
         raise ArchiveError(
-            f"{http.bare(start)} leads to {http.bare(url)[:200]}, which is no https address that can be followed.",
+            f"{http_client.bare(start)} leads to {http_client.bare(url)[:200]}, which is no https address that can be followed.",
             "Search again by building without --catalogue; if it stays, report it.",
         )
 
@@ -281,7 +283,7 @@ def _short_body(answer: requests.Response) -> str:
     try:
         with answer:
             return answer.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
-    except http.NETWORK_ERRORS:
+    except http_client.NETWORK_ERRORS:
         return ""
 
 

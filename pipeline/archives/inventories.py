@@ -16,11 +16,11 @@ import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.aoi import AreaOfInterest, Inventory
-from pipeline.archives import http
-from pipeline.archives.probes import is_local, local_path
+from pipeline.archives.http import http_client
+from pipeline.archives.http.probes import is_local, local_path
+from pipeline.area import AreaOfInterest, Inventory
+from pipeline.catalogue.passes import InventoryFile
 from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.passes import InventoryFile
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
             if not is_local(url):
                 path.unlink(missing_ok=True)
             raise SourceDataError(
-                f"{http.bare(url)} has the SHA-256 {found}, the area file says {sha256}.",
+                f"{http_client.bare(url)} has the SHA-256 {found}, the area file says {sha256}.",
                 "The file was replaced or cut: look at it, then correct inventory.sha256.",
             )
     if zipfile.is_zipfile(path):
@@ -78,11 +78,11 @@ def _download(url: str, cache_dir: Path) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
 
     def once() -> Path:
-        answer = http.request("GET", url, headers={"Accept-Encoding": "identity"})
+        answer = http_client.request("GET", url, headers={"Accept-Encoding": "identity"})
         with answer:
-            key = hashlib.sha256(f"{url} {http.tag_of(answer)}".encode()).hexdigest()[:16]
+            key = hashlib.sha256(f"{url} {http_client.tag_of(answer)}".encode()).hexdigest()[:16]
             path = cache_dir / f"{key}-{_safe_name(url)}"
-            if http.tag_of(answer) is not None and path.is_file():
+            if http_client.tag_of(answer) is not None and path.is_file():
                 return path
             stated = answer.headers.get("Content-Length", "")
             if stated.isdigit() and int(stated) > MOST_BYTES:
@@ -92,15 +92,17 @@ def _download(url: str, cache_dir: Path) -> Path:
                 size = _stream(answer, part, url)
                 if stated.isdigit() and size != int(stated):
                     raise ArchiveError(
-                        f"{http.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
+                        f"{http_client.bare(url)} sent {size} of {stated} bytes.",
+                        "Try again later.",
+                        transient=True,
                     )
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            log.info("fetched %s (%d bytes)", http.bare(url), size)
+            log.info("fetched %s (%d bytes)", http_client.bare(url), size)
             return path
 
-    return http.patiently(once)
+    return http_client.patiently(once)
 
 
 def _stream(answer: Any, part: Path, url: str) -> int:
@@ -112,8 +114,8 @@ def _stream(answer: Any, part: Path, url: str) -> int:
                 if size > MOST_BYTES:
                     raise _too_large(url)
                 out.write(piece)
-        except http.NETWORK_ERRORS as error:
-            raise http.unreachable(url, error) from None
+        except http_client.NETWORK_ERRORS as error:
+            raise http_client.unreachable(url, error) from None
         out.flush()
         os.fsync(out.fileno())
     return size
@@ -121,7 +123,7 @@ def _stream(answer: Any, part: Path, url: str) -> int:
 
 def _too_large(url: str) -> SourceDataError:
     return SourceDataError(
-        f"{http.bare(url)} is larger than {MOST_BYTES / 2**30:.0f} GiB.",
+        f"{http_client.bare(url)} is larger than {MOST_BYTES / 2**30:.0f} GiB.",
         "Cut the inventory to the area first.",
     )
 
@@ -262,7 +264,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
 
 def _shown(url: str) -> str:
     """An address without its query, a path without its folders: what may be recorded."""
-    return local_path(url).name if is_local(url) else http.bare(url)
+    return local_path(url).name if is_local(url) else http_client.bare(url)
 
 
 def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
@@ -271,10 +273,12 @@ def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
         path = local_path(url)
         return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
     try:
-        answer = http.request("HEAD", url, headers={"Accept-Encoding": "identity"})
+        answer = http_client.request("HEAD", url, headers={"Accept-Encoding": "identity"})
     except ArchiveError as error:
         if error.transient:
             raise
         return None, error.message
     with answer:
-        return sha256 or http.tag_of(answer) or f"size:{answer.headers.get('Content-Length', 'unknown')}", ""
+        return sha256 or http_client.tag_of(
+            answer
+        ) or f"size:{answer.headers.get('Content-Length', 'unknown')}", ""

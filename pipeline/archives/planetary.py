@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 from pystac_client.stac_api_io import StacApiIO
 
-from pipeline.archives import http
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -54,8 +54,8 @@ class PatientStacIO(StacApiIO):  # type: ignore[misc]
         """
         verb = (method or "GET").upper()
         body = {"json": parameters or {}} if verb == "POST" else {"params": parameters or None}
-        answer = http.request(verb, href, headers=headers, host_limit="stac", **body)
-        return http.read_bounded(answer, MOST_PAGE_BYTES).decode("utf-8", errors="replace")
+        answer = http_client.request(verb, href, headers=headers, host_limit="stac", **body)
+        return http_client.read_bounded(answer, MOST_PAGE_BYTES).decode("utf-8", errors="replace")
 
 
 def client(url: str | None = None) -> pystac_client.Client:
@@ -80,11 +80,13 @@ def client(url: str | None = None) -> pystac_client.Client:
             raise
         except Exception as error:  # pystac raises what the malformed document makes it raise
             raise ArchiveError(
-                f"{http.bare(url)} is no STAC API ({type(error).__name__}).", "Check SLIDECUBE_STAC_URL."
+                f"{http_client.bare(url)} is no STAC API ({type(error).__name__}).",
+                "Check SLIDECUBE_STAC_URL.",
             ) from error
     if not searchable:
         raise ArchiveError(
-            f"{http.bare(url)} does not offer item search.", "Set SLIDECUBE_STAC_URL to a STAC API that does."
+            f"{http_client.bare(url)} does not offer item search.",
+            "Set SLIDECUBE_STAC_URL to a STAC API that does.",
         )
     return opened
 
@@ -149,7 +151,7 @@ def search(
     except Exception as error:  # malformed pages raise what they make pystac-client raise
         raise ArchiveError(
             f"The search of {collection} answered something unusable ({type(error).__name__}: "
-            f"{http.without_secrets(str(error))[:200]}).",
+            f"{http_client.without_secrets(str(error))[:200]}).",
             "Try again later; see SLIDECUBE_STAC_URL.",
         ) from error
     if repeated:
@@ -221,19 +223,19 @@ def _ask_for_token(address: str) -> sas.SASToken:
     """A new token; asked for twice where the first arrives nearly expired, and then taken as it is."""
     key = subscription_key()
     for attempt in (1, 2):
-        answer = http.request(
+        answer = http_client.request(
             "GET", address, host_limit="sas", headers={"Ocp-Apim-Subscription-Key": key} if key else None
         )
         try:
-            token = sas.SASToken(**json.loads(http.read_bounded(answer, 2**20)))
+            token = sas.SASToken(**json.loads(http_client.read_bounded(answer, 2**20)))
             life_s = token.ttl()
         except (ValueError, TypeError, ValidationError):
             raise ArchiveError(
-                f"{http.bare(address)} answered something that is no token.",
+                f"{http_client.bare(address)} answered something that is no token.",
                 "Try again later.",
                 transient=True,
             ) from None
         if life_s >= FRESH_S or attempt == 2:
             return token
-        log.info("%s gave a token with %.0f s left; asking once more", http.bare(address), life_s)
+        log.info("%s gave a token with %.0f s left; asking once more", http_client.bare(address), life_s)
     return token

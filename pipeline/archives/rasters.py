@@ -23,12 +23,12 @@ from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from pipeline.archives import http
-from pipeline.archives.probes import is_local, local_asset, local_path
-from pipeline.archives.ranges import MOST_RANGE_BYTES, RemoteFile
+from pipeline.archives.http import http_client
+from pipeline.archives.http.probes import is_local, local_asset, local_path
+from pipeline.archives.http.ranges import MOST_RANGE_BYTES, RemoteFile
+from pipeline.catalogue.passes import Asset
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
-from pipeline.passes import Asset
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class RemoteRaster:
             if is_local(self.href):
                 path = local_path(self.href)
                 if self.expected_etag is not None and local_asset(self.href).etag != self.expected_etag:
-                    raise http.changed(str(path))
+                    raise http_client.changed(str(path))
                 source: Any = path
                 options: dict[str, Any] = {}
             else:
@@ -112,7 +112,7 @@ class RemoteRaster:
         if self._file is not None and self._file.failure is not None:
             return self._file.failure
         return SourceDataError(
-            f"{http.bare(self.href)} cannot be decoded ({http.without_secrets(str(error))[:200]}).",
+            f"{http_client.bare(self.href)} cannot be decoded ({http_client.without_secrets(str(error))[:200]}).",
             "The archive serves a damaged file; report it there, or leave the item out.",
         )
 

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from pipeline.aoi import Event
+from pipeline.area import Event
+from pipeline.catalogue.passes import Direction
 from pipeline.cube.layers import LayerRecord, canonical_json
 from pipeline.cube.storage import digest_of
 from pipeline.errors import CubeError
 from pipeline.grid import Grid
-from pipeline.passes import Direction
 from pipeline.records import Frozen, Utc
 
 MANIFEST = "manifest.json"

@@ -42,7 +42,7 @@ def backend_named(name: str) -> InsarBackend:
         InterferometryError: `backend-unknown` or `backend-none`.
     """
     if name == "isce2":
-        from pipeline.insar.isce2 import Isce2Backend
+        from pipeline.insar.isce2.isce2_backend import Isce2Backend
 
         return Isce2Backend()
     if name == "pygmtsar":

@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.aoi import AreaOfInterest
 from pipeline.archives.credentials import login_note
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.slc import Pair
 from pipeline.console import readable_size
 from pipeline.insar.estimates import bytes_of_all, estimate, fetch_mode
 from pipeline.settings import settings
-from pipeline.slc import Pair
 
 
 def pair_rows(

@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.aoi import AreaOfInterest
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.slc import Burst, Pair, SlcPass
 from pipeline.insar.job import MOST_BURSTS, Backend
 from pipeline.records import Frozen
 from pipeline.settings import settings
-from pipeline.slc import Burst, Pair, SlcPass
 
 FetchMode = Literal["bursts", "granules"]
 

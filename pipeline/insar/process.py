@@ -20,15 +20,17 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import Field
 
-from pipeline.aoi import AreaOfInterest, Interferometry
 from pipeline.archives import rasters
-from pipeline.archives.orbits import fetch_orbit
-from pipeline.archives.slc_files import fetch_side
+from pipeline.archives.slc.orbit_files import fetch_orbit
+from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.area import AreaOfInterest, Interferometry
+from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.slc import Pair, SlcPass
+from pipeline.elevation.ellipsoid import DemReport, write_dem
 from pipeline.errors import InterferometryError
 from pipeline.insar.backends import InsarBackend, Progress, backend_named
-from pipeline.insar.ellipsoid import DemReport, write_dem
 from pipeline.insar.estimates import Estimate, FetchMode, estimate, fetch_mode
-from pipeline.insar.isce2 import available_memory_bytes
+from pipeline.insar.isce2.isce2_backend import available_memory_bytes
 from pipeline.insar.job import (
     MANIFEST,
     METADATA,
@@ -40,13 +42,11 @@ from pipeline.insar.job import (
     JobSide,
     folder_of,
 )
-from pipeline.insar.parts import Box, Part, parts_of
-from pipeline.insar.topsapp.state import write_text
-from pipeline.insar.validate import agree, check_products, read_finished
-from pipeline.passes import DemTile
+from pipeline.insar.job_parts import Box, Part, parts_of
+from pipeline.insar.job_state import write_text
+from pipeline.insar.products.validate import agree, check_products, read_finished
 from pipeline.records import Frozen
 from pipeline.settings import settings
-from pipeline.slc import Pair, SlcPass
 
 __all__ = ["PairOrder", "process_pair"]
 

@@ -14,11 +14,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.aoi import load_area
-from pipeline.sandbox.options import ServerOptions
-from pipeline.sandbox.parameters import SlcPlan, WorldParameters
-from pipeline.sandbox.scenarios import SCENARIOS, scenario
-from pipeline.sandbox.server import Sandbox
+from pipeline.area import load_area
+from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
+from pipeline.sandbox.posing.server import Sandbox
+from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
 from pipeline.sandbox.world import World, make_world
 

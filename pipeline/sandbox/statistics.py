@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from pipeline.aoi import AreaOfInterest
+from pipeline.area import AreaOfInterest
 from pipeline.records import Frozen
-from pipeline.sandbox.parameters import WorldParameters
-from pipeline.sandbox.radar import observe
-from pipeline.sandbox.scene import make_scene
+from pipeline.sandbox.earth.parameters import WorldParameters
+from pipeline.sandbox.earth.radar import observe
+from pipeline.sandbox.earth.scene import make_scene
 from pipeline.sandbox.world import World
 
 _BOX_PX = 7

@@ -17,23 +17,23 @@ import numpy as np
 import yaml
 from shapely.geometry import box
 
-from pipeline.aoi import AreaOfInterest
-from pipeline.sandbox.elevation import Bounds, make_tiles
-from pipeline.sandbox.images import write_cog
-from pipeline.sandbox.inventory import (
+from pipeline.area import AreaOfInterest
+from pipeline.sandbox.earth.dem_files import Bounds, make_tiles
+from pipeline.sandbox.earth.images import write_cog
+from pipeline.sandbox.earth.inventory import (
     inventory_classes,
     inventory_targets,
     map_slides,
     write_extent,
     write_inventory,
 )
-from pipeline.sandbox.items import dem_item
-from pipeline.sandbox.parameters import SandboxError, WorldParameters
-from pipeline.sandbox.passes import write_pass
-from pipeline.sandbox.scene import Scene, make_scene
+from pipeline.sandbox.earth.parameters import SandboxError, WorldParameters
+from pipeline.sandbox.earth.rtc_passes import write_pass
+from pipeline.sandbox.earth.scene import Scene, make_scene
+from pipeline.sandbox.earth.stac_items import dem_item
 from pipeline.sandbox.slc.frame import lay_out
-from pipeline.sandbox.slc.ground import footprint_deg
-from pipeline.sandbox.slc.write import write_index, write_orbits, write_slc
+from pipeline.sandbox.slc.lattice_ground import footprint_deg
+from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
 FORMAT = "slidecube-world-1"
 _DEM_BEYOND_DEG = 0.06

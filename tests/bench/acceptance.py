@@ -18,13 +18,13 @@ from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
-from pipeline.aoi import AreaOfInterest
-from pipeline.sandbox.elevation import make_tiles
-from pipeline.sandbox.inventory import map_slides
-from pipeline.sandbox.parameters import TrackPlan, WorldParameters
-from pipeline.sandbox.radar import observe
-from pipeline.sandbox.scenarios import scenario
-from pipeline.sandbox.scene import Scene, make_scene
+from pipeline.area import AreaOfInterest
+from pipeline.sandbox.earth.dem_files import make_tiles
+from pipeline.sandbox.earth.inventory import map_slides
+from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
+from pipeline.sandbox.earth.radar import observe
+from pipeline.sandbox.earth.scenarios import scenario
+from pipeline.sandbox.earth.scene import Scene, make_scene
 
 Array = NDArray[np.float32]
 PASSES = 4

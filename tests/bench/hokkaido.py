@@ -23,10 +23,10 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from pipeline.aoi import SHIPPED_AREAS, load_area
+from pipeline.area import SHIPPED_AREAS, load_area
 from pipeline.grid import Grid
-from pipeline.sandbox.faults import Fault
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.posing.faults import Fault
+from pipeline.sandbox.posing.server import Sandbox
 from tests.bench.scenes import PASSES, bytes_needed, write_scenes
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

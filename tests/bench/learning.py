@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 
-from model.channels import CubeChannels, ScratchChannels, Statistics
-from model.chips import batch_of
-from model.cubes import load
-from model.inputs import Inputs
-from model.plan import InferencePlan, NetworkSpec, TrainingPlan
-from model.recipes import SCREENING
-from model.selection import select
-from model.split import Split
-from model.windows import Box, whole
+from model.experiments.recipes import SCREENING
+from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.cubes import load
+from model.inputs.inputs import Inputs
+from model.inputs.selection import select
+from model.inputs.windows import Box, whole
+from model.network.training_plan import InferencePlan, NetworkSpec, TrainingPlan
+from model.split.chips import batch_of
+from model.split.split import Split
 from tests.small_cube import small_cube
 
 MAP = os.environ.get("BENCH_LEARNING_MAP", "4398x5382")
@@ -107,7 +107,7 @@ class _Made:
 
 def _ours(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
     """Median seconds between two steps; the first, and the look at the validation area, are not counted."""
-    from model.training import Scene, train
+    from model.network.training import Scene, train
 
     shape = (1024, 1024)
     channels = ScratchChannels(_Made(spec.in_channels, shape), spec.in_channels, folder)
@@ -147,7 +147,7 @@ def _plain(spec: NetworkSpec, plan: TrainingPlan) -> float:
     """The loop that one writes: the same network and optimiser, tensors in memory, no mask, nothing judged."""
     import torch
 
-    from model.network import build
+    from model.network.network import build
 
     torch.manual_seed(0)
     network = build(spec).train()
@@ -291,8 +291,8 @@ def _seconds_a_km2(spec: NetworkSpec, side: int = 1024) -> float:
     """A square of 1024 pixels from memory."""
     import torch
 
-    from model.inference import NetworkProbability, predict
-    from model.network import build
+    from model.network.inference import NetworkProbability, predict
+    from model.network.network import build
 
     names = tuple(f"c{i}" for i in range(spec.in_channels))
     statistics = Statistics(channels=names, mean=(0.0,) * len(names), sd=(1.0,) * len(names), pixels=1)
@@ -308,8 +308,8 @@ def _child(what: str, path: str) -> None:
     """Open a cube and build a network; or predict all of it, and drop the rows as they come."""
     import torch
 
-    from model.inference import NetworkProbability, predict
-    from model.network import build
+    from model.network.inference import NetworkProbability, predict
+    from model.network.network import build
 
     torch.manual_seed(0)
     dataset, _ = load(path)

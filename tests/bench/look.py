@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy import ndimage
 
-from pipeline.aoi import SHIPPED_AREAS, load_area
+from pipeline.area import SHIPPED_AREAS, load_area
+from pipeline.catalogue.state_vectors import OrbitFile
 from pipeline.grid import Grid
-from pipeline.insar.look import Ground, derive_look
-from pipeline.insar.orbit_geometry import Orbit
-from pipeline.orbits import OrbitFile
-from pipeline.sandbox.relief import fractal_field
+from pipeline.insar.look.look import Ground, derive_look
+from pipeline.insar.look.orbit_geometry import Orbit
+from pipeline.sandbox.earth.topography import fractal_field
 from tests.unit.made_orbits import INSTANT, made_orbit_file
 
 SIDE = int(os.environ.get("BENCH_LOOK_SIDE", "1200"))

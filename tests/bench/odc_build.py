@@ -15,7 +15,7 @@ import planetary_computer
 import pystac_client
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from pipeline.aoi import load_area
+from pipeline.area import load_area
 from pipeline.cube.arrays import ZSTD_LEVEL
 from pipeline.cube.schema import CHUNK, SHARD
 from pipeline.grid import Grid

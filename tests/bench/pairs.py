@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.aoi import SHIPPED_AREAS, load_area
+from pipeline.area import SHIPPED_AREAS, load_area
 from pipeline.insar.job import METADATA, JobMetadata
-from pipeline.sandbox.faults import Fault
-from pipeline.sandbox.parameters import SlcPlan, TrackPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
+from pipeline.sandbox.posing.faults import Fault
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

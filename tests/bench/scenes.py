@@ -17,10 +17,10 @@ from affine import Affine
 from scipy import ndimage
 from shapely.geometry import Polygon, box
 
-from pipeline.aoi import AreaOfInterest
+from pipeline.area import AreaOfInterest
 from pipeline.grid import Grid
-from pipeline.sandbox.images import write_cog
-from pipeline.sandbox.items import BlobFacts, Raster, RtcFacts, dem_item, rtc_item, to_degrees
+from pipeline.sandbox.earth.images import write_cog
+from pipeline.sandbox.earth.stac_items import BlobFacts, Raster, RtcFacts, dem_item, rtc_item, to_degrees
 from pipeline.sandbox.world import FORMAT, clear, finish
 
 RTC_HOST = "sentinel1euwestrtc.blob.core.windows.net"

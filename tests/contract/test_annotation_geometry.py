@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from pipeline.insar.orbit_geometry import (
+from pipeline.catalogue.slc import StateVector
+from pipeline.catalogue.state_vectors import read_orbit_file
+from pipeline.insar.look.orbit_geometry import (
     LIGHT_M_S,
     Orbit,
     earth_fixed,
@@ -19,8 +21,6 @@ from pipeline.insar.orbit_geometry import (
     ellipsoidal_incidence_deg,
     looks_right,
 )
-from pipeline.orbits import read_orbit_file
-from pipeline.slc import StateVector
 
 FILES = (("20230904", "iw1"), ("20230904", "iw2"), ("20230916", "iw1"), ("20230916", "iw2"))
 

@@ -14,13 +14,13 @@ import pytest
 import yaml
 from scipy.interpolate import CubicHermiteSpline
 
-from pipeline.aoi import AreaOfInterest
 from pipeline.archives import asf
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.granules import kept, read_burst, read_granule
+from pipeline.catalogue.pairs import choose_pairs, perpendicular_baseline_m
+from pipeline.catalogue.slc import SlcHoldings, StateVector
+from pipeline.catalogue.slc_passes import group_granules
 from pipeline.errors import ArchiveError
-from pipeline.granules import kept, read_burst, read_granule
-from pipeline.overflights import group_granules
-from pipeline.pairs import choose_pairs, perpendicular_baseline_m
-from pipeline.slc import SlcHoldings, StateVector
 from tests.unit.loopback import Loopback, brisk_settings, standing_for_all_hosts
 from tests.unit.made_slc import Cmr
 

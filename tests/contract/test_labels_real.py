@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import shapely
 
-from pipeline.aoi import Inventory
+from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
-from pipeline.labels import LANDSLIDES_FILE, rasterise_labels, read_inventory
+from pipeline.layers.labels import LANDSLIDES_FILE, rasterise_labels, read_inventory
 
 INVENTORY = Inventory(name="real", citation="see SOURCE.md", licence="see SOURCE.md")
 NOTO = (

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from shapely.geometry import shape
 
-from pipeline.aoi import AreaOfInterest
 from pipeline.archives import planetary
-from pipeline.passes import group_passes, slices_of
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.passes import group_passes, slices_of
 from tests.contract.test_stac_search import ITEM_PAGES, recorded
 
 Items = list[dict[str, Any]]

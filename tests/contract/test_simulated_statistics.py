@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.sandbox.radar import observe, speckle
-from pipeline.sandbox.scenarios import scenario
+from pipeline.sandbox.earth.radar import observe, speckle
+from pipeline.sandbox.earth.scenarios import scenario
 from pipeline.sandbox.statistics import PUBLISHED, StackStatistics, as_markdown, coarser, describe
 from tests.bench.acceptance import scene_of
 

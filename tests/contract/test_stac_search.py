@@ -11,7 +11,8 @@ import pytest
 import requests
 import yaml
 
-from pipeline.archives import http, planetary
+from pipeline.archives import planetary
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -78,7 +79,7 @@ def replay(shared_data: Path, monkeypatch: pytest.MonkeyPatch, plain: None) -> R
         shared_data / CASSETTES / "test_client/TestAPI.test_instance.yaml",
         shared_data / CASSETTES / "test_item_search/TestItemSearch.test_result_paging.yaml",
     )
-    monkeypatch.setattr(http, "request", made)
+    monkeypatch.setattr(http_client, "request", made)
     return made
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.insar.topsapp.acquisitions import burst_count, footprint
-from pipeline.insar.topsapp.configuration import Configuration, write_configuration
-from pipeline.insar.topsapp.report import common_bursts, esd_median_px, isce_version, kept_bursts
+from pipeline.insar.isce2.topsapp.configuration import Configuration, write_configuration
+from pipeline.insar.isce2.topsapp.files.acquisitions import burst_count, footprint
+from pipeline.insar.isce2.topsapp.run_report import common_bursts, esd_median_px, isce_version, kept_bursts
 
 # of the notes of a run, and in neither recorded file
 UNRECORDED = {"Sensor name"}

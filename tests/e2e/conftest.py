@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.aoi import load_area
-from pipeline.sandbox.parameters import TrackPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.area import load_area
+from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 
 AREA = "small"

@@ -26,9 +26,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
-from flows.local import LocalPrefect
-from flows.setup import PROJECT
-from pipeline.sandbox.server import Sandbox
+from flows.serving.deployments import PROJECT
+from flows.serving.local_server import LocalPrefect
+from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
 
 TOO_EARLY = "too-early"

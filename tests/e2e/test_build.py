@@ -14,7 +14,7 @@ import xarray as xr
 
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
 
 

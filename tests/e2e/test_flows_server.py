@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.limits import PLANETARY_COMPUTER
+from flows.serving.limits import PLANETARY_COMPUTER
 from pipeline.cube.verify import verify_cube
-from pipeline.sandbox.faults import Fault
+from pipeline.sandbox.posing.faults import Fault
 from tests.e2e.conftest import AREA
 from tests.e2e.prefect_server import TOO_EARLY, Site, site
 from tests.small_cube import small_cube, write

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from pipeline.aoi import load_area
+from pipeline.area import load_area
 from pipeline.cube.verify import verify_cube
 from pipeline.grid import Grid
-from pipeline.sandbox.parameters import TrackPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 from tests.e2e.prefect_server import site_before
 

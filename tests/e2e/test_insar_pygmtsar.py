@@ -19,16 +19,16 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from scipy import ndimage
 
-from pipeline.aoi import load_area
-from pipeline.archives import catalogue as archive
+from pipeline.archives import search_area
+from pipeline.area import load_area
+from pipeline.catalogue.pairs import choose_pairs, slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
-from pipeline.pairs import choose_pairs, slc_passes
-from pipeline.sandbox.parameters import SlcPlan, TrackPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.layers.tasks import tiles_of_pair
+from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 from pipeline.settings import settings
-from pipeline.tasks import tiles_of_pair
 
 pytestmark = pytest.mark.slow
 
@@ -91,9 +91,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         }.items():
             patch.setenv(name, value)
         settings.cache_clear()
-        catalogue = archive.search_catalogue(area)
+        catalogue = search_area.search_catalogue(area)
         (pair,) = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
-        tiles = tiles_of_pair(pair, archive.slc_dem_tiles_of(catalogue))
+        tiles = tiles_of_pair(pair, search_area.slc_dem_tiles_of(catalogue))
         order = PairOrder(area=area, pair=pair, tiles=tiles)
         burst, made, killed, left = _kill(order, folder)
         (products,) = process_pair(order)

@@ -15,13 +15,13 @@ import yaml
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flows.limits import INTERFEROMETRY
-from pipeline.aoi import load_area
+from flows.serving.limits import INTERFEROMETRY
+from pipeline.area import load_area
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
-from pipeline.sandbox.faults import Fault
-from pipeline.sandbox.parameters import SlcPlan, TrackPlan, WorldParameters
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
+from pipeline.sandbox.posing.faults import Fault
+from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
 from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
 from tests.e2e.prefect_server import site_before

@@ -22,10 +22,10 @@ import shapely
 import xarray as xr
 from matplotlib.colors import to_rgb
 
+from pipeline.cube.cube_quicklook import NO_DATA, draw
 from pipeline.cube.read import open_cube
-from pipeline.quicklook import NO_DATA, draw
-from pipeline.sandbox.folder import FolderSources, make_folder_world
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.folder_world import FolderSources, make_folder_world
+from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import Command, SmallWorld, command_for
 
 AREA = "enga"
@@ -34,7 +34,7 @@ INVENTORIES = "https://inventories.slidecube.example/enga"
 FLOWS = """
 from prefect.client.orchestration import get_client
 from flows.build_datacube import build_datacube
-from flows.setup import make_limits
+from flows.serving.deployments import make_limits
 from flows.train_model import train_model
 from pipeline.settings import settings
 

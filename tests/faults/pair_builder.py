@@ -16,13 +16,14 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from pipeline import build, plan
-from pipeline.aoi import AreaOfInterest
-from pipeline.archives import catalogue as archive
+from pipeline.archives import search_area as archive
+from pipeline.area import AreaOfInterest
+from pipeline.build import plan
+from pipeline.build import run as build
+from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.cube import versions
 from pipeline.insar.job import JobProducts
-from pipeline.passes import DemTile
-from pipeline.slc import Pair, SlcHoldings
 from tests.faults.writer import count_and_kill
 from tests.unit.made_slc import repeats
 from tests.unit.test_build_pairs import PLACE, catalogue_of, here

@@ -21,10 +21,10 @@ import pytest
 import rasterio
 
 from pipeline.errors import InterferometryError
-from pipeline.insar.container import CONTAINER_USER, ContainerRun, exit_error, reap, run_command
-from pipeline.insar.isce2 import Isce2Backend, container_run
+from pipeline.insar.isce2.container import CONTAINER_USER, ContainerRun, exit_error, reap, run_command
+from pipeline.insar.isce2.isce2_backend import Isce2Backend, container_run
+from pipeline.insar.isce2.topsapp.steps import STEPS
 from pipeline.insar.job import read_manifest
-from pipeline.insar.topsapp.steps import STEPS
 from tests.insar.image import OURS, build_image, containers_conf, remove_old_images
 from tests.insar.jobs import MIB, attempts, make_job, order
 
@@ -35,7 +35,7 @@ REQUIRED = "SLIDECUBE_TESTS_ENGINE"
 CALLER = """
 import sys
 from pathlib import Path
-from pipeline.insar.isce2 import Isce2Backend
+from pipeline.insar.isce2.isce2_backend import Isce2Backend
 from pipeline.insar.job import read_manifest
 job = Path(sys.argv[1])
 Isce2Backend("podman", sys.argv[2]).run(job, read_manifest(job))

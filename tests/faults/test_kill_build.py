@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
-from pipeline.sandbox.server import Sandbox
+from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
 from tests.e2e.test_build import tree
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.aoi import Event
+from pipeline.area import Event
+from pipeline.catalogue.slc import pair_id
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
 from pipeline.cube.manifest import Manifest, Timepair, Timestep
 from pipeline.cube.storage import LocalStore
 from pipeline.grid import Grid
-from pipeline.slc import pair_id
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)

@@ -14,7 +14,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from pipeline.archives import http
+from pipeline.archives.http import http_client
 from pipeline.settings import settings
 
 
@@ -185,7 +185,7 @@ def brisk_settings(retries: int) -> Iterator[None]:
         patch.setenv("SLIDECUBE_BACKOFF_S", "0.001")
         patch.setenv("SLIDECUBE_TIMEOUT_S", "5")
         patch.setenv("SLIDECUBE_RETRIES", str(retries))
-        patch.setattr(http, "_limits", {})
+        patch.setattr(http_client, "_limits", {})
         settings.cache_clear()
         yield
         settings.cache_clear()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy.optimize import fsolve
 
-from pipeline.orbits import OrbitFile
-from pipeline.slc import StateVector
+from pipeline.catalogue.slc import StateVector
+from pipeline.catalogue.state_vectors import OrbitFile
 
 INSTANT = datetime(2018, 9, 5, 20, 42, tzinfo=UTC)
 RADIUS_M = 7.07e6

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from model.cubes import CubeFacts
-from model.inputs import Inputs
-from model.plan import NetworkSpec, TrainingPlan
-from model.results import Evaluation, Trial, TrialResult
-from model.scores import Scores
-from model.selection import Selection
+from model.experiments.results.results import Evaluation, Trial, TrialResult
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import Inputs
+from model.inputs.selection import Selection
+from model.network.training_plan import NetworkSpec, TrainingPlan
+from model.scores.scores import Scores
 
 SCORES = Scores(
     auprc=0.5, prevalence=0.1, pixels=100, positives=10, threshold=0.5, f1=0.5, precision=0.5, recall=0.5

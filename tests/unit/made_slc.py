@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pipeline.granules import kept
-from pipeline.slc import SlcHoldings
+from pipeline.catalogue.granules import kept
+from pipeline.catalogue.slc import SlcHoldings
 from tests.unit.loopback import Reply, Seen
 
 Item = dict[str, Any]

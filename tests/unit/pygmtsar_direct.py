@@ -17,9 +17,9 @@ from lxml import etree
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from pipeline.insar.orbit_geometry import Orbit, earth_fixed
+from pipeline.catalogue.state_vectors import read_orbit_file
+from pipeline.insar.look.orbit_geometry import Orbit, earth_fixed
 from pipeline.insar.pygmtsar.flattening import dense_orbit
-from pipeline.orbits import read_orbit_file
 
 WAVELENGTH_M = 299792458.0 / 5.405000454334350e9
 Image = NDArray[np.complex64]

@@ -14,9 +14,9 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from pipeline.sandbox.holdings import OrbitEntry
+from pipeline.catalogue.slc import Burst, Granule, StateVector
+from pipeline.sandbox.posing.holdings import OrbitEntry
 from pipeline.sandbox.world import FORMAT, World
-from pipeline.slc import Burst, Granule, StateVector
 
 DATAPOOL = "datapool.asf.alaska.edu"
 BURSTS = "sentinel1-burst.asf.alaska.edu"

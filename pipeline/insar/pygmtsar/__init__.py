@@ -7,6 +7,6 @@ The package takes the bursts of two overflights to co-registered SLCs on a map l
 that would do the latter, is not used.
 """
 
-from pipeline.insar.pygmtsar.backend import PygmtsarBackend
+from pipeline.insar.pygmtsar.pygmtsar_backend import PygmtsarBackend
 
 __all__ = ["PygmtsarBackend"]

@@ -22,9 +22,9 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.interpolate import KroghInterpolator
 
+from pipeline.catalogue.slc import StateVector
 from pipeline.errors import InterferometryError
-from pipeline.insar.orbit_geometry import LIGHT_M_S, Orbit
-from pipeline.slc import StateVector
+from pipeline.insar.look.orbit_geometry import LIGHT_M_S, Orbit
 
 DEGREES = (4, 8, 3)
 """Of the polynomial for the path difference along azimuth, range and height."""

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.job import JobManifest
-from pipeline.insar.orbit_geometry import Orbit, ellipsoidal_incidence_deg
+from pipeline.insar.look.orbit_geometry import Orbit, ellipsoidal_incidence_deg
 from pipeline.insar.pygmtsar.estimator import WINDOW, Complex, Float, estimate
 
 STEP_Y_M = 14.0

@@ -15,16 +15,16 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from pipeline.catalogue.slc import StateVector
+from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.errors import InterferometryError, SourceDataError
 from pipeline.insar.job import JobManifest, JobSide
-from pipeline.insar.pygmtsar.annotation import (
+from pipeline.insar.pygmtsar.burst_annotation import (
     BurstSource,
     cut_annotation,
     sources_in_bursts,
     sources_in_safes,
 )
-from pipeline.orbits import read_orbit_file
-from pipeline.slc import StateVector
 
 ORBIT_REACH_S = 1400.0
 """The processor takes state vectors so long before and after a burst (GMTSAR's ext_orb_s1a)."""

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.job import PRODUCTS, Step
+from pipeline.insar.job_state import write_text
 from pipeline.insar.pygmtsar.lattice import BurstEstimates, Lattice
-from pipeline.insar.topsapp.state import write_text
 from pipeline.records import Frozen
 
 PRODUCT_MARGIN_M = 500.0

@@ -28,17 +28,17 @@ from pipeline.insar.job import (
     folder_of,
     read_manifest,
 )
-from pipeline.insar.orbit_geometry import Orbit
+from pipeline.insar.job_state import fingerprint, write_text
+from pipeline.insar.look.orbit_geometry import Orbit
+from pipeline.insar.messages import EXIT_DONE, EXIT_FAILED, say, say_failure
+from pipeline.insar.products.validate import check_products
 from pipeline.insar.pygmtsar import estimator, lattice
-from pipeline.insar.pygmtsar.annotation import BurstSource, outline
-from pipeline.insar.pygmtsar.backend import PACKAGE, WAY_OUT
+from pipeline.insar.pygmtsar.burst_annotation import BurstSource, outline
 from pipeline.insar.pygmtsar.flattening import Flattening, dense_orbit, no_baseline
 from pipeline.insar.pygmtsar.lattice import Lattice
 from pipeline.insar.pygmtsar.layout import burst_name, find_bursts, lay_out, orbit_vectors, write_heights
 from pipeline.insar.pygmtsar.mosaic import read_burst, write_burst, write_products
-from pipeline.insar.topsapp.state import fingerprint, write_text
-from pipeline.insar.topsapp.wire import EXIT_DONE, EXIT_FAILED, say, say_failure
-from pipeline.insar.validate import check_products
+from pipeline.insar.pygmtsar.pygmtsar_backend import PACKAGE, WAY_OUT
 
 ALGORITHM = "pygmtsar-1"
 """Changes whenever the same inputs give other products: bursts of another algorithm are not taken over."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline.sandbox.slc.earth import Array
 from pipeline.sandbox.slc.instrument import (
     LIGHT_M_S,
     LINE_S,
@@ -18,6 +17,7 @@ from pipeline.sandbox.slc.instrument import (
     WAVELENGTH_M,
 )
 from pipeline.sandbox.slc.orbit import Orbit
+from pipeline.sandbox.slc.wgs84 import Array
 
 
 @dataclass(frozen=True)

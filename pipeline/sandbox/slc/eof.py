@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pipeline.sandbox.overflights import Flight
+from pipeline.catalogue.slc import StateVector
+from pipeline.sandbox.earth.overflights import Flight
+from pipeline.sandbox.slc.elements import Node, build, listed, serialised, text
 from pipeline.sandbox.slc.orbit import Orbit, every
-from pipeline.sandbox.slc.xml import Node, build, listed, serialised, text
-from pipeline.slc import StateVector
 
 STORE = "s1-orbits.s3.us-west-2.amazonaws.com"
 """Where ASF's service of orbit files leads to."""

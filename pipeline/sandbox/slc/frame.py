@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 import numpy as np
 from shapely.geometry import box
 
-from pipeline.geoid import undulation_m
-from pipeline.sandbox.overflights import Flight
-from pipeline.sandbox.parameters import SandboxError, SlcPlan, TrackPlan
-from pipeline.sandbox.scene import Scene
+from pipeline.elevation.geoid import undulation_m
+from pipeline.sandbox.earth.overflights import Flight
+from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, TrackPlan
+from pipeline.sandbox.earth.scene import Scene
 from pipeline.sandbox.slc.acquisition import Frame
-from pipeline.sandbox.slc.earth import earth_fixed, zero_doppler
 from pipeline.sandbox.slc.instrument import (
     INVALID_LINES,
     INVALID_SAMPLES,
@@ -23,6 +22,7 @@ from pipeline.sandbox.slc.instrument import (
     SAMPLE_M,
 )
 from pipeline.sandbox.slc.orbit import PERIOD_S, Orbit, find_orbit
+from pipeline.sandbox.slc.wgs84 import earth_fixed, zero_doppler
 
 _MARGIN_LINES, _MARGIN_SAMPLES = 24, 60
 _LEAST_LINES = 420

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import root
 
-from pipeline.sandbox.parameters import SandboxError, TrackPlan
-from pipeline.sandbox.slc.earth import Array, earth_fixed, incidence_deg, upwards
-from pipeline.slc import StateVector
+from pipeline.catalogue.slc import StateVector
+from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan
+from pipeline.sandbox.slc.wgs84 import Array, earth_fixed, incidence_deg, upwards
 
 RADIUS_M = 7_071_000.0
 """Mean semi-major axis of Sentinel-1: 693 km above the equator."""

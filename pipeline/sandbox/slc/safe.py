@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
-from pipeline.sandbox.slc.annotation import product
-from pipeline.sandbox.slc.calibration import calibration, noise
-from pipeline.sandbox.slc.grid import GridPoint, Ring, geolocation_grid, ring, whole_ring
+from pipeline.sandbox.slc.annotation_files import product
+from pipeline.sandbox.slc.calibration_files import calibration, noise
+from pipeline.sandbox.slc.elements import build, serialised
+from pipeline.sandbox.slc.geolocation_grid import GridPoint, Ring, geolocation_grid, ring, whole_ring
 from pipeline.sandbox.slc.instrument import SWATH
-from pipeline.sandbox.slc.manifest import Part, manifest_of
+from pipeline.sandbox.slc.safe_manifest import Part, manifest_of
 from pipeline.sandbox.slc.survey import SlcFlight
-from pipeline.sandbox.slc.xml import build, serialised
 
 GRANULE_HOST = "datapool.asf.alaska.edu"
 BURST_HOST = "sentinel1-burst.asf.alaska.edu"

@@ -9,15 +9,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from pipeline.sandbox.mirror import mirrored
-from pipeline.sandbox.overflights import Flight
-from pipeline.sandbox.parameters import SandboxError
-from pipeline.sandbox.relief import Raster
-from pipeline.sandbox.scene import Scene
+from pipeline.sandbox.earth.cover import LASTING, Cover, remembered
+from pipeline.sandbox.earth.mirror import mirrored
+from pipeline.sandbox.earth.overflights import Flight
+from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.earth.scene import Scene
+from pipeline.sandbox.earth.topography import Raster
 from pipeline.sandbox.slc.acquisition import Acquisition
-from pipeline.sandbox.slc.cover import LASTING, Cover, remembered
-from pipeline.sandbox.slc.earth import Array
-from pipeline.sandbox.slc.ground import PAD_LINES, PAD_SAMPLES, BurstGround, offsets
 from pipeline.sandbox.slc.instrument import (
     AZIMUTH_BANDWIDTH_HZ,
     AZIMUTH_WINDOW,
@@ -29,6 +27,8 @@ from pipeline.sandbox.slc.instrument import (
     RANGE_WINDOW,
     WAVELENGTH_M,
 )
+from pipeline.sandbox.slc.lattice_ground import PAD_LINES, PAD_SAMPLES, BurstGround, offsets
+from pipeline.sandbox.slc.wgs84 import Array
 
 Echo = NDArray[np.complex64]
 Passes = Sequence[tuple[Flight, Acquisition]]

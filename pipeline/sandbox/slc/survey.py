@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline.sandbox.overflights import Flight
+from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.slc.acquisition import Acquisition
 from pipeline.sandbox.slc.frame import Survey
 from pipeline.sandbox.slc.instrument import LINE_S, SWATH

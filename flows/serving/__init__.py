@@ -1,0 +1,1 @@
+"""What the flows need around them: server, deployments, limits, artifacts, progress."""

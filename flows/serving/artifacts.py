@@ -1,0 +1,110 @@
+"""What a run leaves for a person in Prefect's interface."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from model.bundle.summaries import BundleRecord, ReleaseRecord
+from pipeline.build.run import BuildPlan, Published
+
+LONGEST_PX = 1200
+"""side of the pictures that go into the server's database, so that they are seen without access to the disk"""
+
+
+def key_of(kind: str, area: str) -> str:
+    """Key of an artifact, of which Prefect wants lower-case letters, digits and hyphens."""
+    return "-".join([kind, *re.findall(r"[a-z0-9]+", area.lower())])
+
+
+def show_passes(plan: BuildPlan) -> None:
+    """A table of the passes and pairs that the version is made of."""
+    held = {task.pair_id for task in plan.tasks if task.held}
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": "pass",
+            "instant (UTC)": p.instant.isoformat(timespec="seconds"),
+            "platform": p.platform,
+            "track": p.relative_orbit,
+            "direction": p.direction,
+            "slices": len(p.slices),
+            "coverage (%)": round(100 * p.coverage, 1),
+            "MB": round(p.size_bytes / 1e6, 1),
+        }
+        for p in plan.passes
+    ]
+    rows += [
+        {
+            "kind": "pair, held" if pair.id in held else "pair, wanted",
+            "instant (UTC)": " / ".join(
+                side.instant.isoformat(timespec="seconds") for side in (pair.reference, pair.secondary)
+            ),
+            "platform": " / ".join(side.platform for side in (pair.reference, pair.secondary)),
+            "track": pair.relative_orbit,
+            "direction": pair.reference.direction,
+            "bursts": len(pair.burst_ids),
+            "days": round(pair.days, 1),
+            "baseline (m)": pair.perpendicular_baseline_m,
+        }
+        for pair in plan.pairs
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)  # the first row's are those that are shown
+    missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
+    create_table_artifact(
+        table=[columns | row for row in rows],
+        key=key_of("passes", plan.area),
+        description=f"Passes of {plan.area}: {len(plan.passes)}, pairs: {len(plan.pairs)}.{missing}",
+    )
+
+
+def show_quicklook(published: Published, picture: Path) -> None:
+    """The picture of a version."""
+    create_markdown_artifact(
+        with_picture(f"{published.area}, version {published.version}: `{published.uri}`", picture),
+        key=key_of("quicklook", published.area),
+        description=f"{published.area}, version {published.version}",
+    )
+
+
+def show_bundle(bundle: BundleRecord) -> None:
+    """The scores of a model, never without the prevalence that they are to be read with."""
+    simulated = "\n\n**Simulated area: no real place, no real landslides.**" if bundle.simulated else ""
+    create_markdown_artifact(
+        f"Test AUPRC {bundle.auprc:.3f} at a prevalence of {bundle.prevalence:.3f} (what a random map scores), "
+        f"validation AUPRC {bundle.validation_auprc:.3f}; {bundle.track}, {bundle.passes_before} passes before "
+        f"and {bundle.passes_after} after the event; {bundle.parameters:,} parameters.\n\n`{bundle.path}`{simulated}",
+        key=key_of("model", bundle.area),
+        description=f"Model of {bundle.area}, cube version {bundle.cube_version}",
+    )
+
+
+def show_map(release: ReleaseRecord) -> None:
+    """The picture of a map, with its scores where there are labels."""
+    scores = "not scored"
+    if release.auprc is not None and release.prevalence is not None:
+        scores = f"AUPRC {release.auprc:.3f} at a prevalence of {release.prevalence:.3f}"
+    simulated = "**Simulated area: no real place, no real landslides.**\n\n" if release.simulated else ""
+    create_markdown_artifact(
+        with_picture(
+            f"{simulated}{release.kind} map of {release.area}: {scores}, on {release.scored_on}.",
+            release.picture,
+        ),
+        key=key_of("map", release.area),
+        description=f"Map of {release.area}, cube version {release.cube_version}",
+    )
+
+
+def with_picture(text: str, picture: Path) -> str:
+    """Markdown of the text and a small copy of the picture."""
+    small = BytesIO()
+    with Image.open(picture) as image:
+        image.thumbnail((LONGEST_PX, LONGEST_PX))
+        image.convert("RGB").save(small, "JPEG", quality=80)
+    embedded = b64encode(small.getvalue()).decode("ascii")
+    return f"{text}\n\n![{picture.stem}](data:image/jpeg;base64,{embedded})\n\n`{picture}`"

@@ -1,0 +1,255 @@
+"""A Prefect server and a worker on this machine, started and stopped with a `with`.
+
+Used by `slidecube demo` and by the tests. Everything that the server keeps lies in one folder; the address is a free
+port on loopback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
+
+from flows.serving.deployments import POOL, PROJECT
+from pipeline.errors import SlidecubeError
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_PLUGINS_ENABLED": "true",
+    "NO_COLOR": "1",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+"""Nothing is posted to anybody, nothing asks, and loopback is not reached through a proxy."""
+
+DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes the command that follows; where the parent is killed outright, Linux ends it too."""
+
+START_S = 120.0
+"""longest wait for the server's first answer: a first start makes its database"""
+
+STOP_S = 20.0
+"""longest wait for a child to end by itself before it is killed"""
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Child:
+    """A child process in a session of its own, with its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Child:
+        """Started in the project's folder; stdout and stderr go to `log`, appended."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-c", DIE_WITH_PARENT, *command],
+                cwd=PROJECT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(name, process, log)
+
+    def check(self) -> None:
+        """
+        Raises:
+            SlidecubeError: the process has ended.
+        """
+        if self.process.poll() is not None:
+            tail = self.log.read_text(encoding="utf-8", errors="replace")[-1500:]
+            raise SlidecubeError(f"The {self.name} ended with status {self.process.returncode}: {tail}")
+
+    def stop(self) -> None:
+        """Asked to end, and after a while killed, with whatever runs in its session."""
+        for how, patience_s in ((signal.SIGINT, STOP_S), (signal.SIGTERM, STOP_S / 2)):
+            if self.process.poll() is not None:
+                break
+            self.process.send_signal(how)
+            try:
+                self.process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                continue
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class LocalPrefect:
+    """Server, set-up and worker. Entering starts all three; leaving stops the worker, then the server."""
+
+    home: Path
+    """PREFECT_HOME: database and caches of this server"""
+    logs: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """added to this process's own for every child; what flow runs see"""
+    user_interface: bool = True
+    progress: Callable[[str], None] = lambda stage: None
+    """told the stage that begins: "server", "set-up", "worker" """
+
+    url: str = field(default="", init=False)
+    children: list[Child] = field(default_factory=list, init=False)
+    _stack: ExitStack = field(default_factory=ExitStack, init=False)
+
+    @property
+    def api_url(self) -> str:
+        """What `PREFECT_API_URL` is for this server."""
+        return f"{self.url}/api"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The whole environment of a child: this process's less settings, the given one, and this server's."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "SLIDECUBE_"))}
+        return {
+            **inherited,
+            **self.environment,
+            **QUIET,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def command(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """`prefect WORDS...` against this server, from the project's folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=PROJECT,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def runs(self, flow: str) -> list[FlowRun]:
+        """The runs of a flow, the newest first."""
+        with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
+            return client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            )
+
+    def last_words(self, run: FlowRun) -> str:
+        """The newest line of a run's log."""
+        with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
+            lines = client.read_logs(
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=1, sort=LogSort.TIMESTAMP_DESC
+            )
+        return lines[0].message.splitlines()[0] if lines and lines[0].message else ""
+
+    def check(self) -> None:
+        """
+        Raises:
+            SlidecubeError: the server or the worker has ended.
+        """
+        for child in self.children:
+            child.check()
+
+    def __enter__(self) -> LocalPrefect:
+        try:
+            self._start_server()
+            self._set_up()
+            self._start_worker()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start_server(self) -> None:
+        self.progress("server")
+        self.home.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        environment = self.variables | {"PREFECT_SERVER_UI_ENABLED": str(self.user_interface).lower()}
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        server = Child.start("Prefect server", command, environment, self.logs / "prefect-server.log")
+        self._keep(server)
+        opener = build_opener(ProxyHandler({}))
+        deadline = time.monotonic() + START_S
+        while True:
+            server.check()
+            try:
+                with opener.open(f"{self.api_url}/health", timeout=5):
+                    return
+            except (URLError, OSError):
+                if time.monotonic() > deadline:
+                    raise SlidecubeError(
+                        f"The Prefect server did not answer within {START_S:.0f} s.", f"See {server.log}."
+                    ) from None
+                time.sleep(0.5)
+
+    def _set_up(self) -> None:
+        self.progress("set-up")
+        answer = subprocess.run(
+            [sys.executable, "-m", "flows.setup"],
+            cwd=PROJECT,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        (self.logs / "set-up.log").write_text(answer.stdout, encoding="utf-8")
+        if answer.returncode != 0:
+            raise SlidecubeError(f"Setting the Prefect server up failed: {answer.stdout[-2000:]}")
+
+    def _start_worker(self) -> None:
+        self.progress("worker")
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        self._keep(Child.start("worker", command, self.variables, self.logs / "worker.log"))
+
+    def _keep(self, child: Child) -> None:
+        self.children.append(child)
+        self._stack.callback(child.stop)

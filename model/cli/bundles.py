@@ -1,0 +1,367 @@
+"""The commands of this room: train, map. What is heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from pipeline.console import reports_errors
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from model.bundle.summaries import BundleRecord, ReleaseRecord
+    from model.inputs.inputs import EventSpan, Inputs
+    from model.network.training_plan import Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _passes(function: Callable[P, R]) -> Callable[P, R]:
+    """The options that choose passes."""
+    options = (
+        click.option(
+            "--before", type=click.IntRange(1), help="Newest N passes before the event; all if not given."
+        ),
+        click.option(
+            "--after", type=click.IntRange(1), help="First N passes after the event; all if not given."
+        ),
+        click.option(
+            "--track",
+            help="Relative orbit (1 to 175), ascending, descending, both, or best.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+_event = click.option(
+    "--event",
+    help="When it happened, for a cube that does not say: START or START/END in UTC, as 2018-09-05T18:07:59Z, or the "
+    "name of an area file.",
+)
+_json = click.option("--json", "json_", is_flag=True, help="Print JSON on standard output.")
+
+
+@click.command()
+@click.argument("cube")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the model; by default below the data folder."
+)
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="CUBE",
+    help="A further event to learn from, as often as there are some. Inputs are what all of them have, and each is "
+    "standardised by itself.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
+@click.option(
+    "--chip", type=click.IntRange(32), help="Side of a chip in pixels, a multiple of 32.  [default: 128]"
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draws split, initial weights and chips."
+)
+@click.option("--encoder", type=click.Choice(["resnet18", "resnet34", "resnet50"]), default="resnet18")
+@click.option(
+    "--members",
+    type=click.IntRange(1, 20),
+    default=1,
+    show_default=True,
+    help="Networks, each of its own seed, whose mean is mapped: training and map take as many times longer.",
+)
+@click.option("--imagenet", is_flag=True, help="Start from ImageNet weights, fetched from the model hub.")
+@click.option(
+    "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="Several times for both."
+)
+@click.option(
+    "--terrain",
+    help="Terrain channels, separated by commas, or none.  [default: dem,slope,aspect,curvature]",
+)
+@click.option("--change", help="Channels of change: log_ratio, before_sd, z_score; or none.")
+@click.option("--geometry", help="Of the look: local_incidence, layover_shadow; or none.")
+@click.option("--coherence", help="Of pairs: before, across, after, loss, recovery; or none.")
+@click.option(
+    "--mirrored/--plain",
+    default=None,
+    help="Map by the mean with the prediction of the mirrored scene, which takes twice as long.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Share each batch among processes, one for each GPU.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["paper", "strict"]),
+    help="Scores instead of a model: the published experiment, or cross validation over separate ground; with --out.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Of the protocol paper.  [default: 100]")
+@click.option(
+    "--network",
+    type=click.Choice(["small", "resnet18", "paper"]),
+    help="With --protocol, in place of --encoder: paper is the U-Net++ with a ResNet-50.",
+)
+@_passes
+@_event
+@_json
+@reports_errors
+def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
+    """Train a landslide model on CUBE: the path of a cube, or the name of a built area.
+
+    Inputs that are not named are the best that the cube can give; the model card says what it lacks.
+    """
+    if protocol := options.pop("protocol"):
+        from model.cli.experiments import train_by_protocol
+
+        if out is None:
+            raise click.UsageError("--protocol wants --out, a folder for its results.")
+        if options.pop("others"):
+            raise click.UsageError(
+                "--protocol is of one event; `slidecube ladder ... --study events` tests what several teach."
+            )
+        train_by_protocol(cube, protocol, out, options)
+        return
+    from model.api import train_bundle
+    from model.network.training_plan import Experiment, TrainingPlan
+
+    with _values_checked():
+        chosen = {
+            "steps": options["steps"],
+            "learning_rate": options["learning_rate"],
+            "chip_px": options["chip"],
+            "stride_px": options["chip"] // 2 if options["chip"] else None,
+            "device": options["device"],
+            "processes": options["processes"],
+        }
+        plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
+        experiment = Experiment(
+            settled=_settled(options),
+            encoder=options["encoder"],
+            initial_weights="imagenet" if options["imagenet"] else "random",
+            members=options["members"],
+            others=options["others"],
+            event=_parsed_event(options["event"]),
+            **({} if options["mirrored"] is None else {"test_time": _TEST_TIME[options["mirrored"]]}),
+        )
+    target = out or _default_folder(cube, "models")
+    with _bar() as progress:
+        record = train_bundle(
+            cube, target, plan=plan, seed=options["seed"], experiment=experiment, progress=progress
+        )
+    _say(record, json_, _train_words(record))
+
+
+def _beside_words(record: BundleRecord) -> str:
+    from model.bundle.expected import baselines_in_words
+
+    words = baselines_in_words(record.baselines)
+    return f"Without a network, on the same pixels: {words}.\n" if words else ""
+
+
+def _train_words(record: BundleRecord) -> str:
+    simulated = " It was trained on a SIMULATED area." if record.simulated else ""
+    events = "".join(
+        f"  {event.area} {event.cube[:12]}: {event.auprc:.3f} at {event.prevalence:.4f}\n"
+        for event in record.events
+    )
+    return (
+        f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
+        f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
+        f"{events}"
+        f"{_beside_words(record)}"
+        f"Model: {record.path}"
+    )
+
+
+@click.command("map")
+@click.argument("bundle_cube", nargs=-1, required=True, metavar="[BUNDLE] CUBE")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the map; by default below the data folder."
+)
+@click.option("--log-ratio", is_flag=True, help="Map the change of backscatter instead; needs no BUNDLE.")
+@click.option(
+    "--smallest-m2",
+    type=click.FloatRange(0, min_open=True),
+    help="Smallest area that becomes a polygon.  [default: 400]",
+)
+@click.option(
+    "--standardise",
+    type=click.Choice(["auto", "scene", "training"]),
+    help="With the statistics of the training area, or of this scene.  [default: auto: of this scene where it is "
+    "another one than the model's]",
+)
+@click.option(
+    "--allow-simulated-model",
+    is_flag=True,
+    help="Map a real place with a model that was trained on a simulated one; the map warns of it.",
+)
+@_passes
+@_event
+@_json
+@reports_errors
+def map_landslides(
+    bundle_cube: tuple[str, ...], out: Path | None, log_ratio: bool, json_: bool, **options: Any
+) -> None:
+    """Map landslides in CUBE with the model in BUNDLE, or with --log-ratio without one.
+
+    With a BUNDLE the passes and the track are those that the model was made for.
+    """
+    from model.api import map_cube, map_log_ratio
+
+    if len(bundle_cube) != (1 if log_ratio else 2):
+        raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
+    cube = bundle_cube[-1]
+    if not log_ratio and (options["before"] or options["after"] or options["track"]):
+        raise click.UsageError(
+            "--before, --after and --track belong to --log-ratio: a model carries its own."
+        )
+    if log_ratio and (options["smallest_m2"] or options["allow_simulated_model"] or options["standardise"]):
+        raise click.UsageError(
+            "--smallest-m2, --standardise and --allow-simulated-model belong to a map of a BUNDLE."
+        )
+    with _values_checked():
+        event = _parsed_event(options["event"])
+        inputs = _inputs({**options, "polarisation": (), "terrain": "none"})
+    target = out or _default_folder(cube, "maps")
+    with _bar() as progress:
+        if log_ratio:
+            record = map_log_ratio(cube, target, inputs=inputs, event=event, progress=progress)
+        else:
+            from model.maps.release import SMALLEST_M2
+
+            record = map_cube(
+                Path(bundle_cube[0]),
+                cube,
+                target,
+                event=event,
+                smallest_m2=options["smallest_m2"] or SMALLEST_M2,
+                standardise=options["standardise"] or "auto",
+                allow_simulated=options["allow_simulated_model"],
+                progress=progress,
+            )
+    _say(record, json_, _map_words(record))
+
+
+def _map_words(record: ReleaseRecord) -> str:
+    lines = []
+    if record.polygons is not None and record.mapped_km2 is not None:
+        lines.append(f"{record.polygons} polygons, {record.mapped_km2:.3f} km², unreviewed.")
+    lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
+    if record.auprc is not None:
+        lines.append(
+            f"AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f}, on {record.scored_on}."
+        )
+    if record.expected_words:
+        lines.append(f"{record.expected_words}.")
+    if record.simulated:
+        lines.append("SIMULATED: no real place, or a model that knows no real landslide.")
+    return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])
+
+
+def _say(record: BundleRecord | ReleaseRecord, json_: bool, words: str) -> None:
+    click.echo(record.model_dump_json(indent=1) if json_ else words)
+
+
+_TEST_TIME = {True: "mirrored", False: "plain"}
+
+
+def _settled(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Inputs` that options name; a wrong value is refused here."""
+    from model.inputs.inputs import Inputs
+
+    found: dict[str, Any] = {}
+    for name in ("terrain", "change", "geometry", "coherence"):
+        if (text := options.get(name)) is not None:
+            found[name] = [word for word in text.split(",") if word and word != "none"]
+    if options.get("polarisation"):
+        found["backscatter"] = list(options["polarisation"])
+    found |= {name: options[name] for name in ("before", "after") if options.get(name) is not None}
+    track = options.get("track")
+    if track is not None:
+        found["track"] = int(track) if track.isdigit() else track
+    Inputs.model_validate(found)
+    return found
+
+
+def _inputs(options: dict[str, Any]) -> Inputs:
+    from model.inputs.inputs import Inputs
+
+    return Inputs.model_validate(_settled(options))
+
+
+def _parsed_event(text: str | None) -> EventSpan | None:
+    from model.inputs.inputs import EventSpan
+    from pipeline.area import load_area
+
+    if text is None:
+        return None
+    if text[:4].isdigit() and not text.endswith((".yaml", ".yml", ".json")):
+        start, _, end = text.partition("/")
+        return EventSpan.model_validate({"start": start, "end": end or start})
+    return EventSpan.of_area(load_area(text))
+
+
+@contextmanager
+def _values_checked() -> Iterator[None]:
+    """A value that a model refuses is a wrong use of the command."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1]) or "options"
+        raise click.UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _default_folder(cube: str, kind: str) -> Path:
+    """`<data>/<kind>/<area>/<version>` of a cube; a cube that is not of this data folder needs --out."""
+    from model.inputs.cubes import load
+    from pipeline.settings import settings
+
+    _, facts = load(cube)
+    root = settings().cube_root(facts.area)
+    if facts.version is None or root.resolve() not in Path(facts.uri).resolve().parents:
+        raise ModelError(
+            f"{cube} is no cube below {root}, so that there is no usual place for the result.", "Give --out."
+        )
+    parent = settings().model_root(facts.area) if kind == "models" else settings().map_root(facts.area)
+    return parent / str(facts.version)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar on standard error for a person at a terminal; silence otherwise."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(stage: str, done: int, total: int, remark: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, remark=remark)
+            bar.update(tasks[stage], completed=done, total=total, remark=remark)
+
+        yield progress

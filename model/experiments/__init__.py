@@ -1,0 +1,1 @@
+"""Trials that can be compared: protocols, ablation, ladder, baselines."""

@@ -1,0 +1,1 @@
+"""Results of trials: their values, their files, their comparison, their figures."""

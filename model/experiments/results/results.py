@@ -1,0 +1,119 @@
+"""What a trial is and what it found: the values that tables, intervals and comparisons are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import Inputs
+from model.inputs.selection import Selection
+from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperPlan, TestTime, TrainingPlan
+from model.scores.scores import Scores, Share
+from pipeline.records import Frozen
+
+Method = Literal["network", "log-ratio", "boosting", "logistic", "random"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Others(Frozen):
+    """Other events that a network learns from."""
+
+    places: tuple[str, ...] = Field(min_length=1, description="paths or names of their cubes")
+    own: bool = Field(False, description="together with what a fold leaves of the tested scene")
+    standardising: Literal["scene", "training"] = Field(
+        "scene",
+        description="the tested scene is standardised with its own inputs (labels are not read), or with the mean of "
+        "the statistics of those learned from",
+    )
+
+
+class Trial(Frozen):
+    """One training, or one method without training, on one cube: all that decides its result."""
+
+    label: str = Field(description="row of a table, as in 'VV+VH'")
+    method: Method = "network"
+    inputs: Inputs
+    network: NetworkSpec | None = Field(None, description="None: the method is no network")
+    plan: TrainingPlan | None = None
+    paper: PaperPlan | None = Field(None, description="in place of `plan` under the protocol paper")
+    protocol: Literal["paper", "strict"]
+    seed: int
+    fold: int | None = Field(None, ge=0, description="strict: which block is tested")
+    members: int = Field(1, ge=1, le=20, description="networks of an ensemble, trained from successive seeds")
+    test_time: TestTime = Field(
+        "plain", description="mirrored: the mean with the prediction of the scene mirrored along the track"
+    )
+    windows: InferencePlan | None = Field(
+        None, description="windows of the prediction; None: 256 pixels, blended over 64"
+    )
+    cases: tuple[Case, ...] = Field(
+        (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
+    )
+    pretraining_steps: int = Field(0, ge=0, description="steps of self-supervised pretraining before")
+    label_share: float = Field(
+        1.0, gt=0, le=1, description="share of the training area whose labels are used"
+    )
+
+
+class SizeClass(Frozen):
+    """Landslides of a range of areas, and how many of them were found."""
+
+    smallest_m2: Finite
+    largest_m2: Finite | None = Field(description="None: no upper end")
+    landslides: int = Field(ge=0)
+    found: int = Field(ge=0, description="at least half of the scored pixels at or above the threshold")
+
+
+class Evaluation(Frozen):
+    """Every figure of one set of predictions on one set of pixels; thresholds come from the validation part.
+
+    `scene` is over all scored pixels, `chips` over those in chips of 128 x 128 that hold a landslide, which is what
+    the paper reports.
+    """
+
+    scene: Scores = Field(description="all scored pixels")
+    chips: Scores | None = Field(
+        None, description="pixels of chips that hold a landslide; None: there is none"
+    )
+    best_f1: Share = Field(description="at the best threshold of these very pixels: an upper bound")
+    roc_auc_cells: Share | None = Field(
+        None, description="ROC-AUC of the largest score in cells of 200 m; None: all cells are of one kind"
+    )
+    recall_by_size: tuple[SizeClass, ...] = ()
+    empty_chips: int = Field(0, ge=0, description="chips without a landslide")
+    false_alarm_share: Share | None = Field(
+        None, description="share of the pixels of empty chips at or above the threshold"
+    )
+    calibration_error: Share | None = Field(
+        None,
+        description="mean distance of predicted and observed share, 15 classes of equal width, by pixels",
+    )
+
+
+class TrialResult(Frozen):
+    """What a trial found, and on what. Two results are comparable when protocol and scored pixels are the same."""
+
+    format: Literal["slidecube-trial-1"] = "slidecube-trial-1"
+    trial: Trial
+    cube: CubeFacts
+    trained_on: tuple[CubeFacts, ...] = Field(
+        (), description="other cubes than `cube`, where trained on others"
+    )
+    protocol_digest: Digest = Field(description="sha256 of everything that decides what is scored and how")
+    scored_digest: Digest = Field(description="sha256 over which pixels were scored, and their labels")
+    switches: dict[str, str] = Field(
+        default_factory=dict, description="each named defect of the paper: 'as published' or 'corrected'"
+    )
+    selection: Selection
+    evaluation: Evaluation
+    validation: Scores | None = None
+    parameters: int | None = None
+    steps: int | None = Field(None, description="steps of the optimiser in all")
+    best_step: int | None = None
+    seconds: float
+    device: str
+    software: dict[str, str]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,96 @@
+"""How backscatter changed between passes before and after an event, pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import polygamma
+
+from model.inputs.inputs import Change
+from pipeline.errors import ModelError
+
+LOOKS = 4.4
+"""equivalent number of looks of Sentinel-1 IW products of high resolution (ESA, Sentinel-1 Product Definition)"""
+SPECKLE_SD = float(np.sqrt(polygamma(1, LOOKS)))
+"""standard deviation of ln gamma0 by speckle alone, nepers: of a gamma distribution of L looks it is sqrt(trigamma(L)),
+here 0.50, which is 2.19 dB"""
+PRIOR_PASSES = 4.0
+"""degrees of freedom of the prior of the variance: the scene's speckle weighs as much as five passes do"""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of ln gamma0 over some passes, counting valid ones alone: number, mean, sum of squared deviations; (y, x)."""
+
+    count: NDArray[np.int32]
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def moments_of(layers: Iterable[NDArray[Any]], spread: bool = True) -> Moments:
+    """Moments of the natural logarithm of linear gamma0, (y, x) each; the mean is NaN where no pass is valid.
+
+    A value that is not positive and finite is no observation.
+
+    Args:
+        spread: whether the squared deviations are wanted; else they are 0, which saves time.
+
+    Raises:
+        ModelError: there is no layer.
+    """
+    count = total = squares = shift = None
+    for values in layers:
+        valid = np.isfinite(values) & (values > 0)
+        logarithm = np.zeros(values.shape)
+        logarithm[valid] = np.log(values[valid].astype(np.float64))
+        if count is None or total is None or squares is None or shift is None:
+            count = np.zeros(values.shape, dtype=np.int32)
+            total, squares = np.zeros(values.shape), np.zeros(values.shape)
+            shift = logarithm  # near the mean: keeps the sum of squares well conditioned
+        count += valid
+        total += logarithm
+        if spread:
+            squares += np.where(valid, (logarithm - shift) ** 2, 0.0)
+    if count is None or total is None or squares is None or shift is None:
+        raise ModelError("There is no pass to take the mean of.")
+    mean = mean_of(total, count)
+    if not spread:
+        return Moments(count, mean, squares)
+    # sum (l - m)^2 = sum (l - s)^2 - n (m - s)^2
+    squares = squares - np.where(count > 0, count * (np.nan_to_num(mean) - shift) ** 2, 0.0)
+    return Moments(count, mean, np.maximum(squares, 0.0))
+
+
+def mean_of(total: NDArray[np.float64], count: NDArray[Any]) -> NDArray[np.float64]:
+    """`total` / `count`; NaN where nothing was counted."""
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def change_of(change: Change, before: Moments, after: Moments) -> NDArray[np.float32]:
+    """(y, x) one channel of change, float32.
+
+    `log_ratio`: mean after minus mean before, nepers; NaN where a side has no valid pass.
+
+    `before_sd`: sample standard deviation over the passes before, nepers; NaN where fewer than two are valid.
+
+    `z_score`: the log ratio over its standard error s sqrt(1/n_before + 1/n_after). A sample variance of few passes is
+    unreliable, and a chance near 0 would give a huge score; so s^2 = (d0 s0^2 + d s_b^2) / (d0 + d) with d =
+    n_before - 1, s_b the sample standard deviation before, s0 that of speckle (`SPECKLE_SD`) and d0 = `PRIOR_PASSES`.
+    This is the moderated t of Smyth (2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3)
+    with a prior that is given and not estimated. It is finite for a single pass before, and never above the log ratio
+    over s0 sqrt(d0 / (d0 + d)) sqrt(1/n_before + 1/n_after), which is the floor of the standard error.
+    """
+    freedom = np.maximum(before.count - 1, 0)
+    if change == "before_sd":
+        variance = mean_of(before.squares, freedom)
+        return np.sqrt(variance).astype(np.float32)
+    difference = after.mean - before.mean
+    if change == "log_ratio":
+        return difference.astype(np.float32)
+    variance = (PRIOR_PASSES * SPECKLE_SD**2 + before.squares) / (PRIOR_PASSES + freedom)
+    error = np.sqrt(variance * (1 / np.maximum(before.count, 1) + 1 / np.maximum(after.count, 1)))
+    return (difference / error).astype(np.float32)

@@ -1,0 +1,293 @@
+"""Opening a cube for learning: its place on Earth, its labels, what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from pydantic import Field
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
+from shapely.geometry import Polygon
+from shapely.geometry import box as rectangle
+
+from model.inputs.windows import Box, tiles, whole
+from pipeline.area import load_area
+from pipeline.errors import CubeError, ModelError
+from pipeline.records import Frozen
+from pipeline.settings import settings
+
+PUBLISHED = {
+    "hokkaido_japan": "hokkaido",
+    "kaikoura_newzealand": "kaikoura",
+    "puerto_rico": "puerto-rico",
+    "talakmau_indonesia": "talakmau",
+}
+"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their places"""
+UNMAPPED = 255
+"""label value of a pixel that nobody mapped"""
+
+
+class CubeFacts(Frozen):
+    """Which cube this is: enough to tell later whether a map and a model come from the same one."""
+
+    uri: str = Field(description="path or URI as given")
+    area: str
+    version: int | None = Field(None, description="published version; None: not one of ours")
+    digest: str = Field(description="sha256 over grid, passes and layer digests")
+    shape: tuple[int, int] = Field(description="(y, x)")
+    simulated: bool = Field(description="the cube is a simulation, no real place")
+    label_nan_assumed: str = Field(
+        "", description="what pixels without a label were taken for, where assumed"
+    )
+    licence: str = ""
+    missing: tuple[str, ...] = Field((), description="what the cube says it lacks")
+
+
+class Georeference(Frozen):
+    """Where the pixels lie. `transform` is (a, b, c, d, e, f) of the affine from pixel corners to metres."""
+
+    crs_wkt: str
+    transform: tuple[float, float, float, float, float, float]
+
+    @property
+    def affine(self) -> Affine:
+        """From (column, row) of a pixel's corner to map coordinates."""
+        return Affine(*self.transform)
+
+    @property
+    def crs(self) -> CRS:
+        """Coordinate reference system."""
+        return CRS.from_wkt(self.crs_wkt)
+
+    @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Pixel size (x, y), metres, both positive."""
+        return abs(self.transform[0]), abs(self.transform[4])
+
+    @property
+    def pixel_area_m2(self) -> float:
+        """Area of one pixel, square metres."""
+        return self.pixel_m[0] * self.pixel_m[1]
+
+
+def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
+    """A cube by path or by the name of an area, rows from north to south; and what it says of itself.
+
+    A cube that has versions is opened at the one that is the latest now.
+
+    Raises:
+        CubeError: there is no such cube or it cannot be read.
+        ModelError: it is no cube of this schema.
+    """
+    from pipeline.cube.read import open_cube
+
+    dataset = open_cube(_located(cube))
+    source = str(dataset.encoding.get("source", cube))
+    dataset = _with_event(prepared(dataset), source)
+    return dataset, facts(dataset, source)
+
+
+def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
+    """A published cube with the event of its area file; any other as it is."""
+    area = PUBLISHED.get(Path(source.rstrip("/")).stem)
+    if area is None or cube.attrs.get("event") is not None or cube.attrs.get("schema") is not None:
+        return cube
+    event = load_area(area).event
+    return cube.assign_attrs(
+        event=json.dumps({"start": event.start.isoformat(), "end": event.end.isoformat()}),
+        event_assumed=f"the cube records no event: that of the area file {area} is taken, by the cube's name",
+    )
+
+
+def _located(cube: str) -> str:
+    if "://" in cube or Path(cube).exists():
+        return cube
+    root = settings().cube_root(cube)
+    if root.exists():
+        return str(root)
+    raise CubeError(
+        f"There is no cube {cube!r}: neither a path nor a built area ({root}).",
+        f"Build it with `slidecube build {cube}` or give the path of a cube.",
+    )
+
+
+def prepared(cube: xr.Dataset) -> xr.Dataset:
+    """The dataset with what learning relies on checked: dimensions, regular coordinates, north up.
+
+    Raises:
+        ModelError: a dimension or coordinate is missing or irregular.
+    """
+    for name in ("timestep", "y", "x"):
+        if name not in cube.dims or name not in cube.coords:
+            raise ModelError(
+                f"The cube has no coordinate {name!r}.", "Give a cube with the dimensions timestep, y, x."
+            )
+    if cube.sizes["y"] < 2 or cube.sizes["x"] < 2:
+        raise ModelError("The cube is smaller than 2 x 2 pixels.")
+    for name in ("y", "x"):
+        steps = np.diff(np.asarray(cube[name].values, dtype=np.float64))
+        if (
+            not np.isfinite(steps).all()
+            or steps[0] == 0
+            or np.abs(steps - steps[0]).max() > 1e-3 * abs(steps[0])
+        ):
+            raise ModelError(f"The cube's {name} coordinate is not evenly spaced.")
+    if cube.y.values[1] > cube.y.values[0]:
+        cube = cube.isel(y=slice(None, None, -1))
+    if cube.x.values[1] < cube.x.values[0]:
+        cube = cube.isel(x=slice(None, None, -1))
+    return cube
+
+
+def shape_of(cube: xr.Dataset) -> tuple[int, int]:
+    """(y, x)"""
+    return int(cube.sizes["y"]), int(cube.sizes["x"])
+
+
+def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
+    """What the cube says of itself, and a digest of its identity.
+
+    The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
+    consolidated metadata.
+    """
+    identity: dict[str, Any] = {
+        "shape": shape_of(cube),
+        "x": [float(cube.x[0]), float(cube.x[-1])],
+        "y": [float(cube.y[0]), float(cube.y[-1])],
+        "timestep": [str(t) for t in cube.timestep.values],
+        "variables": sorted(str(name) for name in cube.data_vars),
+        "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
+    }
+    for name in ("manifest.json", ".zmetadata", "zarr.json"):
+        if (file := Path(uri) / name).is_file():
+            identity[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    assumed = cube["landslides"].attrs.get("label_nan_assumed") if "landslides" in cube else None
+    return CubeFacts(
+        uri=uri,
+        area=str(cube.attrs.get("area") or Path(uri.rstrip("/")).stem),
+        version=_version_in(uri),
+        digest=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        shape=shape_of(cube),
+        simulated=_truth(cube.attrs.get("simulated", False)),
+        label_nan_assumed=str(assumed or ""),
+        licence=str(cube.attrs.get("licence", "")),
+        missing=tuple(map(str, cube.attrs.get("missing", ()))),
+    )
+
+
+def _version_in(uri: str) -> int | None:
+    path = Path(uri.rstrip("/"))
+    return int(path.stem) if path.parent.name == "versions" and path.stem.isdigit() else None
+
+
+def _truth(value: object) -> bool:
+    return value.strip().lower() in {"true", "yes", "1"} if isinstance(value, str) else bool(value)
+
+
+def georeference(cube: xr.Dataset) -> Georeference:
+    """Where the cube lies, from `spatial_ref` (CF), `epsg` or `proj:code`.
+
+    Raises:
+        ModelError: no coordinate reference system is recorded.
+    """
+    reference = cube.coords.get("spatial_ref", cube.get("spatial_ref"))
+    candidates: list[object] = []
+    if reference is not None:
+        candidates += [reference.attrs.get("crs_wkt"), reference.attrs.get("spatial_ref")]
+    if "epsg" in cube.coords and cube.epsg.ndim == 0:
+        candidates.append(int(cube.epsg))
+    candidates += [cube.attrs.get(key) for key in ("proj:code", "proj:wkt2", "crs", "epsg")]
+    for candidate in candidates:
+        if candidate is None or candidate == "":
+            continue
+        try:
+            crs = CRS.from_user_input(candidate)
+        except CRSError:
+            continue
+        x, y = np.asarray(cube.x.values, dtype=np.float64), np.asarray(cube.y.values, dtype=np.float64)
+        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
+        transform = (float(dx), 0.0, float(x[0] - dx / 2), 0.0, float(dy), float(y[0] - dy / 2))
+        return Georeference(crs_wkt=crs.to_wkt(), transform=transform)
+    raise ModelError(
+        "The cube records no coordinate reference system, so that no map can be made of it.",
+        "Write it with `cube.rio.write_crs('EPSG:...')`.",
+    )
+
+
+def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
+    """Size of a pixel (x, y), metres."""
+    x, y = cube.x.values, cube.y.values
+    return abs(float(x[1] - x[0])), abs(float(y[1] - y[0]))
+
+
+def grid_of(cube: xr.Dataset) -> Georeference | None:
+    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    try:
+        return georeference(cube)
+    except ModelError:
+        return None
+
+
+def footprint(grid: Georeference, shape: tuple[int, int]) -> Polygon:
+    """The scene's extent in degrees of longitude and latitude (WGS 84)."""
+    height, width = shape
+    left, top = grid.affine @ (0, 0)
+    right, bottom = grid.affine @ (width, height)
+    return rectangle(*transform_bounds(grid.crs, "EPSG:4326", left, bottom, right, top))
+
+
+def coherence(cube: xr.Dataset) -> xr.DataArray:
+    """(timepair, y, x) interferometric coherence, of one processor.
+
+    Processors differ in estimator and window, and with them in the bias and spread of what they call coherence: values
+    of two of them are not one variable.
+
+    Raises:
+        ModelError: the cube has no coherence, or its pairs come from more than one backend.
+    """
+    if "coherence" not in cube:
+        raise ModelError(
+            "The cube has no coherence.",
+            "Build it with an area that has `interferometry` and a backend (SLIDECUBE_INSAR_BACKEND).",
+        )
+    pairs = cube["coherence"]
+    if "timepair_backend" in cube.coords:
+        backends = sorted({str(name) for name in cube["timepair_backend"].values})
+        if len(backends) > 1:
+            raise ModelError(
+                f"The cube's pairs come from more than one backend ({', '.join(backends)}), whose coherence differs.",
+                "Choose those of one (cube.sel(timepair=cube.timepair_backend == 'isce2')), or build a cube of one.",
+            )
+    return pairs
+
+
+def labels(cube: xr.Dataset) -> NDArray[np.uint8]:
+    """(y, x) 1 landslide, 0 mapped and none, 255 not mapped (`UNMAPPED`).
+
+    Raises:
+        ModelError: the cube has no labels.
+    """
+    if "landslides" not in cube:
+        raise ModelError(
+            "The cube has no labels (variable 'landslides').",
+            "Name an inventory in the area file and build again; `slidecube map --log-ratio` works without labels.",
+        )
+    values = np.empty(shape_of(cube), dtype=np.uint8)
+    for box in tiles(whole(values.shape), 1024):
+        values[box.slices] = label_window(cube, box)
+    return values
+
+
+def label_window(cube: xr.Dataset, box: Box) -> NDArray[np.uint8]:
+    """(y, x) labels of a box, as `labels`."""
+    rows, columns = box.slices
+    raw = np.asarray(cube["landslides"].isel(y=rows, x=columns).values, dtype=np.float32)
+    return np.where(np.isfinite(raw), (raw > 0).astype(np.uint8), np.uint8(UNMAPPED)).astype(np.uint8)

@@ -1,0 +1,100 @@
+"""The tracks of a cube, and where on a sample of its pixels their passes have data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from model.inputs.cubes import shape_of
+from model.inputs.inputs import Inputs, Polarisation
+from model.inputs.windows import Box, starts
+from pipeline.errors import ModelError
+
+SAMPLE_PX = 256
+SAMPLES_PER_AXIS = 3
+"""validity of a pass is judged on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The passes of one relative orbit, or of one direction where the cube names no orbits."""
+
+    name: str
+    direction: str
+    relative_orbit: int | None
+    members: list[int]
+    """positions on the cube's time axis"""
+
+
+def judged_on(cube: xr.Dataset, inputs: Inputs) -> tuple[Polarisation, ...]:
+    """The polarisations that decide which pixels and passes are valid: those of the inputs, else those of the cube.
+
+    Raises:
+        ModelError: the cube has no backscatter.
+    """
+    known: tuple[Polarisation, ...] = ("vv", "vh")
+    found = inputs.backscatter or tuple(name for name in known if name in cube)
+    if not found:
+        raise ModelError(
+            "The cube has no backscatter (vv, vh), which says where its passes have data.",
+            "Build a cube that has it; inputs of the terrain alone need it, too.",
+        )
+    return found
+
+
+def tracks_of(cube: xr.Dataset, wanted: int | str) -> list[Track]:
+    """The tracks that are asked for, in the order of their first passes."""
+    count = cube.sizes["timestep"]
+    state = cube.coords.get("sat:orbit_state")
+    directions = (
+        [str(v) for v in state.values] if state is not None and state.ndim == 1 else ["unknown"] * count
+    )
+    orbits: list[int | None] = [None] * count
+    if "relative_orbit" in cube.coords and cube.relative_orbit.dims == ("timestep",):
+        orbits = [
+            int(v) if np.isfinite(v) and v > 0 else None for v in cube.relative_orbit.values.astype(float)
+        ]
+    groups: dict[str, Track] = {}
+    for index, (orbit, direction) in enumerate(zip(orbits, directions, strict=True)):
+        if (isinstance(wanted, int) and orbit != wanted) or (
+            wanted in ("ascending", "descending") and direction != wanted
+        ):
+            continue
+        name = f"track {orbit} ({direction})" if orbit is not None else f"{direction} passes"
+        groups.setdefault(name, Track(name, direction, orbit, [])).members.append(index)
+    return list(groups.values())
+
+
+def sample_boxes(cube: xr.Dataset) -> list[Box]:
+    height, width = shape_of(cube)
+
+    def offsets(length: int) -> list[int]:
+        blocks = starts(length, SAMPLE_PX, SAMPLE_PX)
+        picked = np.unique(np.linspace(0, len(blocks) - 1, SAMPLES_PER_AXIS).round().astype(int))
+        return [blocks[i] for i in picked]
+
+    return [
+        Box(top=top, left=left, height=min(SAMPLE_PX, height), width=min(SAMPLE_PX, width))
+        for top, left in product(offsets(height), offsets(width))
+    ]
+
+
+def sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...]) -> NDArray[np.bool_]:
+    """(timestep, sampled pixel) whether every polarisation has a positive finite value."""
+    boxes = sample_boxes(cube)
+    rows = []
+    for index in range(cube.sizes["timestep"]):
+        parts = []
+        for box in boxes:
+            ys, xs = box.slices
+            valid = np.ones((box.height, box.width), dtype=bool)
+            for name in polarisations:
+                values = np.asarray(cube[name].isel(timestep=index, y=ys, x=xs).values)
+                valid &= np.isfinite(values) & (values > 0)
+            parts.append(valid[::4, ::4].ravel())
+        rows.append(np.concatenate(parts))
+    return np.stack(rows)

@@ -1,0 +1,1 @@
+"""From a cube and a bundle to a map: probability, validity, polygons, report, picture."""

@@ -1,0 +1,164 @@
+"""Rasters and polygons of a map, written row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask, shapes
+from rasterio.windows import Window
+from shapely.geometry import shape
+
+from model.inputs.cubes import Georeference
+from model.inputs.windows import Box
+
+NOT_LANDSLIDE, LANDSLIDE, NO_DATA = 0, 1, 255
+"""values of the class raster"""
+
+COLUMNS: dict[str, str] = {
+    "id": "int64",
+    "mean_probability": "float64",
+    "max_probability": "float64",
+    "area_m2": "float64",
+    "pixels": "int64",
+    "passes_before": "int64",
+    "passes_after": "int64",
+    "track": "str",
+    "newest_pass": "str",
+    "days_since_event": "float64",
+    "expected_auprc": "float64",
+    "expected_prevalence": "float64",
+    "model": "str",
+    "simulated": "bool",
+    "review": "str",
+}
+"""attributes of a polygon"""
+
+
+class RowRaster:
+    """One raster, written in rows of full width to a scratch file and then made a cloud-optimised GeoTIFF."""
+
+    def __init__(
+        self,
+        scratch: Path,
+        shape_: tuple[int, int],
+        reference: Georeference,
+        dtype: Literal["float32", "uint8"],
+        nodata: float | None = None,
+    ) -> None:
+        """
+        Args:
+            nodata: None: NaN, and `NO_DATA` for whole numbers.
+        """
+        self.path = scratch
+        self._dtype = dtype
+        self._dataset = rasterio.open(
+            scratch,
+            "w",
+            driver="GTiff",
+            dtype=dtype,
+            count=1,
+            height=shape_[0],
+            width=shape_[1],
+            crs=reference.crs,
+            transform=reference.affine,
+            nodata=nodata if nodata is not None else float("nan") if dtype == "float32" else NO_DATA,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            BIGTIFF="IF_SAFER",
+        )
+
+    def __enter__(self) -> RowRaster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dataset.close()
+
+    def write(self, box: Box, values: NDArray[Any]) -> None:
+        """Put (y, x) values at `box`."""
+        self._dataset.write(values, 1, window=Window(box.left, box.top, box.width, box.height))
+
+    def describe(self, description: str, tags: Mapping[str, str]) -> None:
+        """Name the band and tag the file."""
+        self._dataset.set_band_description(1, description)
+        self._dataset.update_tags(**tags)
+
+    def publish(self, target: Path) -> None:
+        """Close, and write the cloud-optimised GeoTIFF; classes are never averaged in its overviews."""
+        self._dataset.close()
+        rasterio.shutil.copy(
+            self.path,
+            target,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE="512",
+            OVERVIEW_RESAMPLING="AVERAGE" if self._dtype == "float32" else "NEAREST",
+        )
+
+
+def landslide_polygons(
+    classes: Path, probability: Path, reference: Georeference, smallest_px: int, attributes: Mapping[str, Any]
+) -> gpd.GeoDataFrame:
+    """Connected landslide pixels (by their sides) of at least `smallest_px` as polygons.
+
+    Args:
+        classes: class raster, read by GDAL in scan lines, never as a whole.
+        probability: probability raster on the same grid, read around each polygon.
+        attributes: what every polygon carries: the columns of `COLUMNS` that are not computed here.
+
+    Returns:
+        One row a polygon, with the columns of `COLUMNS`.
+    """
+    rows: list[dict[str, Any]] = []
+    geometries = []
+    with rasterio.open(classes) as class_file, rasterio.open(probability) as probability_file:
+        band = rasterio.band(class_file, 1)
+        for found, value in shapes(band, mask=band, connectivity=4, transform=reference.affine):
+            if int(value) != LANDSLIDE:
+                continue
+            polygon = shape(found)
+            pixels = round(polygon.area / reference.pixel_area_m2)
+            if pixels < smallest_px:
+                continue
+            inside = _values_inside(polygon, probability_file)
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "mean_probability": float(inside.mean()),
+                    "max_probability": float(inside.max()),
+                    "area_m2": float(polygon.area),
+                    "pixels": pixels,
+                    **attributes,
+                }
+            )
+            geometries.append(polygon)
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    frame = gpd.GeoDataFrame(columns, geometry=geometries, crs=reference.crs.to_wkt())
+    return frame.astype({name: kind for name, kind in COLUMNS.items() if kind != "str"})
+
+
+def _values_inside(polygon: Any, file: Any) -> NDArray[np.float32]:
+    left, bottom, right, top = polygon.bounds
+    window = file.window(left, bottom, right, top).round_offsets().round_lengths()
+    values: NDArray[np.float32] = file.read(1, window=window)
+    inside = geometry_mask(
+        [polygon], out_shape=values.shape, transform=file.window_transform(window), invert=True
+    )
+    chosen: NDArray[np.float32] = values[inside & np.isfinite(values)]
+    return chosen
+
+
+def write_polygons(frame: gpd.GeoDataFrame, target: Path) -> None:
+    """A GeoPackage with the layer `landslides`, also where there is no polygon."""
+    frame.to_file(target, layer="landslides", driver="GPKG", engine="pyogrio", geometry_type="Polygon")

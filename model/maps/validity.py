@@ -1,0 +1,79 @@
+"""Where a map says nothing, and why; and where the radar sees too badly to be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from model.inputs.inputs import GEOMETRY_VARIABLES, TERRAIN_VARIABLES, Inputs
+from model.inputs.selection import PassUsed, Selection
+from model.inputs.tracks import judged_on
+from model.inputs.windows import Box
+
+NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
+"""flags of the validity raster; several may hold at once"""
+MEANINGS = {
+    NO_PASS_BEFORE: "no valid pass before the event",
+    NO_PASS_AFTER: "no valid pass after the event",
+    NO_TERRAIN: "no terrain",
+    LAYOVER_SHADOW: "layover or shadow in every view: there is a value, and it should not be believed",
+    OTHER_INPUT_MISSING: "another input is missing",
+}
+COLUMNS_PX = 512
+
+Mask = NDArray[np.bool_]
+Flags = NDArray[np.uint8]
+
+
+def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, invalid: Mask) -> Flags:
+    """(y, x) flags of `box`. Values are read again only in those 512 columns where `invalid` holds somewhere."""
+    flags = np.zeros((box.height, box.width), dtype=np.uint8)
+    for first in range(0, box.width, COLUMNS_PX):
+        columns = slice(first, min(first + COLUMNS_PX, box.width))
+        lost = invalid[:, columns]
+        if not lost.any():
+            continue
+        part = Box(top=box.top, left=box.left + first, height=box.height, width=lost.shape[1])
+        found = np.zeros(lost.shape, dtype=np.uint8)
+        for view in selection.every_view:
+            for name in judged_on(cube, inputs):
+                found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
+                found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
+        for terrain in inputs.terrain:
+            if terrain != "aspect":  # flat ground has none, and is valid
+                found[~np.isfinite(_layer(cube[TERRAIN_VARIABLES[terrain]], part))] |= NO_TERRAIN
+        found[found == 0] |= OTHER_INPUT_MISSING
+        flags[:, columns] = np.where(lost, found, 0)
+    flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
+    return flags
+
+
+def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -> Mask:
+    """(y, x) whether any pass has a positive finite value."""
+    seen = np.zeros((box.height, box.width), dtype=bool)
+    for used in passes:
+        values = _layer(cube[name].isel(timestep=used.index), box)
+        seen |= np.isfinite(values) & (values > 0)
+    return seen
+
+
+def _unseen(cube: xr.Dataset, selection: Selection, box: Box) -> Mask:
+    """(y, x) whether every view has layover or shadow; nowhere, where the cube does not know it of each."""
+    name = GEOMETRY_VARIABLES["layover_shadow"]
+    none = np.zeros((box.height, box.width), dtype=bool)
+    if name not in cube or cube[name].dims != ("track", "y", "x") or "track" not in cube.coords:
+        return none
+    known = [int(v) for v in cube["track"].values]
+    orbits = [view.relative_orbit for view in selection.every_view]
+    if any(orbit not in known for orbit in orbits):
+        return none
+    unseen = ~none
+    for orbit in orbits:
+        unseen &= _layer(cube[name].isel(track=known.index(int(orbit or 0))), box) > 0
+    return unseen
+
+
+def _layer(values: xr.DataArray, box: Box) -> NDArray[np.float32]:
+    rows, columns = box.slices
+    return np.asarray(values.isel(y=rows, x=columns).values, dtype=np.float32)

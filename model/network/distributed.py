@@ -1,0 +1,169 @@
+"""One training over several processes, one for each GPU, by torch's own distributed data parallel.
+
+Every process draws the same batch by chance and learns from its own part of it; gradients are averaged. A batch means
+the same however many share it, but for what is computed over it: the loss is the mean over parts, and on a CPU batch
+normalisation sees a part (on GPUs it is synchronised).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from model.network.torch_guard import torch
+from pipeline.errors import ModelError
+
+PATIENCE = timedelta(hours=1)
+"""how long processes wait for the one that judges the network on the validation area"""
+START_S = 600.0
+"""how long they wait for each other to start"""
+_FAILED = (ProcessRaisedException, ProcessExitedException)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The place of this process among those that train together."""
+
+    rank: int = 0
+    """from 0; the first one judges and keeps the network"""
+    size: int = 1
+
+    @property
+    def part(self) -> slice:
+        """Which chips of a batch are learned from here."""
+        return slice(self.rank, None, self.size)
+
+    def prepared(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        """The network with what must be changed in it before it is trained together."""
+        if self.size > 1 and device.type == "cuda":
+            return torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call, no-any-return]
+        return network
+
+    def shared(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        """The network whose gradients are averaged over all processes; itself where there is one."""
+        if self.size == 1:
+            return network
+        # a shallow encoder keeps the weights of the halvings that it does not use: static_graph allows for them
+        return torch.nn.parallel.DistributedDataParallel(
+            network,
+            device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None,
+            static_graph=True,
+        )
+
+    def mean(self, value: torch.Tensor) -> float:
+        """Of a number of each process, in all of them."""
+        value = value.detach()
+        if self.size > 1:
+            value = value.clone()
+            torch.distributed.all_reduce(value)
+            value = value / self.size
+        return float(value)
+
+
+ALONE = Group()
+
+
+@contextmanager
+def together(processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any) -> Iterator[Group]:
+    """Begin `work(*arguments, group)` in other processes, and be the first of the group here.
+
+    Args:
+        processes: how many, this one included; 1: nothing is begun.
+        work: a function of a module, whose arguments can be pickled.
+
+    Raises:
+        ModelError: there are fewer GPUs than processes, or another process failed.
+    """
+    if processes == 1:
+        yield ALONE
+        return
+    if on_gpus and torch.cuda.device_count() < processes:
+        raise ModelError(
+            f"{processes} processes want a GPU each, and there are {torch.cuda.device_count()}.",
+            f"Train with --processes {max(1, torch.cuda.device_count())}.",
+        )
+    threads = torch.get_num_threads()
+    share = max(1, threads // processes)
+    with TemporaryDirectory(prefix="slidecube-") as folder:
+        meeting = str(Path(folder) / "meeting")
+        others = torch.multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+            _other, (processes, on_gpus, share, meeting, work, arguments), processes - 1, join=False
+        )
+        try:
+            torch.set_num_threads(share)
+            _meet(0, processes, on_gpus, meeting, lambda: others.join(timeout=0.1))
+            yield Group(0, processes)
+            while not others.join(timeout=1.0):
+                pass
+        except (RuntimeError, *_FAILED) as error:
+            if (told := _failure(others, error)) is error:
+                raise
+            raise told from error
+        finally:
+            torch.set_num_threads(threads)
+            for process in others.processes:
+                process.terminate()
+                process.join()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+
+def _other(
+    index: int,
+    processes: int,
+    on_gpus: bool,
+    threads: int,
+    meeting: str,
+    work: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> None:
+    """What a further process does."""
+    rank = index + 1
+    torch.set_num_threads(threads)
+    if on_gpus:
+        torch.cuda.set_device(rank)
+    _meet(rank, processes, on_gpus, meeting, lambda: None)
+    try:
+        work(*arguments, Group(rank, processes))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _meet(rank: int, processes: int, on_gpus: bool, meeting: str, watch: Callable[[], object]) -> None:
+    """Wait for all processes, then join them. `watch` raises where one has failed."""
+    store = torch.distributed.FileStore(meeting, processes)  # type: ignore[attr-defined]
+    store.set(f"ready {rank}", "yes")
+    if rank == 0:
+        began = time.monotonic()
+        while not store.check([f"ready {other}" for other in range(processes)]):
+            watch()
+            if time.monotonic() - began > START_S:
+                raise ModelError(f"Not all of {processes} processes have started after {START_S:.0f} s.")
+    torch.distributed.init_process_group(
+        "nccl" if on_gpus else "gloo", store=store, rank=rank, world_size=processes, timeout=PATIENCE
+    )
+
+
+def _failure(others: Any, error: Exception) -> Exception:
+    """What another process failed of, which tells more than that it is gone; else the error itself."""
+    if isinstance(error, ModelError):
+        return error
+    if not isinstance(error, _FAILED):
+        try:
+            others.join(timeout=5.0)
+        except _FAILED as told:
+            error = told
+        else:
+            return error
+    last = str(error).strip().splitlines()[-1]
+    return ModelError(
+        f"A process that trained with this one failed: {last}", "Try again, or train with --processes 1."
+    )

@@ -1,0 +1,64 @@
+"""Several predictions of one window made one: of several networks, or of a network and its mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.network.augmentation import turned_by_mirror
+from model.network.inference import Array, NetworkProbability, Probability
+from model.network.torch_guard import torch
+from model.network.training_plan import TestTime
+
+SMALLEST = 1e-6
+"""probabilities are kept this far from 0 and 1, so that their log-odds are finite"""
+
+
+def mean_probability(members: Sequence[Array]) -> Array:
+    """(y, x) the logistic function of the mean log-odds of (y, x) probabilities.
+
+    The mean of log-odds and not of probabilities: one member that is certain without reason then counts less, and two
+    members that agree stay as certain as they are.
+    """
+    total = np.zeros_like(members[0], dtype=np.float32)
+    for member in members:
+        kept = np.clip(member, SMALLEST, 1 - SMALLEST)
+        total += np.log(kept) - np.log1p(-kept)
+    return (1.0 / (1.0 + np.exp(-total / len(members)))).astype(np.float32)
+
+
+class Ensemble:
+    """Several networks as one `Probability`."""
+
+    def __init__(self, members: Sequence[Probability]) -> None:
+        if not members:
+            raise ValueError("an ensemble needs a member")
+        self._members = tuple(members)
+
+    def __call__(self, inputs: Array) -> Array:
+        """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
+        if len(self._members) == 1:
+            return self._members[0](inputs)
+        return mean_probability([member(inputs) for member in self._members])
+
+
+class MirroredViews:
+    """A `Probability` and what it says of the window mirrored along the track, as `model.network.augmentation` mirrors."""
+
+    def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
+        self._probability = probability
+        self._sign = turned_by_mirror(channels)[:, None, None]
+
+    def __call__(self, inputs: Array) -> Array:
+        """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
+        mirrored = self._probability(np.ascontiguousarray(inputs[:, ::-1] * self._sign))
+        return mean_probability([self._probability(inputs), mirrored[::-1]])
+
+
+def viewed(
+    networks: Sequence[torch.nn.Module], device: torch.device, channels: tuple[str, ...], test_time: TestTime
+) -> Probability:
+    """The networks' probability, of the scene as it is or the mean with that of its mirror."""
+    together = Ensemble([NetworkProbability(network, device) for network in networks])
+    return MirroredViews(together, channels) if test_time == "mirrored" else together

@@ -1,0 +1,163 @@
+"""Probabilities from overlapping windows, blended, streamed row by row; no data stays apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inputs.channels import ChannelSource, Statistics
+from model.inputs.windows import Box, starts, taper
+from model.network.network import log_odds
+from model.network.torch_guard import torch
+from model.network.training_plan import STRIDE_PX, InferencePlan
+
+Array = NDArray[np.float32]
+Advance = Callable[[int, int], None]
+"""called with windows done and windows in all"""
+
+
+class Probability(Protocol):
+    """Anything that turns standardised inputs into probabilities."""
+
+    def __call__(self, inputs: Array) -> Array:
+        """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
+
+
+class NetworkProbability:
+    """A torch network as `Probability`."""
+
+    def __init__(self, network: torch.nn.Module, device: torch.device) -> None:
+        self._network, self._device = network.to(device).eval(), device
+
+    def __call__(self, inputs: Array) -> Array:
+        """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(inputs[None]).to(self._device, memory_format=torch.channels_last)
+            result: Array = torch.sigmoid(log_odds(self._network(batch)))[0].float().cpu().numpy()
+        return result
+
+
+class Strip:
+    """Finished rows of a prediction."""
+
+    __slots__ = ("box", "channels", "probability")
+
+    def __init__(self, box: Box, probability: Array, channels: Array) -> None:
+        self.box = box
+        self.probability = probability
+        """(y, x) NaN where an input is invalid"""
+        self.channels = channels
+        """(channel, y, x) as read, not standardised"""
+
+
+def predict(
+    source: ChannelSource,
+    area: Box,
+    statistics: Statistics,
+    probability: Probability,
+    plan: InferencePlan | None = None,
+    advance: Advance | None = None,
+) -> Iterator[Strip]:
+    """Probabilities of `area` in strips of full width, from top to bottom, each row once.
+
+    Only pixels of `area` are read. Two rows of windows are held at a time, so that memory grows with the width of the
+    scene and not with its height. Every pixel of the area is covered; a pixel whose inputs are invalid is NaN.
+
+    Windows begin at multiples of the network's stride, so that its halvings fall on the same pixels in all of them, and
+    the last one ends where the area, brought up to such a multiple, ends. Where the network sees no further than the
+    margin, the blend so is what one pass over the whole area gives.
+    """
+    plan = plan or InferencePlan()
+    size = plan.window_px
+    tops, lefts = _aligned(area.height, plan), _aligned(area.width, plan)
+    rows = _RowReader(source, area)
+    total = np.zeros((min(size, area.height), area.width), dtype=np.float32)
+    weights = np.zeros_like(total)
+    done = 0
+    for number, top in enumerate(tops):
+        height = min(size, area.height - top)
+        raw = rows.read(top, height)
+        vertical = _weights(tops, number, plan)[:height]
+        for position, left in enumerate(lefts):
+            window = raw[:, :, left : left + size]
+            width = window.shape[2]
+            scaled, valid = statistics.standardise(window)
+            weight = vertical[:, None] * _weights(lefts, position, plan)[None, :width]
+            if valid.any():
+                found = probability(_padded(scaled))[:height, :width]
+                total[:height, left : left + width] += weight * found
+            weights[:height, left : left + width] += weight
+            done += 1
+            if advance is not None:
+                advance(done, len(tops) * len(lefts))
+        finished = (tops[number + 1] if number + 1 < len(tops) else area.height) - top
+        blended = total[:finished] / weights[:finished]
+        channels = raw[:, :finished]
+        blended[~statistics.valid(channels)] = np.nan
+        yield Strip(
+            Box(top=area.top + top, left=area.left, height=finished, width=area.width),
+            blended,
+            channels,
+        )
+        for held in (total, weights):
+            left_over = len(held) - finished
+            held[:left_over] = held[finished:].copy()
+            held[left_over:] = 0.0
+
+
+def _aligned(length: int, plan: InferencePlan) -> list[int]:
+    """Offsets of windows at multiples of the network's stride that cover `length`, overlapping as asked or more."""
+    step = plan.window_px - plan.overlap_px
+    if step >= STRIDE_PX:
+        step -= step % STRIDE_PX
+    return starts(length + -length % STRIDE_PX, plan.window_px, step)
+
+
+def _weights(offsets: list[int], number: int, plan: InferencePlan) -> Array:
+    """(window_px,) weight of window `number` along an axis; the last window may overlap its neighbour by more."""
+    first, last = number == 0, number == len(offsets) - 1
+    return taper(plan.window_px, plan.overlap_px, plan.margin_px, first=first, last=last)
+
+
+def _padded(values: Array) -> Array:
+    """Sides brought up to multiples of the network's stride with 0, the value of an invalid pixel."""
+    _, height, width = values.shape
+    return np.pad(values, ((0, 0), (0, -height % STRIDE_PX), (0, -width % STRIDE_PX)))
+
+
+class _RowReader:
+    """Full-width rows of channels, each read once although windows overlap."""
+
+    def __init__(self, source: ChannelSource, area: Box, columns_px: int = 512) -> None:
+        self._source, self._area, self._columns_px = source, area, columns_px
+        self._first, self._held = 0, np.zeros((0, 0, 0), dtype=np.float32)
+
+    def read(self, top: int, height: int) -> Array:
+        """(channel, height, x) rows from `top` on, counted in the area; `top` never decreases."""
+        kept = self._held[:, top - self._first :] if self._held.size else self._held
+        have = kept.shape[1]
+        if have < height:
+            fresh = self._fresh(top + have, height - have)
+            kept = np.concatenate([kept, fresh], axis=1) if have else fresh
+        self._first, self._held = top, kept
+        return kept[:, :height]
+
+    def _fresh(self, top: int, height: int) -> Array:
+        area = self._area
+        return np.concatenate(
+            [
+                self._source.read(
+                    Box(
+                        top=area.top + top,
+                        left=left,
+                        height=height,
+                        width=min(self._columns_px, area.right - left),
+                    )
+                )
+                for left in range(area.left, area.right, self._columns_px)
+            ],
+            axis=2,
+        )

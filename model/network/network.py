@@ -1,0 +1,85 @@
+"""The networks: U-Net and U-Net++ of segmentation-models-pytorch, whose output becomes the log-odds of 'landslide'."""
+
+from __future__ import annotations
+
+import logging
+
+from model.network.torch_guard import smp, torch
+from model.network.training_plan import NetworkSpec
+from pipeline.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+
+def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
+    """The network with its initial weights.
+
+    `imagenet` weights are fetched from the model hub (or its cache); `random` ones need no network connection.
+
+    Args:
+        pretrained: False: leave out the initial weights, because others are about to be loaded.
+
+    Raises:
+        ModelError: the ImageNet weights cannot be had.
+    """
+    wanted = "imagenet" if spec.initial_weights == "imagenet" and pretrained else None
+    try:
+        architecture = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus}[spec.architecture]
+        decoder = {"decoder_channels": spec.decoder} if spec.decoder else {}
+        network: torch.nn.Module = architecture(
+            encoder_name=spec.encoder,
+            encoder_depth=spec.encoder_depth,
+            encoder_weights=wanted,
+            in_channels=spec.in_channels,
+            classes=spec.classes,
+            **decoder,
+        )
+    except Exception as error:
+        if wanted is None:
+            raise
+        raise ModelError(
+            f"The ImageNet weights of {spec.encoder} cannot be had ({type(error).__name__}).",
+            "Connect to the network once, or train from random weights.",
+        ) from error
+    # a quarter less processor time than channels first, on a CPU
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def build_as_obtainable(spec: NetworkSpec) -> tuple[torch.nn.Module, str | None]:
+    """The network with the initial weights that can be had here, and a note where they are not those asked for.
+
+    For an experiment that asks for ImageNet weights where there are any, as the published one does.
+    """
+    try:
+        return build(spec), None
+    except ModelError as error:
+        note = f"training starts from random weights, not as published: {error.message}"
+        log.warning("%s", note)
+        return build(spec.model_copy(update={"initial_weights": "random"})), note
+
+
+def log_odds(output: torch.Tensor) -> torch.Tensor:
+    """(n, y, x) log-odds of 'landslide' of a network's (n, class, y, x) output.
+
+    With two classes it is the difference of both: the softmax over two classes is the logistic function of it, and
+    their cross entropy is the binary one.
+    """
+    return output[:, 0] if output.shape[1] == 1 else output[:, 1] - output[:, 0]
+
+
+def parameters(network: torch.nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one.
+
+    Raises:
+        ModelError: a GPU is asked for and there is none.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("There is no GPU that torch can use.", "Leave --device at auto, or take cpu.")
+    return torch.device(wanted)

@@ -1,0 +1,285 @@
+"""Self-supervised pretraining: a network learns the scene without labels before it learns landslides from few.
+
+Patches of the standardised channels are hidden, and the network fills them in from what surrounds them, as masked
+autoencoders do (He et al. 2022, with a U-Net in place of the transformer). To fill in backscatter after the event from
+backscatter before, terrain and the surroundings, it has to learn what changes everywhere (season, speckle, look) and
+what does not. No label is read. Only the training area is read, so that nothing is known of tested pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from scipy import ndimage
+
+from model.inputs.cubes import CubeFacts
+from model.inputs.windows import Box
+from model.network.network import build, choose_device
+from model.network.torch_guard import torch
+from model.network.training import Scene
+from model.network.training_plan import STRIDE_PX, NetworkSpec, Progress, no_progress
+from model.split.chips import window_sums
+from model.split.partition import Mask, Parts
+from pipeline.errors import ModelError
+from pipeline.files import whole_folder
+from pipeline.records import Frozen
+
+WEIGHTS = "weights.safetensors"
+DOCUMENT = "pretraining.json"
+CELL_PX = 32
+"""side of the cells in which labels are kept or left out"""
+
+
+class PretrainingPlan(Frozen):
+    """How long, and what is hidden."""
+
+    steps: int = Field(300, ge=1)
+    chip_px: int = Field(64, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    batch: int = Field(8, ge=2)
+    learning_rate: float = Field(2e-3, gt=0)
+    patch_px: int = Field(8, ge=2, description="side of a hidden patch")
+    share_hidden: float = Field(0.5, gt=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights of encoder and decoder, and how well the last tenth of the steps filled in."""
+
+    weights: dict[str, torch.Tensor]
+    loss: float
+    """mean squared error of hidden, standardised values; 1 is what a constant reaches"""
+
+
+def pretrain(
+    scenes: Sequence[Scene],
+    spec: NetworkSpec,
+    plan: PretrainingPlan,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Pretrained:
+    """Learn to fill in hidden patches of the training areas.
+
+    Raises:
+        ModelError: no chip fits into a training area.
+    """
+    device = choose_device("auto")
+    rng = np.random.default_rng([seed, 77])
+    windows = [_windows(scene, plan.chip_px) for scene in scenes]
+    losses: list[float] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(spec.model_copy(update={"classes": 1}))
+        head = torch.nn.Conv2d(_width(network), spec.in_channels, 3, padding=1)
+        network.segmentation_head = head
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, plan.learning_rate, total_steps=plan.steps + 1, pct_start=0.1
+        )
+        network.train()
+        for step in range(1, plan.steps + 1):
+            number = int(rng.integers(len(scenes)))
+            values, valid = _batch(scenes[number], windows[number], plan, rng)
+            hidden = _hidden(values.shape, plan, rng)
+            seen = torch.from_numpy(np.where(hidden, np.float32(0), values)).to(
+                device, memory_format=torch.channels_last
+            )
+            weight = torch.from_numpy((hidden & valid[:, None]).astype(np.float32)).to(device)
+            error = (network(seen) - torch.from_numpy(values).to(device)) ** 2
+            loss = (error * weight).sum() / weight.sum().clamp(min=1.0)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise ModelError(
+                    "The loss of pretraining is no longer a finite number.", "Take a lower rate."
+                )
+            progress("pretrain", step, plan.steps, f"loss {losses[-1]:.3f}")
+    kept = {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("segmentation_head.")
+    }
+    return Pretrained(weights=kept, loss=float(np.mean(losses[-max(1, len(losses) // 10) :])))
+
+
+class PretrainingDocument(Frozen):
+    """What a file of pretrained weights is, and what it was learned from."""
+
+    format: Literal["slidecube-pretraining-1"] = "slidecube-pretraining-1"
+    network: NetworkSpec
+    channels: tuple[str, ...] = Field(description="names of the inputs, in order")
+    plan: PretrainingPlan
+    seed: int
+    cubes: tuple[CubeFacts, ...] = Field((), description="seen without their labels")
+    loss: float = Field(description="mean squared error of hidden, standardised values; 1 is a constant's")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def save(
+    made: Pretrained,
+    spec: NetworkSpec,
+    channels: tuple[str, ...],
+    plan: PretrainingPlan,
+    seed: int,
+    target: Path,
+    cubes: tuple[CubeFacts, ...] = (),
+) -> PretrainingDocument:
+    """Write the folder `target` with the weights and what they saw, whole or not at all.
+
+    Raises:
+        ModelError: something else is at `target`.
+    """
+    weights = save_tensors({name: tensor.contiguous() for name, tensor in made.weights.items()})
+    document = PretrainingDocument(
+        network=spec,
+        channels=channels,
+        plan=plan,
+        seed=seed,
+        cubes=cubes,
+        loss=made.loss,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    with whole_folder(target, DOCUMENT) as folder:
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / DOCUMENT).write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return document
+
+
+def load(
+    folder: Path, spec: NetworkSpec, channels: tuple[str, ...]
+) -> tuple[dict[str, torch.Tensor], PretrainingDocument]:
+    """Weights to start the training of a network of these inputs from, and what they saw.
+
+    Raises:
+        ModelError: they cannot be read, are damaged, or are those of other inputs or of another network.
+    """
+    try:
+        document = PretrainingDocument.model_validate_json((folder / DOCUMENT).read_bytes())
+        weights = (folder / WEIGHTS).read_bytes()
+        tensors: dict[str, torch.Tensor] = load_tensors(weights)
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder} holds no pretrained weights that can be read ({type(error).__name__}).",
+            "Pretrain again.",
+        ) from error
+    if hashlib.sha256(weights).hexdigest() != document.weights_sha256:
+        raise ModelError(f"The weights in {folder} are not those of its {DOCUMENT}.", "Pretrain again.")
+    if document.channels != channels:
+        raise ModelError(
+            f"The pretrained weights are for the inputs {', '.join(document.channels)}; these are "
+            f"{', '.join(channels)}.",
+            "Pretrain with the same inputs.",
+        )
+    same = {"initial_weights": "random", "classes": 1, "in_channels": len(channels)}
+    if document.network.model_copy(update=same) != spec.model_copy(update=same):
+        raise ModelError(
+            f"The pretrained weights are those of a {document.network.architecture} of other sizes.",
+            "Pretrain the network that is to be trained.",
+        )
+    return tensors, document
+
+
+def _width(network: torch.nn.Module) -> int:
+    """Channels that the decoder gives to the head."""
+    convolution = next(m for m in network.segmentation_head.modules() if isinstance(m, torch.nn.Conv2d))  # type: ignore[union-attr]
+    return convolution.in_channels
+
+
+def _windows(scene: Scene, size: int) -> NDArray[np.int64]:
+    """(n, 2) starts of every chip without closed pixels and with some valid ones that may be learned from."""
+    shape = scene.labels.shape
+    seen = scene.split.train_mask(shape) & scene.usable
+    if min(shape) >= size:
+        fits = window_sums(scene.split.closed_mask(shape), size) == 0
+        found = np.argwhere(fits & (window_sums(seen, size) > 0))
+        if len(found):
+            return found
+    raise ModelError(f"No chip of {size} pixels fits into the training area.", "Take smaller chips (--chip).")
+
+
+def _batch(
+    scene: Scene, windows: NDArray[np.int64], plan: PretrainingPlan, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], Mask]:
+    """(chip, channel, y, x) standardised values; (chip, y, x) where they count."""
+    train = scene.split.train_mask(scene.labels.shape)
+    values, masks = [], []
+    for top, left in windows[rng.integers(len(windows), size=plan.batch)]:
+        box = Box(top=int(top), left=int(left), height=plan.chip_px, width=plan.chip_px)
+        scaled, valid = scene.statistics.standardise(scene.channels.read(box))
+        values.append(scaled)
+        masks.append(valid & train[box.slices])
+    return np.stack(values), np.stack(masks)
+
+
+def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(chip, channel, y, x) patches, drawn for each channel by itself: one may be told from another."""
+    coarse = tuple(-(-side // plan.patch_px) for side in shape[2:])
+    drawn = rng.random((*shape[:2], *coarse)) < plan.share_hidden
+    full = drawn.repeat(plan.patch_px, axis=2).repeat(plan.patch_px, axis=3)
+    return full[:, :, : shape[2], : shape[3]]
+
+
+@dataclass(frozen=True)
+class FewerLabels:
+    """Parts of which only some training labels are used. Satisfies `model.split.partition.Parts`."""
+
+    parts: Parts
+    kept: Mask
+    """(y, x) training pixels whose labels are used"""
+
+    def boxes(self, part: str) -> tuple[Box, ...]:
+        """As the parts."""
+        return self.parts.boxes(part)
+
+    def train_mask(self, shape: tuple[int, int]) -> Mask:
+        """(y, x) the training pixels that are left."""
+        return self.parts.train_mask(shape) & self.kept
+
+    def closed_mask(self, shape: tuple[int, int]) -> Mask:
+        """(y, x) as the parts."""
+        return self.parts.closed_mask(shape)
+
+
+def keep_labels(train: Mask, labels: NDArray[np.uint8], share: float, seed: int) -> Mask:
+    """(y, x) a connected part of the training area that holds about `share` of its pixels and some landslides.
+
+    As an interpreter works: one corner is mapped whole, and not single pixels everywhere. Cells of 32 pixels are taken
+    by their distance from a cell with landslides that the seed draws; larger shares of one seed hold the smaller ones.
+
+    Raises:
+        ModelError: the training area holds no landslide.
+    """
+    if share >= 1.0:
+        return train.copy()
+    rows, columns = np.arange(train.shape[0]) // CELL_PX, np.arange(train.shape[1]) // CELL_PX
+    across = int(columns[-1]) + 1
+    cell = rows[:, None] * across + columns[None, :]
+    count = int(cell.max()) + 1
+    pixels = np.bincount(cell[train], minlength=count)
+    slid = np.flatnonzero(np.bincount(cell[train & (labels == 1)], minlength=count))
+    if slid.size == 0:
+        raise ModelError("The training area holds no landslide.", "Use a larger area.")
+    start = int(slid[int(np.random.default_rng([seed, 5]).integers(slid.size))])
+    field = np.ones((count // across, across))
+    field[start // across, start % across] = 0
+    order = np.argsort(ndimage.distance_transform_edt(field).ravel(), kind="stable")
+    enough = int(np.searchsorted(pixels[order].cumsum(), share * pixels.sum())) + 1
+    chosen = np.zeros(count, dtype=bool)
+    chosen[order[:enough]] = True
+    kept: Mask = train & chosen[cell]
+    return kept

@@ -1,0 +1,215 @@
+"""What can be chosen: inputs, network, training, windows. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from model.inputs.inputs import EventSpan, Inputs
+from model.split.split import SplitPlan
+from pipeline.records import Frozen
+
+STRIDE_PX = 32
+"""sides of a window must be multiples of this: five halvings in the encoder"""
+
+Architecture = Literal["unet", "unetplusplus"]
+Encoder = Literal["resnet18", "resnet34", "resnet50"]
+Augmentation = Literal["mirror along track", "gain"]
+TestTime = Literal["plain", "mirrored"]
+Standardise = Literal["auto", "scene", "training"]
+
+
+class NetworkSpec(Frozen):
+    """What is built. Only known encoders: a bundle from elsewhere must not name any class that smp can find."""
+
+    architecture: Architecture = "unet"
+    encoder: Encoder = "resnet18"
+    encoder_depth: int = Field(5, ge=3, le=5, description="halvings in the encoder")
+    decoder_channels: tuple[int, ...] | None = Field(
+        None, description="one for each halving, deepest first; None: those of smp"
+    )
+    classes: Literal[1, 2] = Field(1, description="2: the paper's, whose log-odds is the difference of both")
+    in_channels: int = Field(ge=1, le=64)
+    initial_weights: Literal["random", "imagenet", "pretrained"] = Field(
+        "random", description="pretrained: from a file that self-supervised training wrote"
+    )
+
+    @model_validator(mode="after")
+    def _one_each(self) -> NetworkSpec:
+        if self.decoder_channels is not None:
+            if len(self.decoder_channels) != self.encoder_depth:
+                raise ValueError("decoder_channels wants one number for each halving of the encoder")
+            if not all(1 <= width <= 1024 for width in self.decoder_channels):
+                raise ValueError("decoder_channels lie between 1 and 1024")
+        return self
+
+    @property
+    def decoder(self) -> tuple[int, ...] | None:
+        """Widths of the decoder where they are not those of smp for five halvings."""
+        if self.decoder_channels is not None:
+            return self.decoder_channels
+        return None if self.encoder_depth == 5 else (256, 128, 64, 32, 16)[: self.encoder_depth]
+
+
+class TrainingPlan(Frozen):
+    """How a network is trained; the defaults are the best recipe that model/README.md knows of.
+
+    There is no rotation and no flip across the look: the radar looks from one side, and a slope that faces it cannot
+    become one that does not. A mirror along the track keeps the radar on its side, and chips are shifted.
+    """
+
+    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels")
+    stride_px: int = Field(64, ge=1, description="distance of neighbouring training chips, pixels")
+    steps: int = Field(300, ge=1, description="batches in all")
+    batch: int = Field(8, ge=2, description="chips in a batch")
+    share_with_landslide: float = Field(0.7, ge=0, le=1, description="share of chips that hold a landslide")
+    sampling: Literal["random crops", "fixed chips"] = Field(
+        "random crops", description="fixed chips: non-overlapping ones, shuffled once an epoch, without shift"
+    )
+    augmentation: tuple[Augmentation, ...] = ("mirror along track", "gain")
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine: with a linear warm-up")
+    ema_decay: float | None = Field(
+        0.98, gt=0, lt=1, description="decay a step of the mean of weights that is evaluated; None: no mean"
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
+    weight_decay: float = Field(1e-2, ge=0)
+    warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    dice_weight: float = Field(1.0, ge=0, description="weight of the Dice loss beside the cross entropy")
+    validate_every: int = Field(30, ge=1, description="steps between two looks at the validation area")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: mixed precision where there is a GPU; a CPU keeps float32"
+    )
+    compiled: bool = Field(
+        False, description="compile the network where there is a GPU; takes about a minute"
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that share each batch, one for each GPU; on a CPU they share its cores",
+    )
+
+    @model_validator(mode="after")
+    def _shared_evenly(self) -> TrainingPlan:
+        if self.batch % self.processes or self.batch < 2 * self.processes:
+            raise ValueError(
+                "a batch is shared evenly: it must be a multiple of processes, two chips or more for each"
+            )
+        return self
+
+
+Switch = Literal["as published", "corrected"]
+
+
+class PaperSwitches(Frozen):
+    """The defects of the published experiment by name, each as it was or put right."""
+
+    dropped_newest_before: Switch = Field(
+        "as published", description="the newest pass before the event is never used"
+    )
+    date_string_slicing: Switch = Field(
+        "as published", description="a pass on the event's UTC day counts as before, even hours after it"
+    )
+    one_direction: Switch = Field("as published", description="descending passes alone are used")
+    whole_scene_statistics: Switch = Field(
+        "as published", description="inputs are standardised with tested pixels too"
+    )
+    raw_aspect: Switch = Field("as published", description="aspect in degrees, with its jump at north")
+    validation_as_test: Switch = Field(
+        "as published",
+        description="the validation chips (61 of 309) are reported as test; corrected: those never used (32) are",
+    )
+
+
+class PaperPlan(Frozen):
+    """How the published code trains; smaller numbers are for screening."""
+
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(64, ge=2)
+    learning_rate: float = Field(0.01, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    factor: float = Field(0.1, gt=0, lt=1, description="of the rate when the training loss stays")
+    patience: int = Field(10, ge=0, description="epochs that it may stay")
+    threshold: float = Field(1e-4, ge=0, description="relative improvement that counts")
+    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    split_seed: int = 42
+    switches: PaperSwitches = PaperSwitches()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Check(Frozen):
+    """One look at the validation area."""
+
+    step: int
+    loss: float = Field(description="mean training loss since the last look")
+    validation_auprc: float
+
+
+class InferencePlan(Frozen):
+    """Windows and how they overlap, in pixels.
+
+    The outermost `margin_px` of a window, where padding tells on the network, count only at the scene's edge.
+    """
+
+    window_px: int = Field(512, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    overlap_px: int = Field(96, ge=0)
+    margin_px: int = Field(16, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> InferencePlan:
+        if 2 * self.margin_px > self.overlap_px or 2 * self.overlap_px > self.window_px:
+            raise ValueError("twice the margin must fit into the overlap, twice the overlap into the window")
+        return self
+
+
+class Case(Frozen):
+    """How many passes there are: the newest before, the first after the event. None: all."""
+
+    before: int | None = Field(None, ge=1)
+    after: int | None = Field(None, ge=1)
+
+
+class Experiment(Frozen):
+    """What is tried, apart from how long it is trained: inputs, encoder, division of the scene."""
+
+    inputs: Inputs | None = Field(
+        None, description="None: the best that the cube can give (`best.best_inputs`)"
+    )
+    settled: dict[str, JsonValue] = Field(
+        default_factory=dict, description="fields of `inputs` that are settled where the rest is chosen"
+    )
+    cases: tuple[Case, ...] | None = Field(
+        None,
+        max_length=6,
+        description="numbers of passes that the network is trained on in turn; empty: those of `inputs`; None: 1, 2 "
+        "and all passes after the event where `inputs` takes all and there are more",
+    )
+    test_time: TestTime = "mirrored"
+    encoder: Encoder = "resnet18"
+    initial_weights: Literal["random", "imagenet"] = "random"
+    members: int = Field(1, ge=1, le=20, description="networks, each of its own seed, whose mean is mapped")
+    split: SplitPlan = SplitPlan()
+    event: EventSpan | None = Field(None, description="None: the one that the cube records")
+    others: tuple[str, ...] = Field(
+        (),
+        max_length=30,
+        description="further cubes, paths or names, that one network learns from too; each has its own division and "
+        "is standardised by itself",
+    )
+
+
+def member_seed(seed: int, number: int) -> int:
+    """Of a network of an ensemble; the first one's is the seed itself."""
+    return seed + 1000 * number
+
+
+Progress = Callable[[str, int, int, str], None]
+"""called with what is being done, how much is done, of how much, and a remark"""
+
+
+def no_progress(stage: str, done: int, total: int, remark: str) -> None:
+    """A progress that nobody watches."""

@@ -1,0 +1,1 @@
+"""Figures of a map against labels: precision and recall, calibration, intervals."""

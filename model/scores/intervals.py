@@ -1,0 +1,203 @@
+"""How sure an average precision is: resampled blocks of ground, and units of training."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from model.inputs.cubes import UNMAPPED
+from pipeline.errors import ModelError
+from pipeline.records import Frozen
+
+BLOCK_PX = 64
+"""side of a block: landslides and speckle of one block are not independent of each other, those of two nearly are"""
+CLASSES = 2048
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+class Interval(Frozen):
+    """A mean and the range that 95 % of the resampled means lie in."""
+
+    mean: float
+    lower: float
+    upper: float
+    units: int = Field(ge=1, description="trained networks, or folds of a method")
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole range lies on one side of 0."""
+        return self.lower > 0 or self.upper < 0
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """Counts of pixels by block and class of score: all that an average precision under resampled blocks needs."""
+
+    totals: NDArray[np.int64]
+    """(block, class) pixels; classes by descending score"""
+    hits: NDArray[np.int64]
+    """(block, class) landslide pixels"""
+
+    @classmethod
+    def of(
+        cls, score: NDArray[np.floating], truth: NDArray[np.bool_], block: NDArray[np.int64]
+    ) -> BlockCounts:
+        """Count (n,) pixels.
+
+        Classes are quantiles of the scores of landslide pixels and of the others, so that the AUPRC is good to about
+        1e-3; a score that many pixels share is never divided.
+
+        Args:
+            score: (n,) finite, higher means landslide.
+            truth: (n,)
+            block: (n,) number of the pixel's block.
+
+        Raises:
+            ModelError: there is no landslide pixel.
+        """
+        if not truth.any():
+            raise ModelError("Nothing can be resampled: no landslide pixel was scored.")
+        shares = np.linspace(0, 1, CLASSES // 2 + 1)[1:-1]
+        edges = np.unique(
+            np.concatenate([np.quantile(part, shares) for part in (score[truth], score) if part.size])
+        )
+        column = edges.size - np.searchsorted(edges, score, side="right")
+        _, row = np.unique(block, return_inverse=True)
+        size = (int(row.max()) + 1, edges.size + 1)
+        index = row * size[1] + column
+        totals = np.bincount(index, minlength=size[0] * size[1]).reshape(size)
+        hits = np.bincount(index[truth], minlength=size[0] * size[1]).reshape(size)
+        return cls(totals=totals, hits=hits)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.totals)
+
+    def auprc(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """(resample,) average precision; NaN where no landslide pixel was drawn.
+
+        Args:
+            weights: (resample, block) how often each block was drawn; None: once each.
+        """
+        drawn = np.ones((1, self.blocks)) if weights is None else weights
+        above, found = (drawn @ self.totals).cumsum(axis=1), (drawn @ self.hits).cumsum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(above > 0, found / above, 0.0)
+            recall = found / found[:, -1:]
+        gained = np.diff(recall, axis=1, prepend=0.0)
+        result: NDArray[np.float64] = (gained * precision).sum(axis=1)
+        return result
+
+
+def counts_of_file(file: Path) -> BlockCounts:
+    """The counts of a trial's stored scores: (y, x) `score`, (y, x) `labels`, `corner` of the rectangle in the scene.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            score, labels, corner = held["score"], held["labels"], held["corner"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise ModelError(
+            f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",
+            "Delete the trial's two files and run it again.",
+        ) from error
+    rows = (np.arange(score.shape[0]) + int(corner[0])) // BLOCK_PX
+    columns = (np.arange(score.shape[1]) + int(corner[1])) // BLOCK_PX
+    block = rows[:, None] * 1_000_000 + columns[None, :]
+    scored = labels != UNMAPPED
+    values = np.where(np.isfinite(score), score, np.nanmin(score))
+    return BlockCounts.of(values[scored], labels[scored] == 1, block[scored])
+
+
+def interval(
+    units: Sequence[BlockCounts], grounds: Sequence[Hashable] | None = None, seed: int = 0
+) -> Interval:
+    """Mean AUPRC over units (one network on one fold each), and its range.
+
+    Grounds are drawn with replacement, on each of them blocks, and among the units of a ground units: the range holds
+    what other ground, another fold and another seed would have changed. Units of one ground see the same blocks drawn:
+    more seeds on the same ground do not make the ground larger. With few grounds it is rough.
+
+    Args:
+        grounds: of each unit, the ground that it was scored on, as in (cube, fold); None: each has its own.
+
+    Raises:
+        ModelError: there is no unit, or units of one ground differ in their blocks.
+    """
+    return _resampled([(unit, None) for unit in units], grounds, seed)
+
+
+def paired_difference(
+    first: Sequence[BlockCounts],
+    second: Sequence[BlockCounts],
+    grounds: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Mean of AUPRC(first) - AUPRC(second) over pairs of units on the same ground, and its range.
+
+    Both of a pair are resampled in the same way, so that what is hard for both does not widen the range.
+
+    Args:
+        grounds: of each pair, as in `interval`.
+
+    Raises:
+        ModelError: the pairs are not on the same blocks; or as `interval`.
+    """
+    pairs = list(zip(first, second, strict=True))
+    for one, other in pairs:
+        if not np.array_equal(one.totals.sum(axis=1), other.totals.sum(axis=1)):
+            raise ModelError("The two results are not of the same blocks of pixels.", "Score both anew.")
+    return _resampled(pairs, grounds, seed)
+
+
+def _resampled(
+    pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], grounds: Sequence[Hashable] | None, seed: int
+) -> Interval:
+    if not pairs:
+        raise ModelError("There is no result to resample.")
+    rng = np.random.default_rng([seed, 1])
+    by_ground: dict[Hashable, list[tuple[BlockCounts, BlockCounts | None]]] = {}
+    for ground, pair in zip(grounds if grounds is not None else range(len(pairs)), pairs, strict=True):
+        by_ground.setdefault(ground, []).append(pair)
+    drawn = np.empty((RESAMPLES, len(by_ground)))
+    plain = np.empty(len(by_ground))
+    for index, members in enumerate(by_ground.values()):
+        drawn[:, index], plain[index] = _on_one_ground(members, rng)
+    chosen = rng.integers(len(by_ground), size=drawn.shape)
+    picked = np.take_along_axis(drawn, chosen, axis=1)
+    known = np.isfinite(picked)
+    some = known.any(
+        axis=1
+    )  # at least 1 - 1/e of the draws: a block with landslides is missed by at most 1/e
+    means = np.where(known, picked, 0.0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    lower, upper = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(mean=float(plain.mean()), lower=float(lower), upper=float(upper), units=len(pairs))
+
+
+def _on_one_ground(
+    members: Sequence[tuple[BlockCounts, BlockCounts | None]], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """(resample,) mean of drawn units under drawn blocks, NaN where a draw holds no landslide; and the plain mean."""
+    blocks = members[0][0].blocks
+    if any(one.blocks != blocks for one, _ in members):
+        raise ModelError("Results of one ground are not of the same blocks of pixels.", "Score them anew.")
+    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
+    values, plain = np.empty((RESAMPLES, len(members))), []
+    for index, (one, other) in enumerate(members):
+        values[:, index] = one.auprc(weights)
+        plain.append(float(one.auprc()[0]))
+        if other is not None:
+            values[:, index] -= other.auprc(weights)
+            plain[-1] -= float(other.auprc()[0])
+    units = rng.integers(len(members), size=values.shape)
+    return np.take_along_axis(values, units, axis=1).mean(axis=1), float(np.mean(plain))

@@ -1,0 +1,153 @@
+"""Probabilities that mean what they say: the log-odds of a network, stretched and shifted on the validation area."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from model.scores.scores import Scores, Share
+from pipeline.errors import ModelError
+from pipeline.records import Frozen
+
+SMALLEST = 1e-7
+"""probabilities are kept this far from 0 and 1, so that their log-odds are finite"""
+CLASSES = 4096
+"""classes of log-odds that the fit counts in: it takes as long for a million pixels as for a thousand"""
+SLOPES = (0.05, 20.0)
+"""a slope below 0 would turn the map around; one near 0 would make ties of it"""
+RELIABILITY_CLASSES = 15
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Reliability(Frozen):
+    """Pixels of one class of probability."""
+
+    predicted: Share = Field(description="mean probability")
+    observed: Share = Field(description="share of landslide pixels")
+    pixels: int = Field(ge=1)
+
+
+class Calibration(Frozen):
+    """Calibrated log-odds = `slope` times the network's log-odds + `intercept` (Platt 1999, on log-odds).
+
+    Training on chips of which most hold a landslide, and a Dice loss, make a network call landslides too often: its
+    prior is that of the chips. The intercept brings it back to the prevalence of the validation area, the slope undoes
+    over-confidence (temperature scaling, Guo et al. 2017, is the case of intercept 0). The order of pixels, and so the
+    AUPRC, does not change. A scene with another prevalence needs another intercept, which nobody knows beforehand.
+    """
+
+    slope: Annotated[float, Field(ge=SLOPES[0], le=SLOPES[1], allow_inf_nan=False)] = 1.0
+    intercept: Finite = 0.0
+    pixels: int = Field(ge=1, description="pixels of the validation area that it was fitted on")
+    error_before: Share = Field(description="expected calibration error on the validation area as predicted")
+    error_after: Share = Field(description="the same once calibrated; on the pixels that were fitted on")
+    before: tuple[Reliability, ...] = Field((), max_length=RELIABILITY_CLASSES)
+    after: tuple[Reliability, ...] = Field((), max_length=RELIABILITY_CLASSES)
+
+    def apply(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probabilities, of any shape; NaN stays NaN."""
+        return _calibrated(probability.astype(np.float64), self.slope, self.intercept).astype(np.float32)
+
+    def applied_to(self, scores: Scores) -> Scores:
+        """Scores of a prediction with their thresholds calibrated; the order of pixels, and so the rest, stays."""
+        told = np.array([scores.threshold, *(point.threshold for point in scores.curve)], dtype=np.float32)
+        threshold, *along = map(float, self.apply(told))
+        curve = tuple(
+            point.model_copy(update={"threshold": value})
+            for point, value in zip(scores.curve, along, strict=True)
+        )
+        return scores.model_copy(update={"threshold": threshold, "curve": curve})
+
+
+class CaseCalibration(Frozen):
+    """The calibration and threshold of maps with fewer passes after the event than the model's scene has.
+
+    Fewer passes leave more speckle, of which a network is less certain.
+    """
+
+    after: int = Field(ge=1, description="passes after the event")
+    calibration: Calibration
+    threshold: Share = Field(description="calibrated; the best F1 on the validation area")
+
+
+def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibration:
+    """The slope and the intercept with the smallest cross entropy.
+
+    Args:
+        probability: (n,) as predicted, finite.
+        truth: (n,)
+
+    Raises:
+        ModelError: the pixels are all of one kind.
+    """
+    if truth.all() or not truth.any():
+        raise ModelError(
+            "Nothing can be calibrated: the validation pixels are all of one kind.", "Take a larger area."
+        )
+    log_odds = logit(np.clip(probability.astype(np.float64), SMALLEST, 1 - SMALLEST))
+    edge = float(logit(1 - SMALLEST))
+    index = np.rint((log_odds + edge) / (2 * edge) * (CLASSES - 1)).astype(np.int64)
+    total = np.bincount(index, minlength=CLASSES).astype(np.float64)
+    used = total > 0
+    hits = np.bincount(index, weights=truth, minlength=CLASSES)[used]
+    centre = (np.bincount(index, weights=log_odds, minlength=CLASSES)[used]) / total[used]
+    weight = total[used] / truth.size
+    share = hits / total[used]
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value = parameters[0] * centre + parameters[1]
+        entropy = np.logaddexp(0.0, value) - share * value
+        residual = weight * (expit(value) - share)
+        return float((weight * entropy).sum()), np.array([(residual * centre).sum(), residual.sum()])
+
+    found = minimize(
+        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[SLOPES, (-30.0, 30.0)],
+        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
+    )  # fmt: skip
+    slope, intercept = float(found.x[0]), float(found.x[1])
+    before, after = probability.astype(np.float64), expit(slope * log_odds + intercept)
+    classes_before, classes_after = reliability(before, truth), reliability(after, truth)
+    return Calibration(
+        slope=slope,
+        intercept=intercept,
+        pixels=int(truth.size),
+        error_before=error_of(classes_before),
+        error_after=error_of(classes_after),
+        before=classes_before,
+        after=classes_after,
+    )
+
+
+def reliability(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[Reliability, ...]:
+    """(n,) probabilities in classes of equal width; empty classes are left out."""
+    index = np.minimum((probability * RELIABILITY_CLASSES).astype(np.int64), RELIABILITY_CLASSES - 1)
+    pixels = np.bincount(index, minlength=RELIABILITY_CLASSES)
+    predicted = np.bincount(index, weights=probability, minlength=RELIABILITY_CLASSES)
+    observed = np.bincount(index, weights=truth, minlength=RELIABILITY_CLASSES)
+    return tuple(
+        Reliability(
+            predicted=min(float(predicted[i] / pixels[i]), 1.0),
+            observed=float(observed[i] / pixels[i]),
+            pixels=int(pixels[i]),
+        )
+        for i in np.flatnonzero(pixels)
+    )
+
+
+def error_of(classes: tuple[Reliability, ...]) -> float:
+    """Expected calibration error: mean over pixels of |predicted - observed| of their class (Guo et al. 2017)."""
+    total = sum(part.pixels for part in classes)
+    return sum(part.pixels * abs(part.predicted - part.observed) for part in classes) / total
+
+
+def _calibrated(probability: NDArray[np.float64], slope: float, intercept: float) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = expit(
+        slope * logit(np.clip(probability, SMALLEST, 1 - SMALLEST)) + intercept
+    )
+    return values

@@ -1,0 +1,1 @@
+"""How a scene is divided for training, validation and test, and cut into chips."""

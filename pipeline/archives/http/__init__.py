@@ -1,0 +1,1 @@
+"""HTTP: requests with retries, downloads, ranges of files, sizes without reading."""

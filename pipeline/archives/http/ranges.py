@@ -1,0 +1,200 @@
+"""Files behind https, read by conditional range requests that are signed, limited and retried."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import requests
+
+from pipeline.archives import planetary
+from pipeline.archives.http import http_client
+from pipeline.errors import ArchiveError
+
+HEADER_BYTES = 64 * 1024
+"""Read at once on opening: holds the directories of any cloud-optimised file of these archives."""
+BLOCK_BYTES = 64 * 1024
+MERGE_GAP_BYTES = 256 * 1024
+"""Ranges closer than this are fetched in one request: the gap costs less than another round trip."""
+MOST_RANGE_BYTES = 64 * 2**20
+
+
+class RemoteFile(io.RawIOBase):
+    """A file behind https, read by range requests; every answer must carry the same ETag.
+
+    Methods that GDAL calls never raise: the first failure is kept in `failure` and reads come up short from then on.
+    """
+
+    def __init__(self, href: str, etag: str | None = None) -> None:
+        super().__init__()
+        self.href = href
+        self.etag = etag
+        self.size = 0
+        self.bytes_read = 0
+        self.failure: ArchiveError | None = None
+        self._position = 0
+        self._header = b""
+        self._block: tuple[int, bytes] = (0, b"")
+        self._header = self.fetch(0, HEADER_BYTES)
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset`, `length` of them or up to the end.
+
+        Raises:
+            ArchiveError: refused, cut, changed; asked again first where that may help.
+        """
+        refusals = 0
+
+        def once() -> bytes:
+            nonlocal refusals
+            try:
+                return self._request(offset, length, anew=refusals > 0)
+            except _NotAllowedError:
+                refusals += 1
+                if refusals > 1 or not planetary.needs_signing(self.href):
+                    raise
+                return self._request(offset, length, anew=True)
+
+        return http_client.patiently(once)
+
+    def _request(self, offset: int, length: int, *, anew: bool) -> bytes:
+        url = planetary.sign(self.href, anew=anew)
+        headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
+        if self.etag is not None and self.etag.startswith('"'):
+            headers["If-Match"] = self.etag
+        with http_client.limit(urlsplit(url).hostname or "local"):
+            answer = http_client.get_once(url, headers=headers)
+            with answer:
+                return self._checked(answer, offset, length)
+
+    def _checked(self, answer: requests.Response, offset: int, length: int) -> bytes:
+        if answer.status_code == 412:
+            raise self._changed()
+        if answer.status_code in (401, 403):
+            raise _NotAllowedError.of(self.href, answer.status_code)
+        if answer.status_code >= 400:
+            wait_s = http_client.retry_after_s(answer.headers.get("Retry-After"))
+            raise http_client.refused(self.href, answer.status_code, wait_s=wait_s)
+        tag = http_client.tag_of(answer)
+        if self.etag is None:
+            self.etag = tag
+        elif tag is not None and tag != self.etag:
+            raise self._changed()
+        self.size = _total_bytes(answer, self.href, offset)
+        wanted = min(length, self.size - offset)
+        if answer.status_code == 200 and self.size > max(length, HEADER_BYTES) + MERGE_GAP_BYTES:
+            raise ArchiveError(
+                f"{http_client.bare(self.href)} does not serve parts of the file.",
+                "It must be served with range requests.",
+            )
+        data = http_client.body(answer, wanted)
+        self.bytes_read += len(data)
+        return data
+
+    def _changed(self) -> ArchiveError:
+        return http_client.changed(http_client.bare(self.href))
+
+    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Several (offset, length), neighbours in one request; in the order given."""
+        order = sorted(range(len(ranges)), key=lambda i: ranges[i])
+        found: dict[int, bytes] = {}
+        group: list[int] = []
+
+        def flush() -> None:
+            first = ranges[group[0]][0]
+            last = max(ranges[i][0] + ranges[i][1] for i in group)
+            data = self.fetch(first, last - first)
+            for i in group:
+                offset, length = ranges[i]
+                found[i] = data[offset - first : offset - first + length]
+
+        for i in order:
+            offset, length = ranges[i]
+            if group:
+                first = ranges[group[0]][0]
+                last = max(ranges[j][0] + ranges[j][1] for j in group)
+                if offset - last > MERGE_GAP_BYTES or offset + length - first > MOST_RANGE_BYTES:
+                    flush()
+                    group = []
+            group.append(i)
+        if group:
+            flush()
+        return [found[i] for i in range(len(ranges))]
+
+    # what GDAL calls ---------------------------------------------------------------------------------------------
+
+    def read(self, size: int = -1) -> bytes:
+        """Bytes from the position on; small reads are served from a block read at once."""
+        length = self.size - self._position if size < 0 else min(size, self.size - self._position)
+        if length <= 0 or self.failure is not None:
+            return b""
+        try:
+            data = self._cached(self._position, length)
+        except ArchiveError as error:
+            self.failure = error
+            return b""
+        self._position += len(data)
+        return data
+
+    def _cached(self, offset: int, length: int) -> bytes:
+        if offset + length <= len(self._header):
+            return self._header[offset : offset + length]
+        start, block = self._block
+        if not (start <= offset and offset + length <= start + len(block)):
+            if length >= BLOCK_BYTES:
+                return self.fetch(offset, length)
+            start, block = offset, self.fetch(offset, BLOCK_BYTES)
+            self._block = (start, block)
+        return block[offset - start : offset - start + length]
+
+    def get_byte_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        """Several ranges at once, short where one failed."""
+        ranges = [(int(o), int(s)) for o, s in zip(offsets, sizes, strict=True)]
+        if self.failure is None:
+            try:
+                return self.fetch_ranges(ranges)
+            except ArchiveError as error:
+                self.failure = error
+        return [b"" for _ in ranges]
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+
+class _NotAllowedError(ArchiveError):
+    """401 or 403: a fresh token may help, once."""
+
+    @classmethod
+    def of(cls, href: str, status: int) -> _NotAllowedError:
+        return cls(f"{http_client.bare(href)} answered HTTP {status}.", http_client.REMEDIES[status])
+
+
+def _total_bytes(answer: requests.Response, href: str, offset: int) -> int:
+    """The file's size, from `Content-Range: bytes 0-65535/838784900`, which must begin where asked."""
+    if answer.status_code == 206:
+        unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
+        span, _, total = rest.partition("/")
+        if unit == "bytes" and total.isdigit() and span.partition("-")[0] == str(offset):
+            return int(total)
+    elif answer.status_code == 200 and offset == 0 and answer.headers.get("Content-Length", "").isdigit():
+        return int(answer.headers["Content-Length"])
+    raise ArchiveError(
+        f"{http_client.bare(href)} answered HTTP {answer.status_code} to a range request in a way that cannot be used.",
+        "It must be served with range requests.",
+    )

@@ -1,0 +1,1 @@
+"""Single look complex data: search, bursts, granules, orbit files."""

@@ -1,0 +1,96 @@
+"""What ASF holds for an area: granules, bursts, and the elevation that their interferometry needs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import shapely
+from shapely.geometry import mapping, shape
+
+from pipeline.archives import planetary
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.granules import read_burst
+from pipeline.catalogue.slc import SlcHoldings
+from pipeline.errors import ArchiveError
+from pipeline.settings import settings
+
+log = logging.getLogger(__name__)
+
+SLC_DEM_MARGIN_DEG = 0.1
+"""Elevation is wanted this far around the bursts, because their outlines are of the ellipsoid: high ground lies
+nearer to the radar by up to its height divided by the tangent of the incidence angle, 9 km for 5 km in the near
+range."""
+
+
+def wants_slc(area: AreaOfInterest) -> bool:
+    """Whether the area asks for interferometry and a processor is chosen."""
+    return area.interferometry is not None and settings().insar_backend != "none"
+
+
+def search_slc(area: AreaOfInterest, api: Any) -> tuple[SlcHoldings | None, list[str]]:
+    """What ASF holds for the area, with the elevation items around it (`api` is the STAC client), and remarks.
+
+    None where the area asks for nothing, or where ASF cannot be searched: backscatter is built all the same.
+
+    Raises:
+        ArchiveError: the elevation cannot be searched.
+    """
+    if area.interferometry is None or not wants_slc(area):
+        return None, []
+    from pipeline.archives import asf  # takes half a second to import
+
+    try:
+        granules = asf.search_granules(area)
+        bursts = asf.search_bursts(area, area.interferometry)
+    except ArchiveError as error:
+        log.warning("no interferometry: %s", error)
+        return None, [f"no pairs: ASF could not be searched ({error.message})"]
+    dem: list[dict[str, Any]] = []
+    region = _region(bursts, area)
+    if region is not None:
+        dem = planetary.search(area.dem.collection, intersects=mapping(region), api=api)
+    return SlcHoldings(
+        granules=tuple(granules),
+        bursts=tuple(bursts),
+        dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
+    ), []
+
+
+def _region(items: Iterable[Mapping[str, Any]], area: AreaOfInterest) -> shapely.Geometry | None:
+    """Boxes around the bursts of each track that meet the area, with the margin; None where there is no burst."""
+    by_track: dict[str, list[shapely.Geometry]] = defaultdict(list)
+    for item in items:
+        with contextlib.suppress(ArchiveError):  # named where passes are made of the items
+            burst = read_burst(item)
+            footprint = shape(burst.geometry)
+            if footprint.intersects(area.footprint):
+                by_track[burst.full_id.partition("_")[0]].append(footprint)
+    boxes = [box for held in by_track.values() for box in _boxes(shapely.union_all(held))]
+    return shapely.union_all(boxes) if boxes else None
+
+
+def _boxes(held: shapely.Geometry) -> list[shapely.Geometry]:
+    """The box around a geometry, with the margin; one on each side of the antimeridian where it lies across."""
+    west, _, east, _ = held.bounds
+    parts = [held]
+    if east - west > 180:
+        parts = [held.intersection(shapely.box(*half)) for half in ((-180, -90, 0, 90), (0, -90, 180, 90))]
+    found = []
+    for part in parts:
+        west, south, east, north = part.bounds
+        margin = SLC_DEM_MARGIN_DEG
+        sideways = margin / math.cos(math.radians(min(85.0, max(abs(south), abs(north)))))
+        found.append(
+            shapely.box(
+                max(-180.0, west - sideways),
+                max(-90.0, south - margin),
+                min(180.0, east + sideways),
+                min(90.0, north + margin),
+            )
+        )
+    return found

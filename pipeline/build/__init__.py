@@ -1,0 +1,1 @@
+"""Building a cube: plan, run, publish."""

@@ -1,0 +1,1 @@
+"""What the archives' answers mean. Nothing here asks an archive."""

@@ -1,0 +1,31 @@
+"""How far around an area elevation is wanted, and which tiles lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import shapely
+
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.passes import DemTile
+from pipeline.grid import Grid
+
+DEM_MARGIN_M = 2500.0
+"""Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""
+LOOK_DEM_MARGIN_M = 9000.0
+"""The same for areas of which the look geometry is wanted: terrain as far as this may hide what lies on the grid."""
+
+
+def surroundings(area: AreaOfInterest, margin_m: float) -> shapely.Polygon:
+    """The box around the area's grid, degrees: the lattice is turned against the area and reaches beyond it."""
+    west, south, east, north = Grid.of_area(area).bounds_deg(margin_m)
+    if west > east:  # only the margin can cross the antimeridian: stay on the area's side
+        west, east = (west, 180.0) if area.footprint.centroid.x > 0 else (-180.0, east)
+    return shapely.box(west, south, east, north)
+
+
+def tiles_within(area: AreaOfInterest, tiles: Iterable[DemTile], margin_m: float) -> tuple[DemTile, ...]:
+    """The tiles that lie at most so far from the area's grid; each once, by id."""
+    around = surroundings(area, margin_m)
+    near = {tile.id: tile for tile in tiles if shapely.box(*tile.bbox).intersects(around)}
+    return tuple(near[name] for name in sorted(near))

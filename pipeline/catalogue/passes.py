@@ -1,0 +1,285 @@
+"""Passes of the satellite over the area: what the archive's items become."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import shapely
+from pydantic import Field
+from pyproj import Transformer
+from shapely import Geometry
+from shapely.geometry import shape
+
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.items import Asset, Direction, ItemRead, Overflight, Slice, outside, read_item
+from pipeline.catalogue.slc import SlcHoldings
+from pipeline.errors import ArchiveError
+from pipeline.records import Frozen, Utc
+
+__all__ = [
+    "Asset",
+    "Catalogue",
+    "DemTile",
+    "Direction",
+    "InventoryFile",
+    "Pass",
+    "PassList",
+    "Slice",
+    "group_passes",
+    "repeat_gaps",
+    "slices_of",
+]
+
+SAME_SLICE = timedelta(seconds=1)
+"""Consecutive slices start about 25 s apart (12 s for the last); a reprocessed one within milliseconds."""
+
+
+class Pass(Frozen):
+    """One overflight: every slice of one platform, absolute orbit and datatake that meets the area.
+
+    `instant` is the earliest start among the slices that meet the area.
+    """
+
+    platform: str = Field(description="as in 'sentinel-1a'")
+    absolute_orbit: int
+    relative_orbit: int
+    datatake: str
+    direction: Direction
+    instant: Utc
+    slices: tuple[Slice, ...] = Field(description="ascending in time")
+    coverage: float = Field(ge=0, le=1, description="share of the area inside the slices' footprints")
+
+    @property
+    def id(self) -> str:
+        """Name of the pass: platform, absolute orbit, datatake."""
+        return f"{self.platform}_{self.absolute_orbit:06d}_{self.datatake}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all assets, where the archive says."""
+        return sum(a.size_bytes or 0 for s in self.slices for a in s.assets.values())
+
+
+class DemTile(Frozen):
+    """One elevation tile."""
+
+    id: str
+    collection: str
+    asset: Asset
+    bbox: tuple[float, float, float, float] = Field(description="west, south, east, north, degrees")
+
+
+class InventoryFile(Frozen):
+    """The inventory as found when the archive was asked."""
+
+    url: str
+    fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
+    extent_url: str | None = None
+    extent_fingerprint: str | None = None
+
+
+class Catalogue(Frozen):
+    """What the archives held at one instant: one search, kept with the version and replayable.
+
+    `rtc_items` and `dem_items` are the archive's own answers (STAC items as JSON), `probes` what its servers said
+    of each file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
+    """
+
+    format: Literal["slidecube-catalogue-1"] = "slidecube-catalogue-1"
+    area: str
+    area_digest: str = Field(description="of the fields of the area that the search depends on")
+    searched_at: Utc
+    endpoint: str
+    rtc_items: tuple[dict[str, Any], ...]
+    dem_items: tuple[dict[str, Any], ...]
+    probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
+    inventory: InventoryFile | None = None
+    slc: SlcHoldings | None = Field(
+        None,
+        description="for interferometry; None where it was not asked for, or not to be had: a note says why",
+    )
+    notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
+
+
+class PassList(Frozen):
+    """The passes of an area, ascending in time, and what was dropped or looks wrong, in words."""
+
+    passes: tuple[Pass, ...]
+    notes: tuple[str, ...] = ()
+
+
+def slices_of(items: Iterable[Mapping[str, Any]]) -> tuple[list[Slice], list[str]]:
+    """Every item as a slice, in the order given, each id once, and remarks in words.
+
+    Raises:
+        ArchiveError: an item cannot be understood; it and the field are named.
+    """
+    notes: list[str] = []
+    return [read.slice for read in _unique([read_item(item) for item in items], notes)], notes
+
+
+def group_passes(
+    items: Iterable[Mapping[str, Any]], area: AreaOfInterest, probes: Mapping[str, Asset] | None = None
+) -> PassList:
+    """Passes over `area`, ascending in time.
+
+    Items outside the area or its time range are dropped, as are duplicates: first by id, then, among items of one
+    platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
+    newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
+    compared in this order, a stated one before none; then the one with the larger file address and id (the
+    product id in them tells products apart but not their order, so this only makes the choice repeat).
+    The relative orbit is read from the metadata, never computed: its formula differs between satellites.
+
+    `probes` (by href) replaces the sizes and ETags that the items state with what the servers said.
+
+    Raises:
+        ArchiveError: an item that may lie in the area cannot be understood, or the slices of one pass disagree.
+    """
+    footprint = area.footprint
+    shapely.prepare(footprint)
+    notes: list[str] = []
+    reads = [read_item(item) for item in items if not outside(item, footprint)]
+    by_overflight: dict[Overflight, list[ItemRead]] = defaultdict(list)
+    for read in _newest(_unique(reads, notes), notes):
+        if _meets(read.slice, footprint):
+            by_overflight[read.overflight].append(read)
+    project = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
+    passes = [_pass(reads, area, project, probes or {}) for reads in by_overflight.values()]
+    within = [p for p in passes if area.start <= p.instant <= area.end]
+    if len(within) < len(passes):
+        notes.append(
+            f"{len(passes) - len(within)} passes lie outside the time range of the area and are left out"
+        )
+    passes = within
+    if area.tracks is not None:
+        other = sorted({p.relative_orbit for p in passes if p.relative_orbit not in area.tracks})
+        dropped = sum(p.relative_orbit in other for p in passes)
+        if dropped:
+            names = ", ".join(map(str, other))
+            notes.append(
+                f"{dropped} passes of tracks {names} are left out: the area asks for tracks {area.tracks}"
+            )
+        passes = [p for p in passes if p.relative_orbit in area.tracks]
+    passes.sort(key=lambda p: (p.instant, p.id))
+    for p in passes:
+        lacking = sorted({pol for pol in area.polarisations for s in p.slices if pol not in s.assets})
+        if lacking:
+            notes.append(f"{p.id}: no {' and '.join(lacking)} in at least one slice")
+    return PassList(passes=tuple(passes), notes=(*notes, *repeat_gaps(passes)))
+
+
+def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
+    """Where a track's passes are farther apart than their usual repeat (the median, a multiple of 6 days).
+
+    A gap may mean that the satellite did not acquire, or that the archive lacks a pass; it is only named.
+    """
+    notes: list[str] = []
+    by_track: dict[int, list[datetime]] = defaultdict(list)
+    for p in passes:
+        by_track[p.relative_orbit].append(p.instant)
+    for track, instants in sorted(by_track.items()):
+        instants = sorted(instants)
+        days = np.diff(np.array([t.timestamp() for t in instants])) / 86400
+        if len(days) < 3:
+            continue
+        usual = max(6, round(float(np.median(days)) / 6) * 6)
+        for before, after, gap in zip(instants, instants[1:], days, strict=False):
+            lacking = round(gap / usual) - 1
+            if lacking > 0:
+                notes.append(
+                    f"track {track}: {lacking} {'pass' if lacking == 1 else 'passes'} fewer than every {usual} days "
+                    f"between {before:%Y-%m-%d} and {after:%Y-%m-%d}"
+                )
+    return notes
+
+
+def _pass(
+    reads: list[ItemRead], area: AreaOfInterest, project: Transformer, probes: Mapping[str, Asset]
+) -> Pass:
+    first = min(reads, key=lambda read: (read.slice.start, read.slice.id))
+    for read in reads:
+        if (read.relative_orbit, read.direction) != (first.relative_orbit, first.direction):
+            raise ArchiveError(
+                f"Items {first.slice.id} and {read.slice.id} belong to one overflight but disagree: sat:relative_orbit "
+                f"{first.relative_orbit} and {read.relative_orbit}, sat:orbit_state {first.direction} and "
+                f"{read.direction}.",
+                "Report this to the archive; exclude one of them by replaying a corrected catalogue.",
+            )
+    slices = [_probed(read.slice, probes) for read in reads]
+    slices.sort(key=lambda s: (s.start, s.epsg, s.id))
+    return Pass(
+        platform=first.overflight.platform,
+        absolute_orbit=first.overflight.absolute_orbit,
+        relative_orbit=first.relative_orbit,
+        datatake=first.overflight.datatake,
+        direction=first.direction,
+        instant=first.slice.start,
+        slices=tuple(slices),
+        coverage=_coverage([shape(s.geometry) for s in slices], area.footprint, project),
+    )
+
+
+def _probed(one: Slice, probes: Mapping[str, Asset]) -> Slice:
+    assets = {pol: probes.get(asset.href, asset) for pol, asset in one.assets.items()}
+    return one if assets == one.assets else one.model_copy(update={"assets": assets})
+
+
+def _coverage(footprints: list[Geometry], area: Geometry, project: Transformer) -> float:
+    """Share of `area` (degrees) inside the union, both taken to UTM."""
+
+    def metres(geometry: Geometry) -> Geometry:
+        outline = shapely.segmentize(geometry, 0.05)
+        return shapely.transform(outline, lambda xy: np.column_stack(project.transform(xy[:, 0], xy[:, 1])))
+
+    wanted = metres(area)
+    # a footprint far outside the zone would be distorted: only its part near the area counts
+    near = shapely.box(*area.bounds).buffer(0.5)
+    held = shapely.union_all([metres(f.intersection(near)) for f in footprints])
+    return float(min(1.0, wanted.intersection(held).area / wanted.area))
+
+
+def _meets(one: Slice, footprint: Geometry) -> bool:
+    return bool(shapely.intersection(footprint, shape(one.geometry)).area > 0)
+
+
+def _unique(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
+    """One item per id: the newest processing of it."""
+    by_id: dict[str, ItemRead] = {}
+    repeated = 0
+    for read in reads:
+        held = by_id.get(read.slice.id)
+        if held is not None:
+            repeated += 1
+        if held is None or read.processed > held.processed:
+            by_id[read.slice.id] = read
+    if repeated:
+        notes.append(f"{repeated} items came more than once and count once")
+    return list(by_id.values())
+
+
+def _newest(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
+    """One item per slice start and zone of an overflight: the newest processing of it."""
+    groups: dict[tuple[Overflight, int], list[ItemRead]] = defaultdict(list)
+    for read in reads:
+        groups[(read.overflight, read.slice.epsg)].append(read)
+    kept: list[ItemRead] = []
+    for group in groups.values():
+        group.sort(key=lambda read: (read.slice.start, read.slice.id))
+        same: list[ItemRead] = []
+        for candidate in [*group, None]:
+            if candidate is not None and (
+                not same or candidate.slice.start - same[0].slice.start <= SAME_SLICE
+            ):
+                same.append(candidate)
+                continue
+            newest = max(same, key=lambda r: (r.processed, r.slice.id))
+            kept.append(newest)
+            if len(same) > 1:
+                older = ", ".join(sorted(r.slice.id for r in same if r is not newest))
+                notes.append(f"{newest.slice.id} replaces {older}: the same slice, processed again")
+            same = [candidate] if candidate is not None else []
+    return kept

@@ -1,0 +1,1 @@
+"""Elevation tiles on a grid, and heights above the ellipsoid."""

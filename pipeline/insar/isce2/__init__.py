@@ -1,0 +1,1 @@
+"""Interferograms by ISCE2's topsApp: in a container, or on the PATH."""

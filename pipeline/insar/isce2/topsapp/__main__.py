@@ -1,0 +1,39 @@
+"""python -m pipeline.insar.isce2.topsapp JOB: process one job folder and exit.
+
+Exit status 0: products/metadata.json is there. 8: it is not, and the last line on standard output says why. It ends
+with its caller: when standard input closes, the job is stopped. Give --alone to run without a caller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline.errors import InterferometryError
+from pipeline.insar.isce2.topsapp.runner import run_job
+from pipeline.insar.messages import EXIT_DONE, EXIT_FAILED, say, say_failure
+
+
+def main() -> int:
+    """Run the job named on the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="topsapp", description="Process one interferometric job with topsApp."
+    )
+    parser.add_argument("job", type=Path, help="folder with manifest.json and inputs/")
+    parser.add_argument(
+        "--alone", action="store_true", help="do not end when standard input closes: nobody waits for the job"
+    )
+    arguments = parser.parse_args()
+    try:
+        metadata = run_job(arguments.job.resolve(), None if arguments.alone else sys.stdin.fileno())
+    except InterferometryError as error:
+        say_failure(error)
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    say("done", valid_fraction=metadata.valid_fraction)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Files that topsApp reads and writes, made and checked."""

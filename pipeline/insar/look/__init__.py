@@ -1,0 +1,1 @@
+"""From where the radar looks at each pixel: local incidence, layover, shadow."""

@@ -1,0 +1,101 @@
+"""From which overflight the look geometry of each track is made, and the name that its orbit file is asked for by.
+
+A track whose backscatter the cube has is seen by the earliest pass of it, whether or not the archive of single look
+complex data could be asked: the layer is the same in both cases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from pipeline.catalogue.passes import Pass
+from pipeline.catalogue.slc import SlcPass
+from pipeline.insar.look.relief import LOOK_MARGIN_M
+from pipeline.records import Frozen, Utc
+
+AREA_S = 90.0
+"""From the instant of a pass to when the last of an area has been seen: 600 km at most."""
+_PRODUCT = re.compile(
+    r"S1[A-D]_\w\w_\w{4}_\d[AS]\w\w_\d{8}T\d{6}_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4}", re.ASCII
+)
+
+
+class LookOrder(Frozen):
+    """What the look geometry of a track is made from: the orbit of one overflight."""
+
+    relative_orbit: int
+    platform: str = Field(description="as in 'sentinel-1a'")
+    absolute_orbit: int
+    instant: Utc = Field(description="start of that overflight over the area, or shortly before")
+    scene: str = Field(description="name of a product of that overflight, by which its orbit file is found")
+    margin_m: float = Field(LOOK_MARGIN_M, description="terrain needed around the grid")
+
+    @property
+    def orbit_span(self) -> tuple[datetime, datetime]:
+        """What the orbit file must cover, besides the margin that is usual before and after."""
+        return self.instant, self.instant + timedelta(seconds=AREA_S)
+
+
+class LookOrders(NamedTuple):
+    """One order a track, by relative orbit, and the tracks of which no overflight has the name of a product."""
+
+    orders: tuple[LookOrder, ...]
+    nameless: tuple[int, ...]
+
+
+def look_orders(passes: Iterable[Pass], slc_passes: Sequence[SlcPass] = ()) -> LookOrders:
+    """One order for every track, from its earliest pass that a product can be named of.
+
+    Passes of a track repeat within 100 m or so, which is 0.01 degrees; the earliest one stays the earliest when new
+    passes come, and has a precise orbit before all others. `slc_passes` serve tracks of which no pass tells a name,
+    and name the overflight where they are of the same one.
+    """
+    granules = {one.id: one.granules[0].name for one in slc_passes if one.granules}
+    by_track: dict[int, list[LookOrder]] = {}
+    for one in passes:
+        held = by_track.setdefault(one.relative_orbit, [])
+        if (own := product_name(one)) is not None:
+            held.append(_order(one, granules.get(f"{one.platform}_{one.absolute_orbit:06d}", own)))
+    bare = {track for track, held in by_track.items() if not held}
+    for other in slc_passes:
+        track = other.relative_orbit
+        if other.id in granules and (track in bare or track not in by_track):
+            bare.add(track)
+            by_track.setdefault(track, []).append(_order(other, granules[other.id]))
+    return LookOrders(
+        orders=tuple(
+            min(by_track[track], key=lambda o: (o.instant, o.platform, o.absolute_orbit))
+            for track in sorted(by_track)
+            if by_track[track]
+        ),
+        nameless=tuple(track for track in sorted(by_track) if not by_track[track]),
+    )
+
+
+def product_name(overflight: Pass) -> str | None:
+    """The full name of a product of an overflight, as the folder of its files has it; None where none is one.
+
+    An item's id lacks the end of the name, by which products of one scene are told apart.
+    """
+    for piece in overflight.slices:
+        words = [word for asset in piece.assets.values() for word in urlsplit(asset.href).path.split("/")]
+        for word in (*words, piece.id.removesuffix("_rtc")):
+            if _PRODUCT.fullmatch(word) and f"sentinel-1{word[2].lower()}" == overflight.platform:
+                return word
+    return None
+
+
+def _order(one: Pass | SlcPass, scene: str) -> LookOrder:
+    return LookOrder(
+        relative_orbit=one.relative_orbit,
+        platform=one.platform,
+        absolute_orbit=one.absolute_orbit,
+        instant=one.instant,
+        scene=scene,
+    )

@@ -1,0 +1,1 @@
+"""Finished jobs checked, and warped to the cube's grid."""

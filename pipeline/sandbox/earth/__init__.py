@@ -1,0 +1,1 @@
+"""One simulated event: terrain, landslides, passes, elevation tiles, inventory."""

@@ -1,0 +1,228 @@
+"""A folder of real files, served as the archives would serve them.
+
+The files are linked, not copied, and keep every byte. Items are given, or made from the files' headers and names.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import rasterio
+from pydantic import Field
+from rasterio.errors import RasterioIOError
+from shapely.geometry import box
+
+from pipeline.records import Frozen
+from pipeline.sandbox.earth.images import file_md5
+from pipeline.sandbox.earth.overflights import absolute_orbit, datatake_of
+from pipeline.sandbox.earth.parameters import DemCollection, SandboxError
+from pipeline.sandbox.earth.stac_items import (
+    RTC_CONTAINER,
+    RTC_HOST,
+    BlobFacts,
+    Raster,
+    RtcFacts,
+    dem_item,
+    rtc_item,
+    to_degrees,
+)
+from pipeline.sandbox.world import FORMAT, World, clear, finish
+
+# OPERA RTC-S1 Product Specification: track-burst-subswath, start, processing, platform, spacing, version, layer
+_OPERA = re.compile(
+    r"(?P<stem>OPERA_L2_RTC-S1_T(?P<track>\d{3})-(?P<burst>\d{6})-(?P<swath>IW\d)_(?P<start>\d{8}T\d{6})Z"
+    r"_\d{8}T\d{6}Z_(?P<platform>S1[A-D])_\d+_v[\d.]+)_(?P<pol>VV|VH)(?P<rest>[\w-]*)\.tiff?"
+)
+_BURST = timedelta(seconds=3)
+_ASSUMED = ("sat:absolute_orbit", "s1:datatake_id", "sat:orbit_state", "end_datetime", "s1:slice_number")
+_DEM_PLACES: dict[DemCollection, tuple[str, str]] = {
+    "nasadem": ("nasademeuwest.blob.core.windows.net", "nasadem-cog/v001"),
+    "cop-dem-glo-30": ("elevationeuwest.blob.core.windows.net", "copernicus-dem/COP30_hh"),
+}
+
+
+class FolderSources(Frozen):
+    """What is served.
+
+    `rtc`: OPERA RTC-S1 GeoTIFFs, or folders that hold them at any depth, offered in `sentinel-1-rtc`. `dem`:
+    elevation rasters offered in `dem_collection`. `items`: JSON files with recorded items (one, a list, or a
+    FeatureCollection), offered as they are. `served`: files by their https URL: inventories, extents, and the
+    assets of recorded items (an asset without a file is absent, as a blob may be).
+    """
+
+    rtc: tuple[Path, ...] = ()
+    dem: tuple[Path, ...] = ()
+    dem_collection: DemCollection = "nasadem"
+    items: tuple[Path, ...] = ()
+    served: dict[str, Path] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One burst of one pass: its name's fields and its files by polarisation."""
+
+    fields: dict[str, str]
+    files: dict[str, Path]
+
+    @property
+    def start(self) -> datetime:
+        return datetime.strptime(self.fields["start"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+    @property
+    def absolute_orbit(self) -> int:
+        return absolute_orbit(self.fields["platform"], int(self.fields["track"]), self.start)
+
+
+def make_folder_world(sources: FolderSources, root: Path) -> World:
+    """Make a world of real files: items from headers and names, blobs as links to the files.
+
+    OPERA's names tell track, burst, start and platform. They do not tell the absolute orbit, the datatake, the
+    direction, the end or a slice number: the orbit is counted on from a recorded overflight of the platform, the
+    datatake from the orbit, the direction follows from the local solar time (Sentinel-1 ascends in the evening),
+    a burst is taken to last 3 s, slices are numbered in order of time. Those properties are named in the item's
+    `slidecube:assumed`.
+
+    Raises:
+        SandboxError: a file is absent, no raster, not named as expected, or two files claim the same place.
+    """
+    clear(root)
+    items = [item for path in sources.items for item in _recorded(path)]
+    passes: dict[tuple[str, int], list[_Scene]] = defaultdict(list)
+    for scene in _scenes(sources.rtc):
+        passes[scene.fields["platform"], scene.absolute_orbit].append(scene)
+    for scenes in passes.values():
+        scenes.sort(key=lambda scene: (scene.start, scene.fields["stem"], scene.fields["rest"]))
+        for number, scene in enumerate(scenes, start=1):
+            items.append(_rtc(scene, number, len(scenes), root))
+    items.extend(_dem(path, sources.dem_collection, root) for path in sources.dem)
+    for url, path in sources.served.items():
+        parts = urlsplit(url)
+        if parts.scheme not in {"https", "http"} or not parts.hostname:
+            raise SandboxError(f"{url} is no URL to serve a file at.", "Give one with https and a host name.")
+        _link(path, root, parts.hostname, parts.path.lstrip("/"))
+    names = [item["id"] for item in items]
+    if len(set(names)) != len(names):
+        raise SandboxError("Two items have the same id.", "Serve them as two worlds.")
+    finish(root, {"format": FORMAT, "simulated": False, "notes": []}, items, names)
+    return World.open(root)
+
+
+def _recorded(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SandboxError(f"{path} is no readable JSON ({error}).", "Give a file of STAC items.") from error
+    if isinstance(content, dict):
+        content = content.get("features", [content])
+    for item in content:
+        if (
+            not isinstance(item, dict)
+            or not {"id", "collection", "geometry", "bbox", "properties"} <= item.keys()
+        ):
+            raise SandboxError(f"{path} holds something that is no STAC item.", "Give a file of STAC items.")
+        if "/" in item["id"]:
+            raise SandboxError(f"{path}: the id {item['id']!r} cannot name a file.", "Give another id.")
+    return list(content)
+
+
+def _scenes(places: tuple[Path, ...]) -> list[_Scene]:
+    files: list[Path] = []
+    for place in places:
+        files.extend(sorted(place.rglob("*.tif")) if place.is_dir() else [place])
+    found: dict[tuple[str, str], _Scene] = {}
+    for file in files:
+        match = _OPERA.fullmatch(file.name)
+        if match is None:
+            raise SandboxError(
+                f"{file.name} is not named as OPERA RTC-S1 names its files.", "Give items for it."
+            )
+        fields = match.groupdict()
+        scene = found.setdefault((fields["stem"], fields["rest"]), _Scene(fields, {}))
+        polarisation = fields["pol"].lower()
+        if polarisation in scene.files:
+            raise SandboxError(f"{file.name} is there twice.", "Give each file once.")
+        scene.files[polarisation] = file
+    return list(found.values())
+
+
+def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
+    name = scene.fields["stem"] + scene.fields["rest"]
+    start = scene.start
+    folder = f"{RTC_CONTAINER}/GRD/{start.year}/{start.month}/{start.day}/IW/DV/{name}/measurement"
+    rasters: list[Raster] = []
+    blobs: dict[str, BlobFacts] = {}
+    for polarisation, file in sorted(scene.files.items()):
+        raster, nodata = _header(file)
+        rasters.append(raster)
+        path = f"{folder}/iw-{polarisation}.rtc.tiff"
+        _link(file, root, RTC_HOST, path)
+        blobs[polarisation] = BlobFacts(
+            href=f"https://{RTC_HOST}/{path}",
+            size_bytes=file.stat().st_size,
+            md5=file_md5(file),
+            nodata="nan"
+            if nodata is not None and math.isnan(nodata)
+            else nodata
+            if nodata is not None
+            else "none",
+            pixel_m=raster.transform[0],
+        )
+    if any(raster != rasters[0] for raster in rasters):
+        raise SandboxError(f"The polarisations of {name} lie on different lattices.", "Serve them apart.")
+    footprint = to_degrees(box(*rasters[0].bounds), rasters[0].epsg)
+    solar_hour = (start.hour + start.minute / 60 + footprint.centroid.x / 15) % 24
+    facts = RtcFacts(
+        id=f"{name}_rtc",
+        platform=scene.fields["platform"],
+        absolute_orbit=scene.absolute_orbit,
+        relative_orbit=int(scene.fields["track"]),
+        datatake=datatake_of(scene.absolute_orbit),
+        direction="ascending" if 12 <= solar_hour < 24 else "descending",
+        start=start,
+        end=start + _BURST,
+        number=number,
+        total=total,
+        raster=rasters[0],
+        blobs=blobs,
+        assumed=_ASSUMED,
+    )
+    return rtc_item(facts, footprint)
+
+
+def _dem(file: Path, collection: DemCollection, root: Path) -> dict[str, Any]:
+    raster, _ = _header(file)
+    host, folder = _DEM_PLACES[collection]
+    _link(file, root, host, f"{folder}/{file.name}")
+    footprint = to_degrees(box(*raster.bounds), raster.epsg)
+    return dem_item(file.stem, collection, f"https://{host}/{folder}/{file.name}", raster, footprint)
+
+
+def _header(file: Path) -> tuple[Raster, float | None]:
+    try:
+        with rasterio.open(file) as source:
+            epsg = source.crs.to_epsg() if source.crs else None
+            if epsg is None:
+                raise SandboxError(f"{file.name} states no EPSG projection.", "Give a georeferenced file.")
+            return Raster.of(epsg, source.transform, source.shape), source.nodata
+    except RasterioIOError as error:
+        raise SandboxError(f"{file} is no readable raster ({error}).", "Give a GeoTIFF.") from error
+
+
+def _link(file: Path, root: Path, host: str, path: str) -> None:
+    if not file.is_file():
+        raise SandboxError(f"There is no file {file}.", "Correct the path.")
+    target = root / "blobs" / host / path
+    if not path or ".." in Path(path).parts or Path(path).is_absolute():
+        raise SandboxError(f"{path} leaves the folder of its host.", "Give a plain path.")
+    if target.exists():
+        raise SandboxError(f"Two files claim https://{host}/{path}.", "Serve them as two worlds.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(file.resolve())

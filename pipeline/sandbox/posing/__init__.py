@@ -1,0 +1,1 @@
+"""The simulated archives on loopback, under the real host names."""

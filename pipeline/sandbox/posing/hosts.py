@@ -1,0 +1,187 @@
+"""The archives as one ASGI application: a table from host name to what answers under it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from pipeline.sandbox.posing import faults
+from pipeline.sandbox.posing.asf_host import Asf, fault_answer
+from pipeline.sandbox.posing.faults import Fault, Ledger
+from pipeline.sandbox.posing.file_answers import azure_error, locate, send_file
+from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
+from pipeline.sandbox.posing.stac_host import StacApi
+from pipeline.sandbox.world import World
+
+PLANETARY_HOST = "planetarycomputer.microsoft.com"
+ADMIN_HOST = "sandbox.slidecube.example"
+
+Handler = Callable[[Request, Fault | None], Awaitable[Response]]
+
+
+class CutError(Exception):
+    """The body ends here on purpose; the server closes the connection."""
+
+
+class Archive:
+    """Serves one or more worlds. `handlers` holds who answers for a host; other hosts are not known.
+
+    ASF's hosts are known whatever the worlds hold, because every area with interferometry asks them.
+    """
+
+    def __init__(self, worlds: list[World], ledger: Ledger, options: ServerOptions) -> None:
+        self.ledger = ledger
+        self._signer = Signer(options.token_lifetime_s, options.subscription_key)
+        self._roots = tuple(world.root for world in worlds)
+        self._stac = StacApi(tuple(item for world in worlds for item in world.items), options.page_size)
+        self.asf = Asf(self._roots, options)
+        self.handlers: dict[str, Handler] = {
+            host: self._blob if host.endswith(BLOB_DOMAIN) else self._file
+            for world in worlds
+            for host in world.hosts
+        }
+        # after the files' hosts: where a login is wanted, no file is given without
+        self.handlers |= self.asf.handlers
+        self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["path"].startswith("http://"):  # as a proxy is asked without TLS
+            parts = urlsplit(scope["path"])
+            scope = {**scope, "path": parts.path or "/", "raw_path": parts.path.encode()}
+        request = Request(scope, receive)
+        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+        path = scope["path"]
+        fault = None if host == ADMIN_HOST else self.ledger.take_fault(request.method, host, path)
+        status, sent = 0, 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                body = message.get("body", b"")
+                if fault is not None and fault.action == "cut" and sent + len(body) > fault.after_bytes:
+                    body = body[: fault.after_bytes - sent]
+                    sent += len(body)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    raise CutError
+                if (
+                    fault is not None
+                    and fault.action == "corrupt"
+                    and sent <= fault.after_bytes < sent + len(body)
+                ):
+                    at = fault.after_bytes - sent
+                    body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
+                    message = {**message, "body": body}
+                sent += len(body)
+            await send(message)
+
+        try:
+            response = await self._respond(request, host, fault)
+            await response(scope, receive, counted)
+        except CutError:
+            pass  # an unfinished answer makes the server close the connection
+        finally:
+            if host != ADMIN_HOST:
+                self.ledger.record(
+                    faults.Request(
+                        at=datetime.now(UTC),
+                        method=request.method,
+                        host=host,
+                        path=path,
+                        status=status,
+                        bytes_sent=sent,
+                        range=request.headers.get("range"),
+                        fault=fault.action if fault else None,
+                    )
+                )
+
+    async def _respond(self, request: Request, host: str, fault: Fault | None) -> Response:
+        if fault is not None and fault.action == "delay":
+            await asyncio.sleep(fault.delay_s)
+        if fault is not None and fault.action == "status":
+            return _fault_answer(host, fault)
+        handler = self.handlers.get(host)
+        if handler is None:
+            return JSONResponse({"message": f"{host} is not simulated"}, 421)
+        return await handler(request, fault)
+
+    async def _planetary(self, request: Request, fault: Fault | None) -> Response:
+        parts = request.url.path.strip("/").split("/")
+        match parts:
+            case ["api", "stac", "v1", *_]:
+                return await self._stac.answer(request)
+            case ["api", "sas", "v1", "token", account, container] if request.method == "GET":
+                flaw = fault.action if fault and fault.action.endswith("_token") else None
+                return self._signer.answer(request, account, container, flaw)
+        return JSONResponse({"statusCode": 404, "message": "Resource not found"}, 404)
+
+    async def _blob(self, request: Request, fault: Fault | None) -> Response:
+        host = _host(request)
+        container = request.url.path.strip("/").partition("/")[0]
+        refusal = self._signer.refusal(host, container, request.url.query)
+        if refusal is not None:
+            message = "Server failed to authenticate the request. Make sure the signature is correct."
+            return azure_error(403, "AuthenticationFailed", message, refusal)
+        if request.method not in {"GET", "HEAD"}:
+            return azure_error(405, "UnsupportedHttpVerb", "The resource doesn't support the HTTP verb.")
+        path = locate(self._roots, host, request.url.path)
+        if path is None:
+            return azure_error(404, "BlobNotFound", "The specified blob does not exist.")
+        return send_file(request, path)
+
+    async def _file(self, request: Request, fault: Fault | None) -> Response:
+        path = locate(self._roots, _host(request), request.url.path)
+        if path is None:
+            return Response("Not Found", 404)
+        if request.method not in {"GET", "HEAD"}:
+            return Response("Method Not Allowed", 405, {"allow": "GET, HEAD"})
+        return send_file(request, path)
+
+    async def _admin(self, request: Request, fault: Fault | None) -> Response:
+        """Steering from another process: GET /log, POST /faults (one rule or a list), POST /reset."""
+        match request.method, request.url.path:
+            case "GET", "/log":
+                log: list[dict[str, Any]] = [entry.model_dump(mode="json") for entry in self.ledger.log]
+                return JSONResponse({"bytes_sent": self.ledger.bytes_sent, "requests": log})
+            case "POST", "/faults":
+                try:
+                    raw = await request.body()
+                    rules = TypeAdapter(Fault | list[Fault]).validate_json(raw)
+                except ValidationError as error:
+                    return JSONResponse({"errors": error.errors(include_url=False, include_input=False)}, 400)
+                for rule in rules if isinstance(rules, list) else [rules]:
+                    self.ledger.add_fault(rule)
+                return Response(status_code=204)
+            case "POST", "/reset":
+                self.ledger.reset()
+                return Response(status_code=204)
+        return JSONResponse({"message": "GET /log, POST /faults, POST /reset"}, 404)
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "").partition(":")[0]
+
+
+def _fault_answer(host: str, fault: Fault) -> Response:
+    headers = {} if fault.retry_after_s is None else {"retry-after": str(fault.retry_after_s)}
+    if host.endswith(BLOB_DOMAIN):
+        code = {403: "AuthenticationFailed", 404: "BlobNotFound", 503: "ServerBusy"}.get(
+            fault.status, "Fault"
+        )
+        response = azure_error(fault.status, code, "Asked for by the sandbox's user.")
+        response.headers.update(headers)
+        return response
+    plain = JSONResponse({"statusCode": fault.status, "message": "asked for"}, fault.status, headers)
+    return fault_answer(host, fault) or plain

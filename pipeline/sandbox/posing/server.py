@@ -1,0 +1,111 @@
+"""A running sandbox, as seen by the program that starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+
+from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.posing.faults import Fault, Request
+from pipeline.sandbox.posing.hosts import ADMIN_HOST
+from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.world import World
+
+
+class Sandbox:
+    """Worlds served on loopback by a process of its own, as a context manager.
+
+    A thread would not do: rasterio holds the interpreter's lock while it opens a file, so that client and server
+    in one process wait for each other for ever. The server ends when this process does, however it ends.
+
+    `environment` is what a program needs to be led there.
+    """
+
+    def __init__(self, *worlds: Path | World, options: ServerOptions | None = None) -> None:
+        if not worlds:
+            raise SandboxError("No world to serve.", "Make one with `slidecube sandbox make`.")
+        self._roots = [(w if isinstance(w, World) else World.open(w)).root.resolve() for w in worlds]
+        self._options = options or ServerOptions()
+        self._process: subprocess.Popen[str] | None = None
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> Sandbox:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.sandbox.posing.proxy"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[3],
+            start_new_session=True,  # an interrupt at the terminal is for the program, not for its archive
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        order = {"worlds": [str(root) for root in self._roots], "options": self._options.model_dump()}
+        # through the pipe and not as an argument: it may hold a key
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+            raise SandboxError("The sandbox did not start.", "Its error is printed above.")
+        self.environment = json.loads(line)["environment"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def log(self) -> tuple[Request, ...]:
+        """Requests since the start or the last reset, the oldest first."""
+        return tuple(Request.model_validate(entry) for entry in self._steer("GET", "log").json()["requests"])
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all bodies since the start or the last reset."""
+        return int(self._steer("GET", "log").json()["bytes_sent"])
+
+    def add_fault(self, *faults: Fault) -> None:
+        """Put rules of misbehaviour in force, after those that are."""
+        self._steer("POST", "faults", [fault.model_dump(mode="json") for fault in faults])
+
+    def reset(self) -> None:
+        """Forget the log and every fault."""
+        self._steer("POST", "reset")
+
+    def _steer(self, method: str, what: str, body: list[dict[str, Any]] | None = None) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.proxies = {"https": self.environment["HTTPS_PROXY"]}
+            session.verify = self.environment["REQUESTS_CA_BUNDLE"]
+            answer = session.request(method, f"https://{ADMIN_HOST}/{what}", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer
+
+    def wait(self) -> None:
+        """Wait until the server ends, which it does when it is closed or killed."""
+        if self._process is not None:
+            self._process.wait()
+
+    def close(self) -> None:
+        """Stop serving; waits until the server is gone."""
+        process, self._process = self._process, None
+        self.environment = {}
+        if process is None:
+            return
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

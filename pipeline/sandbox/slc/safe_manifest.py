@@ -1,0 +1,232 @@
+"""The manifest of a SAFE folder.
+
+Structure: "SAFE Control Book", volume 1 (PGSI-GSEG-EOPG-FS-05-0001), and Sentinel-1 Product Specification
+(S1-RS-MDA-52-7441).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from pipeline.sandbox.slc.elements import build
+from pipeline.sandbox.slc.geolocation_grid import Ring
+from pipeline.sandbox.slc.instrument import SWATH
+from pipeline.sandbox.slc.survey import SlcFlight
+
+_XFDU = "urn:ccsds:schema:xfdu:1"
+_SAFE = "http://www.esa.int/safe/sentinel-1.0"
+_S1 = f"{_SAFE}/sentinel-1"
+_SARL1 = f"{_S1}/sar/level-1"
+_GML = "http://www.opengis.net/gml"
+_SPACES = {"xfdu": _XFDU, "safe": _SAFE, "s1": _S1, "s1sarl1": _SARL1, "gml": _GML}
+_IPF = "002.91"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a SAFE folder."""
+
+    path: str
+    schema: str
+    mime: str
+    size_bytes: int
+    md5: str
+
+    @property
+    def id(self) -> str:
+        """As manifests name it: kind and name without hyphens."""
+        kind = {"s1Level1ProductSchema": "product"}.get(self.schema, "")
+        return kind + Path(self.path).stem.replace("-", "")
+
+
+def manifest_of(overflight: SlcFlight, parts: Sequence[Part], ring: Ring) -> Any:
+    root = etree.Element(
+        f"{{{_XFDU}}}XFDU",
+        nsmap=_SPACES,
+        version="esa/safe/sentinel-1.0/sentinel-1/sar/level-1/slc/standard/iwsp",
+    )
+    package = etree.SubElement(root, "informationPackageMap")
+    unit = etree.SubElement(
+        package,
+        f"{{{_XFDU}}}contentUnit",
+        unitType="SAFE Archive Information Package",
+        textInfo="Sentinel-1 IW Level-1 SLC Product",
+        dmdID="acquisitionPeriod platform generalProductInformation measurementOrbitReference measurementFrameSet",
+        pdiID="processing",
+    )
+    for part in parts:
+        kind = "Measurement Data Unit" if part.path.startswith("measurement/") else "Metadata Unit"
+        inner = etree.SubElement(unit, f"{{{_XFDU}}}contentUnit", unitType=kind, repID=part.schema)
+        etree.SubElement(inner, "dataObjectPointer", dataObjectID=part.id)
+    section = etree.SubElement(root, "metadataSection")
+    for name, content in _records(overflight, ring):
+        record = etree.SubElement(
+            section,
+            "metadataObject",
+            ID=name,
+            classification="PROVENANCE" if name == "processing" else "DESCRIPTION",
+            category="PDI" if name == "processing" else "DMD",
+        )
+        wrap = etree.SubElement(
+            record, "metadataWrap", mimeType="text/xml", vocabularyName="SAFE", textInfo=name
+        )
+        etree.SubElement(wrap, "xmlData").append(build(content))
+    data = etree.SubElement(root, "dataObjectSection")
+    for part in parts:
+        item = etree.SubElement(data, "dataObject", ID=part.id, repID=part.schema)
+        stream = etree.SubElement(item, "byteStream", mimeType=part.mime, size=str(part.size_bytes))
+        etree.SubElement(stream, "fileLocation", locatorType="URL", href=f"./{part.path}")
+        etree.SubElement(stream, "checksum", checksumName="MD5").text = part.md5
+    return root
+
+
+def _records(overflight: SlcFlight, ring: Ring) -> list[tuple[str, Any]]:
+    def safe(tag: str) -> str:
+        return f"{{{_SAFE}}}{tag}"
+
+    def s1(tag: str) -> str:
+        return f"{{{_S1}}}{tag}"
+
+    def sar(tag: str) -> str:
+        return f"{{{_SARL1}}}{tag}"
+
+    flight, orbit = overflight.flight, overflight.acquisition.orbit
+    node = orbit.epoch - timedelta(seconds=orbit.since_node_s)
+    processed = overflight.end + timedelta(hours=5)
+    software = (safe("software"), {"name": "Sentinel-1 IPF", "version": _IPF}, None)
+    place = {"country": "none", "name": "slidecube sandbox", "organisation": "simulated", "site": "sandbox"}
+    times = {
+        "start": f"{processed:%Y-%m-%dT%H:%M:%S.%f}",
+        "stop": f"{processed + timedelta(minutes=5):%Y-%m-%dT%H:%M:%S.%f}",
+    }
+    # the slice is cut out of a product that went before it, as real manifests tell
+    before = (
+        safe("processing"),
+        {"name": "SLC Processing", **times},
+        [(safe("facility"), place, [software])],
+    )
+    resource = (
+        safe("resource"),
+        {"name": overflight.granule, "role": "Level-1 Intermediate SLC Product"},
+        [before],
+    )
+    both = ("start", "stop")
+    since_ms = [(t - node).total_seconds() * 1e3 for t in (overflight.start, overflight.end)]
+    return [
+        (
+            "processing",
+            (
+                safe("processing"),
+                {"name": "SLC Post Processing", **times},
+                [(safe("facility"), place, [software]), resource],
+            ),
+        ),
+        (
+            "platform",
+            (
+                safe("platform"),
+                [
+                    (safe("familyName"), "SENTINEL-1"),
+                    (safe("number"), flight.platform[-1]),
+                    (
+                        safe("instrument"),
+                        [
+                            (safe("familyName"), {"abbreviation": "SAR"}, "Synthetic Aperture Radar"),
+                            (
+                                safe("extension"),
+                                [(sar("instrumentMode"), [(sar("mode"), "IW"), (sar("swath"), SWATH)])],
+                            ),
+                        ],
+                    ),
+                ],
+            ),
+        ),
+        (
+            "measurementOrbitReference",
+            (
+                safe("orbitReference"),
+                [
+                    *[(safe("orbitNumber"), {"type": t}, flight.absolute_orbit) for t in both],
+                    *[(safe("relativeOrbitNumber"), {"type": t}, flight.track.relative_orbit) for t in both],
+                    (
+                        safe("extension"),
+                        [
+                            (
+                                s1("orbitProperties"),
+                                [
+                                    (s1("pass"), flight.track.direction.upper()),
+                                    (s1("ascendingNodeTime"), node),
+                                ],
+                            )
+                        ],
+                    ),
+                ],
+            ),
+        ),
+        (
+            "generalProductInformation",
+            (
+                sar("standAloneProductInformation"),
+                [
+                    (sar("missionDataTakeID"), flight.datatake),
+                    (sar("transmitterReceiverPolarisation"), "VV"),
+                    (sar("productClass"), "S"),
+                    (sar("productComposition"), "Slice"),
+                    (sar("productType"), "SLC"),
+                    (sar("sliceNumber"), 1),
+                    (sar("totalSlices"), 1),
+                ],
+            ),
+        ),
+        (
+            "acquisitionPeriod",
+            (
+                safe("acquisitionPeriod"),
+                [
+                    (safe("startTime"), overflight.start),
+                    (safe("stopTime"), overflight.end),
+                    (
+                        safe("extension"),
+                        [
+                            (
+                                s1("timeANX"),
+                                [
+                                    (s1("startTimeANX"), f"{since_ms[0]:.6e}"),
+                                    (s1("stopTimeANX"), f"{since_ms[1]:.6e}"),
+                                ],
+                            )
+                        ],
+                    ),
+                ],
+            ),
+        ),
+        (
+            "measurementFrameSet",
+            (
+                safe("frameSet"),
+                [
+                    (
+                        safe("frame"),
+                        [
+                            (
+                                safe("footPrint"),
+                                {"srsName": "http://www.opengis.net/gml/srs/epsg.xml#4326"},
+                                [
+                                    (
+                                        f"{{{_GML}}}coordinates",
+                                        " ".join(f"{y:.6f},{x:.6f}" for x, y in ring[:4]),
+                                    )
+                                ],
+                            )
+                        ],
+                    )
+                ],
+            ),
+        ),
+    ]

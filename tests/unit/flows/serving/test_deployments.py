@@ -1,0 +1,101 @@
+"""prefect.yaml and the containers: what they name exists, and they hold no secret."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.serving.deployments import POOL, PROJECT
+from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
+
+DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+COMPOSE = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text())
+named = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
+services = pytest.mark.parametrize("service", COMPOSE["services"].items(), ids=lambda s: s[0])
+
+
+def flow_names(path: Path) -> dict[str, str]:
+    """By function: the name that its `@flow(name=...)` gives."""
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        for call in getattr(node, "decorator_list", []):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "flow":
+                found[node.name] = next(k.value.value for k in call.keywords if k.arg == "name")
+    return found
+
+
+def test_every_flow_is_deployed_once():
+    assert sorted(d["name"] for d in DEPLOYMENTS) == [
+        "ablate",
+        "build-datacube",
+        "map-landslides",
+        "reconcile",
+        "train-model",
+    ]
+
+
+@named
+def test_a_deployment_has_the_name_of_its_flow(deployment):
+    path, function = deployment["entrypoint"].split(":")
+    assert flow_names(PROJECT / path)[function] == deployment["name"]
+
+
+@named
+def test_every_deployment_goes_to_the_pool_that_the_set_up_makes(deployment):
+    assert deployment["work_pool"]["name"] == POOL
+
+
+@named
+def test_schedules_are_off_by_default(deployment):
+    assert [s["active"] for s in deployment.get("schedules", [])] in ([], [False])
+
+
+def test_building_carries_a_schedule():
+    assert next(d for d in DEPLOYMENTS if d["name"] == "build-datacube")["schedules"]
+
+
+def test_the_limit_that_the_tasks_ask_for_is_made_by_the_set_up():
+    assert LIMITS[PLANETARY_COMPUTER] >= 1
+    assert LIMITS[INTERFEROMETRY] == 1
+
+
+@services
+def test_services_wait_for_services_that_exist(service):
+    assert set(service[1].get("depends_on", {})) <= set(COMPOSE["services"])
+
+
+@services
+def test_long_running_services_are_watched(service):
+    assert ("healthcheck" in service[1]) == (service[0] != "setup")
+
+
+def test_volumes_are_declared():
+    used = {v.split(":")[0] for s in COMPOSE["services"].values() for v in s.get("volumes", [])}
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_no_secret_is_written_down():
+    text = (PROJECT / "docker" / "compose.yaml").read_text()
+    for name, value in re.findall(r"(\w*(?:PASSWORD|KEY|TOKEN)\w*): *(\S+)", text):
+        assert value.startswith("${"), name
+
+
+def test_the_server_is_reached_from_this_machine_only():
+    assert all(p.startswith("127.0.0.1:") for p in COMPOSE["services"]["server"]["ports"])
+
+
+def test_what_the_image_copies_is_in_the_project_and_not_ignored():
+    ignore = (PROJECT / "docker" / "Dockerfile.dockerignore").read_text()
+    for line in re.findall(r"^COPY (.+)$", (PROJECT / "docker" / "Dockerfile").read_text(), re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (PROJECT / source).exists(), source
+            assert f"!{source.removeprefix('./')}\n" in ignore, source
+
+
+def test_the_image_runs_as_an_ordinary_user():
+    last = re.findall(r"^USER (\w+)$", (PROJECT / "docker" / "Dockerfile").read_text(), re.MULTILINE)[-1]
+    assert last != "root"

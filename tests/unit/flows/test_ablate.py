@@ -1,0 +1,46 @@
+"""The ablation as a flow: trials as tasks, a report at the end, failures by name."""
+
+from __future__ import annotations
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.ablate import ablate, task_runner
+from model.experiments.ablation import AblationPlan
+from model.network.training_plan import NetworkSpec, PaperPlan
+from tests.small_cube import small_cube, write
+
+PLAN = AblationPlan(
+    network=NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=1, classes=2),
+    rows=("VH", "random"),
+    passes=(1,),
+    seeds=(0,),
+    paper=PaperPlan(epochs=1, batch=8, chip_px=32),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def test_an_ablation_runs_as_a_flow_and_a_second_run_trains_nothing(tmp_path, monkeypatch):
+    cube = str(write(small_cube(256, before=4, after=3), tmp_path / "one.zarr"))
+    state = ablate(cube, PLAN, str(tmp_path / "out"), return_state=True)
+    assert state.is_completed(), state.message
+    assert "| VH | 1 |" in (tmp_path / "out" / "report.md").read_text()
+    monkeypatch.setattr(
+        "model.experiments.paper._answered", lambda *args: pytest.fail("a finished trial was run again")
+    )
+    assert ablate(cube, PLAN, str(tmp_path / "out"), return_state=True).is_completed()
+    narrow = PLAN.model_copy(update={"passes": (9,), "rows": ("VV",)})
+    state = ablate(str(tmp_path / "none.zarr"), narrow, str(tmp_path / "out"), return_state=True)
+    assert state.is_failed() and "no cube" in state.message.lower()
+
+
+def test_trials_run_in_threads_or_on_dask():
+    assert type(task_runner("threads", 2, None)).__name__ == "ThreadPoolTaskRunner"
+    pytest.importorskip("prefect_dask")
+    assert type(task_runner("dask", 2, None)).__name__ == "DaskTaskRunner"
+    assert task_runner("dask", 2, "tcp://127.0.0.1:1").address == "tcp://127.0.0.1:1"

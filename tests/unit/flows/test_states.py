@@ -1,0 +1,94 @@
+"""What the flows conclude: whether to try again, and the state that a run ends in."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from flows import chain
+from flows.build_datacube import is_transient, reason
+from flows.build_datacube import verdict as build_verdict
+from flows.serving import artifacts
+from flows.train_model import verdict as chain_verdict
+from pipeline.build.run import Published
+from pipeline.errors import ArchiveError, SourceDataError
+
+
+def failed(error: Exception) -> State:
+    return Failed(data=error, message=repr(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ArchiveError("The archive answered 503.", transient=True), True),
+        (ArchiveError("The archive answered 404."), False),
+        (SourceDataError("The raster is damaged."), False),
+        (RuntimeError("a fault of ours"), False),
+    ],
+    ids=["transient", "permanent", "content", "ours"],
+)
+def test_only_what_may_pass_is_tried_again(error, again):
+    assert is_transient(None, None, failed(error)) is again
+
+
+def test_a_reason_is_the_errors_own_words_and_names_what_is_not_ours():
+    assert reason(failed(ArchiveError("It is gone.", "Search again."))) == "It is gone. Search again."
+    assert reason(failed(KeyError("vv"))) == "KeyError: 'vv'"
+
+
+def published(**fields) -> Published:
+    given = {"area": "a", "version": 2, "uri": "/a/2.zarr", "new": True, "layers_built": 3, "missing": ()}
+    return Published(**given | fields)
+
+
+def test_a_build_that_lost_a_layer_fails_by_name_and_names_it():
+    state = build_verdict(published(failed=("vh 2018-09-05: The archive answered 404.",)))
+    assert (state.type.value, state.name) == ("FAILED", "Incomplete")
+    assert "vh 2018-09-05" in state.message
+
+
+def test_a_build_of_nothing_is_unchanged_and_still_says_what_is_missing():
+    state = build_verdict(published(new=False, layers_built=0, missing=("labels: no inventory",)))
+    assert (state.type.value, state.name) == ("COMPLETED", "Unchanged")
+    assert "labels: no inventory" in state.message
+
+
+def standing(has_bundle=False, has_map=False, **refused) -> chain.Standing:
+    version = chain.CubeVersion(area="a", number=2, uri="/a/2.zarr")
+    return chain.Standing(version=version, has_bundle=has_bundle, has_map=has_map, refused=refused)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        (standing(), standing(True, True), "Completed"),
+        (standing(), standing(False, True, model="no labels"), "LogRatioOnly"),
+        (standing(), standing(model="no labels", map="no pass after"), "Refused"),
+        (standing(True, True), standing(True, True), "Unchanged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_chain_ends_completed_by_name(before, after, name):
+    state = chain_verdict(before, after)
+    assert (state.type.value, state.name) == ("COMPLETED", name)
+    for why in after.refused.values():
+        assert why in state.message or "map" in after.refused
+
+
+@pytest.mark.parametrize("area", ["hokkaido", "hokkaido_japan", "Puerto Rico (2017)"])
+def test_artifact_keys_are_what_prefect_takes(area):
+    key = artifacts.key_of("map", area)
+    assert set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert key.startswith("map-")
+
+
+def test_an_embedded_picture_is_small(tmp_path):
+    picture = tmp_path / "large.png"
+    Image.effect_noise((3000, 2000), 80).save(picture)
+    text = artifacts.with_picture("a map", picture)
+    assert picture.stat().st_size > 3_000_000
+    assert text.startswith("a map\n\n![large](data:image/jpeg;base64,")
+    assert len(text) < 1_500_000

@@ -1,0 +1,71 @@
+"""The commands of experiments as a person types them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from model.cli.bundles import train
+from model.cli.experiments import ablate, ladder
+from model.experiments.ablation import ROWS
+from tests.small_cube import small_cube, write
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    return str(write(small_cube(256, before=4, after=3), tmp_path_factory.mktemp("cubes") / "one.zarr"))
+
+
+def run(command, *words):
+    return CliRunner().invoke(command, [str(word) for word in words])
+
+
+def test_ablate_prints_its_summary_and_says_where_the_report_is(cube, tmp_path):
+    words = ("--rows", "VH,DEM,random", "--passes", "1", "--seeds", "1", "--epochs", "1", "--chip", "32")
+    answer = run(ablate, cube, "--out", tmp_path, *words)
+    assert answer.exit_code == 0, answer.output
+    assert "VH,1," in answer.output and str(tmp_path / "report.md") in answer.output
+    assert "raw aspect: as published" in (tmp_path / "report.md").read_text()
+
+
+def test_the_help_of_ablate_names_every_row():
+    said = " ".join(run(ablate, "--help").output.split())
+    assert f"commas: {', '.join(ROWS)}." in said
+
+
+def beside(said):
+    """AUPRC by method, as told beside a network's."""
+    return {name: float(value) for name, value in re.findall(r"on the same pixels: (\S+) ([0-9.]+)", said)}
+
+
+def test_train_under_a_protocol_gives_scores_with_all_they_depend_on(cube, tmp_path):
+    words = ("--network", "small", "--epochs", "1", "--chip", "32", "--before", "1", "--after", "1")
+    answer = run(train, cube, "--protocol", "paper", "--out", tmp_path / "a", *words)
+    assert answer.exit_code == 0, answer.output
+    assert "at prevalence" in answer.output and "dropped newest before: as published" in answer.output
+    assert "SIMULATED" in answer.output
+    assert beside(answer.output).keys() == {"log-ratio", "boosting"}
+    words = ("--network", "small", "--steps", "2", "--chip", "32")
+    answer = run(train, cube, "--protocol", "strict", "--out", tmp_path / "b", *words)
+    assert answer.exit_code == 0, answer.output
+    assert "fold 3: AUPRC" in answer.output and "never pooled" in answer.output
+    # only VV changes in this cube, and the log-ratio takes VH
+    assert beside(answer.output)["boosting"] > 2 * beside(answer.output)["log-ratio"]
+    assert run(train, cube, "--protocol", "strict").exit_code == 2
+    for name in ("--members", "--processes"):
+        refused = run(train, cube, "--protocol", "paper", "--out", tmp_path / "c", name, "2")
+        assert refused.exit_code == 2 and f"knows no {name}" in refused.output
+
+
+def test_ladder_prints_the_table(cube, tmp_path):
+    answer = run(ladder, cube, "--out", tmp_path, "--steps", "2", "--folds", "0", "--recipe", "plain")
+    assert answer.exit_code == 0, answer.output
+    assert "| plain |" in answer.output and "| boosting |" in answer.output
+
+
+@pytest.mark.parametrize("words", [("--passes", "one"), ("--rows", "HH"), ("--seeds", "0"), ("--chip", "33")])
+def test_wrong_words_are_refused(cube, tmp_path, words):
+    answer = run(ablate, cube, "--out", tmp_path, *words)
+    assert answer.exit_code != 0 and "Traceback" not in answer.output

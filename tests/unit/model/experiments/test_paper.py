@@ -1,0 +1,175 @@
+"""The published experiment: its chips, its split, its defects by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.experiments.ablation import AblationPlan, orderings, run_ablation, run_task, tasks
+from model.experiments.paper import chips_of, published_inputs, run_paper, split_chips
+from model.experiments.results.results import Trial
+from model.inputs.inputs import EventSpan, Inputs
+from model.inputs.windows import Box
+from model.network.torch_guard import torch
+from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
+from pipeline.errors import ModelError
+from tests.small_cube import small_cube, write, write_published
+
+NETWORK = NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=1, classes=2)
+PLAN = PaperPlan(epochs=2, batch=8, chip_px=32)
+TRIAL = Trial(
+    label="small", inputs=Inputs(terrain=("aspect",), before=1, after=1), network=NETWORK, paper=PLAN,
+    protocol="paper", seed=0,
+)  # fmt: skip
+EVENT = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-05T18:07:59Z")
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    return str(write(small_cube(256, before=4, after=3), tmp_path_factory.mktemp("cubes") / "one.zarr"))
+
+
+def test_309_chips_are_split_as_published():
+    chips = tuple(Box(top=128 * i, left=0, height=128, width=128) for i in range(309))
+    split = split_chips(chips)
+    assert (len(split.train), len(split.validation), len(split.test)) == (216, 61, 32)
+    assert set(split.train) | set(split.validation) | set(split.test) == set(chips)
+    # torch's own random_split with these lengths and this seed
+    parts = torch.utils.data.random_split(
+        range(309), [216, 61, 32], generator=torch.Generator().manual_seed(42)
+    )
+    assert [chips.index(chip) for chip in split.validation] == list(parts[1].indices)
+    with pytest.raises(ModelError, match="too few"):
+        split_chips(chips[:4])
+
+
+def test_chips_hold_a_landslide_fill_their_window_and_run_down_the_columns():
+    labels = np.zeros((70, 100), np.uint8)
+    labels[5, 40] = labels[40, 5] = labels[40, 40] = labels[69, 99] = 1
+    assert [(c.top, c.left) for c in chips_of(labels, 32)] == [(32, 0), (0, 32), (32, 32)]
+
+
+def test_every_switch_changes_what_it_names():
+    published = published_inputs(Inputs(), PaperSwitches())
+    assert (published.newest_before, published.compare) == ("dropped", "dates")
+    assert (published.track, published.aspect) == ("descending", "degrees")
+    mended = PaperSwitches.model_validate(dict.fromkeys(PaperSwitches.model_fields, "corrected"))
+    corrected = published_inputs(Inputs(), mended)
+    assert (corrected.newest_before, corrected.compare, corrected.track, corrected.aspect) == (
+        "used", "instants", "both", "direction",
+    )  # fmt: skip
+
+
+def test_the_defects_show_in_the_passes_and_a_result_says_how_each_stood(cube):
+    published = run_paper(cube, TRIAL)
+    assert published.switches["dropped_newest_before"] == "as published"
+    # the newest pass of the track is two hours after the event on its UTC day: by date it counts as before; it is the
+    # newest "before" and so dropped, and the first "after" is 12 days later
+    assert published.selection.before[0].instant < EVENT.start
+    assert published.selection.after[0].instant.date().isoformat() == "2018-09-17"
+    mended = PLAN.model_copy(
+        update={
+            "switches": PaperSwitches(
+                dropped_newest_before="corrected",
+                date_string_slicing="corrected",
+                validation_as_test="corrected",
+            )
+        }
+    )
+    corrected = run_paper(cube, TRIAL.model_copy(update={"paper": mended}))
+    assert corrected.selection.after[0].instant.date().isoformat() == "2018-09-05"
+    assert corrected.evaluation.scene.pixels != published.evaluation.scene.pixels
+    assert corrected.protocol_digest != published.protocol_digest
+    assert any("never used by the paper" in note for note in corrected.notes)
+
+
+def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tmp_path):
+    from torchmetrics.functional.classification import binary_average_precision
+
+    result = run_paper(cube, TRIAL, tmp_path)
+    with np.load(next(tmp_path.glob("*.npz"))) as held:
+        counted = held["labels"] != 255
+        exact = binary_average_precision(
+            torch.from_numpy(held["score"][counted]),
+            torch.from_numpy((held["labels"][counted] == 1).astype(np.int64)),
+        )
+    assert result.evaluation.scene.auprc == pytest.approx(float(exact), abs=1e-6)
+    assert counted.sum() == result.evaluation.scene.pixels
+    assert run_paper(cube, TRIAL, tmp_path) == result
+
+
+def test_weights_that_cannot_be_had_are_said_and_not_hidden(cube, monkeypatch):
+    import model.network.network
+
+    real = model.network.build
+
+    def offline(spec, **options):
+        if spec.initial_weights == "imagenet":
+            raise ModelError("The ImageNet weights of resnet18 cannot be had (OSError).")
+        return real(spec, **options)
+
+    monkeypatch.setattr(model.network, "build", offline)
+    wanted = TRIAL.model_copy(update={"network": NETWORK.model_copy(update={"initial_weights": "imagenet"})})
+    assert any("starts from random weights" in note for note in run_paper(cube, wanted).notes)
+
+
+def test_a_published_cube_is_tried_as_it_is(tmp_path):
+    path = write_published(small_cube(256, before=4, after=3), tmp_path / "hokkaido_japan.zarr")
+    result = run_paper(str(path), TRIAL, event=EVENT)
+    assert result.cube.label_nan_assumed == "background (0)"
+    assert 0 < result.evaluation.scene.auprc < 1
+
+
+def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp_path, monkeypatch):
+    plan = AblationPlan(
+        network=NETWORK,
+        rows=("VV", "VV+VH+DEM", "DEM", "boosting", "log-ratio", "random"),
+        passes=(1, 2),
+        seeds=(0, 1),
+        paper=PLAN,
+    )
+    wanted = tasks(cube, plan)
+    assert len(wanted) == 2 * (2 * 3 + 2) + 2  # nothing of the log-ratio is drawn by a seed
+    assert tuple(dict.fromkeys(task.trial.label for task in wanted)) == (
+        "VV, 1",
+        "VV+VH+DEM, 1",
+        "DEM",
+        "boosting, 1",
+        "log-ratio, 1",
+        "random",
+        "VV, 2",
+        "VV+VH+DEM, 2",
+        "boosting, 2",
+        "log-ratio, 2",
+    )
+    first = run_task(wanted[0], tmp_path)
+    told = []
+    results = run_ablation(
+        cube, plan, tmp_path, progress=lambda stage, done, total, word: told.append((done, total))
+    )
+    assert results[0] == first and told[-1] == (18, 18)
+    for name in ("trials.csv", "trials.parquet", "summary.csv", "figure4.png", "figure5.png", "report.md"):
+        assert (tmp_path / name).stat().st_size > 200, name
+    report = (tmp_path / "report.md").read_text()
+    assert "SIMULATED" in report and "raw aspect: as published" in report and "| VV+VH+DEM | 2 |" in report
+    # what needs no network is scored on the very same chips
+    assert len({result.scored_digest for result in results}) == 1
+    means = pd.read_csv(tmp_path / "summary.csv").set_index(["row", "passes"]).auprc
+    assert means["boosting", 2] > 2 * means["random", 0]
+    assert "| log-ratio | 2 |" in report and {
+        r.parameters for r in results if r.trial.method != "network"
+    } == {None}
+    # nothing is trained again
+    monkeypatch.setattr(
+        "model.experiments.paper._answered", lambda *args: pytest.fail("a finished trial was run again")
+    )
+    assert run_ablation(cube, plan, tmp_path) == results
+    asked = {(o.better, o.worse): o for o in orderings(wanted, results, tmp_path)}
+    assert set(asked) == {("DEM", "random")}
+    assert asked["DEM", "random"].words.endswith("of 2")
+
+
+def test_an_unknown_row_is_refused(cube):
+    with pytest.raises(ModelError, match="no row HH"):
+        tasks(cube, AblationPlan(network=NETWORK, rows=("HH",)))

@@ -1,0 +1,407 @@
+"""Maps: rasters, polygons, report, picture, and the map that needs no training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from scipy.special import logit
+from shapely.geometry import box as rectangle
+
+from model import api
+from model.bundle.bundle import read_document
+from model.cli.bundles import map_landslides
+from model.cli.bundles import train as train_command
+from model.inputs.cubes import Georeference
+from model.inputs.windows import Box
+from model.maps.log_ratio import LogRatioPlan, _box_mean, _nan_median
+from model.maps.map_picture import Thumbnail
+from model.maps.map_rasters import COLUMNS, RowRaster, landslide_polygons, write_polygons
+from model.network.training_plan import InferencePlan, TrainingPlan
+from model.scores.scores import Ranking
+from pipeline.errors import ModelError
+from tests.small_cube import BORDER_PX, small_cube, write
+
+PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=30, batch=4, validate_every=10, device="cpu")
+WINDOWS = InferencePlan(window_px=96, overlap_px=40, margin_px=8)
+EPSG = 32654
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """cube.zarr, the bundle trained on it, and the map of it"""
+    root = tmp_path_factory.mktemp("chain")
+    write(small_cube(256), root / "cube.zarr")
+    api.train_bundle(str(root / "cube.zarr"), root / "bundle", plan=PLAN)
+    api.map_cube(root / "bundle", str(root / "cube.zarr"), root / "map", windows=WINDOWS)
+    return root
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1), file.profile, file.tags(), file.tags(ns="IMAGE_STRUCTURE")
+
+
+def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_apart(folder):
+    cube = small_cube(256)
+    probability, profile, tags, structure = read(folder / "map" / "probability.tif")
+    classes, class_profile, _, _ = read(folder / "map" / "landslides.tif")
+    assert structure["LAYOUT"] == "COG"
+    for found in (profile, class_profile):
+        assert found["crs"].to_epsg() == EPSG
+        assert tuple(found["transform"])[:6] == (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_700_000.0)
+        assert (found["height"], found["width"]) == (256, 256)
+    assert np.isnan(profile["nodata"])
+    assert class_profile["nodata"] == 255
+    assert np.isnan(probability[:, :BORDER_PX]).all()
+    assert np.isfinite(probability[:, BORDER_PX:]).all()  # every valid pixel, edges too
+    assert ((probability[:, BORDER_PX:] >= 0) & (probability[:, BORDER_PX:] <= 1)).all()
+    report = json.loads((folder / "map" / "report.json").read_text())
+    threshold = json.loads((folder / "bundle" / "bundle.json").read_text())["validation"]["threshold"]
+    expected = np.where(np.isnan(probability), 255, probability >= threshold)
+    np.testing.assert_array_equal(classes, expected)
+    assert tags["SIMULATED"].startswith("yes")
+    assert tags["MODEL"] == report["map"]["model"]
+    assert all(
+        str(name) in tags["PASSES_BEFORE"] + tags["PASSES_AFTER"] for name in cube.pass_id.values[[0, 5, 6]]
+    )
+
+
+def test_the_score_is_of_the_test_area_alone_and_beats_chance(folder):
+    cube = small_cube(256)
+    report = json.loads((folder / "map" / "report.json").read_text())
+    document = json.loads((folder / "bundle" / "bundle.json").read_text())
+    probability, *_ = read(folder / "map" / "probability.tif")
+    (area,) = document["split"]["test"]
+    here = np.s_[area["top"] : area["top"] + area["height"], area["left"] : area["left"] + area["width"]]
+    labels = cube.landslides.values[here]
+    counted = np.isfinite(probability[here]) & np.isfinite(labels)
+    exact = Ranking.of(probability[here][counted], labels[counted] > 0)
+    assert report["map"]["auprc"] == pytest.approx(exact.auprc, abs=1e-3)
+    assert report["scores"]["pixels"] == exact.pixels
+    assert report["map"]["auprc"] > 3 * report["map"]["prevalence"]
+    assert "test area" in report["map"]["scored_on"]
+    words = (folder / "map" / "report.md").read_text()
+    assert "SIMULATED" in words
+    assert "prevalence" in words
+
+
+def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
+    other = small_cube(192, seed=5).assign_attrs(area="elsewhere", simulated=False)
+    path = write(other, tmp_path / "other.zarr")
+    with pytest.raises(ModelError, match="simulated area, and elsewhere is a real place") as error:
+        api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    assert "--allow-simulated-model" in error.value.remedy
+    assert not (tmp_path / "map").exists()
+    record = api.map_cube(
+        folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS, allow_simulated=True
+    )
+    assert "not trained" in record.scored_on
+    assert record.simulated  # the model is, whatever the cube
+    report = json.loads(record.report.read_text())
+    assert any("SIMULATED" in remark for remark in report["remarks"])
+    assert report["scores"]["pixels"] == 192 * (192 - BORDER_PX - 8)
+    assert record.picture.stat().st_size > 10_000
+
+
+def test_a_later_event_on_the_same_ground_is_another_scene(folder, tmp_path):
+    later = small_cube(256).assign_attrs(area="renamed")
+    shift = np.timedelta64(400, "D")
+    later = later.assign_coords(
+        timestep=later.timestep + shift,
+        pass_id=("timestep", [f"later_{name}" for name in later.pass_id.values]),
+    ).assign_attrs(event=later.event.replace("2018-09-05", "2019-10-10"))
+    record = api.map_cube(
+        folder / "bundle", str(write(later, tmp_path / "later.zarr")), tmp_path / "map", windows=WINDOWS
+    )
+    assert "not trained" in record.scored_on
+    again = small_cube(256).assign_attrs(area="renamed")
+    path = write(again, tmp_path / "again.zarr")  # another cube of the scene that was trained on
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "again", windows=WINDOWS)
+    assert "test area" in record.scored_on
+
+
+def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_used(folder, tmp_path):
+    other = small_cube(192, seed=5).assign_attrs(area="elsewhere")
+    brighter = other.assign({name: 4 * other[name] for name in ("vv", "vh")})
+    maps = {}
+    for name, cube in (("other", other), ("brighter", brighter)):
+        path = write(cube, tmp_path / f"{name}.zarr")
+        for standardise in ("auto", "training"):
+            out = tmp_path / f"{name}-{standardise}"
+            record = api.map_cube(folder / "bundle", str(path), out, windows=WINDOWS, standardise=standardise)
+            maps[name, standardise] = read(out / "probability.tif")[0]
+            told = json.loads(record.report.read_text())["remarks"]
+            assert any("statistics of this scene" in remark for remark in told) == (standardise == "auto")
+    np.testing.assert_allclose(maps["other", "auto"], maps["brighter", "auto"], atol=2e-3)
+    assert np.nanmax(np.abs(maps["other", "training"] - maps["brighter", "training"])) > 0.05
+    own = json.loads((folder / "map" / "report.json").read_text())["remarks"]
+    assert not any(
+        "statistics of this scene" in remark for remark in own
+    )  # its own model's, as it was trained
+
+
+def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
+    document = read_document(folder / "bundle")
+    (first,) = document.by_passes
+    every = document.calibrated_for(2)
+    assert (first.after, every.after, document.calibrated_for(9).after) == (1, 2, 2)
+    assert every.calibration == document.calibration and every.threshold == document.threshold
+    assert first.calibration != every.calibration
+    cube = small_cube(256)
+    first_night = cube.isel(timestep=~(cube.timestep.values > np.datetime64("2018-09-10")))
+    path = write(first_night, tmp_path / "cube.zarr")
+    made = {}
+    for name in ("as it is", "of all passes"):
+        bundle = tmp_path / name
+        shutil.copytree(folder / "bundle", bundle)
+        if name == "of all passes":
+            plain = document.model_copy(update={"by_passes": ()})
+            plain = plain.model_copy(update={"digest": plain.identity})
+            (bundle / "bundle.json").write_text(plain.model_dump_json())
+        record = api.map_cube(bundle, str(path), tmp_path / f"{name} map", windows=WINDOWS)
+        told = json.loads(record.report.read_text())["remarks"]
+        assert any("calibrated" in remark for remark in told) == (name == "of all passes")
+        made[name] = read(tmp_path / f"{name} map" / "probability.tif")[0].astype(np.float64)
+
+    def undone(probability, scale):
+        return (logit(probability) - scale.intercept) / scale.slope
+
+    seen = np.isfinite(made["as it is"]) & (np.abs(made["as it is"] - 0.5) < 0.45)
+    np.testing.assert_allclose(
+        undone(made["as it is"][seen], first.calibration),
+        undone(made["of all passes"][seen], every.calibration),
+        atol=0.2,
+    )
+
+
+def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
+    path = write(small_cube(128).drop_vars("landslides"), tmp_path / "cube.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    assert (record.auprc, record.prevalence) == (None, None)
+    assert "Not scored" in (record.path / "report.md").read_text()
+
+
+def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(folder, tmp_path):
+    cube = small_cube(256, seed=3)
+    later = cube.timestep.values > np.datetime64("2018-09-10")
+    first_night = cube.isel(timestep=~later)
+    document = json.loads((folder / "bundle" / "bundle.json").read_text())
+    for number, dataset in ((2, cube), (1, first_night)):
+        path = write(dataset, tmp_path / f"{number}.zarr")
+        record = api.map_cube(folder / "bundle", str(path), tmp_path / str(number), windows=WINDOWS)
+        (row,) = [r for r in document["expected"] if r["after"] == number]
+        assert record.passes_after == number
+        assert record.expected is not None and record.expected.model_dump() == row
+        words = (tmp_path / str(number) / "report.md").read_text()
+        assert f"AUPRC {row['auprc']:.3f} at a prevalence of {row['prevalence']:.4f}" in words
+        assert f"3 passes before and {number} after the event" in words
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        assert frame.expected_auprc.iloc[0] == pytest.approx(row["auprc"])
+        assert (frame.passes_after == number).all()
+        *_, tags, _ = read(tmp_path / str(number) / "probability.tif")
+        assert f"{number} after" in tags["EXPECTED"]
+        wanted = read_document(folder / "bundle").calibrated_for(number)
+        assert wanted.after == number
+        probability, classes = (
+            read(tmp_path / str(number) / f"{name}.tif")[0] for name in ("probability", "landslides")
+        )
+        known = np.isfinite(probability)
+        np.testing.assert_array_equal(classes[known], probability[known] >= np.float32(wanted.threshold))
+        assert not any("was trained on 3 passes" in remark for remark in remarks(tmp_path / str(number)))
+    fewer = cube.isel(timestep=cube.timestep.values > np.datetime64("2018-08-10"))
+    path = write(fewer, tmp_path / "fewer.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "fewer", windows=WINDOWS)
+    assert record.expected is None and "never scored with 2 passes before" in record.expected_words
+    assert any("3 passes before and 1 or 2 after" in remark for remark in remarks(tmp_path / "fewer"))
+
+
+def remarks(folder: Path) -> list[str]:
+    return json.loads((folder / "report.json").read_text())["remarks"]
+
+
+def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
+    cube = small_cube(192, seed=4)
+    vv, dem = cube.vv.values.copy(), cube.dem_slope_radians.values.copy()
+    before = cube.timestep.values < np.datetime64("2018-09-05T18:07:59")
+    vv[~before, 20:30, 20:30] = np.nan
+    vv[before, 40:50, 40:50] = 0.0
+    dem[60:70, 60:70] = np.nan
+    unseen = np.zeros((1, 192, 192), np.uint8)
+    unseen[0, 80:90, 80:90] = 1
+    spoilt = cube.assign(
+        vv=(cube.vv.dims, vv),
+        dem_slope_radians=(("y", "x"), dem),
+        layover_shadow=(("track", "y", "x"), unseen),
+    ).assign_coords(track=[46])
+    path = write(spoilt, tmp_path / "cube.zarr")
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    flags, profile, *_ = read(tmp_path / "map" / "validity.tif")
+    probability, *_ = read(tmp_path / "map" / "probability.tif")
+    assert (flags[20:30, 20:30] == 2).all() and (flags[40:50, 40:50] == 1).all()
+    assert (flags[60:70, 60:70] == 4).all() and (flags[80:90, 80:90] == 8).all()
+    assert (flags[:, :BORDER_PX] == 3).all()
+    assert np.isfinite(probability[80:90, 80:90]).all()
+    known = np.isfinite(probability)
+    assert not (flags[known] & ~np.uint8(8)).any() and flags[~known].all()
+    assert profile["dtype"] == "uint8"
+    assert record.flagged_share["no terrain"] == pytest.approx(100 / 192**2)
+    assert "layover" in (tmp_path / "map" / "report.md").read_text()
+
+
+def test_the_smallest_mapped_unit_is_an_area(folder, tmp_path):
+    for number, area in enumerate((400.0, 6_000.0)):
+        record = api.map_cube(
+            folder / "bundle",
+            str(folder / "cube.zarr"),
+            tmp_path / str(number),
+            windows=WINDOWS,
+            smallest_m2=area,
+        )
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        assert frame.area_m2.min() >= area and record.polygons == len(frame) > 0
+    assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg"))
+
+
+def test_polygons_carry_what_a_reviewer_needs(folder):
+    frame = gpd.read_file(folder / "map" / "landslides.gpkg")
+    classes, *_ = read(folder / "map" / "landslides.tif")
+    assert len(frame) > 10
+    assert set(COLUMNS) <= set(frame.columns)
+    assert frame.crs.to_epsg() == EPSG
+    assert (frame.review == "unreviewed").all()
+    assert frame.simulated.all()
+    assert (frame.pixels >= 4).all()
+    assert (frame.max_probability >= frame.mean_probability).all()
+    np.testing.assert_allclose(frame.geometry.area, frame.area_m2)
+    assert frame.pixels.sum() <= (classes == 1).sum()
+    assert frame.days_since_event.iloc[0] == pytest.approx(12 + 2 / 24, abs=1e-3)
+    assert frame.geometry.is_valid.all()
+
+
+def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
+    reference = Georeference(crs_wkt=rasterio.CRS.from_epsg(EPSG).to_wkt(), transform=(10, 0, 0, 0, -10, 100))
+    classes = np.zeros((10, 10), np.uint8)
+    classes[0, 0] = classes[1, 1] = classes[2, 2] = classes[3, 3] = 1  # four pixels that touch at corners
+    classes[5:7, 5:8] = 1
+    classes[8:, :4] = 255
+    probability = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    rest = {
+        name: 0
+        for name in COLUMNS
+        if name not in ("id", "mean_probability", "max_probability", "area_m2", "pixels")
+    }
+    with RowRaster(tmp_path / "c.tif", (10, 10), reference, "uint8") as one:
+        one.write(Box(top=0, left=0, height=10, width=10), classes)
+    with RowRaster(tmp_path / "p.tif", (10, 10), reference, "float32") as two:
+        two.write(Box(top=0, left=0, height=10, width=10), probability)
+    frame = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 4, rest)
+    assert len(frame) == 1
+    assert frame.geometry[0].equals(rectangle(50, 30, 80, 50))
+    assert frame.mean_probability[0] == pytest.approx(probability[5:7, 5:8].mean())
+    assert frame.max_probability[0] == probability[6, 7]
+    none = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 99, rest)
+    write_polygons(none, tmp_path / "none.gpkg")
+    again = gpd.read_file(tmp_path / "none.gpkg")
+    assert len(again) == 0
+    assert set(COLUMNS) <= set(again.columns)
+
+
+def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder, tmp_path):
+    record = api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "map")
+    assert record.kind == "log-ratio"
+    assert record.auprc > 3 * record.prevalence
+    score, *_ = read(tmp_path / "map" / "score.tif")
+    change, *_ = read(tmp_path / "map" / "change_db.tif")
+    cube = small_cube(256)
+    mine = cube.relative_orbit.values == 46
+    power = cube.vv.values[mine][:, :, BORDER_PX:].astype(float)
+    decibels = 10 * np.log10(np.where(power > 0, power, np.nan))
+    expected = np.nanmedian(decibels[3:], axis=0) - np.nanmedian(decibels[:3], axis=0)
+    np.testing.assert_allclose(change[:, BORDER_PX:], expected, atol=1e-4)
+    assert np.isnan(score[:, :BORDER_PX]).all()
+    assert np.isfinite(score[:, BORDER_PX:]).all()
+    flat = cube.dem_slope_radians.values < np.deg2rad(5.0)
+    flat[:, :BORDER_PX] = False
+    assert flat.any()
+    assert (score[flat] == 0).all()
+    assert not (tmp_path / "map" / "landslides.gpkg").exists()
+
+
+def test_log_ratio_is_refused_where_no_track_sees_both_sides(tmp_path):
+    path = write(small_cube(128).isel(timestep=slice(0, 5)), tmp_path / "cube.zarr")
+    with pytest.raises(ModelError, match="no pass after"):
+        api.map_log_ratio(str(path), tmp_path / "map")
+    assert not (tmp_path / "map").exists()
+
+
+def test_strips_do_not_change_the_log_ratio(monkeypatch, folder, tmp_path):
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "one", plan=LogRatioPlan(smoothing_px=7))
+    monkeypatch.setattr("model.maps.log_ratio.ROWS_PX", 37)
+    monkeypatch.setattr("model.maps.log_ratio.COLUMNS_PX", 50)
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "two", plan=LogRatioPlan(smoothing_px=7))
+    for name in ("score.tif", "change_db.tif"):
+        np.testing.assert_allclose(
+            read(tmp_path / "one" / name)[0], read(tmp_path / "two" / name)[0], atol=1e-6
+        )
+
+
+def test_medians_and_means_ignore_what_is_missing():
+    values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+    values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
+    values[:, 0, 0] = np.nan
+    found = _nan_median(values)
+    assert np.isnan(found[0, 0])
+    known = np.isfinite(values).any(axis=0)
+    np.testing.assert_allclose(found[known], np.nanmedian(values[:, known], axis=0), rtol=1e-6)
+    assert _box_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
+
+
+def test_thumbnails_do_not_depend_on_how_rows_arrive():
+    values = np.random.default_rng(0).normal(size=(50, 33))
+    values[10:20, 5:9] = np.nan
+    one, two = Thumbnail(values.shape, 10), Thumbnail(values.shape, 10)
+    one.add(Box(top=0, left=0, height=50, width=33), values)
+    for top in range(0, 50, 7):
+        part = values[top : top + 7]
+        two.add(Box(top=top, left=0, height=len(part), width=33), part)
+    assert one.factor == 5
+    np.testing.assert_allclose(one.image, two.image)
+    np.testing.assert_allclose(one.image[0, 0], values[:5, :5].mean())
+
+
+def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path):
+    runner = CliRunner()
+    cube, bundle = str(folder / "cube.zarr"), str(folder / "bundle")
+    done = runner.invoke(map_landslides, ["--log-ratio", cube, "--out", str(tmp_path / "a"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["kind"] == "log-ratio"
+    done = runner.invoke(
+        train_command,
+        [cube, "--out", str(tmp_path / "b"), "--steps", "1", "--chip", "64", "--terrain", "none", "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["simulated"] is True
+    done = runner.invoke(map_landslides, [str(tmp_path / "b"), cube, "--out", str(tmp_path / "c")])
+    assert done.exit_code == 0, done.output
+    assert "SIMULATED" in done.stdout
+    for wrong in ([cube], [bundle, cube, "--log-ratio"], [bundle, cube, "--before", "2"]):
+        assert runner.invoke(map_landslides, wrong).exit_code == 2
+    assert runner.invoke(train_command, [cube, "--chip", "50", "--out", str(tmp_path / "d")]).exit_code == 2
+    assert (
+        runner.invoke(train_command, [cube, "--track", "west", "--out", str(tmp_path / "d")]).exit_code == 2
+    )
+    refused = runner.invoke(train_command, [cube, "--track", "68", "--out", str(tmp_path / "d")])
+    assert refused.exit_code == 7
+    assert "No track" in refused.stderr
+    lost = runner.invoke(train_command, ["atlantis", "--out", str(tmp_path / "d")])
+    assert lost.exit_code == 5
+    homeless = runner.invoke(map_landslides, ["--log-ratio", cube])
+    assert homeless.exit_code == 7
+    assert "--out" in homeless.stderr

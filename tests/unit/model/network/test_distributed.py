@@ -1,0 +1,143 @@
+"""One training over several processes: what they learn together is what one would, and none is waited for in vain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from model.inputs.channels import ScratchChannels
+from model.network.batches import Batches
+from model.network.distributed import ALONE, Group, together
+from model.network.network import build, log_odds
+from model.network.torch_guard import torch
+from model.network.training import masked_loss, train
+from model.network.training_plan import TrainingPlan
+from pipeline.errors import ModelError
+from tests.unit.test_model_training import CHANNELS, SPEC, plan, scene
+
+CPU = torch.device("cpu")
+SHARED = {"processes": 2, "batch": 8, "steps": 2, "validate_every": 6, "augmentation": ("gain",)}
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A scene whose channels lie in a scratch file without a name, as in every training."""
+    plain = scene()
+    return type(plain)(
+        ScratchChannels(plain.channels, len(CHANNELS), tmp_path),
+        plain.labels,
+        plain.usable,
+        plain.split,
+        plain.statistics,
+    )
+
+
+def averaged_by_hand(one, wanted, seed):
+    """The same steps in one process: the gradients of both halves of each batch, averaged."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(SPEC)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), wanted.learning_rate, weight_decay=wanted.weight_decay
+    )
+    for batch in Batches([one], wanted, np.random.default_rng(seed), CPU).take(wanted.steps):
+        optimiser.zero_grad()
+        for part in (Group(0, 2).part, Group(1, 2).part):
+            inputs, targets, masks = (values[part] for values in batch)
+            loss = masked_loss(log_odds(network(inputs)), targets, masks, wanted.dice_weight)
+            (loss / 2).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+    return network
+
+
+def test_two_processes_learn_what_the_mean_of_their_gradients_teaches(held):
+    wanted = plan(**SHARED, schedule="constant", ema_decay=None, learning_rate=1e-3)
+    start = flat(build_at(3))
+    by_hand = flat(averaged_by_hand(held, wanted, 3)) - start
+    shared, again, alone = (
+        flat(train(held, SPEC, wanted.model_copy(update={"processes": count}), 3).network) - start
+        for count in (2, 2, 1)
+    )
+    assert torch.equal(shared, again)
+    # Adam makes a step of full length where a gradient is nothing but rounding: weights agree on the whole
+    assert (shared - by_hand).norm() < 0.02 * by_hand.norm()
+    assert (alone - by_hand).norm() > 0.3 * by_hand.norm()  # normalised over the whole batch
+
+
+def flat(network):
+    """(weight,) all of them."""
+    return torch.cat([value.detach().flatten() for value in network.parameters()])
+
+
+def build_at(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build(SPEC)
+
+
+def test_what_is_learned_together_is_learned(held):
+    said = []
+    wanted = plan(**{**SHARED, "steps": 40, "validate_every": 20}, learning_rate=5e-3)
+    trained = train(held, SPEC, wanted, 0, lambda *told: said.append(told[1]))
+    assert said == [*range(1, 41)]
+    assert trained.best.validation_auprc > 0.7
+    assert not torch.distributed.is_initialized()
+
+
+def test_the_parts_of_a_batch_are_the_whole_of_it(held):
+    wanted = plan(batch=8, augmentation=("mirror along track", "gain"))
+    parts = [slice(None), Group(0, 2).part, Group(1, 2).part]
+    drawn = [
+        next(Batches([held], wanted, np.random.default_rng(5), CPU, part=part).take(1)) for part in parts
+    ]
+    for whole, first, second in zip(*drawn, strict=True):
+        assert torch.equal(whole[0::2], first) and torch.equal(whole[1::2], second)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    for batch, processes in ((9, 2), (4, 4)):
+        with pytest.raises(ValueError, match="shared evenly"):
+            TrainingPlan(batch=batch, processes=processes)
+
+
+def test_too_few_gpus_are_named():
+    with (
+        pytest.raises(ModelError, match=r"64 processes want a GPU each, and there are \d+\."),
+        together(64, True, print),
+    ):
+        pass
+    with together(1, True, print) as group:
+        assert group == ALONE
+
+
+def fails(group: Group) -> None:
+    raise ModelError(f"process {group.rank} has no memory")
+
+
+def waits(group: Group) -> None:
+    torch.distributed.barrier()
+
+
+def is_killed(group: Group) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("work", "told"), [(fails, "process 1 has no memory"), (is_killed, "SIGKILL")])
+def test_a_process_that_fails_ends_the_training_and_says_why(work, told):
+    began = time.monotonic()
+    with pytest.raises(ModelError, match=told), together(2, False, work):
+        torch.distributed.barrier()
+    assert time.monotonic() - began < 60
+    assert not torch.distributed.is_initialized()
+
+
+def test_an_error_here_does_not_leave_the_others_waiting():
+    threads = torch.get_num_threads()
+    with pytest.raises(ModelError, match="lower learning rate"), together(2, False, waits):
+        raise ModelError("The training loss is no longer a finite number: lower learning rate")
+    assert torch.get_num_threads() == threads

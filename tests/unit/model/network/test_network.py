@@ -1,0 +1,72 @@
+"""The paper's network to the parameter, and two classes as log-odds."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from model.network import network as networks
+from model.network.network import build, build_as_obtainable, log_odds, parameters
+from model.network.torch_guard import torch
+from model.network.training_plan import NetworkSpec
+from pipeline.errors import ModelError
+
+
+@pytest.mark.parametrize(
+    ("architecture", "channels", "count"),
+    [
+        ("unetplusplus", 2, 48_982_754),
+        ("unetplusplus", 4, 48_989_026),
+        ("unetplusplus", 8, 49_001_570),
+        ("unet", 2, 32_518_114),
+    ],
+)
+def test_the_papers_networks_have_the_published_number_of_parameters(architecture, channels, count):
+    spec = NetworkSpec(architecture=architecture, encoder="resnet50", in_channels=channels, classes=2)
+    with torch.device("meta"):
+        assert parameters(build(spec)) == count
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+@pytest.mark.parametrize("architecture", ["unet", "unetplusplus"])
+def test_every_depth_gives_one_value_a_pixel(architecture, depth):
+    spec = NetworkSpec(architecture=architecture, encoder_depth=depth, in_channels=3)
+    network = build(spec).eval()
+    with torch.inference_mode():
+        assert log_odds(network(torch.zeros(1, 3, 32, 64))).shape == (1, 32, 64)
+
+
+def test_two_classes_are_the_log_odds_of_their_softmax_and_their_cross_entropy_the_binary_one():
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(2, 2, 4, 4, generator=generator)
+    target = (torch.rand(2, 4, 4, generator=generator) < 0.5).long()
+    torch.testing.assert_close(torch.sigmoid(log_odds(output)), torch.softmax(output, dim=1)[:, 1])
+    torch.testing.assert_close(
+        torch.nn.functional.cross_entropy(output, target),
+        torch.nn.functional.binary_cross_entropy_with_logits(log_odds(output), target.float()),
+    )
+
+
+def test_the_decoder_wants_a_width_for_each_halving():
+    with pytest.raises(ValidationError, match="one number for each"):
+        NetworkSpec(encoder_depth=3, decoder_channels=(64, 32), in_channels=1)
+    small = build(NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=1))
+    assert parameters(small) < parameters(build(NetworkSpec(encoder_depth=3, in_channels=1)))
+
+
+def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_ones(monkeypatch):
+    spec = NetworkSpec(encoder_depth=3, in_channels=2, initial_weights="imagenet")
+    whole = networks.smp.Unet
+
+    def offline(encoder_weights=None, **options):
+        if encoder_weights is not None:
+            raise OSError("no network")
+        return whole(encoder_weights=None, **options)
+
+    monkeypatch.setattr(networks.smp, "Unet", offline)
+    with pytest.raises(ModelError, match="cannot be had"):
+        build(spec)
+    network, note = build_as_obtainable(spec)
+    assert parameters(network) > 0 and "starts from random weights" in note and "resnet18" in note
+    random = spec.model_copy(update={"initial_weights": "random"})
+    assert build_as_obtainable(random)[1] is None

@@ -1,0 +1,135 @@
+"""Searching at ASF: whole answers or an error, no login, no report of what was searched for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import asf_search
+import pytest
+
+from pipeline.archives import asf
+from pipeline.area import Interferometry
+from pipeline.catalogue.granules import read_burst, read_granule
+from pipeline.errors import ArchiveError
+from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
+from tests.unit.made_slc import CMR_PATH, Cmr, burst_item, granule_item
+from tests.unit.test_passes import area
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback() as made, brisk_settings(retries=2), standing_for_all_hosts(made):
+        yield made
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    return [
+        granule_item(f"2018-{8 + n // 28:02d}-{1 + n % 28:02d}T20:21:22Z", orbit=23000 + n)
+        for n in range(count)
+    ]
+
+
+def test_every_page_is_asked_for_and_every_item_kept(server: Loopback) -> None:
+    cmr = Cmr(many(50), page=20)
+    server.rules.append(cmr)
+    found = asf.search_granules(area())
+    assert len(found) == 50 and len(cmr.asked) == 3
+    names = [read_granule(item).name for item in found]
+    assert names == sorted(names)
+    first = dict(cmr.asked[0])
+    assert first["bounding_box"] == "141.9,42.6,142.1,42.8"
+    assert first["temporal"].startswith("2018-08-01T00:00:00Z,2018-10-01T00:00:01Z")
+    assert ("shortName", "SENTINEL-1C_SLC") in cmr.asked[0]
+
+
+def test_bursts_are_asked_for_in_the_polarisation_and_by_track(server: Loopback) -> None:
+    other = burst_item("068_145000_IW1", granule=granule_item(track=68))
+    cmr = Cmr([burst_item(), other, granule_item()])
+    server.rules.append(cmr)
+    found = asf.search_bursts(area(tracks=(46, 68)), Interferometry(polarisation="vh"))
+    assert {read_burst(item).full_id[:3] for item in found} == {"046", "068"}
+    assert len(cmr.asked) == 2
+    assert all(("attribute[]", "string,POLARIZATION,VH") in asked for asked in cmr.asked)
+
+
+def test_what_is_kept_reads_the_same_when_it_is_kept_again(server: Loopback) -> None:
+    server.rules.append(Cmr([granule_item(), burst_item()]))
+    (item,) = asf.search_granules(area())
+    again = json.loads(json.dumps(item))
+    assert read_granule(again) == read_granule(granule_item())
+    assert set(item["meta"]) == {"native-id", "revision-date"}
+
+
+def test_fewer_items_than_announced_are_refused(server: Loopback) -> None:
+    cmr = Cmr(many(5))
+    cmr.lost = 1
+    server.rules.append(cmr)
+    with pytest.raises(ArchiveError, match="fewer results than it announced") as caught:
+        asf.search_granules(area())
+    assert caught.value.transient
+
+
+def test_an_item_that_comes_in_between_two_pages_only_costs_another_round(server: Loopback) -> None:
+    cmr = Cmr(many(5))
+    cmr.lost = 1
+    server.rules.append(cmr)
+
+    def mend(seen: Seen) -> None:
+        cmr.lost = 0 if len(cmr.asked) > 2 else 1
+
+    server.rules.insert(0, mend)
+    assert len(asf.search_granules(area())) == 5
+
+
+def test_a_busy_server_is_waited_for(server: Loopback) -> None:
+    server.fail(2, Reply(503, {"Retry-After": "0"}), method="POST")
+    server.rules.append(Cmr([granule_item()]))
+    assert len(asf.search_granules(area())) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "transient"),
+    [
+        (Reply(503), "answered HTTP 503", True),
+        (Reply(400, body=b'{"errors": ["no"]}'), "answered HTTP 400", False),
+        (Reply(302, {"Location": "https://elsewhere.example/"}), "answered HTTP 302", False),
+        (Reply(200, body=b"<html>log in</html>"), "no page of results", False),
+        (Reply(200, body=b'{"hits": 1, "items": [{"umm": null}]}'), "no page of results", False),
+        (
+            Reply(200, body=b'{"hits": 1, "items": [{"umm": {}, "meta": {}}]}'),
+            "without a name|something unusable",
+            False,
+        ),
+        (
+            Reply(200, body=rb'{"hits": 1, "items": [{"umm": {"GranuleUR": "\ud800"}, "meta": {}}]}'),
+            "something unusable",
+            False,
+        ),
+        (Reply(200, body=b"[1"), "no page of results", False),
+        (Reply(200, body=b'{"hits"', length=4000), "could not be reached", True),
+    ],
+)
+def test_an_unusable_answer_is_an_error_that_says_so(
+    server: Loopback, reply: Reply, words: str, transient: bool
+) -> None:
+    server.rules.append(lambda seen: reply)
+    with pytest.raises(ArchiveError, match=words) as caught:
+        asf.search_granules(area())
+    assert caught.value.transient == transient
+    # neither the failure nor what was searched for is sent anywhere
+    assert {seen.path for seen in server.seen} == {CMR_PATH}
+
+
+def test_nothing_is_reported_and_no_login_is_sent(
+    server: Loopback, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password hidden\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.rules.append(Cmr([]))
+    assert asf.search_granules(area()) == []
+    assert not asf_search.REPORT_ERRORS
+    assert all("authorization" not in seen.headers for seen in server.seen)

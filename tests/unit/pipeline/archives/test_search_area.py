@@ -1,0 +1,374 @@
+"""Snapshots: saved whole, replayed only for their area, hostile ones refused by name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from shapely.geometry import shape
+
+from pipeline.archives import asf, inventories, planetary, search_area
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.passes import Asset, Catalogue
+from pipeline.catalogue.slc import SlcHoldings
+from pipeline.errors import ArchiveError
+from pipeline.settings import settings
+from tests.unit.made_slc import burst_item, granule_item, repeats
+from tests.unit.test_passes import area, item
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://stac.example/v1")
+    monkeypatch.setenv("SLIDECUBE_SEARCH_INTERVAL_S", "300")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def dem_item(name: str = "NASADEM_HGT_n42e141", **changes: Any) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "id": name,
+        "collection": "nasadem",
+        "bbox": [141.0, 42.0, 142.0, 43.0],
+        "assets": {
+            "elevation": {"href": f"https://nasademeuwest.blob.core.windows.net/nasadem-cog/{name}.tif"}
+        },
+        **changes,
+    }
+
+
+def probed(items: list[dict[str, Any]]) -> dict[str, Asset]:
+    hrefs = [asset["href"] for one in items for asset in one["assets"].values()]
+    return {href: Asset(href=href, size_bytes=10, etag=f'"{len(href)}"') for href in hrefs}
+
+
+def snapshot(where: AreaOfInterest | None = None, **changes: Any) -> Catalogue:
+    items, tiles = [item()], [dem_item()]
+    where = where or area()
+    return Catalogue.model_validate(
+        {
+            "area": where.name,
+            "area_digest": search_area.area_digest(where),
+            "searched_at": datetime.now(UTC),
+            "endpoint": "https://stac.example/v1",
+            "rtc_items": items,
+            "dem_items": tiles,
+            "probes": probed([*items, *tiles]),
+            **changes,
+        }
+    )
+
+
+def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = item(name="far", west=10.0, east=12.0)
+    asked: list[tuple[str, str | None]] = []
+    wanted: list[str] = []
+
+    def search(collection: str, *, interval: str | None = None, **_: Any) -> list[dict[str, Any]]:
+        asked.append((collection, interval))
+        return [far, item()] if collection == "sentinel-1-rtc" else [dem_item()]
+
+    def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
+        wanted.extend(hrefs)
+        return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, ["one is gone"]
+
+    monkeypatch.setattr(planetary, "client", lambda url: None)
+    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(search_area, "probe", probe)
+    found = search_area.search_catalogue(area())
+    assert asked == [
+        ("sentinel-1-rtc", "2018-08-01T00:00:00.000000Z/2018-10-01T00:00:00.000000Z"),
+        ("nasadem", None),
+    ]
+    assert len(wanted) == 3 and not any("far" in href for href in wanted)
+    assert "one is gone" in found.notes
+    assert any("no labels" in note for note in found.notes)
+    (only,) = search_area.passes_of(found, area()).passes
+    assert only.slices[0].assets["vv"].etag == '"e"'
+    (tile,) = search_area.dem_tiles_of(found)
+    assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
+
+
+def test_saved_and_read_again(tmp_path: Path) -> None:
+    made = snapshot()
+    path = search_area.save_catalogue(made, tmp_path / "new" / "folder")
+    assert path.name == search_area.snapshot_name(made)
+    assert search_area.SNAPSHOT_NAME.match(path.name)
+    assert search_area.load_catalogue(path, area()) == made
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_the_content_digest_leaves_the_time_out() -> None:
+    made = snapshot()
+    later = made.model_copy(update={"searched_at": made.searched_at + timedelta(days=1)})
+    assert search_area.content_digest(made) == search_area.content_digest(later)
+    other = snapshot(probes={})
+    assert search_area.content_digest(made) != search_area.content_digest(other)
+
+
+def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
+    path = search_area.save_catalogue(snapshot(), tmp_path)
+    with pytest.raises(ArchiveError, match="of the area 'here', not of 'there'"):
+        search_area.load_catalogue(path, area(name="there"))
+    for change in (
+        {"bbox": (141.9, 42.6, 142.1, 42.81)},
+        {"end": "2018-11-01T00:00:00Z"},
+        {"tracks": (46,)},
+        {"polarisations": ("vv",)},
+        {"dem": {"collection": "cop-dem-glo-30"}},
+    ):
+        with pytest.raises(ArchiveError, match="another definition of 'here'"):
+            search_area.load_catalogue(path, area(**change))
+    same = area(title="only the words differ", resolution_m=20)
+    assert search_area.load_catalogue(path, same).area == "here"
+
+
+def test_the_digest_does_not_depend_on_where_an_inventory_lies() -> None:
+    inventory = {"name": "i", "citation": "c", "licence": "l"}
+    here = area(inventory={**inventory, "url": "/one/slides.gpkg"})
+    there = area(inventory={**inventory, "url": "/two/slides.gpkg"})
+    other = area(inventory={**inventory, "url": "/two/other.gpkg"})
+    assert search_area.area_digest(here) == search_area.area_digest(there) != search_area.area_digest(other)
+
+
+HOSTILE: dict[str, tuple[str, str]] = {
+    "empty": ("", "is no catalogue"),
+    "no json": ("<html>", "is no catalogue"),
+    "a list": ("[]", "is no catalogue"),
+    "nothing": ("{}", "Field required"),
+    "deep": ("[" * 100_000, "is no catalogue"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused_by_name(tmp_path: Path, case: str) -> None:
+    text, words = HOSTILE[case]
+    path = tmp_path / "catalogue.json"
+    path.write_text(text)
+    with pytest.raises(ArchiveError, match=words) as caught:
+        search_area.load_catalogue(path)
+    assert "catalogue.json" in str(caught.value) and caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "slidecube-catalogue-9"},
+        {"extra": 1},
+        {"searched_at": "yesterday"},
+        {"searched_at": 5},
+        {"rtc_items": [1]},
+        {"probes": {"a": 1}},
+        {"area": None},
+    ],
+)
+def test_wrong_fields_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "catalogue.json"
+    document = {**snapshot().model_dump(mode="json"), **change}
+    path.write_text(json.dumps(document))
+    with pytest.raises(ArchiveError, match=next(iter(change))):
+        search_area.load_catalogue(path)
+
+
+def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        search_area.load_catalogue(tmp_path / "absent.json")
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        search_area.load_catalogue(tmp_path)
+    path = search_area.save_catalogue(snapshot(), tmp_path)
+    monkeypatch.setattr(search_area, "MOST_SNAPSHOT_BYTES", 10)
+    with pytest.raises(ArchiveError, match="larger than"):
+        search_area.load_catalogue(path)
+
+
+def test_only_a_young_answer_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    assert search_area.latest_snapshot(tmp_path / "absent", area()) is None
+    search_area.save_catalogue(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
+    assert search_area.latest_snapshot(tmp_path, area()) is None
+    young = snapshot(searched_at=now - timedelta(seconds=60))
+    search_area.save_catalogue(young, tmp_path)
+    search_area.save_catalogue(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
+    assert search_area.latest_snapshot(tmp_path, area()) == young
+    assert search_area.latest_snapshot(tmp_path, area(tracks=(46,))) is None
+    (tmp_path / f"catalogue-{now:%Y%m%dT%H%M%SZ}-00000000.json").write_text("damaged")
+    (tmp_path / "catalogue-notes.json").write_text("{}")
+    assert search_area.latest_snapshot(tmp_path, area()) == young
+    monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://other.example/v1")
+    settings.cache_clear()
+    assert search_area.latest_snapshot(tmp_path, area()) is None
+    monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://stac.example/v1")
+    monkeypatch.setenv("SLIDECUBE_SEARCH_INTERVAL_S", "0")
+    settings.cache_clear()
+    assert search_area.latest_snapshot(tmp_path, area()) is None
+
+
+def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: Path) -> None:
+    slides = tmp_path / "slides.geojson"
+    slides.write_text("one")
+    where = area(inventory={"name": "i", "citation": "c", "licence": "l", "url": str(slides)})
+    found = inventories.inventory_fingerprint(where.inventory)[0]
+    search_area.save_catalogue(snapshot(where, inventory=found), tmp_path / "catalogues")
+    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is not None
+    slides.write_text("two")
+    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is None
+
+
+def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
+    both, single, none = item(name="a"), item("2018-09-05 20:31:25+00:00", name="b"), item(name="c")
+    none["properties"]["sat:absolute_orbit"] = 1
+    probes = {
+        **probed([both]),
+        **{k: v for k, v in probed([single]).items() if "vv" in k},
+    }
+    found = search_area.passes_of(snapshot(rtc_items=[both, single, none], probes=probes), area())
+    (only,) = found.passes
+    assert [set(s.assets) for s in only.slices] == [{"vv", "vh"}, {"vv"}]
+    assert any("no vh" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"assets": {}}, "no file 'elevation'"),
+        ({"assets": None}, "no file 'elevation'"),
+        ({"assets": {"elevation": {"href": 5}}}, "no file 'elevation'"),
+        ({"bbox": None}, "bbox"),
+        ({"bbox": [1, 2, 3]}, "bbox"),
+        ({"bbox": [3, 2, 1, 4]}, "bbox"),
+        ({"bbox": ["a", 2, 3, 4]}, "bbox"),
+        ({"collection": "srtm"}, "collection 'srtm'"),
+        ({"collection": 5}, "collection '5'"),
+    ],
+)
+def test_odd_elevation_items_are_refused_by_name(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArchiveError, match="NASADEM_HGT_n42e141") as caught:
+        search_area.dem_tiles_of(snapshot(dem_items=[dem_item(**change)]))
+    assert words in caught.value.message
+
+
+def test_elevation_collections_do_not_mix() -> None:
+    with pytest.raises(ArchiveError, match="mixes"):
+        search_area.dem_tiles_of(
+            snapshot(dem_items=[dem_item(), dem_item(name="x", collection="cop-dem-glo-30")])
+        )
+
+
+@pytest.fixture
+def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """A search that finds an item and a tile everywhere, and remembers where it was asked."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def search(collection: str, *, intersects: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
+        asked.append((collection, intersects))
+        if collection == "sentinel-1-rtc":
+            return [item()]
+        return [dem_item(f"NASADEM_{len(asked)}")]
+
+    def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
+        return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, []
+
+    monkeypatch.setattr(planetary, "client", lambda url: None)
+    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(search_area, "probe", probe)
+    return asked
+
+
+def wants(**fields: Any) -> AreaOfInterest:
+    return area(interferometry={}, **fields)
+
+
+def test_an_area_that_wants_pairs_has_asf_searched_and_elevation_around_the_bursts(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = burst_item("046_096009_IW3", box=(150.0, 42.0, 151.0, 43.0))
+    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item()])
+    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(), far])
+    found = search_area.search_catalogue(wants())
+    assert found.slc is not None
+    assert (len(found.slc.granules), len(found.slc.bursts)) == (1, 2)
+    assert [tile.id for tile in search_area.slc_dem_tiles_of(found)] == ["NASADEM_3"]
+    assert [tile.id for tile in search_area.dem_tiles_of(found)] == ["NASADEM_2"]
+    west, south, east, north = shape(stac[-1][1]).bounds
+    assert (south, north) == pytest.approx((42.4, 43.0))
+    # a tenth of a degree of latitude in kilometres, also to the sides
+    assert west == pytest.approx(141.6 - 0.1 / math.cos(math.radians(42.9)))
+    assert east == pytest.approx(142.4 + 0.1 / math.cos(math.radians(42.9)))
+
+
+def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = (179.5, -17.0, -179.5, -16.5)
+    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item(box=box)])
+    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(box=box)])
+    search_area.search_catalogue(wants(bbox=(179.6, -16.9, 179.9, -16.6)))
+    asked = shape(stac[-1][1])
+    assert asked.geom_type == "MultiPolygon" and asked.area < 1.5
+    assert asked.covers(shapely.Point(179.9, -16.7)) and asked.covers(shapely.Point(-179.9, -16.7))
+
+
+def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unreachable(where: Any) -> Any:
+        raise ArchiveError("cmr.earthdata.nasa.gov could not be reached: its name is not known.", "Wait.")
+
+    monkeypatch.setattr(asf, "search_granules", unreachable)
+    found = search_area.search_catalogue(wants())
+    assert found.slc is None and len(found.rtc_items) == 1
+    assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
+    # the next build asks again instead of replaying it
+    search_area.save_catalogue(found, tmp_path)
+    assert search_area.latest_snapshot(tmp_path, wants()) is None
+    monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
+    settings.cache_clear()
+    assert search_area.latest_snapshot(tmp_path, wants()) == found
+
+
+def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asf, "search_granules", lambda where: pytest.fail("asked"))
+    assert search_area.search_catalogue(area()).slc is None
+    monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
+    settings.cache_clear()
+    found = search_area.search_catalogue(wants())
+    assert found.slc is None and not any("ASF" in note for note in found.notes)
+
+
+def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> None:
+    old = snapshot(area())
+    path = search_area.save_catalogue(old, tmp_path)
+    document = json.loads(path.read_text())
+    del document["slc"]
+    path.write_text(json.dumps(document))
+    assert search_area.load_catalogue(path, wants()) == old
+    # with pairs in it, it would be of another area
+    new = snapshot(wants(), slc=repeats(2))
+    plain = search_area.save_catalogue(new, tmp_path / "new")
+    assert search_area.load_catalogue(plain, wants()) == new
+    for other in (area(), area(interferometry={"polarisation": "vh"})):
+        with pytest.raises(ArchiveError, match="another definition"):
+            search_area.load_catalogue(plain, other)
+
+
+def test_how_pairs_are_made_is_no_matter_of_the_search() -> None:
+    other = area(interferometry={"pairs": "event", "most_days": 12, "esd": False, "range_looks": 9})
+    assert search_area.area_digest(other) == search_area.area_digest(wants())
+    assert search_area.area_digest(wants()) != search_area.area_digest(area())
+
+
+def test_the_content_digest_takes_the_bursts_into_account() -> None:
+    digests = {
+        search_area.content_digest(snapshot(wants(), slc=held)) for held in (None, SlcHoldings(), repeats(2))
+    }
+    assert len(digests) == 3
