@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
 from model.experiments import ablation
-from model.experiments.ablation import AblationPlan, Task
+from model.experiments.ablation_plan import AblationPlan, Task
 from pipeline.errors import SlidecubeError
 from pipeline.records import Frozen
 

@@ -11,8 +11,8 @@ from model.scores.scores import Scores
 from model.split.split import PARTS
 
 if TYPE_CHECKING:
-    from model.bundle.bundle import BundleDocument
-    from model.training.training_events import LearntEvent
+    from model.bundle.document import BundleDocument
+    from model.bundle.learnt_event import LearntEvent
 
 VIEWS = {
     "plain": "",

@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from model.experiments.results.results import Method
 from model.inputs.selection import Selection
-from model.scores.scores import Scores, Share
+from model.scores.scores import Method, Scores, Share
 from pipeline.records import Frozen
 
 EVERY_CASE_UP_TO = 4

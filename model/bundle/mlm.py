@@ -27,7 +27,7 @@ from shapely.geometry import mapping
 from model.inputs.cubes import footprint
 
 if TYPE_CHECKING:
-    from model.bundle.bundle import BundleDocument
+    from model.bundle.document import BundleDocument
 
 ITEM = "item.json"
 ARCHITECTURES = {"unet": "U-Net", "unetplusplus": "U-Net++"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from model.cli.bundles import _bar, _parsed_event, _values_checked
+from model.cli.options import _bar, _parsed_event, _values_checked
 from pipeline.console import reports_errors
 from pipeline.errors import ModelError
 
@@ -80,7 +80,8 @@ def ablate(cube: str, out: Path, network: str, jobs: int, event: str | None, **o
 
     Leaves trials.csv, trials.parquet, summary.csv, figure4.png, figure5.png and report.md in the folder.
     """
-    from model.experiments.ablation import ROWS, AblationPlan, run_ablation
+    from model.experiments.ablation import run_ablation
+    from model.experiments.ablation_plan import ROWS, AblationPlan
 
     with _values_checked():
         plan = AblationPlan.model_validate(_plan_of(network, options, event, rows=tuple(ROWS)))
@@ -183,8 +184,9 @@ def train_by_protocol(
     cube: str, protocol: Literal["paper", "strict"], out: Path, options: dict[str, Any]
 ) -> None:
     """`slidecube train --protocol`: scores of a protocol instead of a bundle."""
-    from model.cli.bundles import _inputs
-    from model.experiments.ablation import Task, run_task
+    from model.cli.options import _inputs
+    from model.experiments.ablation import run_task
+    from model.experiments.ablation_plan import Task
     from model.experiments.results.results import Trial
     from model.network.training_plan import PaperPlan, TrainingPlan
     from model.training.reference_scores import COMPARED

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit, logit
 
 from model.experiments.network_trials import Answer
-from model.experiments.results.results import Method, Trial
+from model.experiments.results.results import Trial
 from model.experiments.scored_pixels import Ground
 from model.inputs.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
 from model.inputs.cubes import UNMAPPED
@@ -19,6 +19,7 @@ from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, tiles, whole
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
+from model.scores.scores import Method
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
 

@@ -32,7 +32,7 @@ from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from model.network.inference import Probability
-    from model.network.training import Scene, Trained
+    from model.network.scene import Scene, Trained
 
 CONTEXT_PX = 64
 """pixels around a tested rectangle that are read, inputs only, so that its edge is not judged on padding"""
@@ -174,7 +174,7 @@ def _scenes(
     Args:
         everything: statistics over the whole scene, whose labels are then not read.
     """
-    from model.network.training import Scene
+    from model.network.scene import Scene
 
     inputs = trial.inputs
     full = select(place.dataset, inputs, event)

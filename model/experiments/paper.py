@@ -31,9 +31,7 @@ from model.inputs.cubes import UNMAPPED, CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import Box, mask_of, whole
-from model.network.network import build_as_obtainable, choose_device, log_odds, parameters
-from model.network.torch_guard import torch
-from model.network.training import masked_loss
+from model.network.paper_training import PaperChips, published_order, train_as_published
 from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progress
 from model.scores.evaluation import evaluate
 from model.scores.scores import Ranking
@@ -114,7 +112,7 @@ def split_chips(chips: tuple[Box, ...], seed: int = 42) -> ChipSplit:
             f"{count} chips hold a landslide: too few for three parts.",
             "Take a larger area or smaller chips, or the protocol strict.",
         )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    order = published_order(count, seed)
     parts = [
         tuple(chips[i] for i in order[a:b])
         for a, b in ((0, first), (first, first + second), (first + second, count))
@@ -171,7 +169,7 @@ def run_paper(
         plan.chip_px,
         probability=made.probability,
     )
-    from model.bundle.bundle import software
+    from model.bundle.document import software
 
     result = TrialResult(
         trial=trial,
@@ -251,9 +249,9 @@ def _answered(
     if trial.method != "network":
         from model.experiments.baselines import answer
 
-        made = answer(place, trial.model_copy(update={"inputs": inputs}), split, event, scratch)
-        within = np.where(mask_of(tested, made.score.shape), made.score, np.float32(np.nan))
-        return replace(made, score=within, notes=(*notes, *made.notes))
+        baseline = answer(place, trial.model_copy(update={"inputs": inputs}), split, event, scratch)
+        within = np.where(mask_of(tested, baseline.score.shape), baseline.score, np.float32(np.nan))
+        return replace(baseline, score=within, notes=(*notes, *baseline.notes))
     if trial.network is None:
         raise ModelError("This trial names no network.")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -263,29 +261,22 @@ def _answered(
     )
     statistics = Statistics.of(channels, inputs.channels, everywhere).model_copy(update={"clip_sd": UNCUT_SD})
 
-    def tensors(boxes: tuple[Box, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def read(boxes: tuple[Box, ...]) -> PaperChips:
         pairs = [statistics.standardise(channels.read(box)) for box in boxes]
-        inputs_ = torch.from_numpy(np.stack([scaled for scaled, _ in pairs]))
-        target = torch.from_numpy(
-            np.stack([(place.labels[box.slices] == 1).astype(np.float32) for box in boxes])
+        labels = [place.labels[box.slices] for box in boxes]
+        known = [valid & (mapped != UNMAPPED) for mapped, (_, valid) in zip(labels, pairs, strict=True)]
+        return PaperChips(
+            inputs=np.stack([scaled for scaled, _ in pairs]),
+            targets=np.stack([(mapped == 1).astype(np.float32) for mapped in labels]),
+            known=np.stack(known),
         )
-        known = [
-            valid & (place.labels[box.slices] != UNMAPPED)
-            for box, (_, valid) in zip(boxes, pairs, strict=True)
-        ]
-        return inputs_, target, torch.from_numpy(np.stack(known))
 
-    device = choose_device(plan.device)
-    network, count, steps = _trained(
-        trial, plan, len(inputs.channels), tensors(split.train), device, notes, progress
-    )
-    network.eval()
+    spec = trial.network.model_copy(update={"in_channels": len(inputs.channels)})
+    made = train_as_published(spec, plan, trial.seed, read(split.train), progress)
+    notes += made.notes
     score = np.full(place.labels.shape, np.nan, dtype=np.float32)
     for box in tested:
-        values, _, _ = tensors((box,))
-        with torch.inference_mode():
-            found = torch.sigmoid(log_odds(network(values.to(device))))[0].float().cpu().numpy()
-        score[box.slices] = found
+        score[box.slices] = made.probability(read((box,)).inputs[0])
     if share := float(_within(place, tested)[~channels.usable()].sum() / _within(place, tested).sum()):
         notes.append(
             f"{100 * share:.2f} % of the scored pixels lack an input, which is 0 once standardised, as published"
@@ -294,62 +285,9 @@ def _answered(
         score=score,
         selection=selection,
         probability=True,
-        parameters=count,
-        steps=steps,
-        best_step=steps,
-        device=str(device),
+        parameters=made.parameters,
+        steps=made.steps,
+        best_step=made.steps,
+        device=made.device,
         notes=tuple(notes),
     )
-
-
-def _trained(
-    trial: Trial,
-    plan: PaperPlan,
-    channels: int,
-    data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    device: torch.device,
-    notes: list[str],
-    progress: Progress,
-) -> tuple[torch.nn.Module, int, int]:
-    """The network after the last epoch: nothing is chosen on the way."""
-    assert trial.network is not None
-    spec = trial.network.model_copy(update={"in_channels": channels})
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(trial.seed)
-        network, note = build_as_obtainable(spec)
-        if note is not None:
-            notes.append(note)
-        network = network.to(device)
-        optimiser = torch.optim.Adam(
-            network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser, factor=plan.factor, patience=plan.patience, threshold=plan.threshold
-        )
-        inputs, targets, masks = (part.to(device) for part in data)
-        steps = 0
-        for epoch in range(1, plan.epochs + 1):
-            network.train()
-            losses: list[float] = []
-            sizes: list[int] = []
-            order = torch.randperm(len(inputs))
-            for chosen in order.split(plan.batch):  # type: ignore[no-untyped-call]
-                if len(chosen) < 2:
-                    continue  # batch normalisation needs two
-                where = chosen.to(device)
-                batch = inputs[where].contiguous(memory_format=torch.channels_last)
-                loss = masked_loss(log_odds(network(batch)), targets[where], masks[where], 0.0)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(float(loss.detach()))
-                sizes.append(len(chosen))
-                steps += 1
-            if not losses or not np.isfinite(losses).all():
-                raise ModelError(
-                    "The training loss is no finite number.", "Train with a lower learning rate."
-                )
-            mean = float(np.average(losses, weights=sizes))  # as the code's framework averages an epoch
-            schedule.step(mean)
-            progress("train", epoch, plan.epochs, f"loss {mean:.3f}")
-    return network, parameters(network), steps

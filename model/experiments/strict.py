@@ -99,7 +99,7 @@ def judged(
     Args:
         threshold: used where nothing is chosen on this scene.
     """
-    from model.bundle.bundle import software
+    from model.bundle.document import software
 
     shape = place.labels.shape
     truth = place.labels == 1

@@ -25,8 +25,9 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from model.bundle.bundle import BundleDocument, ModelBundle
-    from model.training.training_events import LearntEvent
+    from model.bundle.bundle import ModelBundle
+    from model.bundle.document import BundleDocument
+    from model.bundle.learnt_event import LearntEvent
 
 
 def map_cube(

@@ -7,52 +7,24 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Mask, Statistics
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.network.batches import Batches, Tensors
 from model.network.distributed import Group, together
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
+from model.network.scene import Scene, Trained
 from model.network.torch_guard import torch
 from model.network.training_plan import Check, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
 from model.scores.scores import Ranking
-from model.split.partition import Parts
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves."""
-
-    network: torch.nn.Module
-    """with the best weights, in evaluation mode"""
-    history: tuple[Check, ...]
-    best: Check
-    parameters: int
-    chips: int
-    device: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is learned from: channels, labels and their division."""
-
-    channels: ChannelSource
-    labels: NDArray[np.uint8]
-    """(y, x) 1, 0, or 255 not mapped"""
-    usable: Mask
-    """(y, x) whether the inputs are valid"""
-    split: Parts
-    statistics: Statistics
 
 
 def train(

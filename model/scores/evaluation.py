@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import ndimage
 
-from model.experiments.results.results import Evaluation, SizeClass
-from model.scores.scores import Ranking
+from model.scores.scores import Finite, Ranking, Scores, Share
 from model.split.partition import Mask
 from pipeline.errors import ModelError
+from pipeline.records import Frozen
 
 Score = NDArray[np.floating]
 
@@ -156,3 +157,38 @@ def _recall_by_size(called: Mask, truth: Mask, counted: Mask, pixel_m2: float) -
             )
         )
     return tuple(classes)
+
+
+class SizeClass(Frozen):
+    """Landslides of a range of areas, and how many of them were found."""
+
+    smallest_m2: Finite
+    largest_m2: Finite | None = Field(description="None: no upper end")
+    landslides: int = Field(ge=0)
+    found: int = Field(ge=0, description="at least half of the scored pixels at or above the threshold")
+
+
+class Evaluation(Frozen):
+    """Every figure of one set of predictions on one set of pixels; thresholds come from the validation part.
+
+    `scene` is over all scored pixels, `chips` over those in chips of 128 x 128 that hold a landslide, which is what
+    the paper reports.
+    """
+
+    scene: Scores = Field(description="all scored pixels")
+    chips: Scores | None = Field(
+        None, description="pixels of chips that hold a landslide; None: there is none"
+    )
+    best_f1: Share = Field(description="at the best threshold of these very pixels: an upper bound")
+    roc_auc_cells: Share | None = Field(
+        None, description="ROC-AUC of the largest score in cells of 200 m; None: all cells are of one kind"
+    )
+    recall_by_size: tuple[SizeClass, ...] = ()
+    empty_chips: int = Field(0, ge=0, description="chips without a landslide")
+    false_alarm_share: Share | None = Field(
+        None, description="share of the pixels of empty chips at or above the threshold"
+    )
+    calibration_error: Share | None = Field(
+        None,
+        description="mean distance of predicted and observed share, 15 classes of equal width, by pixels",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,12 @@ from pydantic import Field
 
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+Method = Literal["network", "log-ratio", "boosting", "logistic", "random"]
+
 
 CURVE_POINTS = 200
 

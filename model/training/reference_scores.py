@@ -8,13 +8,13 @@ from pathlib import Path
 
 from model.bundle.expected import BaselineScore, figures
 from model.experiments.baselines import answer
-from model.experiments.results.results import Method, Trial
+from model.experiments.results.results import Trial
 from model.experiments.scored_pixels import Ground
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of
 from model.network.training_plan import Progress
-from model.scores.scores import Ranking
+from model.scores.scores import Method, Ranking
 from model.training.training_events import Lesson
 from pipeline.errors import ModelError
 

@@ -9,36 +9,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from model.bundle.learnt_event import LearntEvent
 from model.inputs import cubes
 from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
-from model.inputs.cubes import CubeFacts, Georeference, footprint, grid_of
+from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, narrowed, select
 from model.network.training_plan import Case, Experiment, Progress, TrainingPlan
 from model.split.partition import Mask
-from model.split.split import Split, divide
+from model.split.split import divide
 from pipeline.errors import ModelError
-from pipeline.records import Frozen
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from model.network.training import Scene
+    from model.network.scene import Scene
 
 SAME_EVENT = 0.5
 """share of the smaller inventory that two cubes of one grid have in common, from which on they show the same event"""
-
-
-class LearntEvent(Frozen):
-    """What a bundle says of one of the events that it was trained on."""
-
-    cube: CubeFacts
-    grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
-    split: Split
-    selection: Selection
-    statistics: Statistics
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ class Lesson:
         return self._scene(CubeChannels(self.dataset, self.inputs, fewer), self.usable)
 
     def _scene(self, channels: CubeChannels | ScratchChannels, usable: Mask) -> Scene:
-        from model.network.training import Scene
+        from model.network.scene import Scene
 
         return Scene(channels, self.labels, usable, self.told.split, self.told.statistics)
 

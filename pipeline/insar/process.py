@@ -28,7 +28,7 @@ from pipeline.catalogue.passes import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.elevation.ellipsoid import DemReport, write_dem
 from pipeline.errors import InterferometryError
-from pipeline.insar.backends import InsarBackend, Progress, backend_named
+from pipeline.insar.backends import backend_named
 from pipeline.insar.estimates import Estimate, FetchMode, estimate, fetch_mode
 from pipeline.insar.isce2.isce2_backend import available_memory_bytes
 from pipeline.insar.job import (
@@ -44,6 +44,7 @@ from pipeline.insar.job import (
 )
 from pipeline.insar.job_parts import Box, Part, parts_of
 from pipeline.insar.job_state import write_text
+from pipeline.insar.processor import InsarBackend, Progress
 from pipeline.insar.products.validate import agree, check_products, read_finished
 from pipeline.records import Frozen
 from pipeline.settings import settings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from model.experiments.results.results import Evaluation, Trial, TrialResult
+from model.experiments.results.results import Trial, TrialResult
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
 from model.network.training_plan import NetworkSpec, TrainingPlan
+from model.scores.evaluation import Evaluation
 from model.scores.scores import Scores
 
 SCORES = Scores(

@@ -16,7 +16,7 @@ from model.inputs.windows import Box
 from model.maps.log_ratio import DB_PER_NEPER
 
 if TYPE_CHECKING:
-    from model.experiments.ablation import Task
+    from model.experiments.ablation_plan import Task
 
 CHIPS = 6
 COLOURS = {

@@ -10,11 +10,10 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
 from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperPlan, TestTime, TrainingPlan
-from model.scores.scores import Scores, Share
+from model.scores.evaluation import Evaluation
+from model.scores.scores import Method, Scores
 from pipeline.records import Frozen
 
-Method = Literal["network", "log-ratio", "boosting", "logistic", "random"]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -55,41 +54,6 @@ class Trial(Frozen):
     pretraining_steps: int = Field(0, ge=0, description="steps of self-supervised pretraining before")
     label_share: float = Field(
         1.0, gt=0, le=1, description="share of the training area whose labels are used"
-    )
-
-
-class SizeClass(Frozen):
-    """Landslides of a range of areas, and how many of them were found."""
-
-    smallest_m2: Finite
-    largest_m2: Finite | None = Field(description="None: no upper end")
-    landslides: int = Field(ge=0)
-    found: int = Field(ge=0, description="at least half of the scored pixels at or above the threshold")
-
-
-class Evaluation(Frozen):
-    """Every figure of one set of predictions on one set of pixels; thresholds come from the validation part.
-
-    `scene` is over all scored pixels, `chips` over those in chips of 128 x 128 that hold a landslide, which is what
-    the paper reports.
-    """
-
-    scene: Scores = Field(description="all scored pixels")
-    chips: Scores | None = Field(
-        None, description="pixels of chips that hold a landslide; None: there is none"
-    )
-    best_f1: Share = Field(description="at the best threshold of these very pixels: an upper bound")
-    roc_auc_cells: Share | None = Field(
-        None, description="ROC-AUC of the largest score in cells of 200 m; None: all cells are of one kind"
-    )
-    recall_by_size: tuple[SizeClass, ...] = ()
-    empty_chips: int = Field(0, ge=0, description="chips without a landslide")
-    false_alarm_share: Share | None = Field(
-        None, description="share of the pixels of empty chips at or above the threshold"
-    )
-    calibration_error: Share | None = Field(
-        None,
-        description="mean distance of predicted and observed share, 15 classes of equal width, by pixels",
     )
 
 

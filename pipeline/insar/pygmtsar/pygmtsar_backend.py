@@ -13,10 +13,10 @@ from typing import Any
 
 import pipeline
 from pipeline.errors import InterferometryError
-from pipeline.insar.backends import Progress
 from pipeline.insar.child import Ended, Watch, run_watched
 from pipeline.insar.job import MANIFEST, Backend, JobManifest, JobMetadata, folder_of
 from pipeline.insar.messages import error_of, heard
+from pipeline.insar.processor import Progress
 from pipeline.insar.products.validate import read_finished
 
 PACKAGE = "insardev_pygmtsar"

@@ -16,7 +16,8 @@ from pystac.extensions.mlm import MLMExtension
 from safetensors.torch import load_file, save
 
 from model import api
-from model.bundle.bundle import DOCUMENT, WEIGHTS, load, read_document
+from model.bundle.bundle import WEIGHTS, load, read_document
+from model.bundle.document import DOCUMENT
 from model.inputs.best_inputs import best_inputs
 from model.inputs.channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs

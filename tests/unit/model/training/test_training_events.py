@@ -12,7 +12,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 from model import api
-from model.bundle.bundle import DOCUMENT, load, read_document
+from model.bundle.bundle import load, read_document
+from model.bundle.document import DOCUMENT
 from model.cli.bundles import train as train_command
 from model.network.training_plan import Experiment, TrainingPlan
 from model.training.training_events import materials

@@ -1,0 +1,39 @@
+"""A scene as a network learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inputs.channels import ChannelSource, Mask, Statistics
+from model.network.torch_guard import torch
+from model.network.training_plan import Check
+from model.split.partition import Parts
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is learned from: channels, labels and their division."""
+
+    channels: ChannelSource
+    labels: NDArray[np.uint8]
+    """(y, x) 1, 0, or 255 not mapped"""
+    usable: Mask
+    """(y, x) whether the inputs are valid"""
+    split: Parts
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves."""
+
+    network: torch.nn.Module
+    """with the best weights, in evaluation mode"""
+    history: tuple[Check, ...]
+    best: Check
+    parameters: int
+    chips: int
+    device: str
