@@ -16,7 +16,8 @@ from flows.serving import log_progress
 from flows.serving.artifacts import show_bundle
 from model import api
 from model.bundle.summaries import BundleRecord
-from model.network.training_plan import Experiment, TrainingPlan
+from model.network.training_plan import TrainingPlan
+from model.training.experiment import Experiment
 
 
 @task(name="train", cache_policy=NO_CACHE)

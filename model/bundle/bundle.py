@@ -12,7 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.bundle.card import model_card, precision_recall_picture, reliability_picture
-from model.bundle.document import CARD, WEIGHTS, DOCUMENT, EARLIER, FORMAT, LARGEST_DOCUMENT_BYTES, BundleDocument, software
+from model.bundle.document import (
+    CARD,
+    DOCUMENT,
+    EARLIER,
+    FORMAT,
+    LARGEST_DOCUMENT_BYTES,
+    WEIGHTS,
+    BundleDocument,
+    software,
+)
 from model.bundle.mlm import ITEM, item_of
 from model.network.weights import Network, WeightsError, built, bytes_of, fill
 from pipeline.errors import ModelError

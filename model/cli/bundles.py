@@ -110,8 +110,9 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
             )
         train_by_protocol(cube, protocol, out, options)
         return
-    from model.api import train_bundle
-    from model.network.training_plan import Experiment, TrainingPlan
+    from model.network.training_plan import TrainingPlan
+    from model.training.experiment import Experiment
+    from model.training.train_bundle import train_bundle
 
     with _values_checked():
         chosen = {

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from model.experiments.ablation_plan import ROWS, AblationPlan, Task, tasks
 from model.experiments.results.comparison import Scored, compare
 from model.experiments.results.results import TrialResult
-from model.experiments.ablation_plan import ROWS, AblationPlan, Task, tasks
 from model.network.training_plan import Progress, no_progress
 from model.network.workers import each
 from model.scores.intervals import counts_of_file
@@ -111,7 +111,7 @@ def summary(trials: pd.DataFrame) -> pd.DataFrame:
 
 def write_tables(wanted: Sequence[Task], results: Sequence[TrialResult], out: Path) -> None:
     """`trials.csv`, `.parquet`, `summary.csv`, the figures and `report.md`."""
-    from model.experiments.results.figures import draw_chips, draw_passes
+    from model.experiments.ablation_figures import draw_chips, draw_passes
 
     out.mkdir(parents=True, exist_ok=True)
     trials = table(wanted, results)

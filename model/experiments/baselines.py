@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit, logit
 
-from model.experiments.network_trials import Answer
+from model.experiments.results.prediction import Answer
 from model.experiments.results.results import Trial
-from model.experiments.scored_pixels import Ground
+from model.experiments.results.scored_pixels import Ground
 from model.inputs.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
 from model.inputs.cubes import UNMAPPED
 from model.inputs.inputs import EventSpan, Inputs

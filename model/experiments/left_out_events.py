@@ -14,7 +14,7 @@ import numpy as np
 from model.experiments.network_trials import network_answer
 from model.experiments.results.result_files import read_result, write_result
 from model.experiments.results.results import Others, Trial, TrialResult
-from model.experiments.scored_pixels import ground
+from model.experiments.results.scored_pixels import ground
 from model.experiments.strict import StrictPlan, judged
 from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box, whole

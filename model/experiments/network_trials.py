@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.experiments.results.prediction import Answer, Score
 from model.experiments.results.results import Trial
-from model.experiments.scored_pixels import Ground
+from model.experiments.results.scored_pixels import Ground
 from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
 from model.inputs.inputs import EventSpan
 from model.inputs.selection import Selection, narrowed, select
@@ -27,46 +27,16 @@ from model.network.training_plan import (
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
 from model.split.leakage import OnlyWithin, assert_no_leak
-from model.split.partition import Mask, Parts
+from model.split.partition import Parts
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from model.network.inference import Probability
-    from model.network.scene import Scene, Trained
+    from model.network.training_scene import Scene, Trained
 
 CONTEXT_PX = 64
 """pixels around a tested rectangle that are read, inputs only, so that its edge is not judged on padding"""
 SCREENED = InferencePlan(window_px=256, overlap_px=64, margin_px=16)
-
-Score = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method says of a scene, and what is to be told of how it came to it."""
-
-    score: Score
-    """(y, x) NaN where it says nothing"""
-    selection: Selection
-    probability: bool
-    parameters: int | None = None
-    steps: int | None = None
-    best_step: int | None = None
-    device: str = "cpu"
-    notes: tuple[str, ...] = ()
-
-    def ranked(self) -> Score:
-        """(y, x) the scores; where nothing is said, the lowest."""
-        silent = ~np.isfinite(self.score)
-        lowest = np.float32(0.0 if self.probability or silent.all() else np.nanmin(self.score))
-        return np.where(silent, lowest, self.score).astype(np.float32)
-
-    def silence(self, scored: Mask) -> tuple[str, ...]:
-        """What is to be told where some of the scored pixels have no score; nothing where all have one."""
-        share = float((~np.isfinite(self.score) & scored).sum() / scored.sum())
-        if share == 0:
-            return ()
-        return (f"{100 * share:.2f} % of the scored pixels have no prediction and count as lowest",)
 
 
 def network_answer(
@@ -174,7 +144,7 @@ def _scenes(
     Args:
         everything: statistics over the whole scene, whose labels are then not read.
     """
-    from model.network.scene import Scene
+    from model.network.training_scene import Scene
 
     inputs = trial.inputs
     full = select(place.dataset, inputs, event)

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.experiments.network_trials import Answer
+from model.experiments.results.prediction import Answer
 from model.experiments.results.result_files import read_result, write_result
 from model.experiments.results.results import Trial, TrialResult
-from model.experiments.scored_pixels import Ground, ground
+from model.experiments.results.scored_pixels import Ground, ground
 from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
 from model.inputs.cubes import UNMAPPED, CubeFacts
 from model.inputs.inputs import EventSpan, Inputs

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from model.experiments.network_trials import Answer, network_answer
+from model.experiments.network_trials import network_answer
+from model.experiments.results.prediction import Answer
 from model.experiments.results.result_files import read_result, write_result
 from model.experiments.results.results import Trial, TrialResult
-from model.experiments.scored_pixels import Ground, ground
+from model.experiments.results.scored_pixels import Ground, ground
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan
 from model.inputs.windows import mask_of

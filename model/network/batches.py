@@ -17,7 +17,7 @@ from model.network.training_plan import TrainingPlan
 from model.split.chips import ChipTable, batch_of
 
 if TYPE_CHECKING:
-    from model.network.scene import Scene
+    from model.network.training_scene import Scene
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ class Ensemble:
 
 
 class MirroredViews:
-    """A `Probability` and what it says of the window mirrored along the track, as `model.network.augmentation` mirrors."""
+    """A `Probability`, and what it says of the window mirrored along the track (`model.network.augmentation`)."""
 
     def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
         self._probability = probability

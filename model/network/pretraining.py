@@ -26,9 +26,9 @@ from scipy import ndimage
 from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box
 from model.network.network import build, choose_device
-from model.network.scene import Scene
 from model.network.torch_guard import torch
 from model.network.training_plan import STRIDE_PX, NetworkSpec, Progress, no_progress
+from model.network.training_scene import Scene
 from model.split.chips import window_sums
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError

@@ -29,7 +29,9 @@ class FoldPlan(Frozen):
 class Fold(Frozen):
     """One rectangle tested, the next one chosen on, everything further than the buffer from both learned from.
 
-    Satisfies `model.split.partition.Parts`. The rectangle that is chosen on touches the tested one: it decides only when
+    Satisfies `model.split.partition.Parts`.
+
+    The rectangle that is chosen on touches the tested one: it decides only when
     training stops and at which threshold. A training chip may reach into the buffer as context, where neither labels
     nor statistics are taken, but holds no pixel of either rectangle.
     """

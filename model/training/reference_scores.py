@@ -9,7 +9,7 @@ from pathlib import Path
 from model.bundle.expected import BaselineScore, figures
 from model.experiments.baselines import answer
 from model.experiments.results.results import Trial
-from model.experiments.scored_pixels import Ground
+from model.experiments.results.scored_pixels import Ground
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of

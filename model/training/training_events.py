@@ -16,15 +16,16 @@ from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
 from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, narrowed, select
-from model.network.training_plan import Case, Experiment, Progress, TrainingPlan
+from model.network.training_plan import Case, Progress, TrainingPlan
 from model.split.partition import Mask
 from model.split.split import divide
+from model.training.experiment import Experiment
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from model.network.scene import Scene
+    from model.network.training_scene import Scene
 
 SAME_EVENT = 0.5
 """share of the smaller inventory that two cubes of one grid have in common, from which on they show the same event"""
@@ -85,7 +86,7 @@ class Lesson:
         return self._scene(CubeChannels(self.dataset, self.inputs, fewer), self.usable)
 
     def _scene(self, channels: CubeChannels | ScratchChannels, usable: Mask) -> Scene:
-        from model.network.scene import Scene
+        from model.network.training_scene import Scene
 
         return Scene(channels, self.labels, usable, self.told.split, self.told.statistics)
 

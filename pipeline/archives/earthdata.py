@@ -274,7 +274,8 @@ def _check_address(url: str, start: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
         raise ArchiveError(
-            f"{http_client.bare(start)} leads to {http_client.bare(url)[:200]}, which is no https address that can be followed.",
+            f"{http_client.bare(start)} leads to {http_client.bare(url)[:200]}, which is no https address that can "
+            "be followed.",
             "Search again by building without --catalogue; if it stays, report it.",
         )
 

@@ -17,8 +17,8 @@ from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.archives.http import http_client
-from pipeline.archives.http.probes import is_local, local_path
 from pipeline.area import AreaOfInterest, Inventory
+from pipeline.catalogue.hrefs import is_local, local_path
 from pipeline.catalogue.passes import InventoryFile
 from pipeline.errors import ArchiveError, SourceDataError
 

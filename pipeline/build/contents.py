@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import content_digest
 from pipeline.catalogue.passes import Catalogue
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, read_record
@@ -75,7 +75,7 @@ def manifest_of(
         title=area.title,
         event=area.event,
         grid=plan.grid,
-        catalogue=search_area.content_digest(catalogue),
+        catalogue=content_digest(catalogue),
         timesteps=steps,
         timepairs=pairs,
         looks=looks,

@@ -8,6 +8,7 @@ from typing import Literal
 from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of
+from pipeline.catalogue.catalogue import dem_tiles_of, passes_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
 from pipeline.catalogue.pairs import choose_pairs, slc_passes
 from pipeline.catalogue.passes import Catalogue, Pass
@@ -55,7 +56,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool = True) ->
             f"The cube at {store.root} has another grid than the area {area.name!r} now asks for.",
             "A changed grid is a new cube: rename the area, or move the old cube away.",
         )
-    found = search_area.passes_of(catalogue, area)
+    found = passes_of(catalogue, area)
     if not found.passes:
         raise ArchiveError(
             f"The archive has no pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}.",
@@ -63,7 +64,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool = True) ->
         )
     tasks = pass_tasks(area, grid, found.passes)
     missing: list[str] = []
-    if tiles := tiles_within(area, search_area.dem_tiles_of(catalogue), DEM_MARGIN_M):
+    if tiles := tiles_within(area, dem_tiles_of(catalogue), DEM_MARGIN_M):
         tasks.append(terrain_task(area, grid, tiles))
     else:
         missing.append(_no_terrain(area, catalogue))
@@ -135,7 +136,7 @@ def _interferometry(
     asked = catalogue.slc is not None and search_area.wants_slc(area)
     found = slc_passes(catalogue, area) if asked else SlcPassList(passes=())
     chosen = choose_pairs(area, found.passes)
-    tiles = search_area.slc_dem_tiles_of(catalogue) if asked else []
+    tiles = slc_dem_tiles_of(catalogue) if asked else []
     tracks = {one.relative_orbit for one in passes} | {pair.relative_orbit for pair in chosen.pairs}
     looks = look_orders(passes, [one for one in found.passes if one.relative_orbit in tracks])
     missing = [f"look geometry of track {track}: {NAMELESS}" for track in looks.nameless]
@@ -154,7 +155,7 @@ def _interferometry(
         "planned" if asked else "kept",
         tasks=(
             *pair_tasks(area, grid, chosen.pairs, tiles, previous),
-            *look_tasks(area, grid, looks.orders, [*search_area.dem_tiles_of(catalogue), *tiles]),
+            *look_tasks(area, grid, looks.orders, [*dem_tiles_of(catalogue), *tiles]),
         ),
         pairs=chosen.pairs,
         unpaired=(*chosen.unpaired, *(_without_slc(passes, found.passes) if asked else ())),

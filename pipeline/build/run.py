@@ -20,6 +20,7 @@ from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
 from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems
 from pipeline.cube.verify import verify_cube
@@ -88,14 +89,14 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
         ArchiveError: the search failed, or the replayed file is not of this area.
     """
     if replay is not None:
-        return search_area.load_catalogue(replay, area)
+        return load_catalogue(replay, area)
     folder = store_of(area).root / "catalogues"
     recent = search_area.latest_snapshot(folder, area)
     if recent is not None:
         log.info("replaying the search of %s", recent.searched_at.isoformat())
         return recent
     found = search_area.search_catalogue(area)
-    search_area.save_catalogue(found, folder)
+    save_catalogue(found, folder)
     return found
 
 
@@ -126,7 +127,7 @@ def publish(
     number, new = versions.publish(store, manifest, spare=wanted)
     if new:
         entry: dict[str, Any] = {
-            "catalogue": search_area.snapshot_name(catalogue),
+            "catalogue": snapshot_name(catalogue),
             "searched_at": catalogue.searched_at.isoformat(),
             "layers_built": len(plan.wanted) - len(failed),
             "failed": sorted(set(failed.values())),

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.archives import inventories, rasters, search_area
+from pipeline.archives import inventories, rasters
 from pipeline.archives.slc import orbit_files
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import dem_tiles_of, passes_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, tiles_within
 from pipeline.catalogue.pairs import choose_pairs, slc_passes
 from pipeline.catalogue.passes import Catalogue, DemTile, Pass
@@ -84,7 +85,7 @@ def _passes(area: AreaOfInterest, catalogue: Catalogue) -> tuple[Pass, ...]:
     global _grouped
     held = _grouped
     if held is None or held[0] is not catalogue or held[1] != area:
-        held = _grouped = (catalogue, area, search_area.passes_of(catalogue, area).passes)
+        held = _grouped = (catalogue, area, passes_of(catalogue, area).passes)
     return held[2]
 
 
@@ -94,7 +95,7 @@ def _derive_interferometry(
     pairs = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
     pair = next(one for one in pairs if one.id == task.pair_id)
     try:
-        jobs = process(area, pair, tiles_of_pair(pair, search_area.slc_dem_tiles_of(catalogue)))
+        jobs = process(area, pair, tiles_of_pair(pair, slc_dem_tiles_of(catalogue)))
     except OSError as error:  # a job is gigabytes of files; the layers of backscatter need none of that room
         raise InterferometryError(
             "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
@@ -120,7 +121,7 @@ def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, gr
         order.platform, start, end, settings().insar_root(area.name) / "orbits", scene=order.scene
     )
     orbit = read_orbit_file(fetched.path)
-    every = [*search_area.dem_tiles_of(catalogue), *search_area.slc_dem_tiles_of(catalogue)]
+    every = [*dem_tiles_of(catalogue), *slc_dem_tiles_of(catalogue)]
     with ExitStack() as stack:
         near = tiles_within(area, every, LOOK_DEM_MARGIN_M)
         tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in near]
@@ -131,7 +132,7 @@ def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, gr
 
 
 def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> LayerData:
-    near = tiles_within(area, search_area.dem_tiles_of(catalogue), DEM_MARGIN_M)
+    near = tiles_within(area, dem_tiles_of(catalogue), DEM_MARGIN_M)
     with ExitStack() as stack:
         tiles = [stack.enter_context(rasters.open_raster(t.asset)) for t in near]
         return terrain.derive_terrain(tiles, grid, collection=area.dem.collection)

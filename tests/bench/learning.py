@@ -107,8 +107,8 @@ class _Made:
 
 def _ours(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
     """Median seconds between two steps; the first, and the look at the validation area, are not counted."""
-    from model.network.scene import Scene
     from model.network.training import train
+    from model.network.training_scene import Scene
 
     shape = (1024, 1024)
     channels = ScratchChannels(_Made(spec.in_channels, shape), spec.in_channels, folder)

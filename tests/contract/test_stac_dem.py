@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.archives import planetary, search_area
+from pipeline.archives import planetary
+from pipeline.catalogue.catalogue import dem_tiles_of
 from pipeline.catalogue.passes import Catalogue
 from tests.contract.test_stac_search import ITEM_PAGES, recorded
 
@@ -44,7 +45,7 @@ def test_recorded_pages(shared_data: Path, collection: str, name: str, ending: s
         if url.endswith("items?limit=1")
         for item in json.loads(answer)["features"]
     ]
-    (tile,) = search_area.dem_tiles_of(of(items))
+    (tile,) = dem_tiles_of(of(items))
     assert tile.id.startswith(name)
     assert tile.collection == collection
     assert tile.asset.href.startswith(ending)
@@ -56,7 +57,7 @@ def test_recorded_pages(shared_data: Path, collection: str, name: str, ending: s
 def test_recorded_copernicus_items(shared_data: Path) -> None:
     path = shared_data / "stac_planetary_computer_items/tests/data/cop-dem-glo-30-pc.json"
     items = json.loads(path.read_text())
-    tiles = search_area.dem_tiles_of(of(items))
+    tiles = dem_tiles_of(of(items))
     assert [tile.id for tile in tiles] == sorted(item["id"] for item in items)
     assert len(tiles) == 4
 

@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from pipeline.archives import search_area
 from pipeline.area import load_area
+from pipeline.catalogue.catalogue import slc_dem_tiles_of
 from pipeline.catalogue.pairs import choose_pairs, slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
@@ -93,7 +94,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         settings.cache_clear()
         catalogue = search_area.search_catalogue(area)
         (pair,) = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
-        tiles = tiles_of_pair(pair, search_area.slc_dem_tiles_of(catalogue))
+        tiles = tiles_of_pair(pair, slc_dem_tiles_of(catalogue))
         order = PairOrder(area=area, pair=pair, tiles=tiles)
         burst, made, killed, left = _kill(order, folder)
         (products,) = process_pair(order)

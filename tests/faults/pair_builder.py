@@ -16,19 +16,19 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from pipeline.archives import search_area as archive
 from pipeline.area import AreaOfInterest
 from pipeline.build import plan
 from pipeline.build import run as build
 from pipeline.catalogue.passes import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
+from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import versions
 from pipeline.insar.job import JobProducts
 from tests.faults.writer import count_and_kill
 from tests.unit.made_slc import repeats
-from tests.unit.test_build_pairs import PLACE, catalogue_of, here
-from tests.unit.test_insar_products import job
-from tests.unit.test_passes import item
+from tests.unit.pipeline.build.test_build_pairs import PLACE, catalogue_of, here
+from tests.unit.pipeline.catalogue.test_passes import item
+from tests.unit.pipeline.insar.products.test_products import job
 
 FOUND = repeats(3)
 """Three passes; the middle one is listed late."""
@@ -75,7 +75,7 @@ def main() -> None:
     # the archive does not forget the late pass again
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
     for number, slc in enumerate(answers):
-        replay = archive.save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
+        replay = save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
         published = build.build(area, replay, process=process)
         assert not published.failed, published.failed
     print(operations())

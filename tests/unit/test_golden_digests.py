@@ -26,42 +26,47 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from model import ablation, bundle, cubes, events, grid, ladder, paper, pretraining, strict, studies
-from model.baselines import baselines
-from model.calibration import Calibration, CaseCalibration
-from model.channels import Statistics
-from model.cli import train
-from model.cli_trials import ablate
-from model.cli_trials import ladder as ladder_command
-from model.cubes import CubeFacts
-from model.folds import FoldPlan
-from model.inputs import EventSpan, Inputs
-from model.lessons import LearntEvent
-from model.network import build
-from model.plan import Experiment, InferencePlan, NetworkSpec, PaperPlan, PaperSwitches, TrainingPlan
-from model.results import Others, Trial
-from model.split import Split, SplitPlan
-from model.torch_guard import torch
-from model.windows import Box
-from pipeline import geoid
-from pipeline.archives.catalogue import area_digest, content_digest, slc_dem_tiles_of
-from pipeline.contents import manifest_of
+from model.bundle import bundle
+from model.bundle.learnt_event import LearntEvent
+from model.cli.bundles import train
+from model.cli.experiments import ablate
+from model.cli.experiments import ladder as ladder_command
+from model.experiments import ablation, ladder, left_out_events, paper, strict, studies, trial_runs
+from model.experiments.baselines import baselines
+from model.experiments.results.results import Others, Trial
+from model.inputs import cubes
+from model.inputs.channels import Statistics
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import EventSpan, Inputs
+from model.inputs.windows import Box
+from model.network import pretraining
+from model.network.network import build
+from model.network.torch_guard import torch
+from model.network.training_plan import InferencePlan, NetworkSpec, PaperPlan, PaperSwitches, TrainingPlan
+from model.network.weights import weights_of
+from model.scores.probability_calibration import Calibration, CaseCalibration
+from model.split.folds import FoldPlan
+from model.split.split import Split, SplitPlan
+from model.training.experiment import Experiment
+from pipeline.build.contents import manifest_of
+from pipeline.build.plan import make_plan
+from pipeline.catalogue.catalogue import area_digest, content_digest, slc_dem_tiles_of
 from pipeline.cube.layers import LayerData, Recipe, write_layer
 from pipeline.cube.schema import LABELS, VARIABLES
 from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import publish, read_manifest
+from pipeline.elevation import geoid
 from pipeline.grid import Grid
-from pipeline.insar.parts import parts_of
+from pipeline.insar.job_parts import parts_of
 from pipeline.insar.process import PairOrder, job_name
-from pipeline.plan import make_plan
+from pipeline.layers.tasks import LayerTask, pair_tasks, store_of, tiles_of_pair
 from pipeline.records import Frozen
 from pipeline.settings import settings
-from pipeline.tasks import LayerTask, pair_tasks, store_of, tiles_of_pair
 from tests.small_cube import small_cube, write
 from tests.unit.made_results import SCORES, SELECTION, made_result
 from tests.unit.made_slc import repeats
-from tests.unit.test_archives_catalogue import dem_item, probed, snapshot
-from tests.unit.test_passes import area, item
+from tests.unit.pipeline.archives.test_search_area import dem_item, probed, snapshot
+from tests.unit.pipeline.catalogue.test_passes import area, item
 
 FILE = Path(__file__).with_name("golden_digests.json")
 EVENT = EventSpan.model_validate({"start": "2018-09-05T18:07:59Z", "end": "2018-09-05T18:07:59Z"})
@@ -205,10 +210,10 @@ def of_models(folder: Path) -> Named:
         "test_time": "mirrored", "seed": 0, "cube": FACTS, "history": (), "best_step": 1, "validation": SCORES,
         "test": SCORES, "calibration": calibration, "expected": (), "device": "cpu",
     }  # fmt: skip
-    one = bundle.sealed(bundle.weights_of([network]), **fields)
+    one = bundle.sealed(weights_of([network]), **fields)
     fewer = CaseCalibration(after=1, calibration=calibration, threshold=0.25)
     more = {"members": 2, "by_passes": (fewer,), "others": (LearntEvent(cube=FACTS_OF_OTHER, **told),)}
-    two = bundle.sealed(bundle.weights_of([network, copy.deepcopy(network)]), **fields, **more)
+    two = bundle.sealed(weights_of([network, copy.deepcopy(network)]), **fields, **more)
     for label, document in (("one event", one), ("two events, members, cases", two)):
         yield f"bundle: {label}", document.digest
         yield f"bundle: weights, {label}", document.weights_sha256
@@ -262,13 +267,13 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         trials += [(None, t) for t in baselines(Inputs(before=None, after=rungs[0].trial.inputs.after))]
         found = []
         for rung, trial in trials:
-            for job in grid.jobs_of(["one"], [trial], more["folds"], more["seeds"], more["event"]):
+            for job in trial_runs.jobs_of(["one"], [trial], more["folds"], more["seeds"], more["event"]):
                 if rung is None or rung.learns_from == "own scene":
                     digest = strict.digest_of(job.trial, FACTS, job.plan)
                 else:
                     own = rung.learns_from != "other events"
                     others = Others(places=("two",), own=own, standardising=rung.standardising)
-                    digest = events.digest_of(job.trial, FACTS, [FACTS_OF_OTHER], job.plan, others)
+                    digest = left_out_events.digest_of(job.trial, FACTS, [FACTS_OF_OTHER], job.plan, others)
                 found.append((job.trial.label, digest))
         yield from grouped(f"ladder {study}", found)
     for protocol in ("strict", "paper"):
@@ -277,7 +282,7 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         yield from grouped(f"train --protocol {protocol}", found)
     whole = Trial(label="", inputs=Inputs(), protocol="strict", seed=0)
     others = Others(places=("two",))
-    left_out = events.digest_of(whole, FACTS, [FACTS_OF_OTHER], strict.StrictPlan(), others)
+    left_out = left_out_events.digest_of(whole, FACTS, [FACTS_OF_OTHER], strict.StrictPlan(), others)
     yield "trial on a scene of which nothing is learned", left_out
     # random scores stand for a network's: which pixels are scored, with which labels, is what is pinned
     place = str(write(small_cube(256, before=4, after=3), folder / "small.zarr"))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from model.experiments.network_trials import Score
+from model.experiments.results.prediction import Score
 from model.experiments.results.results import TrialResult
-from model.experiments.scored_pixels import Ground
+from model.experiments.results.scored_pixels import Ground
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pipeline.archives import planetary
 from pipeline.archives.http import http_client
+from pipeline.catalogue.hrefs import is_local, local_asset, local_path
 from pipeline.catalogue.passes import Asset
 from pipeline.settings import settings
 
@@ -57,19 +57,3 @@ def _probe_one(href: str) -> Asset | None:
         )
 
     return http_client.patiently(once)
-
-
-def is_local(href: str) -> bool:
-    """Whether `href` is a path or file URL."""
-    return urlsplit(href).scheme in ("", "file") or (len(href) > 1 and href[1] == ":")
-
-
-def local_path(href: str) -> Path:
-    """The path that `href` names."""
-    return Path(unquote(urlsplit(href).path)) if href.startswith("file:") else Path(href)
-
-
-def local_asset(href: str) -> Asset:
-    """Size and modification time of a local file."""
-    status = local_path(href).stat()
-    return Asset(href=href, size_bytes=status.st_size, etag=f"local-{status.st_size}-{status.st_mtime_ns}")

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from pipeline.catalogue.state_vectors import OrbitFile
+from pipeline.elevation.dem_on_grid import elevation_on
 from pipeline.elevation.dem_tiles import Lattice, read_samples
 from pipeline.elevation.geoid import Model, geoid_grid, model_of, undulation_m
 from pipeline.grid import Grid
 from pipeline.insar.look.orbit_geometry import Orbit
 from pipeline.insar.look.range_lines import Across, Projection, incidence_range_deg
-from pipeline.layers.terrain import elevation_on
 
 LOOK_MARGIN_M = 8000.0
 """Terrain farther from the area is not looked at: relief of 4400 m reaches so far at 29 degrees of incidence."""

@@ -14,7 +14,7 @@ from pipeline.catalogue.slc import Pair
 from pipeline.cube.layers import Recipe
 from pipeline.errors import SettingsError
 from pipeline.grid import Grid
-from tests.unit.test_pairs import overflight
+from tests.unit.pipeline.catalogue.test_pairs import overflight
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 

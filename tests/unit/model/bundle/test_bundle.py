@@ -26,7 +26,8 @@ from model.inputs.windows import whole
 from model.network.ensemble import viewed
 from model.network.inference import NetworkProbability, predict
 from model.network.torch_guard import torch
-from model.network.training_plan import Experiment, InferencePlan, NetworkSpec, TrainingPlan
+from model.network.training_plan import InferencePlan, NetworkSpec, TrainingPlan
+from model.training.experiment import Experiment
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 from tests.small_cube import small_cube, write, write_published

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from model.experiments.ablation import orderings, run_ablation, run_task
+from model.experiments.ablation_plan import AblationPlan, tasks
 from model.experiments.paper import chips_of, published_inputs, run_paper, split_chips
 from model.experiments.results.results import Trial
-from model.experiments.ablation_plan import AblationPlan, tasks
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
 from model.network.torch_guard import torch

@@ -17,7 +17,7 @@ from model.network.torch_guard import torch
 from model.network.training import masked_loss, train
 from model.network.training_plan import TrainingPlan
 from pipeline.errors import ModelError
-from tests.unit.test_model_training import CHANNELS, SPEC, plan, scene
+from tests.unit.model.network.test_training import CHANNELS, SPEC, plan, scene
 
 CPU = torch.device("cpu")
 SHARED = {"processes": 2, "batch": 8, "steps": 2, "validate_every": 6, "augmentation": ("gain",)}

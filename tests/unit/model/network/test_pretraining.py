@@ -10,10 +10,10 @@ from model.inputs.windows import Box
 from model.network.ensemble import Ensemble, MirroredViews, mean_probability
 from model.network.network import build
 from model.network.pretraining import FewerLabels, PretrainingPlan, keep_labels, load, pretrain, save
-from model.network.scene import Scene
 from model.network.torch_guard import torch
 from model.network.training import train
 from model.network.training_plan import NetworkSpec, TrainingPlan
+from model.network.training_scene import Scene
 from model.split.split import Split
 from pipeline.errors import ModelError
 

@@ -11,10 +11,10 @@ from model.inputs.channels import Statistics
 from model.inputs.windows import Box
 from model.network.batches import Batches
 from model.network.inference import NetworkProbability
-from model.network.scene import Scene
 from model.network.torch_guard import torch
 from model.network.training import predictions, train
 from model.network.training_plan import NetworkSpec, TrainingPlan
+from model.network.training_scene import Scene
 from model.split.split import Split
 from pipeline.errors import ModelError
 

@@ -15,7 +15,8 @@ from model import api
 from model.bundle.bundle import load, read_document
 from model.bundle.document import DOCUMENT
 from model.cli.bundles import train as train_command
-from model.network.training_plan import Experiment, TrainingPlan
+from model.network.training_plan import TrainingPlan
+from model.training.experiment import Experiment
 from model.training.training_events import materials
 from pipeline.errors import ModelError
 from tests.small_cube import EVENT_JSON, small_cube, write

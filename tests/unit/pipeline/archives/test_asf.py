@@ -15,7 +15,7 @@ from pipeline.catalogue.granules import read_burst, read_granule
 from pipeline.errors import ArchiveError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
 from tests.unit.made_slc import CMR_PATH, Cmr, burst_item, granule_item
-from tests.unit.test_passes import area
+from tests.unit.pipeline.catalogue.test_passes import area
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipeline.archives import inventories
 from pipeline.area import Inventory
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, brisk_settings
-from tests.unit.test_passes import area
+from tests.unit.pipeline.catalogue.test_passes import area
 
 SLIDES = json.dumps(
     {

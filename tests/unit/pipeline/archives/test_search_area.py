@@ -15,12 +15,20 @@ from shapely.geometry import shape
 
 from pipeline.archives import asf, inventories, planetary, search_area
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import (
+    area_digest,
+    content_digest,
+    dem_tiles_of,
+    passes_of,
+    slc_dem_tiles_of,
+)
 from pipeline.catalogue.passes import Asset, Catalogue
 from pipeline.catalogue.slc import SlcHoldings
+from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.made_slc import burst_item, granule_item, repeats
-from tests.unit.test_passes import area, item
+from tests.unit.pipeline.catalogue.test_passes import area, item
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +64,7 @@ def snapshot(where: AreaOfInterest | None = None, **changes: Any) -> Catalogue:
     return Catalogue.model_validate(
         {
             "area": where.name,
-            "area_digest": search_area.area_digest(where),
+            "area_digest": area_digest(where),
             "searched_at": datetime.now(UTC),
             "endpoint": "https://stac.example/v1",
             "rtc_items": items,
@@ -91,33 +99,33 @@ def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.Monkey
     assert len(wanted) == 3 and not any("far" in href for href in wanted)
     assert "one is gone" in found.notes
     assert any("no labels" in note for note in found.notes)
-    (only,) = search_area.passes_of(found, area()).passes
+    (only,) = passes_of(found, area()).passes
     assert only.slices[0].assets["vv"].etag == '"e"'
-    (tile,) = search_area.dem_tiles_of(found)
+    (tile,) = dem_tiles_of(found)
     assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
 
 
 def test_saved_and_read_again(tmp_path: Path) -> None:
     made = snapshot()
-    path = search_area.save_catalogue(made, tmp_path / "new" / "folder")
-    assert path.name == search_area.snapshot_name(made)
+    path = save_catalogue(made, tmp_path / "new" / "folder")
+    assert path.name == snapshot_name(made)
     assert search_area.SNAPSHOT_NAME.match(path.name)
-    assert search_area.load_catalogue(path, area()) == made
+    assert load_catalogue(path, area()) == made
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_the_content_digest_leaves_the_time_out() -> None:
     made = snapshot()
     later = made.model_copy(update={"searched_at": made.searched_at + timedelta(days=1)})
-    assert search_area.content_digest(made) == search_area.content_digest(later)
+    assert content_digest(made) == content_digest(later)
     other = snapshot(probes={})
-    assert search_area.content_digest(made) != search_area.content_digest(other)
+    assert content_digest(made) != content_digest(other)
 
 
 def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
-    path = search_area.save_catalogue(snapshot(), tmp_path)
+    path = save_catalogue(snapshot(), tmp_path)
     with pytest.raises(ArchiveError, match="of the area 'here', not of 'there'"):
-        search_area.load_catalogue(path, area(name="there"))
+        load_catalogue(path, area(name="there"))
     for change in (
         {"bbox": (141.9, 42.6, 142.1, 42.81)},
         {"end": "2018-11-01T00:00:00Z"},
@@ -126,9 +134,9 @@ def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
         {"dem": {"collection": "cop-dem-glo-30"}},
     ):
         with pytest.raises(ArchiveError, match="another definition of 'here'"):
-            search_area.load_catalogue(path, area(**change))
+            load_catalogue(path, area(**change))
     same = area(title="only the words differ", resolution_m=20)
-    assert search_area.load_catalogue(path, same).area == "here"
+    assert load_catalogue(path, same).area == "here"
 
 
 def test_the_digest_does_not_depend_on_where_an_inventory_lies() -> None:
@@ -136,7 +144,7 @@ def test_the_digest_does_not_depend_on_where_an_inventory_lies() -> None:
     here = area(inventory={**inventory, "url": "/one/slides.gpkg"})
     there = area(inventory={**inventory, "url": "/two/slides.gpkg"})
     other = area(inventory={**inventory, "url": "/two/other.gpkg"})
-    assert search_area.area_digest(here) == search_area.area_digest(there) != search_area.area_digest(other)
+    assert area_digest(here) == area_digest(there) != area_digest(other)
 
 
 HOSTILE: dict[str, tuple[str, str]] = {
@@ -154,7 +162,7 @@ def test_hostile_files_are_refused_by_name(tmp_path: Path, case: str) -> None:
     path = tmp_path / "catalogue.json"
     path.write_text(text)
     with pytest.raises(ArchiveError, match=words) as caught:
-        search_area.load_catalogue(path)
+        load_catalogue(path)
     assert "catalogue.json" in str(caught.value) and caught.value.remedy
 
 
@@ -175,28 +183,28 @@ def test_wrong_fields_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
     document = {**snapshot().model_dump(mode="json"), **change}
     path.write_text(json.dumps(document))
     with pytest.raises(ArchiveError, match=next(iter(change))):
-        search_area.load_catalogue(path)
+        load_catalogue(path)
 
 
 def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArchiveError, match="cannot be read"):
-        search_area.load_catalogue(tmp_path / "absent.json")
+        load_catalogue(tmp_path / "absent.json")
     with pytest.raises(ArchiveError, match="cannot be read"):
-        search_area.load_catalogue(tmp_path)
-    path = search_area.save_catalogue(snapshot(), tmp_path)
+        load_catalogue(tmp_path)
+    path = save_catalogue(snapshot(), tmp_path)
     monkeypatch.setattr(search_area, "MOST_SNAPSHOT_BYTES", 10)
     with pytest.raises(ArchiveError, match="larger than"):
-        search_area.load_catalogue(path)
+        load_catalogue(path)
 
 
 def test_only_a_young_answer_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
     assert search_area.latest_snapshot(tmp_path / "absent", area()) is None
-    search_area.save_catalogue(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
+    save_catalogue(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
     assert search_area.latest_snapshot(tmp_path, area()) is None
     young = snapshot(searched_at=now - timedelta(seconds=60))
-    search_area.save_catalogue(young, tmp_path)
-    search_area.save_catalogue(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
+    save_catalogue(young, tmp_path)
+    save_catalogue(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
     assert search_area.latest_snapshot(tmp_path, area()) == young
     assert search_area.latest_snapshot(tmp_path, area(tracks=(46,))) is None
     (tmp_path / f"catalogue-{now:%Y%m%dT%H%M%SZ}-00000000.json").write_text("damaged")
@@ -216,7 +224,7 @@ def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: 
     slides.write_text("one")
     where = area(inventory={"name": "i", "citation": "c", "licence": "l", "url": str(slides)})
     found = inventories.inventory_fingerprint(where.inventory)[0]
-    search_area.save_catalogue(snapshot(where, inventory=found), tmp_path / "catalogues")
+    save_catalogue(snapshot(where, inventory=found), tmp_path / "catalogues")
     assert search_area.latest_snapshot(tmp_path / "catalogues", where) is not None
     slides.write_text("two")
     assert search_area.latest_snapshot(tmp_path / "catalogues", where) is None
@@ -229,7 +237,7 @@ def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
         **probed([both]),
         **{k: v for k, v in probed([single]).items() if "vv" in k},
     }
-    found = search_area.passes_of(snapshot(rtc_items=[both, single, none], probes=probes), area())
+    found = passes_of(snapshot(rtc_items=[both, single, none], probes=probes), area())
     (only,) = found.passes
     assert [set(s.assets) for s in only.slices] == [{"vv", "vh"}, {"vv"}]
     assert any("no vh" in note for note in found.notes)
@@ -251,15 +259,13 @@ def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
 )
 def test_odd_elevation_items_are_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ArchiveError, match="NASADEM_HGT_n42e141") as caught:
-        search_area.dem_tiles_of(snapshot(dem_items=[dem_item(**change)]))
+        dem_tiles_of(snapshot(dem_items=[dem_item(**change)]))
     assert words in caught.value.message
 
 
 def test_elevation_collections_do_not_mix() -> None:
     with pytest.raises(ArchiveError, match="mixes"):
-        search_area.dem_tiles_of(
-            snapshot(dem_items=[dem_item(), dem_item(name="x", collection="cop-dem-glo-30")])
-        )
+        dem_tiles_of(snapshot(dem_items=[dem_item(), dem_item(name="x", collection="cop-dem-glo-30")]))
 
 
 @pytest.fixture
@@ -295,8 +301,8 @@ def test_an_area_that_wants_pairs_has_asf_searched_and_elevation_around_the_burs
     found = search_area.search_catalogue(wants())
     assert found.slc is not None
     assert (len(found.slc.granules), len(found.slc.bursts)) == (1, 2)
-    assert [tile.id for tile in search_area.slc_dem_tiles_of(found)] == ["NASADEM_3"]
-    assert [tile.id for tile in search_area.dem_tiles_of(found)] == ["NASADEM_2"]
+    assert [tile.id for tile in slc_dem_tiles_of(found)] == ["NASADEM_3"]
+    assert [tile.id for tile in dem_tiles_of(found)] == ["NASADEM_2"]
     west, south, east, north = shape(stac[-1][1]).bounds
     assert (south, north) == pytest.approx((42.4, 43.0))
     # a tenth of a degree of latitude in kilometres, also to the sides
@@ -327,7 +333,7 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
     # the next build asks again instead of replaying it
-    search_area.save_catalogue(found, tmp_path)
+    save_catalogue(found, tmp_path)
     assert search_area.latest_snapshot(tmp_path, wants()) is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
@@ -347,28 +353,26 @@ def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
 
 def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> None:
     old = snapshot(area())
-    path = search_area.save_catalogue(old, tmp_path)
+    path = save_catalogue(old, tmp_path)
     document = json.loads(path.read_text())
     del document["slc"]
     path.write_text(json.dumps(document))
-    assert search_area.load_catalogue(path, wants()) == old
+    assert load_catalogue(path, wants()) == old
     # with pairs in it, it would be of another area
     new = snapshot(wants(), slc=repeats(2))
-    plain = search_area.save_catalogue(new, tmp_path / "new")
-    assert search_area.load_catalogue(plain, wants()) == new
+    plain = save_catalogue(new, tmp_path / "new")
+    assert load_catalogue(plain, wants()) == new
     for other in (area(), area(interferometry={"polarisation": "vh"})):
         with pytest.raises(ArchiveError, match="another definition"):
-            search_area.load_catalogue(plain, other)
+            load_catalogue(plain, other)
 
 
 def test_how_pairs_are_made_is_no_matter_of_the_search() -> None:
     other = area(interferometry={"pairs": "event", "most_days": 12, "esd": False, "range_looks": 9})
-    assert search_area.area_digest(other) == search_area.area_digest(wants())
-    assert search_area.area_digest(wants()) != search_area.area_digest(area())
+    assert area_digest(other) == area_digest(wants())
+    assert area_digest(wants()) != area_digest(area())
 
 
 def test_the_content_digest_takes_the_bursts_into_account() -> None:
-    digests = {
-        search_area.content_digest(snapshot(wants(), slc=held)) for held in (None, SlcHoldings(), repeats(2))
-    }
+    digests = {content_digest(snapshot(wants(), slc=held)) for held in (None, SlcHoldings(), repeats(2))}
     assert len(digests) == 3

@@ -14,12 +14,13 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipeline.archives import search_area as archive
 from pipeline.archives.slc.orbit_files import FetchedOrbit
 from pipeline.area import AreaOfInterest
 from pipeline.build import run as build
+from pipeline.catalogue.catalogue import area_digest
 from pipeline.catalogue.passes import Catalogue, DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
+from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, InterferometryError
@@ -28,10 +29,10 @@ from pipeline.layers import tasks
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT
 from tests.unit.made_slc import burst_item, granule_item, holdings, repeats
-from tests.unit.test_archives_catalogue import probed
-from tests.unit.test_insar_products import job
-from tests.unit.test_orbits import NAME, document
-from tests.unit.test_passes import area, item
+from tests.unit.pipeline.archives.test_search_area import probed
+from tests.unit.pipeline.catalogue.test_passes import area, item
+from tests.unit.pipeline.catalogue.test_state_vectors import NAME, document
+from tests.unit.pipeline.insar.products.test_products import job
 
 PLACE = Affine(0.0002, 0, 141.99, 0, -0.0002, 42.71)
 """of the products: about 20 m, wider than the area"""
@@ -80,7 +81,7 @@ def catalogue_of(
     return Catalogue.model_validate(
         {
             "area": where.name,
-            "area_digest": archive.area_digest(where),
+            "area_digest": area_digest(where),
             "searched_at": "2018-10-02T00:00:00Z",
             "endpoint": "https://stac.example/v1",
             "rtc_items": [rtc],
@@ -125,9 +126,7 @@ class Site:
 
     def build(self, slc: SlcHoldings | None, *notes: str, pairs: bool = True) -> build.Published:
         found = catalogue_of(self.area, self.rtc, slc, *notes)
-        replay = archive.save_catalogue(
-            found, self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}"
-        )
+        replay = save_catalogue(found, self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}")
         return build.build(self.area, replay, process=self.processor, pairs=pairs)
 
     def plan(self, slc: SlcHoldings | None) -> build.BuildPlan:
@@ -563,7 +562,7 @@ def test_a_track_without_single_look_data_has_its_look_too(
     monkeypatch.setattr("pipeline.layers.derivation.orbits.fetch_orbit", fetch)
     found = catalogue_of(site.area, rtc, SlcHoldings() if asked else None)
     found = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
-    published = build.build(site.area, archive.save_catalogue(found, tmp_path), process=site.processor)
+    published = build.build(site.area, save_catalogue(found, tmp_path), process=site.processor)
     assert published.failed == ()
     with open_cube(published.uri) as cube:
         assert cube["track"].values.tolist() == [46]

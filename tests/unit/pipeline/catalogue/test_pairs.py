@@ -20,7 +20,7 @@ from pipeline.catalogue.slc import Burst, Granule, SlcPass, StateVector
 from pipeline.catalogue.slc_passes import group_granules
 from pipeline.insar.estimates import BURST_BYTES, bytes_of_all, estimate
 from tests.unit.made_slc import repeats
-from tests.unit.test_passes import area
+from tests.unit.pipeline.catalogue.test_passes import area
 
 EVENT = datetime(2018, 9, 5, tzinfo=UTC)
 RULES = ("consecutive", "within", "reference", "event")

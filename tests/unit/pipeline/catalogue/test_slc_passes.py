@@ -13,7 +13,7 @@ from pipeline.catalogue.granules import read_burst, read_granule
 from pipeline.catalogue.slc_passes import group_granules
 from pipeline.errors import ArchiveError
 from tests.unit.made_slc import burst_item, granule_item, holdings, repeats
-from tests.unit.test_passes import area
+from tests.unit.pipeline.catalogue.test_passes import area
 
 INSIDE = (141.8, 42.5, 142.2, 42.7)
 BESIDE = (141.8, 42.65, 142.2, 42.85)

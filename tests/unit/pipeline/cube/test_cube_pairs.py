@@ -22,7 +22,7 @@ from pipeline.cube.storage import LocalStore
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import publish, version_key
 from pipeline.errors import ModelError
-from tests.unit.test_cube import GRID, layer, manifest, tree
+from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest, tree
 
 FIRST = datetime(2018, 8, 24, 20, 41, 3, 250_000, tzinfo=UTC)
 

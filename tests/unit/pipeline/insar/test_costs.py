@@ -13,8 +13,8 @@ from rich.console import Console
 from pipeline.catalogue.pairs import choose_pairs
 from pipeline.insar.costs import pair_rows, print_pairs
 from pipeline.settings import settings
-from tests.unit.test_pairs import TRACK, overflight, wants
-from tests.unit.test_passes import area
+from tests.unit.pipeline.catalogue.test_pairs import TRACK, overflight, wants
+from tests.unit.pipeline.catalogue.test_passes import area
 
 
 @pytest.fixture(autouse=True)

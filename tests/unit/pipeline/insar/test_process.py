@@ -17,9 +17,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipeline.archives.http.probes import local_asset
 from pipeline.archives.slc.orbit_files import FetchedOrbit
 from pipeline.area import AreaOfInterest, load_area
+from pipeline.catalogue.hrefs import local_asset
 from pipeline.catalogue.passes import DemTile
 from pipeline.catalogue.slc import Burst, Granule, Pair, SlcPass
 from pipeline.errors import ArchiveError, InterferometryError

@@ -17,8 +17,8 @@ from pipeline.catalogue.state_vectors import read_orbit_name
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
 from tests.unit.made_orbits import INSTANT
-from tests.unit.test_archives_slc_files import side
-from tests.unit.test_orbits import VECTORS, document
+from tests.unit.pipeline.archives.slc.test_slc_files import side
+from tests.unit.pipeline.catalogue.test_state_vectors import VECTORS, document
 
 SCENE = "S1A_IW_SLC__1SDV_20180905T204150_20180905T204217_023560_02910C_8F11"
 START, END = INSTANT - timedelta(seconds=10), INSTANT + timedelta(seconds=17)

@@ -22,8 +22,8 @@ from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.world import FORMAT
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT
-from tests.unit.test_archives_orbits import POEORB, eof
-from tests.unit.test_archives_slc_files import GRANULE, HOST, XML, burst, packed, side, tiff
+from tests.unit.pipeline.archives.slc.test_orbit_files import POEORB, eof
+from tests.unit.pipeline.archives.slc.test_slc_files import GRANULE, HOST, XML, burst, packed, side, tiff
 
 IDS = ["046_099060_IW2", "046_099061_IW2"]
 STORE = "s1-orbits.s3.us-west-2.amazonaws.com"

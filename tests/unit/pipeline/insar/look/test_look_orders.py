@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.archives.search_area import area_digest
+from pipeline.catalogue.catalogue import area_digest
 from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M
 from pipeline.catalogue.items import Asset
 from pipeline.catalogue.passes import Catalogue, Pass, group_passes
 from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.look.look_orders import look_orders, product_name
 from tests.unit.made_slc import repeats
-from tests.unit.test_passes import area, item
+from tests.unit.pipeline.catalogue.test_passes import area, item
 
 PRODUCT = "S1A_IW_GRDH_1SDV_20180824T203100_20180824T203125_023393_029117_0A1B"
 STORE = "https://sentinel1euwestrtc.blob.core.windows.net/sentinel1-grd-rtc/GRD/2018/8/24/IW/DV"

@@ -1,0 +1,24 @@
+"""Addresses of files, and which of them are files of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pipeline.catalogue.passes import Asset
+
+
+def is_local(href: str) -> bool:
+    """Whether `href` is a path or file URL."""
+    return urlsplit(href).scheme in ("", "file") or (len(href) > 1 and href[1] == ":")
+
+
+def local_path(href: str) -> Path:
+    """The path that `href` names."""
+    return Path(unquote(urlsplit(href).path)) if href.startswith("file:") else Path(href)
+
+
+def local_asset(href: str) -> Asset:
+    """Size and modification time of a local file."""
+    status = local_path(href).stat()
+    return Asset(href=href, size_bytes=status.st_size, etag=f"local-{status.st_size}-{status.st_mtime_ns}")

@@ -1,0 +1,77 @@
+"""Catalogues as files: written whole, dated, and checked when read again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import check_area, content_digest
+from pipeline.catalogue.passes import Catalogue
+from pipeline.errors import ArchiveError
+
+MOST_SNAPSHOT_BYTES = 512 * 2**20
+
+
+def snapshot_name(catalogue: Catalogue) -> str:
+    """File name of a snapshot: when it was asked, and the beginning of its content's digest."""
+    return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
+
+
+def save_catalogue(catalogue: Catalogue, folder: Path) -> Path:
+    """Write the snapshot into `folder`: whole or not at all; returns its path.
+
+    Raises:
+        ArchiveError: the folder cannot be written to.
+    """
+    path = folder / snapshot_name(catalogue)
+    part = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("w", encoding="utf-8") as out:
+                out.write(catalogue.model_dump_json())
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ArchiveError(
+            f"The catalogue cannot be saved in {folder} ({error.strerror or error}).",
+            "Free disk space or set SLIDECUBE_DATA_DIR to a folder that can be written.",
+        ) from error
+    return path
+
+
+def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
+    """The snapshot in a file, checked; with `area`, that it belongs to it.
+
+    Raises:
+        ArchiveError: it cannot be read, is no catalogue, or belongs to another area.
+    """
+    remedy = "Give a file that a build saved (catalogue-*.json), or build without --catalogue."
+    try:
+        if path.stat().st_size > MOST_SNAPSHOT_BYTES:
+            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", remedy)
+        catalogue = Catalogue.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", remedy) from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "it"
+        raise ArchiveError(f"{path} is no catalogue: {field}: {first['msg']}.", remedy) from error
+    if area is not None:
+        try:
+            check_area(catalogue, area)
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error.message}", error.remedy) from error
+    return catalogue

@@ -1,0 +1,146 @@
+"""Elevation at the pixels of a grid, from tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from shapely import Geometry
+from shapely.geometry import Polygon
+
+from pipeline.elevation.dem_spline import Surface, margin, surface
+from pipeline.elevation.dem_tiles import SOURCES, DemSource, Lattice, assume_sea, missing_tiles, read_samples
+from pipeline.errors import SourceDataError
+from pipeline.grid import Grid
+
+BLOCK_PIXELS = 1 << 20
+
+Float = NDArray[np.float32]
+
+
+def elevation_on(
+    tiles: Sequence[rasterio.DatasetReader],
+    grid: Grid,
+    *,
+    collection: str,
+    vertical_datum: str | None = None,
+    halo_px: int = 0,
+) -> Elevation:
+    """Elevation at the pixels of a grid, as `derive_terrain` describes; `halo_px` of its rim do not enter the counts.
+
+    Raises:
+        SourceDataError, ArchiveError: as `derive_terrain`.
+    """
+    source = _source(collection, vertical_datum)
+    if not tiles:
+        raise SourceDataError(
+            f"There are no elevation tiles of {collection} for the area.",
+            f"{collection} covers land between {source.latitudes[0]:g} and {source.latitudes[1]:g} degrees; "
+            "choose another collection in the area file (dem.collection).",
+        )
+    west, _south, east, _north = grid.bounds_deg()
+    lattice = Lattice.of_tiles(tiles, middle=(west + (east if east >= west else east + 360)) / 2)
+    to_tiles = Transformer.from_crs(
+        grid.epsg, CRS.from_user_input(lattice.crs).to_2d(), always_xy=True, allow_ballpark=False
+    )
+    outline = _outline(grid, lattice, to_tiles)
+    left, top, right, bottom = outline.bounds
+    edge = margin(lattice) + 2
+    window = int(top) - edge, int(left) - edge, int(bottom) + edge + 2, int(right) + edge + 2
+    samples = read_samples(tiles, lattice, window)
+    assumed = assume_sea(samples, source)
+    missing = missing_tiles(samples, outline.buffer(3.0, join_style="mitre"))
+    if missing:
+        raise SourceDataError(
+            f"Elevation tiles of {collection} are missing: {', '.join(missing)}. They are not taken for sea "
+            f"because the ground beside them is not at sea level or the collection does not reach there.",
+            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
+        )
+    ground = surface(samples)
+    elevation, counts = _on_grid(ground, grid, to_tiles, _points_per_pixel(grid, lattice), halo_px)
+    report = {
+        "collection": collection,
+        "vertical_datum": source.vertical_datum,
+        **samples.notes,
+        **ground.notes,
+        "margin_samples_without_tile": int(np.count_nonzero(~samples.covered)),
+        "tiles_assumed_sea": assumed,
+        **counts,
+    }
+    return Elevation(elevation, source, report)
+
+
+@dataclass(frozen=True)
+class Elevation:
+    """Elevation on a grid, where it comes from, and what was met on the way."""
+
+    elevation_m: Float
+    """(y, x) above the source's vertical datum, NaN where void"""
+    source: DemSource
+    report: dict[str, Any]
+
+
+def _source(collection: str, vertical_datum: str | None) -> DemSource:
+    if collection in SOURCES:
+        known = SOURCES[collection]
+        return DemSource(
+            known.name, vertical_datum or known.vertical_datum, known.ocean_left_out, known.latitudes
+        )
+    if vertical_datum is None:
+        raise SourceDataError(
+            f"The vertical datum of the elevation collection {collection!r} is not known.",
+            f"State vertical_datum, or choose one of {', '.join(SOURCES)}.",
+        )
+    return DemSource(collection, vertical_datum, ocean_left_out=False)
+
+
+def _outline(grid: Grid, lattice: Lattice, to_tiles: Transformer) -> Geometry:
+    """Outline of the grid in sample positions, x = column, y = row."""
+    left, bottom, right, top = grid.bounds
+    step = max(grid.width, grid.height) * grid.resolution_m / 128
+    ring = Polygon([(left, top), (right, top), (right, bottom), (left, bottom)]).segmentize(step).exterior
+    x, y = (np.asarray(v) for v in ring.xy)
+    rows, columns = lattice.index(*to_tiles.transform(x, y))
+    if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
+        raise SourceDataError(
+            f"The grid (EPSG:{grid.epsg}) cannot be taken to the CRS of the elevation tiles.",
+            "Give tiles that hold the area.",
+        )
+    return Polygon(np.column_stack([columns, rows]))
+
+
+def _points_per_pixel(grid: Grid, lattice: Lattice) -> int:
+    """Points along each side of a pixel whose mean is its elevation: 1 unless it is coarser than the samples."""
+    return max(1, round(grid.resolution_m / min(lattice.spacing_m())))
+
+
+def _on_grid(
+    ground: Surface, grid: Grid, to_tiles: Transformer, per_side: int, halo_px: int
+) -> tuple[Float, dict[str, Any]]:
+    """(y, x) elevation on the grid, NaN where void; and the counts of sea and filled pixels without the halo."""
+    elevation = np.empty(grid.shape, np.float32)
+    sea_pixels = filled_pixels = 0
+    offsets = ((np.arange(per_side) + 0.5) / per_side - 0.5) * grid.resolution_m
+    rows = max(1, BLOCK_PIXELS // grid.width)
+    for first in range(0, grid.height, rows):
+        last = min(first + rows, grid.height)
+        x, y = np.meshgrid(grid.x, grid.y[first:last])
+        total = np.zeros(x.shape)
+        sea, filled = np.ones(x.shape, bool), np.zeros(x.shape, bool)
+        for dy in offsets:
+            for dx in offsets:
+                metres, at_sea, was_void = ground.at(*to_tiles.transform(x + dx, y + dy))
+                total += metres
+                sea &= at_sea
+                filled |= was_void
+        elevation[first:last] = total / per_side**2
+        rows_counted = slice(max(halo_px - first, 0), max(min(last, grid.height - halo_px) - first, 0))
+        own = rows_counted, slice(halo_px, grid.width - halo_px)
+        sea_pixels += int(sea[own].sum())
+        filled_pixels += int((filled & ~np.isnan(total))[own].sum())
+    return elevation, {"sea_pixels": sea_pixels, "pixels_beside_filled_voids": filled_pixels}
