@@ -1,15 +1,46 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, even after a kill or a power cut."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ModelError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A partial name beside `target` to write to; it takes the target's place when the block ends without an error.
+
+    The partial file begins with a dot and keeps the suffix of `target`, which some writers go by.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.part{target.suffix}")
+    try:
+        yield partial
+        _sync_path(partial)
+        partial.replace(target)
+        _sync_path(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(target: Path, content: bytes | str) -> None:
+    """Write a small file, whole or not at all; text as UTF-8.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with whole_file(target) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
@@ -67,8 +98,12 @@ def _replace(scratch: Path, target: Path) -> None:
 def _sync(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync_path(path)
+
+
+def _sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from pydantic import (
     Strict,
 )
 
-__all__ = ["Frozen", "Number", "Utc", "Whole"]
+__all__ = ["Frozen", "Number", "Utc", "Whole", "digest_of_json"]
 
 
 def _instant(value: Any) -> Any:
@@ -34,3 +36,13 @@ class Frozen(BaseModel):
     """A value that passes between rooms: immutable, JSON-able, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def digest_of_json(value: Any, *, compact: bool = False) -> str:
+    """sha256 in hexadecimal of a JSON-able value with sorted keys: the same value has the same digest anywhere.
+
+    Args:
+        compact: without blanks, as the recipes of layers are digested.
+    """
+    separators = (",", ":") if compact else None
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=separators).encode()).hexdigest()

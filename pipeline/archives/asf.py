@@ -12,7 +12,7 @@ import asf_search
 import requests
 from asf_search.search.search_generator import search_generator
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.granules import kept
 from pipeline.errors import ArchiveError

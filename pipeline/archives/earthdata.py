@@ -25,8 +25,8 @@ import urllib3
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
+from pipeline.archives import http_client
 from pipeline.archives.credentials import ACCOUNT, HOW, LOGIN_HOST, Credentials, find_credentials
-from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 

@@ -16,7 +16,7 @@ import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.catalogue.hrefs import is_local, local_path
 from pipeline.catalogue.passes import InventoryFile

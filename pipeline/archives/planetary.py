@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 from pystac_client.stac_api_io import StacApiIO
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 

@@ -23,7 +23,7 @@ from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.archives.http.ranges import MOST_RANGE_BYTES, RemoteFile
 from pipeline.catalogue.hrefs import is_local, local_asset, local_path
 from pipeline.catalogue.passes import Asset

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from pipeline.archives import planetary
+from pipeline.archives import http_client, planetary
 from pipeline.archives.earthdata import earthdata
-from pipeline.archives.http import http_client
 from pipeline.archives.slc import orbit_files
 from pipeline.errors import ArchiveError
 from pipeline.settings import Settings

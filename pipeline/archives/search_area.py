@@ -9,8 +9,7 @@ from pathlib import Path
 
 from shapely.geometry import mapping
 
-from pipeline.archives import inventories, planetary
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client, inventories, planetary
 from pipeline.archives.http.probes import probe
 from pipeline.archives.slc.slc_search import SLC_DEM_MARGIN_DEG as SLC_DEM_MARGIN_DEG
 from pipeline.archives.slc.slc_search import search_slc

@@ -14,7 +14,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.settings import settings
 
 

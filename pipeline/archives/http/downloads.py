@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import requests
 from filelock import FileLock
 
+from pipeline.archives import http_client
 from pipeline.archives.earthdata import Earthdata, earthdata
-from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.settings import settings
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from pipeline.archives import planetary
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client, planetary
 from pipeline.catalogue.hrefs import is_local, local_asset, local_path
 from pipeline.catalogue.passes import Asset
 from pipeline.settings import settings

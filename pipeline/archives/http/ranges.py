@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from pipeline.archives import planetary
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client, planetary
 from pipeline.errors import ArchiveError
 
 HEADER_BYTES = 64 * 1024

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
+from pipeline.archives import http_client
 from pipeline.archives.earthdata import Earthdata, earthdata
-from pipeline.archives.http import http_client
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.catalogue.slc import SlcPass
 from pipeline.catalogue.state_vectors import OrbitKind, OrbitName, read_orbit_file, read_orbit_name

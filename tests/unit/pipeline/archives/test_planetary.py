@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline.archives import planetary
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client, planetary
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 

@@ -15,6 +15,7 @@ from shapely.geometry import shape
 
 from pipeline.archives import asf, inventories, planetary, search_area
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue import snapshots
 from pipeline.catalogue.catalogue import (
     area_digest,
     content_digest,
@@ -192,7 +193,7 @@ def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ArchiveError, match="cannot be read"):
         load_catalogue(tmp_path)
     path = save_catalogue(snapshot(), tmp_path)
-    monkeypatch.setattr(search_area, "MOST_SNAPSHOT_BYTES", 10)
+    monkeypatch.setattr(snapshots, "MOST_SNAPSHOT_BYTES", 10)
     with pytest.raises(ArchiveError, match="larger than"):
         load_catalogue(path)
 

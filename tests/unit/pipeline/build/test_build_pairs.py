@@ -559,7 +559,7 @@ def test_a_track_without_single_look_data_has_its_look_too(
             path=tmp_path / f"{NAME}.EOF", kind="precise", name=NAME, validity=(INSTANT, INSTANT)
         )
 
-    monkeypatch.setattr("pipeline.layers.derivation.orbits.fetch_orbit", fetch)
+    monkeypatch.setattr("pipeline.layers.derivation.orbit_files.fetch_orbit", fetch)
     found = catalogue_of(site.area, rtc, SlcHoldings() if asked else None)
     found = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
     published = build.build(site.area, save_catalogue(found, tmp_path), process=site.processor)

@@ -576,6 +576,6 @@ def test_the_manifest_of_the_contract_is_one() -> None:
     assert set(json.loads(example)) == set(JobManifest.model_fields)
     for name in (*PRODUCTS, *JobMetadata.model_fields):
         assert name in text or name in ("format", "pair", "part", "backend"), name
-    source = (CONTRACT.parent / "validate.py").read_text(encoding="utf-8")
+    source = (CONTRACT.parent / "products" / "validate.py").read_text(encoding="utf-8")
     found = set(re.findall(r'"((?:product|metadata)-[a-z]+)"', source))
     assert found == set(re.findall(r"^\| `([a-z-]+)`", text, re.M))

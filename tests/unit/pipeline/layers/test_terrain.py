@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M
+from pipeline.elevation import dem_on_grid
 from pipeline.elevation.dem_spline import margin, surface, void_side
 from pipeline.elevation.dem_tiles import Lattice, read_samples
 from pipeline.errors import ArchiveError, SourceDataError
@@ -80,7 +81,7 @@ def make_tile() -> Iterator[Open]:
 
 
 def to_degrees(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    transformer = terrain.Transformer.from_crs(grid.epsg, 4326, always_xy=True)
+    transformer = dem_on_grid.Transformer.from_crs(grid.epsg, 4326, always_xy=True)
     return transformer.transform(*np.meshgrid(grid.x, grid.y))
 
 
@@ -126,6 +127,7 @@ def test_a_part_equals_the_crop_of_the_whole_bit_for_bit(
         height=53,
     )
     monkeypatch.setattr(terrain, "BLOCK_PIXELS", 7 * part.width)
+    monkeypatch.setattr(dem_on_grid, "BLOCK_PIXELS", 7 * part.width)
     cropped = derive_terrain([tile], part, collection="nasadem")
     for name, values in cropped.arrays.items():
         assert np.array_equal(values, whole.arrays[name][21 : 21 + 53, 37 : 37 + 71], equal_nan=True), name
@@ -145,6 +147,7 @@ def test_block_size_changes_nothing(block: int) -> None:
         with memory.open() as tile, pytest.MonkeyPatch.context() as patch:
             usual = derive_terrain([tile], grid, collection="nasadem")
             patch.setattr(terrain, "BLOCK_PIXELS", block)
+            patch.setattr(dem_on_grid, "BLOCK_PIXELS", block)
             other = derive_terrain([tile], grid, collection="nasadem")
     for name, values in usual.arrays.items():
         assert np.array_equal(values, other.arrays[name], equal_nan=True), name
@@ -171,7 +174,7 @@ def test_plane_has_the_slope_aspect_and_curvature_of_a_plane(make_tile: Open) ->
     grid = Grid(epsg=32654, resolution_m=10.0, left=500_000.0, top=4_720_000.0, width=90, height=80)
 
     def plane(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        transformer = terrain.Transformer.from_crs(4326, grid.epsg, always_xy=True)
+        transformer = dem_on_grid.Transformer.from_crs(4326, grid.epsg, always_xy=True)
         x, y = transformer.transform(longitude, latitude)
         return 500 - 0.3 * (x - 500_000) + 0.4 * (y - 4_720_000)  # falls to the east and to the south
 

@@ -15,7 +15,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.archives.http import http_client
+from pipeline.archives import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.loopback import Loopback, Reply, brisk_settings

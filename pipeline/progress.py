@@ -1,0 +1,23 @@
+"""How long work tells how far it is: one type for every room."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called now and then while something long is done; cheap, and safe from any thread."""
+
+    def __call__(self, what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+        """
+        Args:
+            what: what is being done, such as a layer, a file or a stage.
+            done: how much of it is done.
+            total: how much there is; None where that is not known.
+            remark: a figure or a name to show beside it.
+        """
+        ...
+
+
+def no_progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+    """A progress that nobody watches."""

@@ -1,0 +1,66 @@
+"""Files that are whole or absent, the lock, the digest of JSON."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.files import whole_file, write_whole
+from pipeline.lock import LockedError, held
+from pipeline.records import digest_of_json
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.json"
+    with whole_file(target) as partial:
+        partial.write_text("{}")
+        assert partial.suffix == ".json" and not target.exists()
+    assert target.read_text() == "{}"
+    assert [path.name for path in target.parent.iterdir()] == ["a.json"]
+
+
+def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_whole(target, "before")
+    with pytest.raises(RuntimeError), whole_file(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_lock_has_one_holder_and_says_whether_it_waited(tmp_path: Path) -> None:
+    path, answers, began = tmp_path / "locks" / "one", [], threading.Event()
+
+    def second() -> None:
+        began.set()
+        with held(path) as waited:
+            answers.append(waited)
+
+    with held(path) as waited:
+        assert not waited
+        with pytest.raises(LockedError), held(path, wait=False):
+            pass
+        thread = threading.Thread(target=second)
+        thread.start()
+        began.wait()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join()
+    assert answers == [True]
+
+
+@pytest.mark.parametrize(
+    ("compact", "digest"),
+    [
+        (False, "d8497d9d82770a70729261095aa98f7ef5154d7af499f8037b6ca250296785a6"),
+        (True, "43258cff783fe7036d8a43033f830adfc60ec037382473548ac742b888292777"),
+    ],
+)
+def test_the_order_of_keys_does_not_change_a_digest(compact: bool, digest: str) -> None:
+    assert digest_of_json({"b": 2, "a": 1}, compact=compact) == digest_of_json(
+        {"a": 1, "b": 2}, compact=compact
+    )
+    assert digest_of_json({"b": 2, "a": 1}, compact=compact) == digest
