@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalogue.slc import StateVector
+from pipeline.sandbox.elements import Node, build, listed, numbers
 from pipeline.sandbox.slc import instrument as iw
-from pipeline.sandbox.slc.elements import Node, build, listed, numbers
 from pipeline.sandbox.slc.geolocation_grid import GridPoint
 from pipeline.sandbox.slc.orbit import PERIOD_S, every, heading_deg
 from pipeline.sandbox.slc.survey import SlcFlight

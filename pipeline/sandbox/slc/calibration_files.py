@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pipeline.sandbox.elements import build, listed, numbers
 from pipeline.sandbox.slc import instrument as iw
 from pipeline.sandbox.slc.annotation_files import header
-from pipeline.sandbox.slc.elements import build, listed, numbers
 from pipeline.sandbox.slc.survey import SlcFlight
 
 _CALIBRATION_PIXELS = 40

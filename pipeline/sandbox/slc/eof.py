@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.catalogue.slc import StateVector
 from pipeline.sandbox.earth.overflights import Flight
-from pipeline.sandbox.slc.elements import Node, build, listed, serialised, text
+from pipeline.sandbox.elements import Node, build, listed, serialised, text
 from pipeline.sandbox.slc.orbit import Orbit, every
 
 STORE = "s1-orbits.s3.us-west-2.amazonaws.com"

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
+from pipeline.sandbox.elements import build, serialised
 from pipeline.sandbox.slc.annotation_files import product
 from pipeline.sandbox.slc.calibration_files import calibration, noise
-from pipeline.sandbox.slc.elements import build, serialised
 from pipeline.sandbox.slc.geolocation_grid import GridPoint, Ring, geolocation_grid, ring, whole_ring
 from pipeline.sandbox.slc.instrument import SWATH
 from pipeline.sandbox.slc.safe_manifest import Part, manifest_of

@@ -14,7 +14,7 @@ from typing import Any
 
 from lxml import etree
 
-from pipeline.sandbox.slc.elements import build
+from pipeline.sandbox.elements import build
 from pipeline.sandbox.slc.geolocation_grid import Ring
 from pipeline.sandbox.slc.instrument import SWATH
 from pipeline.sandbox.slc.survey import SlcFlight
