@@ -7,8 +7,14 @@ from collections.abc import Iterable
 import shapely
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.grid import Grid
+
+SLC_DEM_MARGIN_DEG = 0.1
+"""Elevation is wanted this far around the bursts, because their outlines are of the ellipsoid: high ground lies
+nearer to the radar by up to its height divided by the tangent of the incidence angle, 9 km for 5 km in the near
+range."""
+
 
 DEM_MARGIN_M = 2500.0
 """Elevation is wanted this far around the grid, for the spline and for filling voids at its edge."""

@@ -12,10 +12,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.slc import Pair, SlcPass, StateVector
-from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.records import Frozen
-
-__all__ = ["PairList", "choose_pairs", "perpendicular_baseline_m", "slc_passes"]
 
 FARTHEST_S = 60.0
 """State vectors are carried on at most so far: a minute beyond them the position errs by metres."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -15,24 +15,11 @@ from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.items import Asset, Direction, ItemRead, Overflight, Slice, outside, read_item
-from pipeline.catalogue.slc import SlcHoldings
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.item_fields import Direction
+from pipeline.catalogue.items import ItemRead, Overflight, Slice, outside, read_item
 from pipeline.errors import ArchiveError
 from pipeline.records import Frozen, Utc
-
-__all__ = [
-    "Asset",
-    "Catalogue",
-    "DemTile",
-    "Direction",
-    "InventoryFile",
-    "Pass",
-    "PassList",
-    "Slice",
-    "group_passes",
-    "repeat_gaps",
-    "slices_of",
-]
 
 SAME_SLICE = timedelta(seconds=1)
 """Consecutive slices start about 25 s apart (12 s for the last); a reprocessed one within milliseconds."""
@@ -62,47 +49,6 @@ class Pass(Frozen):
     def size_bytes(self) -> int:
         """Bytes of all assets, where the archive says."""
         return sum(a.size_bytes or 0 for s in self.slices for a in s.assets.values())
-
-
-class DemTile(Frozen):
-    """One elevation tile."""
-
-    id: str
-    collection: str
-    asset: Asset
-    bbox: tuple[float, float, float, float] = Field(description="west, south, east, north, degrees")
-
-
-class InventoryFile(Frozen):
-    """The inventory as found when the archive was asked."""
-
-    url: str
-    fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
-    extent_url: str | None = None
-    extent_fingerprint: str | None = None
-
-
-class Catalogue(Frozen):
-    """What the archives held at one instant: one search, kept with the version and replayable.
-
-    `rtc_items` and `dem_items` are the archive's own answers (STAC items as JSON), `probes` what its servers said
-    of each file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
-    """
-
-    format: Literal["slidecube-catalogue-1"] = "slidecube-catalogue-1"
-    area: str
-    area_digest: str = Field(description="of the fields of the area that the search depends on")
-    searched_at: Utc
-    endpoint: str
-    rtc_items: tuple[dict[str, Any], ...]
-    dem_items: tuple[dict[str, Any], ...]
-    probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
-    inventory: InventoryFile | None = None
-    slc: SlcHoldings | None = Field(
-        None,
-        description="for interferometry; None where it was not asked for, or not to be had: a note says why",
-    )
-    notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
 
 class PassList(Frozen):

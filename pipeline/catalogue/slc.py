@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.catalogue.items import Direction
+from pipeline.catalogue.item_fields import Direction
 from pipeline.records import Frozen, Utc
 
 Swath = Literal["IW1", "IW2", "IW3"]
