@@ -13,8 +13,3 @@ def platform_name(stated: str) -> str:
     """
     name = re.sub(r"[ _]", "-", stated.strip().lower())
     return re.sub(r"^s(1[a-d])$", r"sentinel-\1", name)
-
-
-def platform_unit(platform: str) -> str:
-    """Letter of the satellite, 'A' of 'sentinel-1a'."""
-    return platform[-1].upper()

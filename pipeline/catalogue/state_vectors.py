@@ -12,6 +12,7 @@ from typing import Any, Literal
 from lxml import etree
 from pydantic import Field
 
+from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import StateVector, on_orbit
 from pipeline.errors import SourceDataError
 from pipeline.records import Frozen, Utc
@@ -98,7 +99,7 @@ def read_orbit_name(name: str) -> OrbitName:
         raise SourceDataError(f"The orbit file {name} ends before it begins.", _ANOTHER)
     return OrbitName(
         name=name.removesuffix(".EOF"),
-        platform=f"sentinel-1{match['unit'][2].lower()}",
+        platform=platform_name(match["unit"]),
         kind=kind,
         validity=(start, end),
     )
