@@ -49,12 +49,12 @@ class Inventory(Frozen):
     `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` says which
     of the three are labelled. Without `class_field` every feature is new.
     `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
-    where none was published, `extent_assumed` says in words what is assumed.
+    where none was published, `extent_assumed` states in words what is assumed.
     """
 
     name: str = Field(min_length=1)
     url: str | None = Field(
-        None, description="http(s) URL or path relative to the area file; None: none at hand"
+        None, description="http(s) URL or path relative to the area file; None: no file known"
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     layer: str | None = Field(None, description="layer or inner file of a container format")
@@ -76,7 +76,7 @@ class Inventory(Frozen):
         if self.class_field is not None:
             lacking = [name for name in self.count if name not in self.classes]
             if lacking:
-                raise ValueError(f"count names {lacking} but classes does not say which values mean that")
+                raise ValueError(f"count names {lacking} but classes does not list their values")
         return self
 
 
@@ -140,7 +140,7 @@ class AreaOfInterest(Frozen):
     dem: Dem = Dem()
     inventory: Inventory | None = None
     interferometry: Interferometry | None = Field(None, description="None: neither pairs nor look geometry")
-    simulated: bool = Field(False, description="the archive behind this area is simulated; products say so")
+    simulated: bool = Field(False, description="the archive behind this area is simulated; products state it")
     sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
     licence: str = Field("", description="of the data that go into the cube")
 

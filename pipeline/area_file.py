@@ -11,7 +11,7 @@ import yaml
 from pipeline.errors import AreaError
 
 MOST_FILE_BYTES = 16 * 2**20
-"""An area file or outline larger than this was not meant to be one."""
+"""A larger area file or outline is refused."""
 
 _REMEDIES = {
     "extra_forbidden": "unknown key; remove it or correct its spelling",

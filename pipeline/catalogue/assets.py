@@ -1,4 +1,4 @@
-"""Addresses of files, and which of them are files of this machine."""
+"""Files of an archive's items: their addresses, and which of them are files of this machine."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ class Asset(Frozen):
 
     href: str = Field(description="unsigned URL")
     size_bytes: int | None = None
-    etag: str | None = Field(
-        None, description="ETag (or Last-Modified) that the server gave when the archive was asked"
-    )
+    etag: str | None = Field(None, description="ETag (or Last-Modified) that the server gave at the search")
 
     @property
     def fingerprint(self) -> str:
-        """What tells one content of this URL from another: the server's ETag, else the size."""
+        """Identifies the content behind this URL: the server's ETag, else the size."""
         return self.etag or f"size:{self.size_bytes}"

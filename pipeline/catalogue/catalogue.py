@@ -1,4 +1,4 @@
-"""What a catalogue means for an area: its passes, its elevation tiles, whether it still describes the area."""
+"""The catalogue of an area: what the archives held at one instant, its digests, its passes and elevation tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.records import Frozen, Utc, digest_of_json
 
 
 class InventoryFile(Frozen):
-    """The inventory as found when the archive was asked."""
+    """The inventory as the search found it."""
 
     url: str
     fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
@@ -31,8 +31,8 @@ class InventoryFile(Frozen):
 class Catalogue(Frozen):
     """What the archives held at one instant: one search, kept with the version and replayable.
 
-    `rtc_items` and `dem_items` are the archive's own answers (STAC items as JSON), `probes` what its servers said
-    of each file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
+    `rtc_items` and `dem_items` are the archive's items (STAC, as JSON), `probes` what its servers stated of each
+    file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
     """
 
     format: Literal["slidecube-catalogue-1"] = "slidecube-catalogue-1"
@@ -46,7 +46,7 @@ class Catalogue(Frozen):
     inventory: InventoryFile | None = None
     slc: SlcHoldings | None = Field(
         None,
-        description="for interferometry; None where it was not asked for, or not to be had: a note says why",
+        description="for interferometry; None where it was not wanted or the search failed, which a note explains",
     )
     notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
@@ -54,7 +54,7 @@ class Catalogue(Frozen):
 def area_digest(area: AreaOfInterest) -> str:
     """Digest of the fields of the area that the search depends on.
 
-    How pairs are made of what was found is no such field; that the area asks for pairs, and of which polarisation, is.
+    The rule of pairing is no such field. Whether the area wants pairs, and of which polarisation, is one.
     """
     fields: dict[str, Any] = {
         "footprint": area.footprint.normalize().wkb_hex,
@@ -79,12 +79,13 @@ def _portable(source: Any) -> Any:
 
 
 def rfc3339(instant: datetime) -> str:
+    """The instant in UTC with microseconds, as in 2018-09-05T18:07:59.000000Z."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def content_digest(catalogue: Catalogue) -> str:
-    """Digest of the answer without the time of asking: two searches that found the same have the same."""
-    # left out where there is none, so that answers of before there was any keep their digest
+    """Digest without the time of the search: two searches that found the same have the same digest."""
+    # left out where it is None, so that catalogues older than this field keep their digest
     without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
     substance = catalogue.model_dump(mode="json", exclude=without)
     return digest_of_json(substance)[:32]
@@ -93,7 +94,7 @@ def content_digest(catalogue: Catalogue) -> str:
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     """Passes over the area as the catalogue knows them, with the sizes and ETags that the servers stated.
 
-    A file that was listed but not there when the servers were asked is no part of its slice.
+    A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
         ArchiveError: the catalogue belongs to another area, or an item in it cannot be understood.
@@ -106,7 +107,7 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
 def _present(
     item: dict[str, Any], probes: Mapping[str, Asset], area: AreaOfInterest
 ) -> dict[str, Any] | None:
-    """The item without wanted files that no server vouched for; None where nothing is left of it."""
+    """The item without wanted files that no server has; None where no file is left."""
     assets = item.get("assets")
     if not probes or not isinstance(assets, dict):
         return item
@@ -125,7 +126,7 @@ def _present(
 
 
 def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles, ordered by id.
+    """Elevation tiles around the area, ordered by id.
 
     Raises:
         ArchiveError: an item cannot be understood.
@@ -160,7 +161,7 @@ def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:
             f"The catalogue is of the area {catalogue.area!r}, not of {area.name!r}.",
             "Give a catalogue of this area, or build without --catalogue.",
         )
-    # an answer of before the area asked for pairs still serves for everything else
+    # a catalogue from before the area wanted pairs still serves for everything else
     plain = area.model_copy(update={"interferometry": None})
     accepted = {area_digest(area)} | ({area_digest(plain)} if catalogue.slc is None else set())
     if catalogue.area_digest not in accepted:

@@ -1,4 +1,4 @@
-"""Items of the archive of single look complex data (UMM-G, as NASA's CMR answers) as granules and bursts.
+"""Items of the archive of single look complex data (UMM-G of NASA's CMR) as granules and bursts.
 
 Every field is checked: names become file names and addresses are asked with a login.
 """
@@ -53,7 +53,7 @@ UMM_FIELDS = (
 
 
 def kept(meta: Any, umm: Any) -> dict[str, Any]:
-    """What is kept of an item: the fields that are read here, in the archive's own layout.
+    """The fields of an item that a snapshot keeps, in the archive's layout.
 
     Raises:
         ArchiveError: it is no item.
@@ -194,7 +194,7 @@ def read_granule(item: Mapping[str, Any]) -> Granule:
 
     The relative orbit is read, never computed: its formula differs between satellites and changed for Sentinel-1C.
     The time of processing is the attribute PROCESSING_DATE; `DataGranule.ProductionDateTime`, which asf-search gives
-    as processingDate, repeats the start of the scene (seen in recorded answers).
+    as processingDate, repeats the start of the scene (seen in recorded responses).
 
     Raises:
         ArchiveError: a field is missing or cannot be what it should be; item and field are named.
@@ -231,7 +231,7 @@ def read_burst(item: Mapping[str, Any]) -> Burst:
 
 
 def _fields(item: Any) -> dict[str, Any]:
-    """The item's fields and, beside them by name, the first value of each additional attribute."""
+    """The item's fields and the first value of each additional attribute, by name."""
     umm = item.get("umm") if isinstance(item, Mapping) else None
     if not isinstance(umm, Mapping):
         return {}

@@ -1,4 +1,4 @@
-"""Fields that the items of every archive have: how they are checked, and the error that names one of them."""
+"""Fields of archives' items: how they are checked, and the error that names item and field."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def refused(item_id: str, field: str, problem: str) -> ArchiveError:
     """The error of an item that cannot be understood."""
     return ArchiveError(
         f"Item {item_id}: {field} {problem}.",
-        "The archive's answer cannot be used as it is; replay a catalogue without this item, or report it there.",
+        "The item cannot be used as it is; replay a catalogue without it, or report it to the archive.",
     )
 
 
 class FromArchive(BaseModel):
-    """What is read of an archive's item; other fields are ignored, and a field that holds nothing counts as missing."""
+    """Fields of an archive's item; other fields are ignored, and an empty one counts as missing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

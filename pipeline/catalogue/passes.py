@@ -1,4 +1,4 @@
-"""Passes of the satellite over the area: what the archive's items become."""
+"""Passes of the satellite over the area, made of the archive's items."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pass(Frozen):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all assets, where the archive says."""
+        """Bytes of all assets, where the archive states them."""
         return sum(a.size_bytes or 0 for s in self.slices for a in s.assets.values())
 
 
@@ -77,10 +77,10 @@ def group_passes(
     platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
     newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
     compared in this order, a stated one before none; then the one with the larger file address and id (the
-    product id in them tells products apart but not their order, so this only makes the choice repeat).
+    product id in them distinguishes products without ordering them, so this only makes the choice repeatable).
     The relative orbit is read from the metadata, never computed: its formula differs between satellites.
 
-    `probes` (by href) replaces the sizes and ETags that the items state with what the servers said.
+    `probes` (by href) replaces the sizes and ETags that the items state with what the servers stated.
 
     Raises:
         ArchiveError: an item that may lie in the area cannot be understood, or the slices of one pass disagree.
@@ -121,7 +121,7 @@ def group_passes(
 def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
     """Where a track's passes are farther apart than their usual repeat (the median, a multiple of 6 days).
 
-    A gap may mean that the satellite did not acquire, or that the archive lacks a pass; it is only named.
+    A gap may mean that the satellite did not acquire, or that the archive lacks a pass. This only names it.
     """
     notes: list[str] = []
     by_track: dict[int, list[datetime]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""How a satellite is spelt: 'sentinel-1a' here, 'S1A', 'SENTINEL-1A' or 'Sentinel-1 A' elsewhere."""
+"""How a satellite is spelt: 'sentinel-1a' here, 'S1A' or 'SENTINEL-1A' elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def platform_name(stated: str) -> str:
     """The satellite as it is spelt in cubes and catalogues: 'sentinel-1a'.
 
     `stated` is its name in any spelling ('SENTINEL-1A', 'sentinel_1a') or its abbreviation ('S1A'); the name of
-    another satellite comes out in lower case with hyphens.
+    another satellite is returned in lower case with hyphens.
     """
     name = re.sub(r"[ _]", "-", stated.strip().lower())
     return re.sub(r"^s(1[a-d])$", r"sentinel-\1", name)

@@ -1,4 +1,4 @@
-"""Granules and bursts as overflights of the area: repeated and reprocessed ones settled, what is lacking named."""
+"""Granules and bursts as overflights of the area: one of each, newest processing, missing ones named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T", Granule, Burst)
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FEW = 5
-"""So many names are written out in a note."""
+"""At most this many names are written out in a note."""
 
 
 def slc_passes(catalogue: Catalogue, area: AreaOfInterest) -> SlcPassList:

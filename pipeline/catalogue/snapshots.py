@@ -1,4 +1,4 @@
-"""Catalogues as files: written whole, dated, and checked when read again."""
+"""Catalogues as files: written whole, dated, and checked on reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_SNAPSHOT_BYTES = 512 * 2**20
 
 
 def snapshot_name(catalogue: Catalogue) -> str:
-    """File name of a snapshot: when it was asked, and the beginning of its content's digest."""
+    """File name of a snapshot: instant of the search and the first digits of its content's digest."""
     return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
 
 

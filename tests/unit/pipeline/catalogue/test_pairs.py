@@ -124,7 +124,7 @@ def test_a_pair_never_joins_two_tracks() -> None:
     found = choose_pairs(wants(), [*TRACK, overflight(-9, track=68)])
     assert {p.relative_orbit for p in found.pairs} == {46}
     (line,) = found.unpaired
-    assert line == ("sentinel-1a_029874 (track 68, 2018-08-27): no other pass of its track is at hand")
+    assert line == ("sentinel-1a_029874 (track 68, 2018-08-27): its track has no other pass")
 
 
 def test_a_pair_holds_the_bursts_that_both_have() -> None:
