@@ -34,10 +34,14 @@ def _extended(bbox: Bbox) -> Bbox:
 
 
 class _File(FromArchive):
+    """One file of an item."""
+
     href: str
 
 
 class _TileItem(FromArchive):
+    """An item as the archive gives it; files other than the elevation's may be anything."""
+
     id: str
     bbox: Annotated[Bbox, AfterValidator(_extended)]
     assets: dict[str, Annotated[_File | None, OrNone]]

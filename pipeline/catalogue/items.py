@@ -67,6 +67,8 @@ def _epsg_code(value: Any) -> Any:
 
 
 class _Properties(FromArchive):
+    """Properties of an item; `end_datetime` before `start_datetime` is refused where the item is read."""
+
     start: Instant = Field(validation_alias=AliasChoices("start_datetime", "datetime"))
     end: Instant = Field(validation_alias=AliasChoices("end_datetime", "datetime"))
     platform: Annotated[
@@ -92,6 +94,8 @@ class _Properties(FromArchive):
 
 
 class _RadarFile(FromArchive):
+    """File of one polarisation."""
+
     href: str = Field(min_length=1, max_length=4096)
     size: Annotated[Whole | None, Field(ge=0), OrNone] = Field(None, validation_alias="file:size")
 
@@ -107,6 +111,8 @@ def _radar_files(value: Any) -> Any:
 
 
 class _Item(FromArchive):
+    """An item as the archive gives it."""
+
     id: str = Field(min_length=1, max_length=512)
     properties: _Properties
     geometry: Footprint
