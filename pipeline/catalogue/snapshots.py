@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -13,7 +12,29 @@ from pipeline.catalogue.catalogue import check_area, content_digest
 from pipeline.catalogue.passes import Catalogue
 from pipeline.errors import ArchiveError
 
+FOLDER = "catalogues"
 MOST_SNAPSHOT_BYTES = 512 * 2**20
+_REMEDY = "Give a file that a build saved (catalogue-*.json), or build without --catalogue."
+
+
+class SnapshotStore(Protocol):
+    """What snapshots need of a cube's store."""
+
+    def uri_of(self, key: str) -> str:
+        """Address of a key."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Names directly below `prefix`, sorted."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes of a key, or None where there are none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a key, whole or not at all."""
+        ...
 
 
 def snapshot_name(catalogue: Catalogue) -> str:
@@ -21,35 +42,21 @@ def snapshot_name(catalogue: Catalogue) -> str:
     return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
 
 
-def save_catalogue(catalogue: Catalogue, folder: Path) -> Path:
-    """Write the snapshot into `folder`: whole or not at all; returns its path.
+def save_catalogue(catalogue: Catalogue, store: SnapshotStore) -> str:
+    """Write the snapshot into a cube's store: whole or not at all; returns its path or URI.
 
     Raises:
-        ArchiveError: the folder cannot be written to.
+        ArchiveError: the store cannot be written to.
     """
-    path = folder / snapshot_name(catalogue)
-    part = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
+    key = f"{FOLDER}/{snapshot_name(catalogue)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8") as out:
-                out.write(catalogue.model_dump_json())
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        store.write(key, catalogue.model_dump_json().encode())
     except OSError as error:
         raise ArchiveError(
-            f"The catalogue cannot be saved in {folder} ({error.strerror or error}).",
+            f"The catalogue cannot be saved in {store.uri_of(FOLDER)} ({error.strerror or error}).",
             "Free disk space or set SLIDECUBE_DATA_DIR to a folder that can be written.",
         ) from error
-    return path
+    return store.uri_of(key)
 
 
 def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
@@ -58,20 +65,30 @@ def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
     Raises:
         ArchiveError: it cannot be read, is no catalogue, or belongs to another area.
     """
-    remedy = "Give a file that a build saved (catalogue-*.json), or build without --catalogue."
     try:
         if path.stat().st_size > MOST_SNAPSHOT_BYTES:
-            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", remedy)
-        catalogue = Catalogue.model_validate_json(path.read_bytes())
+            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", _REMEDY)
+        raw = path.read_bytes()
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", remedy) from error
+        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", _REMEDY) from error
+    return parse_catalogue(raw, str(path), area)
+
+
+def parse_catalogue(raw: bytes, where: str, area: AreaOfInterest | None = None) -> Catalogue:
+    """The snapshot in `raw`, checked; with `area`, that it belongs to it. `where` names it in errors.
+
+    Raises:
+        ArchiveError: it is no catalogue, or belongs to another area.
+    """
+    try:
+        catalogue = Catalogue.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(map(str, first["loc"])) or "it"
-        raise ArchiveError(f"{path} is no catalogue: {field}: {first['msg']}.", remedy) from error
+        raise ArchiveError(f"{where} is no catalogue: {field}: {first['msg']}.", _REMEDY) from error
     if area is not None:
         try:
             check_area(catalogue, area)
         except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error.message}", error.remedy) from error
+            raise ArchiveError(f"{where}: {error.message}", error.remedy) from error
     return catalogue

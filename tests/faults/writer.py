@@ -21,8 +21,8 @@ from pipeline.area import Event
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest, Timepair, Timestep
-from pipeline.cube.storage import LocalStore
 from pipeline.grid import Grid
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)

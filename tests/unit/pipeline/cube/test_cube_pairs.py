@@ -16,9 +16,9 @@ from model.inputs.cubes import coherence
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube.cube_quicklook import draw
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Look, Manifest, Timepair, parse_manifest, timepair_labels
 from pipeline.cube.read import open_cube
-from pipeline.cube.storage import LocalStore
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import publish, version_key
 from pipeline.errors import ModelError
