@@ -12,7 +12,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 from shapely.geometry import Polygon
 from shapely.geometry import box as rectangle
@@ -20,6 +19,7 @@ from shapely.geometry import box as rectangle
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
+from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -176,33 +176,19 @@ def _truth(value: object) -> bool:
 
 
 def georeference(cube: xr.Dataset) -> Georeference:
-    """Where the cube lies, from `spatial_ref` (CF), `epsg` or `proj:code`.
+    """Where the cube lies: the coordinate reference system that it records, and its coordinates x and y.
 
     Raises:
         ModelError: no coordinate reference system is recorded.
     """
-    reference = cube.coords.get("spatial_ref", cube.get("spatial_ref"))
-    candidates: list[object] = []
-    if reference is not None:
-        candidates += [reference.attrs.get("crs_wkt"), reference.attrs.get("spatial_ref")]
-    if "epsg" in cube.coords and cube.epsg.ndim == 0:
-        candidates.append(int(cube.epsg))
-    candidates += [cube.attrs.get(key) for key in ("proj:code", "proj:wkt2", "crs", "epsg")]
-    for candidate in candidates:
-        if candidate is None or candidate == "":
-            continue
-        try:
-            crs = CRS.from_user_input(candidate)
-        except CRSError:
-            continue
-        x, y = np.asarray(cube.x.values, dtype=np.float64), np.asarray(cube.y.values, dtype=np.float64)
-        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
-        transform = (float(dx), 0.0, float(x[0] - dx / 2), 0.0, float(dy), float(y[0] - dy / 2))
-        return Georeference(crs_wkt=crs.to_wkt(), transform=transform)
-    raise ModelError(
-        "The cube records no coordinate reference system, so that no map can be made of it.",
-        "Write it with `cube.rio.write_crs('EPSG:...')`.",
-    )
+    crs = recorded_crs(cube)
+    if crs is None:
+        raise ModelError(
+            "The cube records no coordinate reference system, so that no map can be made of it.",
+            "Write it with `cube.rio.write_crs('EPSG:...')`.",
+        )
+    a, b, c, d, e, f = tuple(transform_of(cube))[:6]
+    return Georeference(crs_wkt=crs.to_wkt(), transform=(a, b, c, d, e, f))
 
 
 def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
