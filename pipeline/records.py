@@ -52,12 +52,12 @@ class Frozen(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """The first fields that differ from their defaults, each value shortened; for `repr`, `str` and rich."""
-        told = [
+        differing = [
             (name, value) for name, value in super().__repr_args__() if name and not self._is_default(name)
         ]
-        for name, value in told[:MOST_FIELDS]:
+        for name, value in differing[:MOST_FIELDS]:
             yield name, _Shown(_short(value, MOST_CHARACTERS))
-        if len(told) > MOST_FIELDS:
+        if len(differing) > MOST_FIELDS:
             yield None, _Shown("...")
 
     def _is_default(self, name: str) -> bool:
@@ -78,7 +78,7 @@ class Frozen(BaseModel):
 
 
 class _Shown(str):
-    """Text that stands for a value: its `repr` has no quotes."""
+    """The shortened text of a value: its `repr` has no quotes."""
 
     __slots__ = ()
 

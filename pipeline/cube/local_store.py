@@ -91,7 +91,7 @@ class LocalStore:
         """Remove a file or a folder; nothing happens where there is none."""
         target = self.path(key)
         if target.is_dir() and not target.is_symlink():
-            # renamed first, so that nobody finds half a folder under its name
+            # renamed first, so that no reader finds half a folder under its name
             doomed = target.with_name(f"{STAGING}{uuid.uuid4().hex}")
             with contextlib.suppress(FileNotFoundError):
                 target.rename(doomed)

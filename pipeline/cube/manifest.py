@@ -56,7 +56,7 @@ class Manifest(Frozen):
     title: str
     event: Event
     grid: Grid
-    catalogue: str = Field(description="digest of the archive's answer, without its time")
+    catalogue: str = Field(description="digest of what the archive listed, without the time of the search")
     timesteps: tuple[Timestep, ...]
     timepairs: tuple[Timepair, ...] = Field((), description="ascending by start, end, track")
     looks: tuple[Look, ...] = Field((), description="ascending by track")

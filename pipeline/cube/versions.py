@@ -1,6 +1,6 @@
-"""Versions: a published cube is made of hard links to its layers, renamed into place, then pointed at.
+"""Versions: publishing links layers into a staged folder, commits it, and then replaces the pointer `latest`.
 
-A reader resolves the pointer `latest` once and sees one whole version. Appending, inserting in the middle, replacing
+A reader resolves the pointer once and sees one whole version. Appending, inserting in the middle, replacing
 and removing a pass, a pair or a track are the same code: another manifest.
 """
 
@@ -92,7 +92,7 @@ def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset(
     if current is not None and read_manifest(store, current).substance == manifest.substance:
         return current, False
     number = (current or 0) + 1
-    # a version beyond the pointer is what a killed writer left between rename and pointer
+    # a killed writer left a version beyond the pointer: it was committed, and the pointer not yet replaced
     for orphan in version_numbers(store):
         if orphan >= number:
             store.delete(version_key(orphan))

@@ -88,7 +88,7 @@ def write(root: Path) -> None:
 
 
 def count_and_kill(deadly: int) -> Callable[[], int]:
-    """From now on operations on the disk are counted, and the `deadly`-th kills; returns what tells the count."""
+    """Count operations on the disk from now on, and kill at the `deadly`-th; returns what gives the count."""
     count = 0
     lock = threading.Lock()
 

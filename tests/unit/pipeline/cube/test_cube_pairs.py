@@ -123,7 +123,7 @@ def test_pairs_and_tracks_have_axes_of_their_own_and_the_passes_keep_theirs(stor
     assert set(cube.data_vars) == {
         "vv", "interferogram", "coherence", "local_incidence_deg", "layover_shadow",
     }  # fmt: skip
-    # what all layers of a variable agree on is told, and nothing else
+    # the attributes that all layers of a variable agree on, and no others
     assert cube["coherence"].attrs["estimator"] == "boxcar"
     assert "window" not in cube["coherence"].attrs
     verdict = verify_cube(store.root)
