@@ -233,7 +233,7 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
             lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
             pairs=pairs,
         )
-    picture = str(write_quicklook(published.uri)) if quicklook else None
+    picture = write_quicklook(published.uri).uri if quicklook else None
     if json_:
         click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
     else:
@@ -255,19 +255,20 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
 
 
 @click.command()
-@click.argument("cube", type=click.Path(path_type=Path))
+@click.argument("cube")
 @as_json
 @reports_errors
-def verify(cube: Path, json_: bool) -> None:
+def verify(cube: str, json_: bool) -> None:
     """Check CUBE (a path, or the name of an area) against its manifest: schema, grid, every shard, every file."""
+    from pipeline.cube.addresses import named_cube
     from pipeline.cube.verify import verify_cube
-    from pipeline.settings import settings
 
-    if not cube.exists() and settings().cube_root(str(cube)).exists():
-        cube = settings().cube_root(str(cube))
     with progress_bar() as bar:
         task = bar.add_task("verifying", total=None)
-        verdict = verify_cube(cube, lambda done, total: bar.update(task, completed=done, total=total))
+        verdict = verify_cube(
+            named_cube(cube),
+            lambda _what, done, total=None, _remark="": bar.update(task, completed=done, total=total),
+        )
     if json_:
         click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))
     else:

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
         """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
         return self.data_dir / "cubes" / area_name
 
+    def download_root(self, area_name: str) -> Path:
+        """Where inventories that were fetched for an area are kept, on the local disk."""
+        return self.cube_root(area_name) / "downloads"
+
     def insar_root(self, area_name: str) -> Path:
         """Where interferometric jobs and what was fetched for them live: `<data_dir>/insar/<area>`."""
         return self.data_dir / "insar" / area_name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from shapely.geometry import mapping
 
@@ -19,7 +18,7 @@ from pipeline.catalogue.dem_items import dem_tiles_in
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.slc_passes import wants_slc
-from pipeline.catalogue.snapshots import load_catalogue
+from pipeline.catalogue.snapshots import FOLDER, SnapshotStore, parse_catalogue
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -79,29 +78,27 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
     )
 
 
-def latest_snapshot(folder: Path, area: AreaOfInterest) -> Catalogue | None:
+def latest_snapshot(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | None:
     """The newest saved answer that is younger than `settings().search_interval_s` and still describes the area.
 
     It keeps builds that follow each other closely from asking the archive anew: too many searches get a user banned
     (microsoft/PlanetaryComputer#427).
     """
-    if not folder.is_dir():
-        return None
     now = datetime.now(UTC)
     oldest = now - timedelta(seconds=settings().search_interval_s)
-    for path in sorted(folder.glob("catalogue-*.json"), reverse=True):
-        named = SNAPSHOT_NAME.match(path.name)
+    for name in reversed(store.names(FOLDER)):
+        named = SNAPSHOT_NAME.match(name)
         if named is None:
             continue
         if datetime.strptime(named[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(seconds=1) < oldest:
             return None
         try:
-            found = load_catalogue(path, area)
+            found = parse_catalogue(store.read(f"{FOLDER}/{name}") or b"", name, area)
         except ArchiveError as error:
-            log.info("not replaying %s: %s", path.name, error.message)
+            log.info("not replaying %s: %s", name, error.message)
             continue
         if found.slc is None and wants_slc(area):
-            log.info("not replaying %s: it knows nothing of the pairs that are wanted", path.name)
+            log.info("not replaying %s: it knows nothing of the pairs that are wanted", name)
             continue
         if oldest <= found.searched_at <= now and found.endpoint == http_client.bare(settings().stac_url):
             return found if _inventory_unchanged(found, area) else None

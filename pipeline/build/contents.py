@@ -13,7 +13,7 @@ from pipeline.catalogue.catalogue import Catalogue, content_digest
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, read_record
 from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep
-from pipeline.cube.storage import LocalStore
+from pipeline.cube.store import Store
 from pipeline.errors import CubeError
 from pipeline.layers.tasks import BuildPlan, LayerTask, pairs_in_words, store_of
 
@@ -22,7 +22,7 @@ from pipeline.layers.tasks import BuildPlan, LayerTask, pairs_in_words, store_of
 class _Contents:
     """A manifest in the making."""
 
-    store: LocalStore
+    store: Store
     current_version: int | None
     previous: Manifest | None
     failed: dict[str, str]
@@ -35,7 +35,7 @@ class _Contents:
         digest = task.recipe.digest
         record = read_record(self.store, digest)
         if record is None:
-            raise CubeError(f"Layer {digest} is gone from {self.store.root}.", "Run `slidecube build` again.")
+            raise CubeError(f"Layer {digest} is gone from {self.store.uri}.", "Run `slidecube build` again.")
         self.records[digest] = record
         return dict.fromkeys(task.recipe.variables, digest)
 

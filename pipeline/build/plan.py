@@ -53,7 +53,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool = True) ->
     previous = versions.read_manifest(store, current) if current is not None else None
     if previous is not None and previous.grid.digest != grid.digest:
         raise CubeError(
-            f"The cube at {store.root} has another grid than the area {area.name!r} now asks for.",
+            f"The cube at {store.uri} has another grid than the area {area.name!r} now asks for.",
             "A changed grid is a new cube: rename the area, or move the old cube away.",
         )
     found = passes_of(catalogue, area)
@@ -87,7 +87,7 @@ def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool = True) ->
     missing += [*paired.missing, *why]
     plan = BuildPlan(
         area=area.name,
-        cube=str(store.root),
+        cube=store.uri,
         grid=grid,
         tasks=tuple(tasks),
         passes=found.passes,

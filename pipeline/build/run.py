@@ -90,13 +90,13 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     """
     if replay is not None:
         return load_catalogue(replay, area)
-    folder = store_of(area).root / "catalogues"
-    recent = search_area.latest_snapshot(folder, area)
+    store = store_of(area)
+    recent = search_area.latest_snapshot(store, area)
     if recent is not None:
         log.info("replaying the search of %s", recent.searched_at.isoformat())
         return recent
     found = search_area.search_catalogue(area)
-    save_catalogue(found, folder)
+    save_catalogue(found, store)
     return found
 
 
@@ -138,7 +138,7 @@ def publish(
     return Published(
         area=area.name,
         version=number,
-        uri=str(store.path(versions.version_key(number))),
+        uri=store.uri_of(versions.version_key(number)),
         new=new,
         layers_built=len(plan.wanted) - len(failed),
         missing=manifest.missing,
@@ -221,7 +221,7 @@ def discard_damaged(area: AreaOfInterest) -> tuple[str, ...]:
         number = versions.current_version(store)
         if number is None:
             return ()
-        verdict = verify_cube(store.root)
+        verdict = verify_cube(store.uri)
         if not verdict.sound:
             manifest = versions.read_manifest(store, number)
             for digest, record in manifest.records.items():

@@ -21,7 +21,6 @@ from pipeline.catalogue.slc import Pair
 from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.cube.layers import LayerData, LayerRecord, read_record, write_layer
-from pipeline.cube.storage import LocalStore
 from pipeline.errors import InterferometryError
 from pipeline.grid import Grid
 from pipeline.insar.job import JobProducts
@@ -64,7 +63,7 @@ def build_layer(
         case "terrain":
             data = _derive_terrain(area, catalogue, grid)
         case "labels":
-            data = _derive_labels(area, catalogue, grid, store)
+            data = _derive_labels(area, grid)
         case "interferometry":
             data = _derive_interferometry(area, task, catalogue, grid, process)
         case "look":
@@ -140,9 +139,10 @@ def _derive_terrain(area: AreaOfInterest, catalogue: Catalogue, grid: Grid) -> L
         return terrain.derive_terrain(tiles, grid, collection=area.dem.collection)
 
 
-def _derive_labels(area: AreaOfInterest, catalogue: Catalogue, grid: Grid, store: LocalStore) -> LayerData:
+def _derive_labels(area: AreaOfInterest, grid: Grid) -> LayerData:
     assert area.inventory is not None
-    path = inventories.fetch_inventory(area.inventory, store.root / "downloads")
+    downloads = settings().download_root(area.name).resolve()
+    path = inventories.fetch_inventory(area.inventory, downloads)
     frame = labels.read_inventory(path, area.inventory)
-    extent = inventories.mapped_extent(area, store.root / "downloads")
+    extent = inventories.mapped_extent(area, downloads)
     return labels.rasterise_labels(frame, area.inventory, grid, extent)

@@ -16,10 +16,11 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, SLC_DEM_MARGIN_DEG, tiles_within
 from pipeline.catalogue.passes import Pass
 from pipeline.catalogue.slc import Pair, SlcPass
+from pipeline.cube.addresses import store_of_area
 from pipeline.cube.layers import Recipe, Source
 from pipeline.cube.manifest import Manifest
 from pipeline.cube.schema import INTERFEROMETRY, LABELS, LOOK, TERRAIN
-from pipeline.cube.storage import LocalStore, digest_of
+from pipeline.cube.store import Store, digest_of
 from pipeline.grid import Grid
 from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
 from pipeline.insar.job import Backend
@@ -93,9 +94,9 @@ def pairs_in_words(ids: Sequence[str]) -> str:
     return f"pair {ids[0]}" if len(ids) == 1 else f"{len(ids)} pairs: {', '.join(ids)}"
 
 
-def store_of(area: AreaOfInterest) -> LocalStore:
+def store_of(area: AreaOfInterest) -> Store:
     """The store of an area's cube."""
-    return LocalStore(settings().cube_root(area.name).resolve())
+    return store_of_area(area.name)
 
 
 def pass_tasks(area: AreaOfInterest, grid: Grid, passes: tuple[Pass, ...]) -> list[LayerTask]:

@@ -23,6 +23,7 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import versions
+from pipeline.cube.local_store import LocalStore
 from pipeline.insar.job import JobProducts
 from tests.faults.writer import count_and_kill
 from tests.unit.made_slc import repeats
@@ -75,8 +76,8 @@ def main() -> None:
     # the archive does not forget the late pass again
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
     for number, slc in enumerate(answers):
-        replay = save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
-        published = build.build(area, replay, process=process)
+        replay = save_catalogue(catalogue_of(area, rtc, slc), LocalStore(folder / str(number)))
+        published = build.build(area, Path(replay), process=process)
         assert not published.failed, published.failed
     print(operations())
 

@@ -52,8 +52,8 @@ from pipeline.build.contents import manifest_of
 from pipeline.build.plan import make_plan
 from pipeline.catalogue.catalogue import area_digest, content_digest, slc_dem_tiles_of
 from pipeline.cube.layers import LayerData, Recipe, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.schema import LABELS, VARIABLES
-from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import publish, read_manifest
 from pipeline.elevation import geoid
 from pipeline.grid import Grid

@@ -27,6 +27,7 @@ from pipeline.catalogue.catalogue import (
 )
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
+from pipeline.cube.local_store import LocalStore
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.made_slc import burst_item, granule_item, repeats
@@ -107,9 +108,13 @@ def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.Monkey
     assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
 
 
+def saved(catalogue: Catalogue, folder: Path) -> Path:
+    return Path(save_catalogue(catalogue, LocalStore(folder)))
+
+
 def test_saved_and_read_again(tmp_path: Path) -> None:
     made = snapshot()
-    path = save_catalogue(made, tmp_path / "new" / "folder")
+    path = saved(made, tmp_path / "new" / "folder")
     assert path.name == snapshot_name(made)
     assert search_area.SNAPSHOT_NAME.match(path.name)
     assert load_catalogue(path, area()) == made
@@ -125,7 +130,7 @@ def test_the_content_digest_leaves_the_time_out() -> None:
 
 
 def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
-    path = save_catalogue(snapshot(), tmp_path)
+    path = saved(snapshot(), tmp_path)
     with pytest.raises(ArchiveError, match="of the area 'here', not of 'there'"):
         load_catalogue(path, area(name="there"))
     for change in (
@@ -193,7 +198,7 @@ def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_catalogue(tmp_path / "absent.json")
     with pytest.raises(ArchiveError, match="cannot be read"):
         load_catalogue(tmp_path)
-    path = save_catalogue(snapshot(), tmp_path)
+    path = saved(snapshot(), tmp_path)
     monkeypatch.setattr(snapshots, "MOST_SNAPSHOT_BYTES", 10)
     with pytest.raises(ArchiveError, match="larger than"):
         load_catalogue(path)
@@ -201,24 +206,24 @@ def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_only_a_young_answer_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
-    assert search_area.latest_snapshot(tmp_path / "absent", area()) is None
-    save_catalogue(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path / "absent"), area()) is None
+    saved(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
     young = snapshot(searched_at=now - timedelta(seconds=60))
-    save_catalogue(young, tmp_path)
-    save_catalogue(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
-    assert search_area.latest_snapshot(tmp_path, area()) == young
-    assert search_area.latest_snapshot(tmp_path, area(tracks=(46,))) is None
+    saved(young, tmp_path)
+    saved(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) == young
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area(tracks=(46,))) is None
     (tmp_path / f"catalogue-{now:%Y%m%dT%H%M%SZ}-00000000.json").write_text("damaged")
     (tmp_path / "catalogue-notes.json").write_text("{}")
-    assert search_area.latest_snapshot(tmp_path, area()) == young
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) == young
     monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://other.example/v1")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
     monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://stac.example/v1")
     monkeypatch.setenv("SLIDECUBE_SEARCH_INTERVAL_S", "0")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
 
 
 def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: Path) -> None:
@@ -226,10 +231,10 @@ def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: 
     slides.write_text("one")
     where = area(inventory={"name": "i", "citation": "c", "licence": "l", "url": str(slides)})
     found = inventories.inventory_fingerprint(where.inventory)[0]
-    save_catalogue(snapshot(where, inventory=found), tmp_path / "catalogues")
-    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is not None
+    saved(snapshot(where, inventory=found), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), where) is not None
     slides.write_text("two")
-    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), where) is None
 
 
 def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
@@ -335,11 +340,11 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
     # the next build asks again instead of replaying it
-    save_catalogue(found, tmp_path)
-    assert search_area.latest_snapshot(tmp_path, wants()) is None
+    saved(found, tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, wants()) == found
+    assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) == found
 
 
 def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
@@ -355,14 +360,14 @@ def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
 
 def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> None:
     old = snapshot(area())
-    path = save_catalogue(old, tmp_path)
+    path = saved(old, tmp_path)
     document = json.loads(path.read_text())
     del document["slc"]
     path.write_text(json.dumps(document))
     assert load_catalogue(path, wants()) == old
     # with pairs in it, it would be of another area
     new = snapshot(wants(), slc=repeats(2))
-    plain = save_catalogue(new, tmp_path / "new")
+    plain = saved(new, tmp_path / "new")
     assert load_catalogue(plain, wants()) == new
     for other in (area(), area(interferometry={"polarisation": "vh"})):
         with pytest.raises(ArchiveError, match="another definition"):
