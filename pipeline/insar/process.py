@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline.archives import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
-from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.passes import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
@@ -46,6 +46,7 @@ from pipeline.insar.job_parts import Box, Part, parts_of
 from pipeline.insar.job_state import write_text
 from pipeline.insar.processor import InsarBackend, Progress
 from pipeline.insar.products.validate import agree, check_products, read_finished
+from pipeline.progress import no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -235,8 +236,8 @@ def _side(
     order: PairOrder, part: Part, one: SlcPass, name: str, root: Path, inputs: Path, progress: Progress | None
 ) -> JobSide:
     """Fetch one overflight, and put it into the job's inputs by hard links."""
-    files = fetch_side(
-        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, progress
+    files = fetch_slc(
+        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, progress or no_progress
     )
     held = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
     granules = [granule for granule in one.granules if granule.name in held] or list(one.granules)
