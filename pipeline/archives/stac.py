@@ -39,7 +39,7 @@ class StacArchive(Archive):
         return settings().stac_url
 
     def search_headers(self) -> dict[str, str]:
-        """What a search sends beside the query, such as a key; it goes to the hosts of the endpoint alone."""
+        """What a search sends beside the query, such as a key; it goes to the endpoint's host alone."""
         return {}
 
     def search(self, collection: str, query: Query) -> list[dict[str, Any]]:
@@ -52,9 +52,9 @@ class StacArchive(Archive):
 
     def reachability(self) -> list[Reachable]:
         """The endpoint, unless it is that of SLIDECUBE_STAC_URL, which is examined once for all archives."""
-        return (
-            [] if self.endpoint == settings().stac_url else [reachable(self.endpoint, f"search {self.name}")]
-        )
+        if self.endpoint == settings().stac_url:
+            return []
+        return [reachable(self.endpoint, f"search {self.name}", self.search_headers())]
 
 
 class RetryingStacIO(StacApiIO):  # type: ignore[misc]
@@ -101,14 +101,19 @@ def opened(url: str, headers: Mapping[str, str] | None = None) -> pystac_client.
         except Exception as error:  # pystac raises what the malformed document makes it raise
             raise ArchiveError(
                 f"{http_client.bare(url)} is no STAC API ({type(error).__name__}).",
-                "Check SLIDECUBE_STAC_URL.",
+                _remedy(url),
             ) from error
     if not searchable:
         raise ArchiveError(
             f"{http_client.bare(url)} does not offer item search.",
-            "Set SLIDECUBE_STAC_URL to a STAC API that does.",
+            _remedy(url),
         )
     return client
+
+
+def _remedy(url: str) -> str:
+    own = url == settings().stac_url
+    return "Set SLIDECUBE_STAC_URL to a STAC API with item search." if own else "Try again later."
 
 
 def search(
@@ -147,7 +152,7 @@ def search(
         raise ArchiveError(
             f"The search of {collection} returned something unusable ({type(error).__name__}: "
             f"{http_client.without_secrets(str(error))[:200]}).",
-            "Try again later; see SLIDECUBE_STAC_URL.",
+            "Try again later, or check SLIDECUBE_STAC_URL.",
         ) from error
     if repeated:
         log.info("search of %s: %d items came more than once", collection, repeated)
@@ -184,7 +189,7 @@ def _is_item(item: Any) -> bool:
     return isinstance(item, dict) and isinstance(item.get("id"), str) and item.get("type") == "Feature"
 
 
-def reachable(url: str, name: str = "search (STAC)") -> Reachable:
+def reachable(url: str, name: str = "search (STAC)", headers: Mapping[str, str] | None = None) -> Reachable:
     """Whether a STAC API can be reached and searched."""
 
     def finding(ok: bool, detail: str) -> Reachable:
@@ -192,7 +197,7 @@ def reachable(url: str, name: str = "search (STAC)") -> Reachable:
 
     shown = http_client.bare(url)
     try:
-        with http_client.accepted(http_client.get_once(url), url) as response:
+        with http_client.accepted(http_client.get_once(url, headers=headers), url) as response:
             document = json.loads(http_client.read_bounded(response, 2**24))
     except ArchiveError as error:
         return finding(False, str(error))
