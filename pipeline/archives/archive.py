@@ -100,10 +100,10 @@ class Archive(ABC):
     def sign(self, href: str, *, anew: bool = False) -> Signed:
         """The address with its signature; an address that needs none comes back unchanged.
 
-        With `anew` a signature that is kept is dropped first, because the server has just refused it.
+        With `anew` a cached signature is dropped first, because the server has just refused it.
 
         Raises:
-            ArchiveError: there is no signature to be had.
+            ArchiveError: no signature can be obtained.
         """
         return Signed(href)
 
@@ -117,10 +117,10 @@ class Archive(ABC):
     ) -> requests.Response:
         """One response of whatever status; the caller reads and closes the body.
 
-        A signature that the server refuses (401, 403) is made anew once. A `public` file is asked for without any.
+        A signature that the server refuses (401, 403) is replaced once. A `public` file is requested without one.
 
         Raises:
-            ArchiveError: no response came, or there is no signature to be had.
+            ArchiveError: no response came, or no signature can be obtained.
         """
         asked = dict(headers or {})
         if public:

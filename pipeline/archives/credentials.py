@@ -50,7 +50,7 @@ def find_credentials() -> Credentials:
     if not re.fullmatch(r"[!-~]*", token.strip()):
         raise SettingsError(
             "EARTHDATA_TOKEN holds blanks or characters that no token has.",
-            f"Copy it anew from {ACCOUNT}/user_tokens.",
+            f"Copy it again from {ACCOUNT}/user_tokens.",
         )
     user, password = _from_netrc()
     return Credentials(

@@ -62,7 +62,7 @@ class Earthdata:
         self._credentials = credentials
         self._cookies = RequestsCookieJar()
         self._lock = threading.RLock()
-        self._let_in: set[str] = set()
+        self._known_hosts: set[str] = set()
         self._asked_for_cookie = False
         self._local = threading.local()
 
@@ -91,27 +91,27 @@ class Earthdata:
         if not login:
             return self._follow(url, headers or {}, method, login=False)
         host = urlsplit(url).hostname or ""
-        if host in self._let_in:
+        if host in self._known_hosts:
             return self._follow(url, headers or {}, method, login=True)
         with self._lock:
-            answer = self._follow(url, headers or {}, method, login=True)
-            if answer.status_code < 400:
-                self._let_in.add(host)
-            return answer
+            response = self._follow(url, headers or {}, method, login=True)
+            if response.status_code < 400:
+                self._known_hosts.add(host)
+            return response
 
     def _follow(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
-        start, renewed = url, False
+        start, retried = url, False
         for _hop in range(2 * MOST_REDIRECTS):
             _check_address(url, start)
-            answer = self._send(url, headers, method, login=login)
-            target = answer.headers.get("Location")
-            if answer.status_code not in _REDIRECTS or not target:
-                if login and answer.status_code in (401, 403) and not renewed and self._forget_cookie(url):
-                    answer.close()
-                    url, renewed = start, True
+            response = self._send(url, headers, method, login=login)
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not target:
+                if login and response.status_code in (401, 403) and not retried and self._forget_cookie(url):
+                    response.close()
+                    url, retried = start, True
                     continue
-                return self._checked(answer, start) if login else answer
-            answer.close()
+                return self._checked(response, start) if login else response
+            response.close()
             came_from, url = urlsplit(url).hostname or "", _next_address(url, target)
             if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
                 continue
@@ -125,7 +125,7 @@ class Earthdata:
                 url = start
         raise ArchiveError(
             f"{http_client.bare(start)} redirects more than {MOST_REDIRECTS} times.",
-            f"If it goes on, the login goes round in circles: check user name and password at {ACCOUNT}.",
+            f"If this repeats, the login does not succeed: check user name and password at {ACCOUNT}.",
         )
 
     def _send(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
@@ -184,12 +184,12 @@ class Earthdata:
             self._asked_for_cookie = True
             url = TOKEN_COOKIE_URL
             for _hop in range(MOST_REDIRECTS + 1):
-                answer = self._send(url, {}, "GET", login=True)
-                answer.close()
-                target = answer.headers.get("Location")
+                response = self._send(url, {}, "GET", login=True)
+                response.close()
+                target = response.headers.get("Location")
                 if COOKIE_NAME in self._cookies.keys():  # noqa: SIM118  (a jar, not a dict)
                     return True
-                if answer.status_code not in _REDIRECTS or not target:
+                if response.status_code not in _REDIRECTS or not target:
                     break
                 url = _next_address(url, target)
                 if urlsplit(url).scheme != "https" or urlsplit(url).hostname == LOGIN_HOST:
@@ -208,19 +208,19 @@ class Earthdata:
             f"{HOW}; or make a new token at {ACCOUNT}/user_tokens and set SLIDECUBE_SLC_FETCH=granules.",
         )
 
-    def _checked(self, answer: requests.Response, start: str) -> requests.Response:
-        host = urlsplit(answer.url).hostname or ""
-        if host == LOGIN_HOST and answer.status_code < 400:
-            answer.close()
+    def _checked(self, response: requests.Response, start: str) -> requests.Response:
+        host = urlsplit(response.url).hostname or ""
+        if host == LOGIN_HOST and response.status_code < 400:
+            response.close()
             raise LoginError(
                 "Earthdata returned a page instead of a login: the account must approve an application or accept "
                 "terms first.",
                 f"Sign in at {ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and "
                 "accept the terms.",
             )
-        if answer.status_code not in (401, 403):
-            return answer
-        status, text = answer.status_code, _short_body(answer)
+        if response.status_code not in (401, 403):
+            return response
+        status, text = response.status_code, _short_body(response)
         if "eula" in text.lower():
             raise LoginError(
                 f"{host} answered HTTP {status}: the account has not accepted ASF's terms (EULA).",
@@ -279,10 +279,10 @@ def _check_address(url: str, start: str) -> None:
         )
 
 
-def _short_body(answer: requests.Response) -> str:
+def _short_body(response: requests.Response) -> str:
     try:
-        with answer:
-            return answer.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
+        with response:
+            return response.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
     except http_client.NETWORK_ERRORS:
         return ""
 

@@ -54,12 +54,12 @@ class PlanetaryComputer(StacArchive):
     def sign(self, href: str, *, anew: bool = False) -> Signed:
         """`href` with a token that is still good for a while; what is no Azure blob comes back unchanged.
 
-        The token is kept in the SDK's own cache, one per container. With `anew` the kept one is dropped first: the
+        The token is cached in the SDK's own store, one per container. With `anew` the cached one is dropped first: the
         server has just refused it, whatever its stated expiry (microsoft/PlanetaryComputer#388, #418, #463). The
-        SDK's own request has no timeout, so the token is asked for here and put where the SDK keeps it.
+        SDK's own request has no timeout, so the token is requested here and put where the SDK caches it.
 
         Raises:
-            ArchiveError: no token was to be had.
+            ArchiveError: no token can be obtained.
         """
         if not needs_signing(href):
             return Signed(href)

@@ -281,7 +281,7 @@ def _extent(response: requests.Response, have: int, url: str) -> tuple[int, int 
     span, _, total = rest.partition("/")
     size = _whole(total)
     if unit != "bytes" or span.partition("-")[0] != str(have) or (size is None and total != "*"):
-        raise ArchiveError(f"{url} answered a range that was not asked for.", "Try again.", transient=True)
+        raise ArchiveError(f"{url} returned a range that was not requested.", "Try again.", transient=True)
     return have, size
 
 

@@ -31,7 +31,7 @@ LONGEST_WAIT_S = 60.0
 """Longest wait before a retry; a server whose Retry-After asks for more is reported instead of waited for."""
 
 REMEDIES = {
-    401: "Sign in: the archive wants an account or a key (see `slidecube doctor`).",
+    401: "Sign in: the archive needs an account or a key (see `slidecube doctor`).",
     403: "The address was not signed, its token has expired, or the account lacks access; check the archive's key or "
     "login (see `slidecube doctor`).",
     404: "The file is gone or was renamed; search again by building without --catalogue.",

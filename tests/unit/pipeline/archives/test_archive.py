@@ -88,7 +88,7 @@ def test_a_collection_is_searched_where_it_is_served(monkeypatch: pytest.MonkeyP
 def test_every_archive_has_a_limit_of_its_own() -> None:
     names = [archive.name for archive in (*ARCHIVES, OTHER)]
     assert len(set(names)) == len(names)
-    assert LIMITS == {archive.name: archive.slots for archive in (*ARCHIVES, OTHER)} | {INTERFEROMETRY: 1}
+    assert {archive.name: archive.slots for archive in (*ARCHIVES, OTHER)} | {INTERFEROMETRY: 1} == LIMITS
     assert LIMITS["planetary-computer"] == 6
 
 
