@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pipeline.archives.http import http_client
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset
 from pipeline.records import Frozen
 from pipeline.settings import FetchMode
 

@@ -17,8 +17,8 @@ from shapely.geometry import shape
 from pipeline.archives.http import http_client
 from pipeline.archives.registry import archive_of
 from pipeline.area import AreaOfInterest, Inventory
-from pipeline.catalogue.hrefs import is_local, local_path
-from pipeline.catalogue.passes import InventoryFile
+from pipeline.catalogue.assets import is_local, local_path
+from pipeline.catalogue.catalogue import InventoryFile
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.archives.http import http_client
 from pipeline.archives.registry import archive_of
-from pipeline.catalogue.hrefs import is_local, local_asset, local_path
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
 from pipeline.settings import settings
 
 

@@ -16,7 +16,7 @@ from pipeline.archives.http.ranges import RemoteFile
 from pipeline.archives.probes import probe
 from pipeline.archives.rasters import RemoteRaster, open_asset, open_raster
 from pipeline.archives.registry import OTHER
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
 
