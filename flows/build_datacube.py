@@ -19,7 +19,7 @@ from prefect.utilities.annotations import quote
 
 from flows import chain
 from flows.serving.artifacts import show_passes, show_quicklook
-from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
+from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
@@ -51,7 +51,7 @@ patiently: dict[str, Any] = {
 @task(name="catalogue", **patiently)
 def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
     """One search of the archives, or the replay of an earlier one."""
-    with place_at(PLANETARY_COMPUTER):
+    with slot_of(*archive_limits(area)):
         return build.find_catalogue(area, replay)
 
 
@@ -67,14 +67,14 @@ def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalog
     if layer.kind == "labels":  # from wherever the inventory was published
         build.build_layer(area, layer, catalogue)
         return
-    with place_at(PLANETARY_COMPUTER):
+    with slot_of(*archive_limits(area)):
         build.build_layer(area, layer, catalogue)
 
 
 @task(name="pair", task_run_name="{layer.label}", **patiently)
 def build_pair(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
     """Fetch, process and commit one pair; a pair that fails for what it is is not tried again."""
-    with place_at(INTERFEROMETRY):
+    with slot_of(INTERFEROMETRY):
         build.build_layer(area, layer, catalogue)
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from flows import build_datacube
 from flows.serving import artifacts
-from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
+from flows.serving.limits import INTERFEROMETRY, LIMITS
+from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.build.run import BuildPlan, LayerTask
 from pipeline.catalogue.slc import Pair
 from pipeline.cube.layers import Recipe
 from pipeline.errors import SettingsError
 from pipeline.grid import Grid
 from tests.unit.pipeline.catalogue.test_pairs import overflight
+from tests.unit.pipeline.catalogue.test_passes import area
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 
@@ -35,30 +37,30 @@ def test_the_first_pairs_run_beside_the_layers_and_no_pair_waits_in_a_layers_pla
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"),
+    ("kind", "limit"),
     [
         ("interferometry", INTERFEROMETRY),
-        ("backscatter", PLANETARY_COMPUTER),
-        ("look", PLANETARY_COMPUTER),
+        ("backscatter", PlanetaryComputer.name),
+        ("look", PlanetaryComputer.name),
         ("labels", None),
     ],
 )
-def test_every_kind_of_layer_holds_the_place_that_protects_what_it_uses(monkeypatch, kind, place):
+def test_every_kind_of_layer_holds_a_slot_of_what_it_uses(monkeypatch, kind, limit):
     held: list[str] = []
 
-    class Place:
-        def __init__(self, name: str) -> None:
-            held.append(name)
+    class Slot:
+        def __init__(self, *names: str) -> None:
+            held.extend(names)
 
         def __enter__(self) -> None: ...
 
         def __exit__(self, *rest: Any) -> None: ...
 
-    monkeypatch.setattr(build_datacube, "place_at", Place)
+    monkeypatch.setattr(build_datacube, "slot_of", Slot)
     monkeypatch.setattr(build_datacube.build, "build_layer", lambda *args: None)
     task = build_datacube.build_pair if kind == "interferometry" else build_datacube.build_layer
-    task.fn(None, layer(kind, "x"), None)
-    assert held == ([place] if place else [])
+    task.fn(area(), layer(kind, "x"), None)
+    assert held == ([limit] if limit else [])
 
 
 def test_a_pair_is_a_task_of_its_own_name_and_as_patient_as_a_layer():
@@ -73,12 +75,12 @@ def test_a_limit_that_nobody_made_is_refused_by_name(monkeypatch):
 
     from flows.serving import limits
 
-    def refuse(name: str, **options: Any) -> Any:
+    def refuse(names: list[str], **options: Any) -> Any:
         assert options["strict"] is True
-        raise ConcurrencySlotAcquisitionError(name)
+        raise ConcurrencySlotAcquisitionError(names)
 
     monkeypatch.setattr(limits, "concurrency", refuse)
-    with pytest.raises(SettingsError, match="no limit 'interferometry'"), limits.place_at(INTERFEROMETRY):
+    with pytest.raises(SettingsError, match=INTERFEROMETRY), limits.slot_of(INTERFEROMETRY):
         raise AssertionError("nothing runs without the limit")
 
 

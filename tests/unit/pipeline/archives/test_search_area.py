@@ -13,7 +13,10 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
-from pipeline.archives import asf, inventories, planetary, search_area
+from pipeline.archives import inventories, search_area
+from pipeline.archives.archive import SLC_GRANULES, Query
+from pipeline.archives.asf import Asf
+from pipeline.archives.stac import StacArchive
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue import snapshots
 from pipeline.catalogue.assets import Asset
@@ -80,24 +83,23 @@ def snapshot(where: AreaOfInterest | None = None, **changes: Any) -> Catalogue:
 
 def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     far = item(name="far", west=10.0, east=12.0)
-    asked: list[tuple[str, str | None]] = []
+    asked: list[tuple[str, datetime | None, datetime | None]] = []
     wanted: list[str] = []
 
-    def search(collection: str, *, interval: str | None = None, **_: Any) -> list[dict[str, Any]]:
-        asked.append((collection, interval))
+    def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        asked.append((collection, query.start, query.end))
         return [far, item()] if collection == "sentinel-1-rtc" else [dem_item()]
 
     def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
         wanted.extend(hrefs)
         return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, ["one is gone"]
 
-    monkeypatch.setattr(planetary, "client", lambda url: None)
-    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(StacArchive, "search", search)
     monkeypatch.setattr(search_area, "probe", probe)
     found = search_area.search_catalogue(area())
     assert asked == [
-        ("sentinel-1-rtc", "2018-08-01T00:00:00.000000Z/2018-10-01T00:00:00.000000Z"),
-        ("nasadem", None),
+        ("sentinel-1-rtc", datetime(2018, 8, 1, tzinfo=UTC), datetime(2018, 10, 1, tzinfo=UTC)),
+        ("nasadem", None, None),
     ]
     assert len(wanted) == 3 and not any("far" in href for href in wanted)
     assert "one is gone" in found.notes
@@ -280,8 +282,8 @@ def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """A search that finds an item and a tile everywhere, and remembers where it was asked."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def search(collection: str, *, intersects: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
-        asked.append((collection, intersects))
+    def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        asked.append((collection, dict(query.geometry)))
         if collection == "sentinel-1-rtc":
             return [item()]
         return [dem_item(f"NASADEM_{len(asked)}")]
@@ -289,10 +291,16 @@ def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
         return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, []
 
-    monkeypatch.setattr(planetary, "client", lambda url: None)
-    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(StacArchive, "search", search)
     monkeypatch.setattr(search_area, "probe", probe)
     return asked
+
+
+def found_by_asf(monkeypatch: pytest.MonkeyPatch, granules: list[Any], bursts: list[Any]) -> None:
+    def search(_archive: Asf, collection: str, _query: Query) -> list[Any]:
+        return granules if collection == SLC_GRANULES else bursts
+
+    monkeypatch.setattr(Asf, "search", search)
 
 
 def wants(**fields: Any) -> AreaOfInterest:
@@ -303,8 +311,7 @@ def test_an_area_that_wants_pairs_has_asf_searched_and_elevation_around_the_burs
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = burst_item("046_096009_IW3", box=(150.0, 42.0, 151.0, 43.0))
-    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item()])
-    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(), far])
+    found_by_asf(monkeypatch, [granule_item()], [burst_item(), far])
     found = search_area.search_catalogue(wants())
     assert found.slc is not None
     assert (len(found.slc.granules), len(found.slc.bursts)) == (1, 2)
@@ -321,8 +328,7 @@ def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = (179.5, -17.0, -179.5, -16.5)
-    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item(box=box)])
-    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(box=box)])
+    found_by_asf(monkeypatch, [granule_item(box=box)], [burst_item(box=box)])
     search_area.search_catalogue(wants(bbox=(179.6, -16.9, 179.9, -16.6)))
     asked = shape(stac[-1][1])
     assert asked.geom_type == "MultiPolygon" and asked.area < 1.5
@@ -332,10 +338,10 @@ def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
 def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def unreachable(where: Any) -> Any:
+    def unreachable(*_: Any) -> Any:
         raise ArchiveError("cmr.earthdata.nasa.gov could not be reached: its name is not known.", "Wait.")
 
-    monkeypatch.setattr(asf, "search_granules", unreachable)
+    monkeypatch.setattr(Asf, "search", unreachable)
     found = search_area.search_catalogue(wants())
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
@@ -350,7 +356,7 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
 def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asf, "search_granules", lambda where: pytest.fail("asked"))
+    monkeypatch.setattr(Asf, "search", lambda *_: pytest.fail("asked"))
     assert search_area.search_catalogue(area()).slc is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
