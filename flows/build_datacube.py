@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
-from prefect.futures import wait
+from prefect.futures import as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
@@ -27,9 +30,9 @@ from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, SlidecubeError
 
 LAYERS_AT_ONCE = 3
-"""Layers of one run in work at once: each holds the arrays of one pass in memory."""
+"""Layers of one run that are built at once: each holds the arrays of one pass in memory."""
 PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
-"""Pairs of one run that are begun beside the layers; the rest follow, so that none waits in a layer's place."""
+"""Pairs of one run that are begun before the other layers; see `BuildPlan.in_order`."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -57,25 +60,41 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
 
 @task(name="plan", cache_policy=NO_CACHE)
 def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool) -> build.BuildPlan:
-    """Layers wanted, and which of them the cube holds."""
+    """The layers that are wanted, and which of them the cube holds."""
     return build.make_plan(area, catalogue, pairs)
 
 
+LIMIT_NAMES = {"archive": PLANETARY_COMPUTER, "processor": INTERFEROMETRY}
+"""Prefect's limit for each limit that a kind of layer names."""
+
+
 @task(name="layer", task_run_name="{layer.label}", **patiently)
-def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
-    """Fetch, derive and commit one layer."""
-    if layer.kind == "labels":  # from wherever the inventory was published
-        build.build_layer(area, layer, catalogue)
-        return
-    with place_at(PLANETARY_COMPUTER):
-        build.build_layer(area, layer, catalogue)
+def build_layer(area: AreaOfInterest, layer: build.LayerTask) -> None:
+    """Fetch, derive and commit one layer, within the limit of its kind."""
+    limit = layer.kind.limit
+    with place_at(LIMIT_NAMES[limit]) if limit else nullcontext():
+        build.build_layer(area, layer)
 
 
-@task(name="pair", task_run_name="{layer.label}", **patiently)
-def build_pair(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
-    """Fetch, process and commit one pair; a pair that fails for what it is is not tried again."""
-    with place_at(INTERFEROMETRY):
-        build.build_layer(area, layer, catalogue)
+build_pair = build_layer.with_options(name="pair")
+"""The same for a pair: only an error that may pass is tried again, which none of a pair's own is."""
+
+
+@dataclass(frozen=True)
+class PrefectTasks:
+    """Workers that are tasks of the flow's run."""
+
+    area: AreaOfInterest
+    processors: int = PAIRS_AT_ONCE
+
+    def make(self, tasks: Iterable[build.LayerTask]) -> Iterator[tuple[build.LayerTask, str | None]]:
+        """Submit the layers in their order; yields each when its task run has ended."""
+        runs = {
+            (build_pair if layer.kind.limit == "processor" else build_layer).submit(self.area, layer): layer
+            for layer in tasks
+        }
+        for run in as_completed(list(runs)):
+            yield runs[run], None if run.state.is_completed() else reason(run.state)
 
 
 @task(name="publish", cache_policy=NO_CACHE)
@@ -105,26 +124,12 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
         plan = make_plan(area, quote(found), pairs)
         show_passes(plan)
-        runs = {
-            layer.recipe.digest: (build_pair if layer.kind == "interferometry" else build_layer).submit(
-                area, layer, quote(found)
-            )
-            for layer in in_order(plan.wanted)
-        }
-        wait(list(runs.values()))
-        failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
+        failed = build.build_layers(plan, PrefectTasks(area))
         published = publish(area, quote(plan), quote(found), failed)
     if published.new:
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)
     return verdict(published)
-
-
-def in_order(layers: tuple[build.LayerTask, ...]) -> list[build.LayerTask]:
-    """The first pairs, which take longest, beside the other layers; the other pairs after them."""
-    pairs = [layer for layer in layers if layer.kind == "interferometry"]
-    others = [layer for layer in layers if layer.kind != "interferometry"]
-    return [*pairs[:PAIRS_AT_ONCE], *others, *pairs[PAIRS_AT_ONCE:]]
 
 
 def reason(state: State[Any]) -> str:

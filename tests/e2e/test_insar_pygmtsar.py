@@ -25,7 +25,7 @@ from pipeline.catalogue.catalogue import slc_dem_tiles_of
 from pipeline.catalogue.pairs import choose_pairs, slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
-from pipeline.layers.tasks import tiles_of_pair
+from pipeline.layers.interferometry import tiles_of_pair
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
