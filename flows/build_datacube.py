@@ -94,6 +94,7 @@ class PrefectTasks:
             for layer in tasks
         }
         for run in as_completed(list(runs)):
+            run.wait()  # until then the state is the server's, which may be of before
             yield runs[run], None if run.state.is_completed() else reason(run.state)
 
 

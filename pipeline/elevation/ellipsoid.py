@@ -88,15 +88,7 @@ def write_dem(
     grid = geoid_grid(model)  # before anything is read
     lattice = _lattice(tiles, collection, bbox)
     window, outer = _window(lattice, bbox, 0.0), _window(lattice, bbox, margin_deg)
-    samples = read_samples(tiles, lattice, outer)
-    assumed = assume_sea(samples, source)
-    needed = box(window[1], window[0], window[3] - 1, window[2] - 1)
-    missing = missing_tiles(samples, needed)
-    if missing:
-        raise SourceDataError(
-            f"Elevation tiles of {collection} are missing: {', '.join(missing)}.",
-            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
-        )
+    samples, assumed = _covering_samples(tiles, lattice, window, outer, collection)
     inner = np.s_[window[0] - outer[0] : window[2] - outer[0], window[1] - outer[1] : window[3] - outer[1]]
     heights, wide = _filled(samples, inner, collection)
     undulations = _add_undulation(heights, lattice, outer, model)
@@ -120,17 +112,40 @@ def write_dem(
         undulation_m=undulations,
         height_m=(float(heights.min()), float(heights.max())),
     )
+    _log_guesses(report)
+    return report
+
+
+def _covering_samples(
+    tiles: Sequence[rasterio.DatasetReader],
+    lattice: Lattice,
+    window: tuple[int, int, int, int],
+    outer: tuple[int, int, int, int],
+    collection: str,
+) -> tuple[Samples, list[str]]:
+    """The samples of the outer window and the tiles assumed to be sea; `window`, inside it, must be covered."""
+    samples = read_samples(tiles, lattice, outer)
+    assumed = assume_sea(samples, SOURCES[collection])
+    missing = missing_tiles(samples, box(window[1], window[0], window[3] - 1, window[2] - 1))
+    if missing:
+        raise SourceDataError(
+            f"Elevation tiles of {collection} are missing: {', '.join(missing)}.",
+            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
+        )
+    return samples, assumed
+
+
+def _log_guesses(report: DemReport) -> None:
     if report.wide_voids_filled:
         log.warning(
             "%d samples of the elevation model are guessed: they lie in voids wider than %.0f m.",
             report.wide_voids_filled, MAX_VOID_M,
         )  # fmt: skip
-    if report.margin_filled:  # common, since tiles are sought for the box: no cause for alarm
+    if report.margin_filled:  # common, since tiles are searched for the box: no reason to warn
         log.info(
             "%d samples of the elevation model's margin lie in no tile and take the nearest height.",
             report.margin_filled,
         )
-    return report
 
 
 def _lattice(tiles: Sequence[rasterio.DatasetReader], collection: str, bbox: Bbox) -> Lattice:

@@ -72,18 +72,12 @@ def rasterise_labels(
     centre = rasterize(
         geometry, out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"
     ).view(bool)
-
-    in_grid_m2 = float(shapely.intersection(union, shapely.box(*grid.bounds)).area)
-    covered_m2 = float(fraction.sum(dtype=np.float64)) * grid.resolution_m**2
     report |= {
         "file": frame.attrs.get("file"),
         "layer": frame.attrs.get("layer"),
         "remarks": frame.attrs.get("remarks", []),
         "polygon_area_m2": float(polygons["area_m2"].sum()),
-        "union_area_m2": float(union.area),
-        "union_area_in_grid_m2": in_grid_m2,
-        "fraction_area_m2": covered_m2,
-        "fraction_area_relative_error": (covered_m2 - in_grid_m2) / in_grid_m2 if in_grid_m2 else 0.0,
+        **_areas(union, fraction, grid),
         "centre_area_m2": float(np.count_nonzero(centre)) * grid.resolution_m**2,
         "landslides_without_a_pixel_centre": _without_centre(geometry, owner, centre),
         "landslide_pixels": int(np.count_nonzero(centre & mapped)),
@@ -99,13 +93,24 @@ def rasterise_labels(
     landslides[~mapped] = np.nan
     fraction[~mapped] = np.nan
     owner[~mapped] = 0
-    arrays = {"landslides": landslides, "landslide_fraction": fraction, "landslide_id": owner}
     return LayerData(
-        arrays,
+        {"landslides": landslides, "landslide_fraction": fraction, "landslide_id": owner},
         _attributes(inventory, mapped_extent is None),
         report,
         {LANDSLIDES_FILE: _parquet(polygons)},
     )
+
+
+def _areas(union: shapely.Geometry, fraction: NDArray[np.float32], grid: Grid) -> dict[str, float]:
+    """Area of the landslides as polygons and as fractions of pixels (y, x), and how much the two differ."""
+    in_grid_m2 = float(shapely.intersection(union, shapely.box(*grid.bounds)).area)
+    covered_m2 = float(fraction.sum(dtype=np.float64)) * grid.resolution_m**2
+    return {
+        "union_area_m2": float(union.area),
+        "union_area_in_grid_m2": in_grid_m2,
+        "fraction_area_m2": covered_m2,
+        "fraction_area_relative_error": (covered_m2 - in_grid_m2) / in_grid_m2 if in_grid_m2 else 0.0,
+    }
 
 
 def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
