@@ -27,9 +27,7 @@ class BuildPlan(Frozen):
     pairs: tuple[Pair, ...] = Field((), description="of SLC passes, by track and time")
     unpaired: tuple[str, ...] = Field((), description="passes that are in no pair, and why")
     missing: tuple[str, ...] = Field(description="what is wanted and cannot be built, in words")
-    notes: tuple[str, ...] = Field(
-        (), description="what was dropped from the archive's answer or looks wrong"
-    )
+    notes: tuple[str, ...] = Field((), description="what of the catalogue was dropped or seems wrong")
     current_version: int | None
     changes: bool = Field(description="whether a build would publish a new version")
 

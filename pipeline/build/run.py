@@ -59,7 +59,7 @@ class Published(Frozen):
 
     area: str
     version: int
-    uri: str = Field(description="path of the version, which xarray.open_zarr opens")
+    uri: str = Field(description="path of the version, for xarray.open_zarr")
     new: bool = Field(description="False: the cube was up to date and nothing was done")
     layers_built: int
     missing: tuple[str, ...]
@@ -83,9 +83,9 @@ def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
 
 
 def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogue:
-    """What the archives hold: `replay` if given, else one search, saved as a dated snapshot beside the cube.
+    """What the archives hold: `replay` if given, else one search, saved as a dated snapshot in the cube's folder.
 
-    An answer younger than `SLIDECUBE_SEARCH_INTERVAL_S` is used again instead of searching.
+    A snapshot younger than `SLIDECUBE_SEARCH_INTERVAL_S` is used instead of a new search.
 
     Raises:
         ArchiveError: the search failed, or the replayed file is not of this area.
@@ -95,7 +95,7 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     folder = store_of(area).root / "catalogues"
     recent = search_area.latest_snapshot(folder, area)
     if recent is not None:
-        log.info("replaying the search of %s", recent.searched_at.isoformat())
+        log.info("using the search of %s", recent.searched_at.isoformat())
         return recent
     found = search_area.search_catalogue(area)
     save_catalogue(found, folder)

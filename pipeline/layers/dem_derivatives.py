@@ -1,4 +1,4 @@
-"""Terrain: elevation on the cube's grid, and its slope, aspect and curvature."""
+"""Elevation on the cube's grid, and its slope, aspect and curvature."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def derive_terrain(
     evaluated at the exact position of every pixel's centre (or the mean of several points where the pixel is
     coarser than the tiles). No result depends on blocks, on the order of tiles or on where the grid ends.
     Slope and aspect are Horn's (1981), curvature Zevenbergen and Thorne's (1987), by RichDEM from the float32
-    elevation that is stored, with one pixel more on every side.
+    elevation that is stored, with a margin of one pixel.
 
-    Sea is 0 m with slope 0. Aspect is NaN where the slope is below `FLAT_RAD`. Voids that were left are NaN, and
-    so are the derivatives beside them. `vertical_datum` must be given for a collection that is not in
-    `pipeline.elevation.dem_tiles.SOURCES`.
+    Sea is 0 m with slope 0. Aspect is NaN where the slope is below `FLAT_RAD`. Voids that are not filled are
+    NaN, and so are the derivatives of the pixels next to them. `vertical_datum` must be given for a collection that is
+    not in `pipeline.elevation.dem_tiles.SOURCES`.
 
     Raises:
         SourceDataError: no tiles, tiles that do not fit together, or an area that they do not cover (named).
@@ -111,9 +111,9 @@ def _derivatives(elevation: Float, resolution_m: float) -> tuple[Float, Float, F
 
 @contextmanager
 def quiet_richdem() -> Iterator[None]:
-    """Keep RichDEM's progress bar, which it draws on the process's standard error, from the terminal.
+    """Hide RichDEM's progress bar, which it draws on the process's standard error.
 
-    What other threads write there meanwhile is passed on afterwards.
+    Text that other threads write there meanwhile is written afterwards.
     """
     with _silence, tempfile.TemporaryFile() as kept:
         sys.stderr.flush()

@@ -74,7 +74,7 @@ class Interferometry(LayerKind[PairTask]):
 
     process: PairProcessor = by_backend
     obstacle: Callable[[FetchMode], str | None] = obstacle
-    """what keeps this machine from processing pairs, with the way out"""
+    """why this machine cannot process pairs, and what to do about it; None where it can"""
 
     def wanted(self, inputs: PlanInputs) -> Wanted:
         """One layer for each pair, without new ones that cannot or shall not be made by this build."""
@@ -108,7 +108,7 @@ class Interferometry(LayerKind[PairTask]):
         )
 
     def _reason_to_postpone(self, inputs: PlanInputs) -> str | None:
-        """Found before anything is fetched: nobody waits for gigabytes that nothing on this machine can process."""
+        """Why new pairs are not made; decided before anything is fetched, since a pair is gigabytes of files."""
         if not inputs.make_pairs:
             return "left for a later build, as asked"
         return self.obstacle(fetch_mode(inputs.area))
@@ -273,7 +273,7 @@ def _granule_fingerprint(one: SlcPass, name: str) -> str:
 def tiles_of_pair(pair: Pair, tiles: Iterable[DemTile]) -> tuple[DemTile, ...]:
     """The elevation tiles around the bursts of a pair.
 
-    Those of other tracks are left out, so that a new track changes no pair that is there.
+    Those of other tracks are left out, so that a new track changes no existing pair.
     """
     footprints = [
         shape(burst.geometry)

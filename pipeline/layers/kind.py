@@ -1,7 +1,7 @@
 """A kind of layer: what it wants of a catalogue, how it is derived, and how it enters a version.
 
-Everything that the build does differently for backscatter, terrain, labels, interferometry or look geometry is said by
-a `LayerKind`, one file each in this folder; `pipeline.layers.registry` lists them. A task carries its kind and what the
+Everything that the build does differently for backscatter, terrain, labels, interferometry or look geometry is in a
+`LayerKind`, one file each in this folder; `pipeline.layers.registry` lists them. A task carries its kind and what the
 layer is made from, so that nothing is looked up again by a name.
 """
 
@@ -29,7 +29,7 @@ Entry = Timestep | Timepair | Look
 Key = str | int
 """Of an entry on its axis: the pass, the pair or the track."""
 Limit = Literal["archive", "processor"]
-"""What is protected from too much work at once: the archive that is read, or the machine that processes pairs."""
+"""The resource that too many layers at once would overload: the archive, or the processor of pairs."""
 
 
 class LayerTask(Frozen):
@@ -114,7 +114,7 @@ class LayerKind(ABC, Generic[T]):
     begun_first: ClassVar[bool] = True
     """whether one takes so long that it is begun before the kinds of many short layers"""
     noun: ClassVar[str] = "layer"
-    """for people: what a task of it makes"""
+    """for people: one result of it, as in '2 pairs'"""
 
     @abstractmethod
     def wanted(self, inputs: PlanInputs) -> Wanted:
@@ -145,7 +145,7 @@ class LayerKind(ABC, Generic[T]):
     def consistent(
         self, area: AreaOfInterest, built: Sequence[Entry], kept: Sequence[Entry]
     ) -> tuple[Sequence[Entry], list[str]]:
-        """Of the entries that are kept, those that may stand with the built ones, and why others are left out."""
+        """Of the kept entries those that may be in one version with the built ones; why others are left out."""
         return kept, []
 
     def describe_losses(self, lost: Sequence[Lost[T]], version: int | None) -> list[str]:

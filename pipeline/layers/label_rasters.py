@@ -1,4 +1,4 @@
-"""Labels: an inventory burnt onto the grid, by the centre rule, as exact fractions, and as identities."""
+"""Labels: an inventory rasterised on the grid, by the centre rule, as exact fractions, and as identities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LANDSLIDES_FILE = "landslides.parquet"
 ALGORITHM = "labels-1"
 PIECE_PIXELS = 1024
-"""Coverage of a large polygon is found in squares of this side, which bounds memory."""
+"""Coverage of a large polygon is computed in squares of this width, which bounds memory."""
 
 Cells = tuple[NDArray[np.intp], NDArray[np.float32]]
 
@@ -204,7 +204,7 @@ def _parquet(polygons: gpd.GeoDataFrame) -> bytes:
 
 
 def _storable(values: pd.Series) -> Any:
-    """A column as Parquet can hold it: what is not a plain value becomes JSON text."""
+    """A column that Parquet can hold: a value that is not plain becomes JSON text."""
     plain = values.reset_index(drop=True)
     if plain.dtype == object:
         plain = pd.Series(

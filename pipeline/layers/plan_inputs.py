@@ -43,7 +43,7 @@ class PlanInputs:
 
     @cached_property
     def slc_dem_tiles(self) -> list[DemTile]:
-        """Elevation tiles around the bursts, which lie farther out."""
+        """Elevation tiles around the bursts, which extend beyond the area."""
         return slc_dem_tiles_of(self.catalogue)
 
     @property
@@ -53,7 +53,7 @@ class PlanInputs:
 
     @property
     def has_slc(self) -> bool:
-        """Whether ASF's answer for single look complex data is in the catalogue, and asked for."""
+        """Whether single look complex data is asked for and ASF was searched for it."""
         return self.catalogue.slc is not None and self.wants_slc
 
     @cached_property

@@ -24,7 +24,7 @@ ALGORITHM = "backscatter-1"
 BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
 SEAM_REACH_PX = 2
-"""Invalid pixels this near to two slices are a seam, not the border of the pass."""
+"""Invalid pixels at most this far from two slices are a seam, not the border of the pass."""
 MAX_WINDOW_PIXELS = 4_500_000
 
 FloatImage = NDArray[np.float32]
@@ -76,7 +76,7 @@ def read_backscatter(
 ) -> LayerData:
     """gamma0 of one polarisation of one pass on the grid, linear power, NaN where invalid.
 
-    Slices are taken in order of time and the first valid value of a pixel stands. Valid is finite, above 0 and not the
+    Slices are taken in order of time and a pixel has the first valid value. Valid is finite, above 0 and not the
     declared nodata. Then `erosion_px` pixels are removed along the outer border of the whole pass, never along the
     seams between its slices. A raster on the grid's own lattice is only windowed; one on a finer multiple of it is
     averaged (multilooked); one in another zone is sampled by nearest neighbour at exactly transformed pixel centres,
@@ -297,7 +297,7 @@ def _paste(
 
 
 def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
-    """Invalid pixels between two slices (y, x), and how many valid pixels lie beside another slice."""
+    """Invalid pixels between two slices (y, x), and how many valid pixels are next to another slice."""
     gaps: Mask = np.zeros(owner.shape, dtype=bool)
     if slices < 2:
         return gaps, 0
@@ -310,26 +310,26 @@ def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
     reach = 2 * SEAM_REACH_PX + 1
     band = slice(max(0, int(rows.min()) - reach), min(owner.shape[0], int(rows.max()) + reach + 1))
     part = owner[band]
-    beside = np.zeros(part.shape, dtype=bool)
+    adjacent = np.zeros(part.shape, dtype=bool)
     for first, second in (
         (np.s_[:-1, :], np.s_[1:, :]),
         (np.s_[:, :-1], np.s_[:, 1:]),
     ):
         touching = (part[first] != part[second]) & (part[first] != 0) & (part[second] != 0)
-        beside[first] |= touching
-        beside[second] |= touching
+        adjacent[first] |= touching
+        adjacent[second] |= touching
     if (part == 0).any():
         highest = ndimage.maximum_filter(part, size=reach)
         lowest = ndimage.minimum_filter(np.where(part == 0, np.uint8(255), part), size=reach)
         gaps[band] = (part == 0) & (highest != lowest) & (highest != 0)
-    return gaps, int(np.count_nonzero(beside))
+    return gaps, int(np.count_nonzero(adjacent))
 
 
 def _erode_border(mosaic: FloatImage, gaps: Mask, erosion_px: int) -> int:
-    """Remove a rim along the outside of the pass, in place; how many pixels.
+    """Remove a rim along the outside of the pass from `mosaic` itself; returns the number of pixels.
 
-    Outside is what is invalid and connected to the grid's edge without crossing a seam: invalid pixels inside (water,
-    shadow) keep their surroundings.
+    Outside are invalid pixels that are connected to the grid's edge without crossing a seam: around invalid pixels
+    inside (water, shadow) nothing is removed.
     """
     if erosion_px <= 0:
         return 0

@@ -101,7 +101,7 @@ def test_samples_are_met_exactly_and_smooth_ground_closely(make_tile: Open) -> N
 def test_prefilter_is_the_interpolating_spline(make_tile: Open) -> None:
     tile = make_tile()
     lattice = Lattice.of_tiles([tile], middle=140.5)
-    row, column = lattice.place(tile) or (0, 0)
+    row, column = lattice.first_sample(tile) or (0, 0)
     ground = surface(read_samples([tile], lattice, (row, column, row + 300, column + 300)))
     recursive = ndimage.spline_filter(tile.read(1)[:300, :300].astype(np.float64), order=3)
     assert np.allclose(ground.coefficients[30:-30, 30:-30], recursive[30:-30, 30:-30], rtol=0, atol=1e-9)
