@@ -57,6 +57,7 @@ class _Draft:
     """by the digest of the recipe, why its layer could not be built"""
     missing: list[str]
     records: dict[str, LayerRecord] = field(default_factory=dict)
+    """of the layers that this build or an earlier one made of the plan, by digest"""
     static: dict[str, str] = field(default_factory=dict)
     entries: dict[Axis, tuple[Entry, ...]] = field(default_factory=dict)
 
@@ -74,11 +75,12 @@ class _Draft:
             layers |= dict.fromkeys(task.recipe.variables, digest)
         return layers
 
-    def keep(self, layers: dict[str, str]) -> dict[str, str]:
-        """Layers of the latest version, as they are."""
-        assert self.previous is not None
-        self.records |= {digest: self.previous.records[digest] for digest in layers.values()}
-        return layers
+    def used_records(self) -> dict[str, LayerRecord]:
+        """Of every layer of the version, by digest."""
+        entries = (entry for entries in self.entries.values() for entry in entries)
+        used = {*self.static.values(), *(digest for entry in entries for digest in entry.layers.values())}
+        before = self.previous.records if self.previous else {}
+        return {digest: self.records.get(digest) or before[digest] for digest in used}
 
     def failure(self, tasks: Iterable[LayerTask]) -> tuple[LayerTask, str] | None:
         """The first of the tasks that failed, and why; None where none did."""
@@ -119,7 +121,7 @@ def manifest_of(
         timepairs=cast("tuple[Timepair, ...]", pairs),
         looks=cast("tuple[Look, ...]", looks),
         static=draft.static,
-        records=draft.records,
+        records=draft.used_records(),
         missing=tuple(draft.missing),
         attributes=_cube_attributes(draft, catalogue),
     )
@@ -133,7 +135,7 @@ def _add_static(draft: _Draft, parts: Sequence[Wanted]) -> None:
                 draft.static |= draft.add_built([task])
                 continue
             kept = {name: digest for name, digest in before.items() if name in task.recipe.variables}
-            draft.static |= draft.keep(kept)
+            draft.static |= kept
             lost = Lost(task, failure[1], kept=bool(kept))
             draft.missing += part.kind.describe_losses([lost], draft.plan.current_version)
 
@@ -170,25 +172,23 @@ def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
     for part in parts:
         standing, lines = part.kind.consistent(draft.area, built, standing)
         draft.missing += lines
-    standing = _with_all_variables(draft, rule, built, standing)
-    for entry in standing:
-        draft.keep(entry.layers)
-    draft.entries[axis] = tuple(sorted([*built, *standing], key=rule.position))
+    whole = _with_all_variables(draft, rule, [*built, *standing], built or standing)
+    draft.entries[axis] = tuple(sorted(whole, key=rule.position))
 
 
 def _with_all_variables(
-    draft: _Draft, rule: _AxisRule, built: Sequence[Entry], kept: Sequence[Entry]
+    draft: _Draft, rule: _AxisRule, entries: Sequence[Entry], decisive: Sequence[Entry]
 ) -> Sequence[Entry]:
-    """Of the kept entries those with the variables of the built ones, which every entry of an axis must have."""
-    variables = {name for entry in built or kept for name in entry.layers}
-    alike = []
-    for entry in kept:
+    """The entries with every variable of the decisive ones, since those of one axis must be alike."""
+    variables = {name for entry in decisive for name in entry.layers}
+    whole = []
+    for entry in entries:
         if set(entry.layers) == variables:
-            alike.append(entry)
+            whole.append(entry)
         else:
-            lacking = ", ".join(sorted(variables - set(entry.layers)))
-            draft.missing.append(f"{rule.field} {rule.key(entry)}: left out (it lacks {lacking})")
-    return alike
+            lacking = ", ".join(sorted(variables ^ set(entry.layers)))
+            draft.missing.append(f"{rule.field} {rule.key(entry)}: left out (it differs in {lacking})")
+    return whole
 
 
 def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
