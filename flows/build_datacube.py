@@ -36,13 +36,13 @@ PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again may help: an archive failed, and said or showed that it will pass."""
+    """Whether another try may help: an archive failed for a reason that may pass."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, ArchiveError) and error.transient
 
 
-# The library has already tried again within seconds; these retries wait out what lasts minutes.
-patiently: dict[str, Any] = {
+# pipeline.archives has already tried again within seconds; these retries wait for what lasts minutes
+RETRIES: dict[str, Any] = {
     "retries": 4,
     "retry_delay_seconds": exponential_backoff(backoff_factor=10),
     "retry_jitter_factor": 0.5,
@@ -51,7 +51,7 @@ patiently: dict[str, Any] = {
 }
 
 
-@task(name="catalogue", **patiently)
+@task(name="catalogue", **RETRIES)
 def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
     """One search of the archives, or the replay of an earlier one."""
     with place_at(PLANETARY_COMPUTER):
@@ -68,7 +68,7 @@ LIMIT_NAMES = {"archive": PLANETARY_COMPUTER, "processor": INTERFEROMETRY}
 """Prefect's limit for each limit that a kind of layer names."""
 
 
-@task(name="layer", task_run_name="{layer.label}", **patiently)
+@task(name="layer", task_run_name="{layer.label}", **RETRIES)
 def build_layer(area: AreaOfInterest, layer: build.LayerTask) -> None:
     """Fetch, derive and commit one layer, within the limit of its kind."""
     limit = layer.kind.limit
@@ -77,12 +77,12 @@ def build_layer(area: AreaOfInterest, layer: build.LayerTask) -> None:
 
 
 build_pair = build_layer.with_options(name="pair")
-"""The same for a pair: only an error that may pass is tried again, which none of a pair's own is."""
+"""The same for a pair, under its own name in Prefect's pages."""
 
 
 @dataclass(frozen=True)
 class PrefectTasks:
-    """Workers that are tasks of the flow's run."""
+    """Workers of a flow run: each layer is a task run of its own."""
 
     area: AreaOfInterest
     processors: int = PAIRS_AT_ONCE
@@ -94,7 +94,7 @@ class PrefectTasks:
             for layer in tasks
         }
         for run in as_completed(list(runs)):
-            run.wait()  # until then the state is the server's, which may be of before
+            run.wait()  # before this call `run.state` asks the server, which may not have the final state yet
             yield runs[run], None if run.state.is_completed() else reason(run.state)
 
 
@@ -102,7 +102,7 @@ class PrefectTasks:
 def publish(
     area: AreaOfInterest, plan: build.BuildPlan, catalogue: Catalogue, failed: dict[str, str]
 ) -> build.Published:
-    """A new version out of the layers that are held, or the current one where nothing changed."""
+    """A new version of the layers that the cube holds, or the current one if nothing changed."""
     return build.publish(area, plan, catalogue, failed)
 
 
@@ -117,8 +117,8 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
     Parameters:
         aoi: name of an area (`slidecube areas`) or path of an area file.
         catalogue: path of a saved catalogue to replay; without it the archives are searched.
-        pairs: whether new pairs are made, which takes hours; without them a map of what is there follows at once, and
-            a later run adds them.
+        pairs: whether new pairs are made, which takes hours. Without them the version and its map are made at once; a
+            later run adds them.
     """
     area = load_area(aoi)
     with build.writer_lock(area):

@@ -12,9 +12,10 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -25,6 +26,10 @@ from rich.table import Table
 from pipeline.console import as_json, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
 from pipeline.progress import Progress
+
+if TYPE_CHECKING:  # imported when a command runs
+    from pipeline.build.plan import BuildPlan
+    from pipeline.layers.kind import Key, LayerTask
 
 GROUP = "slidecube.commands"
 
@@ -141,8 +146,8 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     _print_plan(rows)
 
 
-def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
-    by_pass: dict[str, list[Any]] = {}
+def _plan_rows(made: BuildPlan, when: Callable[[datetime], str]) -> dict[str, Any]:
+    by_pass: dict[Key | None, list[LayerTask]] = {}
     for task in made.tasks:
         if task.kind.axis == "timestep":
             by_pass.setdefault(task.key, []).append(task)

@@ -149,7 +149,7 @@ def site(tmp_path: Path, rtc: dict[str, Any]) -> Site:
     return Site(tmp_path, rtc, look=False)
 
 
-def test_pairs_are_planned_built_once_and_stand_in_the_cube(site: Site) -> None:
+def test_pairs_are_planned_built_once_and_are_in_the_cube(site: Site) -> None:
     planned = site.plan(repeats(3))
     wanted = [task for task in planned.wanted if task.kind.name == "interferometry"]
     assert [task.label for task in wanted] == ["pair T046_20180812_20180824", "pair T046_20180824_20180905"]
@@ -173,10 +173,14 @@ def test_pairs_are_planned_built_once_and_stand_in_the_cube(site: Site) -> None:
     again = site.build(repeats(3))
     assert (again.new, again.version) == (False, 1)
     assert len(site.processor.made) == 2
-    assert not site.plan(repeats(3)).changes
+    planned = site.plan(repeats(3))
+    assert not planned.changes
+    written = json.loads(planned.model_dump_json())
+    pairs = next(part for part in written["parts"] if part["kind"] == "interferometry")
+    assert [task["pair"]["reference"]["platform"] for task in pairs["tasks"]] == ["sentinel-1a"] * 2
 
 
-def test_a_pass_of_which_the_archive_lists_no_slc_is_told_to_be_in_no_pair(site: Site) -> None:
+def test_a_pass_of_which_the_archive_lists_no_slc_is_listed_as_unpaired(site: Site) -> None:
     planned = site.plan(repeats(3))
     (seen,) = planned.passes
     listed = {
@@ -194,7 +198,7 @@ def test_a_pass_of_which_the_archive_lists_no_slc_is_told_to_be_in_no_pair(site:
     assert not any("lists no SLC" in found for found in site.plan(repeats(3)).unpaired)
 
 
-def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
+def test_a_pair_that_failed_is_named_and_the_others_are_built(site: Site) -> None:
     site.processor.fails = lambda pair: (
         InterferometryError("esd-no-coherence", "No coherent point was left.", "Turn ESD off.")
         if "20180812" in pair.id
@@ -214,7 +218,7 @@ def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
     assert len(site.processor.made) == 2, "what was made is not made again"
 
 
-def test_a_disk_that_fills_up_costs_the_pair_and_not_the_build(site: Site) -> None:
+def test_a_full_disk_fails_the_pair_and_not_the_build(site: Site) -> None:
     site.processor.fails = lambda pair: (
         OSError(errno.ENOSPC, "No space left on device") if "20180812" in pair.id else None
     )
@@ -225,7 +229,7 @@ def test_a_disk_that_fills_up_costs_the_pair_and_not_the_build(site: Site) -> No
     assert site.pairs == ["20180824_20180905"]
 
 
-def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
+def test_pairs_that_fail_for_one_reason_are_reported_in_one_line(site: Site) -> None:
     site.processor.fails = lambda pair: InterferometryError("no-room", "The disk is full.", "Free room.")
     published = site.build(repeats(4))
     ids = "T046_20180812_20180824, T046_20180824_20180905, T046_20180905_20180917"
@@ -234,9 +238,7 @@ def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
     assert published.missing[-1] == f"3 pairs: {ids}: left out (The disk is full. Free room.)"
 
 
-def test_pairs_that_nothing_here_can_make_are_named_once_and_nothing_is_asked_of_a_processor(
-    site: Site,
-) -> None:
+def test_pairs_that_this_machine_cannot_process_are_named_once_and_not_processed(site: Site) -> None:
     site.build(repeats(2))
     site.obstacles.append("There is no way to ISCE2. Build it.")
     published = site.build(repeats(4))
@@ -255,7 +257,7 @@ def test_pairs_that_nothing_here_can_make_are_named_once_and_nothing_is_asked_of
     assert len(site.pairs) == 3
 
 
-def test_a_pair_of_before_stays_where_its_new_processing_cannot_be_done(
+def test_an_earlier_pair_stays_if_it_cannot_be_processed_again(
     site: Site,
 ) -> None:
     site.build(repeats(2))
@@ -320,7 +322,7 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     assert len(site.processor.made) == 2
 
 
-def test_an_area_without_interferometry_has_neither_pairs_nor_words_about_them(
+def test_an_area_without_interferometry_has_no_pairs_and_no_line_about_them(
     tmp_path: Path, rtc: dict[str, Any]
 ) -> None:
     site = Site(tmp_path, rtc, interferometry=None)
@@ -394,7 +396,7 @@ def test_products_of_another_backend_than_planned_are_refused(site: Site) -> Non
     assert "was planned for pygmtsar and made by isce2" in published.failed[0]
 
 
-def test_two_tracks_of_the_same_days_are_told_apart(site: Site) -> None:
+def test_two_tracks_of_the_same_days_have_distinct_labels(site: Site) -> None:
     one = repeats(2)
     granules, bursts = list(one.granules), list(one.bursts)
     for number, day in enumerate(("2018-08-12", "2018-08-24")):
@@ -449,7 +451,7 @@ def test_what_decides_the_values_decides_the_recipe(site: Site, change: dict[str
     assert same.recipe.digest == task.recipe.digest, "how it is fetched changes no value"
 
 
-def test_the_estimators_of_every_backend_are_told() -> None:
+def test_every_backend_has_its_estimators_in_the_recipe() -> None:
     from typing import get_args
 
     from pipeline.insar.job import Backend
@@ -461,7 +463,9 @@ def test_the_estimators_of_every_backend_are_told() -> None:
     assert Interferometry.variables == ("interferogram", "coherence")
 
 
-def test_a_pair_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_one_pair_is_processed_at_once_unless_the_settings_allow_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many layers are read at once."""
     import threading
 
@@ -542,7 +546,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["ASF has none", "ASF could not be asked"])
-def test_a_track_without_single_look_data_has_its_look_too(
+def test_a_track_without_single_look_data_has_look_geometry_too(
     tmp_path: Path, rtc: dict[str, Any], asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the product that the folder of the pass's files names; the layer is the same whatever ASF said."""
@@ -578,7 +582,7 @@ def test_a_track_without_single_look_data_has_its_look_too(
     assert [task.held for task in planned.tasks if task.kind.name == "look"] == [True]
 
 
-def test_a_track_of_which_no_product_is_named_is_said_to_have_no_look(site: Site) -> None:
+def test_a_track_of_which_no_product_is_named_is_listed_without_look_geometry(site: Site) -> None:
     site.look = True
     assert [line for line in site.plan(SlcHoldings()).missing if line.startswith("look")] == [
         "look geometry of track 46: none (an orbit is asked for by the name of a product, and no pass or granule of "
