@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ class PrefectTasks:
     area: AreaOfInterest
     processors: int = PAIRS_AT_ONCE
 
-    def make(self, tasks: Iterable[build.LayerTask]) -> Iterator[tuple[build.LayerTask, str | None]]:
+    def make(self, tasks: Iterable[build.LayerTask]) -> build.Outcomes:
         """Submit the layers in their order; yields each when its task run has ended."""
         runs = {
             (build_pair if layer.kind.limit == "processor" else build_layer).submit(self.area, layer): layer
@@ -142,7 +142,7 @@ def reason(state: State[Any]) -> str:
 
 
 def announce(published: build.Published) -> None:
-    """Have model and map follow: by the event for a new version, by a run where an earlier one was not finished."""
+    """Start what makes model and map: the event of a new version, or a run for a version that lacks one of them."""
     if published.new:
         emit_event(
             event="datacube.ready",
@@ -160,7 +160,7 @@ def announce(published: build.Published) -> None:
 
 
 def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
-    """Schedule the flow that finishes a version; where it is not deployed, say how to run it."""
+    """Schedule the flow that makes what a version lacks; if it is not deployed, log how to run it."""
     log = get_run_logger()
     try:
         run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
@@ -181,7 +181,7 @@ def verdict(published: build.Published) -> State[Any]:
     if published.failed:
         return Failed(
             name="Incomplete",
-            message=f"{where} is without what failed: {'; '.join(published.failed)} Run again to read only these.",
+            message=f"{where} lacks what failed: {'; '.join(published.failed)} Run again to read only these.",
         )
     if not published.new:
         return Completed(name="Unchanged", message=f"Nothing to do: {where} is up to date.{missing}")

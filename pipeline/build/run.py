@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ __all__ = [
     "BuildPlan",
     "LayerTask",
     "LayerWorkers",
+    "Outcomes",
     "Published",
     "build",
     "build_layer",
@@ -166,6 +167,10 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
     return write_layer(store, task.recipe, data, grid)
 
 
+Outcomes = Generator[tuple[LayerTask, str | None], None, None]
+"""Each task when it has ended, with the reason if it failed."""
+
+
 class LayerWorkers(Protocol):
     """What makes the layers of a build: threads of this process, or tasks of Prefect."""
 
@@ -174,11 +179,8 @@ class LayerWorkers(Protocol):
         """How many pairs are processed at once."""
         ...
 
-    def make(self, tasks: Iterable[LayerTask]) -> Iterator[tuple[LayerTask, str | None]]:
-        """Begin the tasks in their order; yields each when it has ended, with the reason if it failed.
-
-        A kind's `limit` says what limits how many of its layers are made at once.
-        """
+    def make(self, tasks: Iterable[LayerTask]) -> Outcomes:
+        """Begin the tasks in their order, each within the limit of its kind. What has not begun is dropped on close."""
         ...
 
 
@@ -189,11 +191,12 @@ def build_layers(plan: BuildPlan, workers: LayerWorkers, progress: Progress = no
     """
     failed: dict[str, str] = {}
     tasks = plan.in_order(workers.processors)
-    for done, (task, reason) in enumerate(workers.make(tasks), start=1):
-        if reason is not None:
-            log.error("%s: %s", task.label, reason)
-            failed[task.recipe.digest] = reason
-        progress(task.label, done, len(tasks))
+    with closing(workers.make(tasks)) as outcomes:
+        for done, (task, reason) in enumerate(outcomes, start=1):
+            if reason is not None:
+                log.error("%s: %s", task.label, reason)
+                failed[task.recipe.digest] = reason
+            progress(task.label, done, len(tasks))
     return failed
 
 
@@ -204,14 +207,14 @@ class _Threads:
     area: AreaOfInterest
     processors: int
 
-    def make(self, tasks: Iterable[LayerTask]) -> Iterator[tuple[LayerTask, str | None]]:
+    def make(self, tasks: Iterable[LayerTask]) -> Outcomes:
         with ExitStack() as stack:
             for_layers, for_pairs = (
                 stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
                 for count, name in ((settings().read_concurrency, "layer"), (self.processors, "pair"))
             )
             futures: dict[Future[LayerRecord], LayerTask] = {}
-            # an error that is not a layer's own ends the build: what has not begun is not begun
+            # an error that is not a layer's own ends the build: the waiting tasks are dropped
             stack.callback(lambda: [future.cancel() for future in futures])
             for task in tasks:
                 pool = for_pairs if task.kind.limit == "processor" else for_layers
