@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed, Pending
 
 from flows import build_datacube
 from flows.serving import artifacts
 from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
+from pipeline.build import run as build
 from pipeline.build.plan import BuildPlan
 from pipeline.catalogue.slc import Pair
 from pipeline.cube.layers import Recipe
-from pipeline.errors import SettingsError
+from pipeline.errors import ArchiveError, SettingsError
 from pipeline.grid import Grid
 from pipeline.layers.interferometry import PairTask
 from pipeline.layers.kind import LayerTask, Wanted
@@ -120,3 +123,33 @@ def test_the_table_of_passes_lists_the_pairs_with_all_columns(monkeypatch):
     assert given_to_prefect["table"][0]["days"] == 12
     assert len({tuple(row) for row in given_to_prefect["table"]}) == 1, "every row has every column"
     assert "pairs: 2" in given_to_prefect["description"] and "labels" in given_to_prefect["description"]
+
+
+class Run:
+    """A task run of Prefect that has ended; its state is known once it was waited for."""
+
+    def __init__(self, state: State) -> None:
+        self.ended = state
+        self.state = Pending()
+
+    def wait(self) -> None:
+        self.state = self.ended
+
+
+def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch):
+    failed = layer("interferometry", "p")
+    plan = plan_of(failed, layer("labels", "l"))
+    gone = ArchiveError("It is gone.", "Search again.")
+    submitted: list[str] = []
+
+    def submit(outcome: State) -> Any:
+        return lambda area, task: submitted.append(task.label) or Run(outcome)
+
+    monkeypatch.setattr(build_datacube, "as_completed", reversed)
+    monkeypatch.setattr(build_datacube.build_pair, "submit", submit(Failed(data=gone, message="failed")))
+    monkeypatch.setattr(build_datacube.build_layer, "submit", submit(Completed()))
+    seen: list[tuple[Any, ...]] = []
+    found = build.build_layers(plan, build_datacube.PrefectTasks(None), lambda *step: seen.append(step))
+    assert found == {failed.recipe.digest: "It is gone. Search again."}
+    assert submitted == ["p", "l"]
+    assert seen == [("l", 1, 2), ("p", 2, 2)]

@@ -115,3 +115,18 @@ def test_a_pass_without_its_new_layer_is_left_out_by_name(
     with open_cube(published.uri) as cube:
         assert cube["absolute_orbit"].values.tolist() == [23568]
     assert verify_cube(build.store_of(area).root).sound
+
+
+class Faulty(Wetness):
+    """With an error that is none of a layer's own."""
+
+    def derive(self, task: BackscatterTask, site: Site) -> LayerData:
+        raise KeyError("a fault of ours")
+
+
+def test_an_unexpected_error_ends_the_build_without_a_version(tmp_path: Path, rtc: dict[str, Any]) -> None:
+    area = here(interferometry=None)
+    replay = save_catalogue(catalogue_of(area, rtc, None), tmp_path / "catalogue")
+    with pytest.raises(KeyError):
+        build.build(area, replay, kinds=(Backscatter(), Faulty()))
+    assert not (build.store_of(area).root / "latest").exists()
