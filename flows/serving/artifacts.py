@@ -26,7 +26,7 @@ def key_of(kind: str, area: str) -> str:
 
 def show_passes(plan: BuildPlan) -> None:
     """A table of the passes and pairs that the version is made of."""
-    held = {task.pair_id for task in plan.tasks if task.held}
+    held = {task.key for task in plan.tasks if task.held}
     rows: list[dict[str, Any]] = [
         {
             "kind": "pass",

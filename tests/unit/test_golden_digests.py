@@ -48,8 +48,8 @@ from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.split.folds import FoldPlan
 from model.split.split import Split, SplitPlan
 from model.training.experiment import Experiment
-from pipeline.build.contents import manifest_of
-from pipeline.build.plan import make_plan
+from pipeline.build.contents import manifest_of, store_of
+from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import area_digest, content_digest, slc_dem_tiles_of
 from pipeline.cube.layers import LayerData, Recipe, write_layer
 from pipeline.cube.local_store import LocalStore
@@ -59,7 +59,9 @@ from pipeline.elevation import geoid
 from pipeline.grid import Grid
 from pipeline.insar.job_parts import parts_of
 from pipeline.insar.process import PairOrder, job_name
-from pipeline.layers.tasks import LayerTask, pair_tasks, store_of, tiles_of_pair
+from pipeline.layers.interferometry import Interferometry, PairTask, pair_tasks, tiles_of_pair
+from pipeline.layers.kind import LayerTask
+from pipeline.layers.plan_inputs import PlanInputs
 from pipeline.records import Frozen
 from pipeline.settings import settings
 from tests.small_cube import small_cube, write
@@ -111,8 +113,14 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         settings.cache_clear()
 
     def name(task: LayerTask) -> str:
-        what = (task.pass_id, *task.recipe.variables) if task.pass_id else (task.pair_id or task.track,)
-        return " ".join(str(word) for word in (task.kind, *what, task.backend) if word is not None)
+        variables = task.recipe.variables if task.kind.axis == "timestep" else ()
+        backend = task.backend if isinstance(task, PairTask) else None
+        words = (task.kind.name, task.key, *variables, backend)
+        return " ".join(str(word) for word in words if word is not None)
+
+    def all_pairs() -> tuple[PairTask, ...]:
+        inputs = PlanInputs(where, found, plan.grid, previous=None, is_held=lambda recipe: False)
+        return pair_tasks(Interferometry(), inputs)
 
     patch.setenv("SLIDECUBE_DATA_DIR", str(folder / "data"))
     patch.setenv("SLIDECUBE_SLC_FETCH", "bursts")
@@ -132,9 +140,14 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     )  # fmt: skip
     # that no processor is at hand here changes nothing: pairs are asked for beside the plan
     plan = make_plan(where, found, pairs=False)
-    pairs = pair_tasks(where, plan.grid, plan.pairs, slc_dem_tiles_of(found), None)
-    wanted = [*plan.tasks, *pairs]
-    assert {task.kind for task in wanted} == {"backscatter", "terrain", "labels", "interferometry", "look"}
+    wanted = [*plan.tasks, *all_pairs()]
+    assert {task.kind.name for task in wanted} == {
+        "backscatter",
+        "terrain",
+        "labels",
+        "interferometry",
+        "look",
+    }
     yield "grid", plan.grid.digest
     yield "catalogue: area", area_digest(where)
     yield "catalogue: content", content_digest(found)
@@ -162,7 +175,7 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
                 request: Any = SimpleNamespace(order=order, part=part, backend=backend)
                 yield f"job: {pair.id} {part.number} {backend}", job_name(request)
     choose("pygmtsar")
-    for task in pair_tasks(where, plan.grid, plan.pairs, slc_dem_tiles_of(found), None):
+    for task in all_pairs():
         yield f"recipe: {name(task)}", task.recipe.digest
     long = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=16, height=2100)
     recipe = Recipe(
