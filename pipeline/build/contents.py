@@ -9,8 +9,7 @@ from typing import Any, cast
 
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.catalogue.catalogue import content_digest
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, content_digest
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, read_record
 from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube import versions
 from pipeline.cube.layers import Recipe, read_record
 from pipeline.cube.schema import Axis

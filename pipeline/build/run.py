@@ -22,7 +22,7 @@ from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import BuildPlan
 from pipeline.build.planning import make_plan
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer

@@ -10,7 +10,8 @@ from shapely.geometry import shape
 
 from pipeline.archives import rasters
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.passes import Catalogue, Pass
+from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER

@@ -13,9 +13,10 @@ from pydantic import Field
 from shapely import unary_union
 from shapely.geometry import box, shape
 
-from pipeline.archives.slc.slc_search import SLC_DEM_MARGIN_DEG
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.passes import Catalogue, DemTile
+from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.dem_items import DemTile
+from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timepair

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.archives import rasters
 from pipeline.archives.slc import orbit_files
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, tiles_within
-from pipeline.catalogue.passes import DemTile
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Look, Timepair

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import dem_tiles_of, passes_of, slc_dem_tiles_of
-from pipeline.catalogue.pairs import PairList, choose_pairs, slc_passes
-from pipeline.catalogue.passes import Catalogue, DemTile, Pass, PassList
+from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
+from pipeline.catalogue.dem_items import DemTile
+from pipeline.catalogue.pairs import PairList, choose_pairs
+from pipeline.catalogue.passes import Pass, PassList
 from pipeline.catalogue.slc import SlcPass, SlcPassList
+from pipeline.catalogue.slc_passes import slc_passes, wants_slc
 from pipeline.cube.layers import Recipe, Source
 from pipeline.cube.manifest import Manifest
 from pipeline.grid import Grid
@@ -49,7 +50,7 @@ class PlanInputs:
     @property
     def wants_slc(self) -> bool:
         """Whether the area and the settings ask for single look complex data."""
-        return search_area.wants_slc(self.area)
+        return wants_slc(self.area)
 
     @property
     def has_slc(self) -> bool:

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.archives import rasters
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
-from pipeline.catalogue.passes import DemTile
 from pipeline.cube.layers import LayerData, Recipe
 from pipeline.cube.schema import TERRAIN
 from pipeline.layers import dem_derivatives
