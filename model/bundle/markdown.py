@@ -13,10 +13,11 @@ from markupsafe import Markup
 SHARED = "model.bundle"
 """package whose templates every other package may import"""
 _MARKUP = re.compile(
-    r"([\\`*\[\]|~#]"
-    r"|(?<![^\W_])_|_(?![^\W_])"  # within a word an underscore is no markup
-    r"|(?<=\bwww)\.|:(?=//)"  # a bare address
-    r"|^[-+=](?=[-+=\s]|$)|(?<=^\d)[.)])",  # a list item or a rule
+    r"[\\`*\[\]|~#]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore within a word is no markup
+    r"|(?<=\bwww)\.|:(?=//)"  # bare addresses
+    r"|^[-+=](?=[-+=\s]|$)"  # list items and rules
+    r"|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)|(?<=^\d{3})[.)](?=\s|$)",  # numbered list items
     re.IGNORECASE,
 )
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -39,7 +40,7 @@ def render_markdown(package: str, template: str, **values: Any) -> str:
 
 def escaped(value: object) -> Markup:
     """Text on one line that Markdown (CommonMark with GitHub's tables and links) shows as it is."""
-    return Markup(_MARKUP.sub(r"\\\1", _one_line(value).translate(_HTML)))
+    return Markup(_MARKUP.sub(r"\\\g<0>", _one_line(value).translate(_HTML)))
 
 
 def code(value: object) -> Markup:
@@ -57,7 +58,7 @@ def instant(value: datetime) -> str:
 
 
 def _one_line(value: object) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in str(value)))
 
 
 @cache

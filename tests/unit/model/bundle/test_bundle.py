@@ -17,8 +17,10 @@ from safetensors.torch import load_file, save
 
 from model import api
 from model.bundle.bundle import WEIGHTS, load, read_document
+from model.bundle.card import model_card
 from model.bundle.document import DOCUMENT
 from model.bundle.expected_scores import BASELINE_NAMES
+from model.bundle.score_figures import draw_reliability
 from model.inputs.best_inputs import best_inputs
 from model.inputs.channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
@@ -32,6 +34,7 @@ from model.training.experiment import Experiment
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 from tests.small_cube import small_cube, write, write_published
+from tests.unit.model.bundle.test_markdown import HOSTILE, ON_ONE_LINE, shown, structure
 
 PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=6, batch=4, validate_every=3, device="cpu")
 EVENT = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-05T18:07:59Z")
@@ -102,6 +105,17 @@ def test_what_needs_no_network_is_scored_on_the_very_pixels_of_the_network(bundl
     for method, row in by_method.items():
         (line,) = [line for line in card.splitlines() if line.startswith(f"| {BASELINE_NAMES[method]} |")]
         assert f"| {row.auprc:.3f} | {row.prevalence:.4f} | {row.f1:.3f} | {row.pixels:,} |" in line
+
+
+def test_an_areas_name_adds_no_markup_to_the_card(bundle, tmp_path):
+    document = read_document(bundle)
+    hostile, plain = (
+        document.model_copy(update={"cube": document.cube.model_copy(update={"area": name})})
+        for name in (HOSTILE, "plain")
+    )
+    assert structure(model_card(hostile)) == structure(model_card(plain))
+    assert ON_ONE_LINE in shown(model_card(hostile))
+    draw_reliability(hostile, tmp_path / "reliability.png")  # its title has a dollar sign, and is no formula
 
 
 def test_a_method_that_a_cube_cannot_serve_is_left_out(cube, tmp_path):

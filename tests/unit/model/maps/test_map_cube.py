@@ -28,6 +28,7 @@ from model.network.training_plan import InferencePlan, TrainingPlan
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests.small_cube import BORDER_PX, small_cube, write
+from tests.unit.model.bundle.test_markdown import HOSTILE, ON_ONE_LINE, shown, structure
 
 PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=30, batch=4, validate_every=10, device="cpu")
 WINDOWS = InferencePlan(window_px=96, overlap_px=40, margin_px=8)
@@ -335,6 +336,16 @@ def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder,
     assert flat.any()
     assert (score[flat] == 0).all()
     assert not (tmp_path / "map" / "landslides.gpkg").exists()
+
+
+def test_an_areas_name_adds_no_markup_to_the_report(tmp_path):
+    reports = []
+    for number, name in enumerate((HOSTILE, "plain")):
+        path = write(small_cube(64).assign_attrs(area=name), tmp_path / f"{number}.zarr")
+        api.map_log_ratio(str(path), tmp_path / str(number))
+        reports.append((tmp_path / str(number) / "report.md").read_text())
+    assert structure(reports[0]) == structure(reports[1])
+    assert ON_ONE_LINE in shown(reports[0])
 
 
 def test_log_ratio_is_refused_where_no_track_sees_both_sides(tmp_path):
