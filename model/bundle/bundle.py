@@ -1,4 +1,4 @@
-"""A trained model as a folder that can be mailed. A folder from elsewhere is checked before it is used."""
+"""A trained model as a folder that can be sent on. A folder from elsewhere is checked before it is used."""
 
 from __future__ import annotations
 

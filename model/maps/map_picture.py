@@ -67,7 +67,6 @@ class Caption(Frozen):
     passes_after: int
     score: str = Field(description="name and unit of what is mapped")
     highest: float = Field(gt=0, description="value at the top of the colour scale")
-    threshold: float | None = None
     warning: str = Field("", description="above the title")
     pixel_m: float
     framed: tuple[Box, ...] = Field((), description="scored areas, outlined")

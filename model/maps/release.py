@@ -222,7 +222,6 @@ def _caption(description: MapDescription, reference: Georeference, scores: Score
         passes_after=len(scene.selection.after),
         score="probability of landslide" if of_model else "absolute change on slopes, dB",
         highest=1.0 if of_model else 6.0,
-        threshold=description.threshold,
         warning=description.warning,
         pixel_m=reference.pixel_m[0],
         framed=() if complete else description.scored,

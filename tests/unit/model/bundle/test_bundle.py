@@ -92,7 +92,7 @@ def test_the_record_the_document_and_the_card_agree(bundle):
     assert all(p.id in card for p in (*document.selection.before, *document.selection.after))
 
 
-def test_what_needs_no_network_is_scored_on_the_very_pixels_of_the_network(bundle, cube):
+def test_methods_without_a_network_are_scored_on_the_pixels_of_the_network(bundle, cube):
     document = read_document(bundle)
     by_method = {row.method: row for row in document.baselines}
     assert set(by_method) == {"log-ratio", "boosting"}
@@ -118,7 +118,7 @@ def test_an_areas_name_adds_no_markup_to_the_card(bundle, tmp_path):
     draw_reliability(hostile, tmp_path / "reliability.png")  # its title has a dollar sign, and is no formula
 
 
-def test_a_method_that_a_cube_cannot_serve_is_left_out(cube, tmp_path):
+def test_a_method_that_a_cube_does_not_allow_is_left_out(cube, tmp_path):
     record = api.train_bundle(
         str(write(xr.open_zarr(cube).drop_vars("vv").load(), tmp_path / "vh.zarr")),
         tmp_path / "bundle",
@@ -128,7 +128,7 @@ def test_a_method_that_a_cube_cannot_serve_is_left_out(cube, tmp_path):
     assert [row.method for row in record.baselines] == ["boosting"]
 
 
-def test_the_item_is_one_that_a_catalogue_of_models_reads(bundle):
+def test_the_item_is_valid_for_a_catalogue_of_models(bundle):
     document = read_document(bundle)
     item = pystac.Item.from_file(str(bundle / "item.json"))
     found = MLMExtension.ext(item)
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_model_and_no_scratch_is_left(bundle, cube,
     assert [p.name for p in tmp_path.iterdir()] == ["again"]
 
 
-def test_a_mailed_bundle_predicts_the_same_bits(bundle, copy, cube):
+def test_a_copied_bundle_predicts_the_same_bits(bundle, copy, cube):
     np.testing.assert_array_equal(predicted(bundle, cube), predicted(copy, cube))
 
 

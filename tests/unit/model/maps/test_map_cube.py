@@ -1,4 +1,4 @@
-"""Maps: rasters, polygons, report, picture, and the map that needs no training."""
+"""Maps: rasters, polygons, report, picture, and the log-ratio map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(path):
         return file.read(1), file.profile, file.tags(), file.tags(ns="IMAGE_STRUCTURE")
 
 
-def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_apart(folder):
+def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_kept(folder):
     cube = small_cube(256)
     probability, profile, tags, structure = read(folder / "map" / "probability.tif")
     classes, class_profile, _, _ = read(folder / "map" / "landslides.tif")
@@ -130,7 +130,7 @@ def test_a_later_event_on_the_same_ground_is_another_scene(folder, tmp_path):
     assert "test area" in record.scored_on
 
 
-def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_used(folder, tmp_path):
+def test_with_its_own_statistics_the_level_of_a_scene_does_not_matter(folder, tmp_path):
     other = small_cube(192, seed=5).assign_attrs(area="elsewhere")
     brighter = other.assign({name: 4 * other[name] for name in ("vv", "vh")})
     maps = {}
@@ -152,7 +152,7 @@ def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_u
     )  # its own model's, as it was trained
 
 
-def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
+def test_a_map_of_fewer_passes_has_the_calibration_for_their_number(folder, tmp_path):
     document = read_document(folder / "bundle")
     (first,) = document.by_passes
     every = document.calibrated_for(2)
@@ -193,7 +193,7 @@ def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
     assert "Not scored" in (record.path / "report.md").read_text()
 
 
-def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(folder, tmp_path):
+def test_every_map_names_its_passes_and_its_expected_score(folder, tmp_path):
     cube = small_cube(256, seed=3)
     later = cube.timestep.values > np.datetime64("2018-09-10")
     first_night = cube.isel(timestep=~later)
@@ -231,7 +231,7 @@ def remarks(folder: Path) -> list[str]:
     return json.loads((folder / "report.json").read_text())["remarks"]
 
 
-def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
+def test_the_validity_raster_gives_the_reason_for_no_data(folder, tmp_path):
     cube = small_cube(192, seed=4)
     vv, dem = cube.vv.values.copy(), cube.dem_slope_radians.values.copy()
     before = cube.timestep.values < np.datetime64("2018-09-05T18:07:59")
@@ -260,7 +260,7 @@ def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
     assert "layover" in (tmp_path / "map" / "report.md").read_text()
 
 
-def test_the_smallest_mapped_unit_is_an_area(folder, tmp_path):
+def test_the_minimum_mapping_unit_is_an_area(folder, tmp_path):
     for number, area in enumerate((400.0, 6_000.0)):
         record = api.map_cube(
             folder / "bundle",
@@ -273,7 +273,7 @@ def test_the_smallest_mapped_unit_is_an_area(folder, tmp_path):
     assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg"))
 
 
-def test_polygons_carry_what_a_reviewer_needs(folder):
+def test_polygons_have_the_attributes_that_a_reviewer_needs(folder):
     frame = gpd.read_file(folder / "map" / "landslides.gpkg")
     classes, *_ = read(folder / "map" / "landslides.tif")
     assert len(frame) > 10
@@ -317,7 +317,7 @@ def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
     assert set(COLUMNS) <= set(again.columns)
 
 
-def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder, tmp_path):
+def test_log_ratio_finds_change_without_training_and_keeps_no_data(folder, tmp_path):
     record = api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "map")
     assert record.kind == "log-ratio"
     assert record.auprc > 3 * record.prevalence
@@ -348,7 +348,7 @@ def test_an_areas_name_adds_no_markup_to_the_report(tmp_path):
     assert ON_ONE_LINE in shown(reports[0])
 
 
-def test_log_ratio_is_refused_where_no_track_sees_both_sides(tmp_path):
+def test_log_ratio_is_refused_without_a_pass_after_the_event(tmp_path):
     path = write(small_cube(128).isel(timestep=slice(0, 5)), tmp_path / "cube.zarr")
     with pytest.raises(ModelError, match="no pass after"):
         api.map_log_ratio(str(path), tmp_path / "map")
@@ -369,7 +369,7 @@ def test_strips_do_not_change_the_log_ratio(monkeypatch, folder, tmp_path):
         )
 
 
-def test_medians_and_means_ignore_what_is_missing():
+def test_medians_and_means_ignore_missing_values():
     values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
     values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
     values[:, 0, 0] = np.nan

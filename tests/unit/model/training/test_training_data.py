@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_bundle_of_two_events_says_what_each_of_them_was(folder):
+def test_a_bundle_of_two_events_describes_each_of_them(folder):
     document = read_document(folder / "bundle")
     one, two = document.training_events
     assert [each.cube.area for each in document.training_events] == ["small", "elsewhere"]
@@ -72,7 +72,7 @@ def test_a_bundle_of_two_events_says_what_each_of_them_was(folder):
     assert item.properties["slidecube:cubes"] == [each.cube.digest for each in document.training_events]
 
 
-def test_a_map_of_either_event_is_standardised_and_scored_as_its_own_part(folder, tmp_path):
+def test_a_map_of_either_event_has_its_own_statistics_and_test_area(folder, tmp_path):
     document = read_document(folder / "bundle")
     for name, event in zip(("one", "two"), document.training_events, strict=True):
         record = api.map_cube(
@@ -98,7 +98,7 @@ def test_a_map_of_either_event_is_standardised_and_scored_as_its_own_part(folder
     assert any("statistics of this scene" in r for r in json.loads(record.report.read_text())["remarks"])
 
 
-def test_the_statistics_of_every_event_belong_to_what_the_digest_is_of(folder, tmp_path):
+def test_the_digest_covers_the_statistics_of_every_event(folder, tmp_path):
     data = json.loads((folder / "bundle" / DOCUMENT).read_text())
     data["others"][0]["statistics"]["sd"][0] *= 2
     (tmp_path / DOCUMENT).write_text(json.dumps(data))
@@ -129,7 +129,7 @@ def more_mapped(cube: xr.Dataset) -> xr.Dataset:
         (lambda cube: cube.assign_coords(x=cube.x + 30_000.0), False),
     ],
 )
-def test_an_event_that_comes_in_twice_is_refused_by_name(other, same, folder, tmp_path):
+def test_an_event_named_twice_is_refused(other, same, folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(write(other(small_cube(256)), tmp_path / "two.zarr"))
     if not same:
         assert len(labelled_cubes(one, Experiment(others=(two,)))) == 2
@@ -150,7 +150,7 @@ def test_an_event_that_comes_in_twice_is_refused_by_name(other, same, folder, tm
         ),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused_by_name_before_anything_is_written(
+def test_a_cube_that_cannot_be_trained_on_is_refused_before_anything_is_written(
     flaw, words, folder, tmp_path
 ):
     flawed = str(write(flaw(small_cube(256)), tmp_path / "flawed.zarr"))
@@ -163,7 +163,7 @@ def test_what_cannot_be_learned_from_is_refused_by_name_before_anything_is_writt
     assert [path.name for path in tmp_path.iterdir()] == ["flawed.zarr"]
 
 
-def test_the_command_trains_on_several_and_gives_a_line_for_each(folder, tmp_path):
+def test_the_command_trains_on_several_events_and_prints_a_line_for_each(folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(folder / "two.zarr")
     command = [one, "--with", two, "--out", str(tmp_path / "bundle"), "--steps", "4", "--chip", "64"]
     done = CliRunner().invoke(train_command, [*command, "--after", "1"])
