@@ -142,7 +142,7 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
 
 
 def _beside_words(record: BundleRecord) -> str:
-    from model.bundle.expected import baselines_in_words
+    from model.bundle.expected_scores import baselines_in_words
 
     words = baselines_in_words(record.baselines)
     return f"Without a network, on the same pixels: {words}.\n" if words else ""
@@ -196,7 +196,7 @@ def map_landslides(
 
     With a BUNDLE the passes and the track are those that the model was made for.
     """
-    from model.api import map_cube, map_log_ratio
+    from model.api import LogRatioMapPlan, MapPlan, map_cube, map_log_ratio
 
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
@@ -215,20 +215,17 @@ def map_landslides(
     target = out or _default_folder(cube, "maps")
     with _bar() as progress:
         if log_ratio:
-            record = map_log_ratio(cube, target, inputs=inputs, event=event, progress=progress)
+            log_ratio_plan = LogRatioMapPlan(inputs=inputs, event=event)
+            record = map_log_ratio(cube, target, plan=log_ratio_plan, progress=progress)
         else:
-            from model.maps.release import SMALLEST_M2
-
-            record = map_cube(
-                Path(bundle_cube[0]),
-                cube,
-                target,
-                event=event,
-                smallest_m2=options["smallest_m2"] or SMALLEST_M2,
-                standardise=options["standardise"] or "auto",
-                allow_simulated=options["allow_simulated_model"],
-                progress=progress,
-            )
+            given = {
+                "event": event,
+                "smallest_m2": options["smallest_m2"],
+                "standardise": options["standardise"],
+                "allow_simulated": options["allow_simulated_model"],
+            }
+            map_plan = MapPlan(**{name: value for name, value in given.items() if value is not None})
+            record = map_cube(Path(bundle_cube[0]), cube, target, plan=map_plan, progress=progress)
     _say(record, json_, _map_words(record))
 
 

@@ -27,7 +27,7 @@ import pytest
 from click.testing import CliRunner
 
 from model.bundle import bundle
-from model.bundle.learnt_event import LearntEvent
+from model.bundle.training_event import TrainingEvent
 from model.cli.bundles import train
 from model.cli.experiments import ablate
 from model.cli.experiments import ladder as ladder_command
@@ -223,10 +223,10 @@ def of_models(folder: Path) -> Named:
         "test_time": "mirrored", "seed": 0, "cube": FACTS, "history": (), "best_step": 1, "validation": SCORES,
         "test": SCORES, "calibration": calibration, "expected": (), "device": "cpu",
     }  # fmt: skip
-    one = bundle.sealed(weights_of([network]), **fields)
+    one = bundle.new_document(weights_of([network]), **fields)
     fewer = CaseCalibration(after=1, calibration=calibration, threshold=0.25)
-    more = {"members": 2, "by_passes": (fewer,), "others": (LearntEvent(cube=FACTS_OF_OTHER, **told),)}
-    two = bundle.sealed(weights_of([network, copy.deepcopy(network)]), **fields, **more)
+    more = {"members": 2, "by_passes": (fewer,), "others": (TrainingEvent(cube=FACTS_OF_OTHER, **told),)}
+    two = bundle.new_document(weights_of([network, copy.deepcopy(network)]), **fields, **more)
     for label, document in (("one event", one), ("two events, members, cases", two)):
         yield f"bundle: {label}", document.digest
         yield f"bundle: weights, {label}", document.weights_sha256
