@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from model.bundle.expected import BaselineScore, EventScore, ExpectedScore, in_short
 from model.bundle.learnt_event import LearntEvent
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection

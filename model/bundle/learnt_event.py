@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
 from model.split.split import Split

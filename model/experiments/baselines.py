@@ -13,7 +13,9 @@ from scipy.special import expit, logit
 from model.experiments.results.prediction import Answer
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_pixels import Ground
-from model.inputs.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ChannelSource, ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select

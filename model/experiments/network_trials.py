@@ -12,7 +12,9 @@ import numpy as np
 from model.experiments.results.prediction import Answer, Score
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_pixels import Ground
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan
 from model.inputs.selection import Selection, narrowed, select
 from model.inputs.windows import Box, whole

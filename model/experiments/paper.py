@@ -26,7 +26,9 @@ from model.experiments.results.prediction import Answer
 from model.experiments.results.result_files import read_result, write_result
 from model.experiments.results.results import Trial, TrialResult
 from model.experiments.results.scored_pixels import Ground, ground
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED, CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select

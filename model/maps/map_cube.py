@@ -11,7 +11,8 @@ import numpy as np
 from model.bundle.expected import expected_for
 from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
-from model.inputs.channels import CubeChannels, Statistics
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
 from model.inputs.tracks import judged_on

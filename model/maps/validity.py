@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from model.inputs.inputs import GEOMETRY_VARIABLES, TERRAIN_VARIABLES, Inputs
+from model.inputs.inputs import Inputs
 from model.inputs.selection import PassUsed, Selection
 from model.inputs.tracks import judged_on
 from model.inputs.windows import Box
@@ -40,9 +40,10 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
             for name in judged_on(cube, inputs):
                 found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
                 found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
-        for terrain in inputs.terrain:
-            if terrain != "aspect":  # flat ground has none, and is valid
-                found[~np.isfinite(_layer(cube[TERRAIN_VARIABLES[terrain]], part))] |= NO_TERRAIN
+        for channel, _ in inputs.requested:
+            if channel.group == "terrain" and channel.no_value == "invalid":
+                for name in channel.variables:
+                    found[~np.isfinite(_layer(cube[name], part))] |= NO_TERRAIN
         found[found == 0] |= OTHER_INPUT_MISSING
         flags[:, columns] = np.where(lost, found, 0)
     flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
@@ -60,7 +61,7 @@ def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -
 
 def _unseen(cube: xr.Dataset, selection: Selection, box: Box) -> Mask:
     """(y, x) whether every view has layover or shadow; nowhere, where the cube does not know it of each."""
-    name = GEOMETRY_VARIABLES["layover_shadow"]
+    name = "layover_shadow"
     none = np.zeros((box.height, box.width), dtype=bool)
     if name not in cube or cube[name].dims != ("track", "y", "x") or "track" not in cube.coords:
         return none

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from model.inputs.windows import Box
-from model.network.augmentation import Changes, drawn, turned_by_mirror
+from model.network.augmentation import Changes, drawn, mirror_signs
 from model.network.torch_guard import torch
 from model.network.training_plan import TrainingPlan
 from model.split.chips import ChipTable, batch_of
@@ -54,7 +54,7 @@ class Batches:
         self._plan, self._rng, self._scenes, self._part = plan, rng, tuple(scenes), part
         if "mirror along track" in plan.augmentation:
             for scene in scenes:
-                turned_by_mirror(scene.statistics.channels)
+                mirror_signs(scene.statistics.channels)
         stride = plan.chip_px if plan.sampling == "fixed chips" else plan.stride_px
         self._tables = [
             ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
@@ -127,7 +127,7 @@ def changed(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Te
     chosen = torch.from_numpy(changes.mirrored).to(device)[:, None, None]
     shift = torch.from_numpy(changes.shift).to(device)[:, :, None, None]
     if changes.mirrored.any():
-        sign = torch.from_numpy(turned_by_mirror(channels)).to(device)[:, None, None]
+        sign = torch.from_numpy(mirror_signs(channels)).to(device)[:, None, None]
         inputs = torch.where(chosen[:, None], inputs.flip(2) * sign, inputs)
     inputs = inputs + shift
     return (

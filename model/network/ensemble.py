@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.network.augmentation import turned_by_mirror
+from model.network.augmentation import mirror_signs
 from model.network.inference import Array, NetworkProbability, Probability
 from model.network.torch_guard import torch
 from model.network.training_plan import TestTime
@@ -48,7 +48,7 @@ class MirroredViews:
 
     def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
         self._probability = probability
-        self._sign = turned_by_mirror(channels)[:, None, None]
+        self._sign = mirror_signs(channels)[:, None, None]
 
     def __call__(self, inputs: Array) -> Array:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""

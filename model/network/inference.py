@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Statistics
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, starts, taper
 from model.network.network import log_odds
 from model.network.torch_guard import torch

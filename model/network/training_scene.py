@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Mask, Statistics
+from model.inputs.channel import Mask
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.network.torch_guard import torch
 from model.network.training_plan import Check
 from model.split.partition import Parts

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Mask, Statistics
+from model.inputs.channel import Mask
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.split.partition import Parts

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
-from model.inputs.channels import Array, ChannelSource
+from model.inputs.channel import Array
+from model.inputs.channel_source import ChannelSource
 from model.inputs.windows import Box
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
@@ -17,9 +18,10 @@ NAMED = 3
 
 
 class OnlyWithin:
-    """Channels of a scene inside a mask, NaN outside; it keeps which pixels it gave away.
+    """Channels of a scene inside a mask, NaN outside; it keeps which pixels were read.
 
-    Statistics that are taken through it can have seen nothing else. Satisfies `model.inputs.channels.ChannelSource`.
+    Statistics that are taken through it can have seen nothing else. Satisfies
+    `model.inputs.channel_source.ChannelSource`.
     """
 
     def __init__(self, source: ChannelSource, mask: Mask) -> None:

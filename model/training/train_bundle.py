@@ -16,7 +16,7 @@ from model.bundle.expected import EventScore, ExpectedScore, cases, figures
 from model.bundle.summaries import BundleRecord
 from model.inputs.best_inputs import best_inputs
 from model.inputs.selection import Selection
-from model.network.augmentation import turned_by_mirror
+from model.network.augmentation import mirror_signs
 from model.network.training_plan import NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
 from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.training.experiment import Experiment
@@ -68,7 +68,7 @@ def train_bundle(
         further = [other.dataset for other in others]
         inputs, notes = best_inputs(first.dataset, experiment.event, experiment.settled, further)
     if experiment.test_time == "mirrored":
-        turned_by_mirror(inputs.channels)  # refuses what cannot be mirrored before anything is trained
+        mirror_signs(inputs.channels)  # refuses what cannot be mirrored before anything is trained
     events = chosen((first, *others), inputs)  # refuses before anything is written
 
     from model.bundle import bundle

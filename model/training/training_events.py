@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from model.bundle.learnt_event import LearntEvent
 from model.inputs import cubes
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, narrowed, select

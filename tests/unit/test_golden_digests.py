@@ -35,7 +35,7 @@ from model.experiments import ablation, ladder, left_out_events, paper, strict, 
 from model.experiments.baselines import baselines
 from model.experiments.results.results import Others, Trial
 from model.inputs import cubes
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box

@@ -19,7 +19,7 @@ from model import api
 from model.bundle.bundle import WEIGHTS, load, read_document
 from model.bundle.document import DOCUMENT
 from model.inputs.best_inputs import best_inputs
-from model.inputs.channels import CubeChannels
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import whole

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from scipy.special import polygamma
 
 from model.inputs.change import PRIOR_PASSES, SPECKLE_SD, change_of, moments_of
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics, optional
+from model.inputs.channel_registry import may_lack
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import load
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
@@ -283,7 +286,7 @@ def test_a_pixel_without_coherence_stays_valid_and_is_told_of(cube):
 
 def test_coherence_alone_is_not_optional(cube):
     inputs = Inputs(backscatter=(), terrain=(), coherence=("across",))
-    assert not optional(inputs.channels).any()
+    assert not may_lack(inputs.channels).any()
     assert np.isnan(everything(cube, inputs)["coherence_across"][:, -20:]).all()
 
 
@@ -424,7 +427,7 @@ def test_windows_and_the_scratch_copy_give_every_channel_of_the_whole(cube, tmp_
     np.testing.assert_array_equal(source.read(box), every[:, 7:38, 3:53])
     np.testing.assert_array_equal(scratch.read(box), every[:, 7:38, 3:53])
     np.testing.assert_array_equal(
-        scratch.usable(), np.isfinite(every[~optional(inputs.channels)]).all(axis=0)
+        scratch.usable(), np.isfinite(every[~may_lack(inputs.channels)]).all(axis=0)
     )
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import facts, georeference, labels, load, prepared
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
@@ -165,7 +167,7 @@ def test_statistics_see_the_training_areas_alone(cube):
 
 
 def test_standardising_zeroes_what_is_invalid_and_cuts_what_is_extreme():
-    statistics = Statistics(channels=("a", "b"), mean=(1.0, 10.0), sd=(2.0, 5.0), pixels=1)
+    statistics = Statistics(channels=("dem", "slope"), mean=(1.0, 10.0), sd=(2.0, 5.0), pixels=1)
     values = np.array([[[3.0, np.nan, 1e9]], [[10.0, 20.0, 15.0]]], dtype=np.float32)
     scaled, valid = statistics.standardise(values)
     np.testing.assert_allclose(scaled[:, 0], [[1.0, 0.0, 6.0], [0.0, 0.0, 1.0]])

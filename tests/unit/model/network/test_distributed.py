@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from model.inputs.channels import ScratchChannels
+from model.inputs.channel_source import ScratchChannels
 from model.network.batches import Batches
 from model.network.distributed import ALONE, Group, together
 from model.network.network import build, log_odds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box
 from model.network.ensemble import Ensemble, MirroredViews, mean_probability
 from model.network.network import build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, whole
 from model.split.folds import FoldPlan, folds
 from model.split.leakage import OnlyWithin, assert_no_leak
