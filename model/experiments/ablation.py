@@ -12,10 +12,10 @@ from pydantic import Field
 from model.experiments.ablation_plan import ROWS, AblationPlan, Task, tasks
 from model.experiments.results.comparison import Scored, compare
 from model.experiments.results.results import TrialResult
-from model.network.training_plan import Progress, no_progress
 from model.network.workers import each
 from model.scores.intervals import counts_of_file
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 TRIALS = "trials"

@@ -18,10 +18,10 @@ from model.experiments.results.scored_pixels import ground
 from model.experiments.strict import StrictPlan, judged
 from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box, whole
-from model.network.training_plan import Progress, no_progress
 from model.split.folds import folds
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,13 @@ from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan
 from model.inputs.selection import Selection, narrowed, select
 from model.inputs.windows import Box, whole
-from model.network.training_plan import (
-    InferencePlan,
-    NetworkSpec,
-    Progress,
-    TrainingPlan,
-    member_seed,
-    no_progress,
-)
+from model.network.training_plan import InferencePlan, NetworkSpec, TrainingPlan, member_seed
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
 from model.split.leakage import OnlyWithin, assert_no_leak
 from model.split.partition import Parts
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from model.network.inference import Probability

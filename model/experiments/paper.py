@@ -34,11 +34,12 @@ from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import Box, mask_of, whole
 from model.network.paper_training import PaperChips, published_order, train_as_published
-from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progress
+from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
 from model.scores.evaluation import evaluate
 from model.scores.scores import Ranking
 from model.split.partition import Mask
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 SHARES = (0.7, 0.2)
 """of training and validation; the rest is the third part"""

@@ -18,13 +18,13 @@ from model.experiments.results.scored_pixels import Ground, ground
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan
 from model.inputs.windows import mask_of
-from model.network.training_plan import Progress, no_progress
 from model.scores.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_M2, evaluate
 from model.scores.scores import Ranking, Scores
 from model.split.folds import FoldPlan, folds
 from model.split.leakage import assert_no_leak
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 

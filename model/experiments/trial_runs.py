@@ -13,10 +13,10 @@ from model.experiments.results.comparison import Scored
 from model.experiments.results.results import Others, Trial, TrialResult
 from model.experiments.strict import StrictPlan, digest_of, run_strict
 from model.inputs.inputs import EventSpan
-from model.network.training_plan import Progress, no_progress
 from model.network.workers import each
 from model.scores.intervals import counts_of_file
 from model.split.folds import FoldPlan
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 

@@ -21,7 +21,7 @@ from shapely.geometry import box as rectangle
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
 from pipeline.errors import CubeError, ModelError
-from pipeline.records import Frozen
+from pipeline.records import Frozen, digest_of_json
 from pipeline.settings import settings
 
 PUBLISHED = {
@@ -174,7 +174,7 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         uri=uri,
         area=str(cube.attrs.get("area") or Path(uri.rstrip("/")).stem),
         version=_version_in(uri),
-        digest=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        digest=digest_of_json(identity),
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
         label_nan_assumed=str(assumed or ""),

@@ -19,9 +19,10 @@ from model.inputs.tracks import judged_on
 from model.inputs.windows import Box, whole
 from model.maps.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.maps.release import SMALLEST_M2, MapPlan, MapRows, release
-from model.network.training_plan import InferencePlan, Progress, Standardise, no_progress
+from model.network.training_plan import InferencePlan, Standardise
 from model.scores.probability_calibration import Calibration
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -177,7 +178,7 @@ def map_log_ratio(
 def _watched(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterator[MapRows]:
     for part in rows:
         yield part
-        progress("map", part.box.bottom, height, "")
+        progress("map", part.box.bottom, height)
 
 
 def _other_passes(document: BundleDocument, selection: Selection) -> tuple[str, ...]:
@@ -214,7 +215,7 @@ def _model_rows(
         statistics,
         viewed(loaded.networks, choose_device("auto"), document.inputs.channels, document.test_time),
         windows,
-        lambda done, total: progress("map", done, total, ""),
+        progress,
     )
     for strip in strips:
         rows, columns = strip.box.slices

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from model.network.network import build_as_obtainable, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
 from model.network.training import masked_loss
-from model.network.training_plan import NetworkSpec, PaperPlan, Progress, no_progress
+from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)

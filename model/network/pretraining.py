@@ -27,12 +27,13 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box
 from model.network.network import build, choose_device
 from model.network.torch_guard import torch
-from model.network.training_plan import STRIDE_PX, NetworkSpec, Progress, no_progress
+from model.network.training_plan import STRIDE_PX, NetworkSpec
 from model.network.training_scene import Scene
 from model.split.chips import window_sums
 from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 WEIGHTS = "weights.safetensors"

@@ -19,10 +19,11 @@ from model.network.distributed import Group, together
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
-from model.network.training_plan import Check, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
+from model.network.training_plan import Check, InferencePlan, NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene, Trained
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -174,11 +173,3 @@ class Case(Frozen):
 def member_seed(seed: int, number: int) -> int:
     """Of a network of an ensemble; the first one's is the seed itself."""
     return seed + 1000 * number
-
-
-Progress = Callable[[str, int, int, str], None]
-"""called with what is being done, how much is done, of how much, and a remark"""
-
-
-def no_progress(stage: str, done: int, total: int, remark: str) -> None:
-    """A progress that nobody watches."""

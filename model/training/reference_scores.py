@@ -13,10 +13,10 @@ from model.experiments.results.scored_pixels import Ground
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of
-from model.network.training_plan import Progress
 from model.scores.scores import Method, Ranking
 from model.training.training_events import Lesson
 from pipeline.errors import ModelError
+from pipeline.progress import Progress
 
 log = logging.getLogger(__name__)
 

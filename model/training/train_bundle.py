@@ -17,13 +17,14 @@ from model.bundle.summaries import BundleRecord
 from model.inputs.best_inputs import best_inputs
 from model.inputs.selection import Selection
 from model.network.augmentation import mirror_signs
-from model.network.training_plan import NetworkSpec, Progress, TrainingPlan, member_seed, no_progress
+from model.network.training_plan import NetworkSpec, TrainingPlan, member_seed
 from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.training.experiment import Experiment
 from model.training.reference_scores import beside
 from model.training.training_events import Lesson, chosen, lesson, materials
 from pipeline.errors import ModelError
 from pipeline.files import writable_parent
+from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from model.network.inference import Probability
@@ -164,10 +165,10 @@ def _named(progress: Progress, number: int, members: int) -> Progress:
     if members == 1:
         return progress
 
-    def told(stage: str, done: int, total: int, remark: str) -> None:
-        progress(f"{stage} {number + 1} of {members}", done, total, remark)
+    def of_member(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+        progress(f"{what} {number + 1} of {members}", done, total, remark)
 
-    return told
+    return of_member
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, narrowed, select
-from model.network.training_plan import Case, Progress, TrainingPlan
+from model.network.training_plan import Case, TrainingPlan
 from model.split.partition import Mask
 from model.split.split import divide
 from model.training.experiment import Experiment
 from pipeline.errors import ModelError
+from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     import xarray as xr
