@@ -124,7 +124,7 @@ def _beside_in_words(document: BundleDocument) -> str:
 
 
 def _kind(document: BundleDocument) -> str:
-    kind = f"{document.network.architecture} with a {document.network.encoder} encoder"
+    kind = document.network.in_words
     if document.members == 1:
         return f"A {kind}"
     return (

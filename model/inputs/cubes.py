@@ -1,13 +1,15 @@
-"""Opening a cube for learning: its place on Earth, its labels, what it says of itself."""
+"""Opening a cube for training and mapping: its georeference, its labels, its attributes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (gives cubes `.rio`)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ PUBLISHED = {
     "puerto_rico": "puerto-rico",
     "talakmau_indonesia": "talakmau",
 }
-"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their places"""
+"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their events"""
 UNMAPPED = 255
 """label value of a pixel that nobody mapped"""
 
@@ -45,10 +47,10 @@ class CubeFacts(Frozen):
     shape: tuple[int, int] = Field(description="(y, x)")
     simulated: bool = Field(description="the cube is a simulation, no real place")
     label_nan_assumed: str = Field(
-        "", description="what pixels without a label were taken for, where assumed"
+        "", description="how pixels without a label were read, where that was assumed"
     )
     licence: str = ""
-    missing: tuple[str, ...] = Field((), description="what the cube says it lacks")
+    missing: tuple[str, ...] = Field((), description="what the cube records as missing")
 
 
 class Georeference(Frozen):
@@ -79,9 +81,9 @@ class Georeference(Frozen):
 
 
 def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
-    """A cube by path or by the name of an area, rows from north to south; and what it says of itself.
+    """A cube by path or by the name of an area, rows from north to south; and what it records of itself.
 
-    A cube that has versions is opened at the one that is the latest now.
+    Of a cube that has versions the latest is opened.
 
     Raises:
         CubeError: there is no such cube or it cannot be read.
@@ -120,7 +122,7 @@ def _located(cube: str) -> str:
 
 
 def prepared(cube: xr.Dataset) -> xr.Dataset:
-    """The dataset with what learning relies on checked: dimensions, regular coordinates, north up.
+    """The dataset with what training relies on checked: dimensions, regular coordinates, north up.
 
     Raises:
         ModelError: a dimension or coordinate is missing or irregular.
@@ -153,7 +155,7 @@ def shape_of(cube: xr.Dataset) -> tuple[int, int]:
 
 
 def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
-    """What the cube says of itself, and a digest of its identity.
+    """What the cube records of itself, and a digest of its identity.
 
     The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
     consolidated metadata.
@@ -193,33 +195,37 @@ def _truth(value: object) -> bool:
 
 
 def georeference(cube: xr.Dataset) -> Georeference:
-    """Where the cube lies, from `spatial_ref` (CF), `epsg` or `proj:code`.
+    """Where the cube lies: the CRS from its CF grid mapping, or from `epsg` or `proj:code`; the transform from x and y.
 
     Raises:
         ModelError: no coordinate reference system is recorded.
     """
-    reference = cube.coords.get("spatial_ref", cube.get("spatial_ref"))
-    candidates: list[object] = []
-    if reference is not None:
-        candidates += [reference.attrs.get("crs_wkt"), reference.attrs.get("spatial_ref")]
-    if "epsg" in cube.coords and cube.epsg.ndim == 0:
-        candidates.append(int(cube.epsg))
+    crs = _crs_of(cube)
+    if crs is None:
+        raise ModelError(
+            "The cube records no coordinate reference system, so that no map can be made of it.",
+            "Write it with `cube.rio.write_crs('EPSG:...')`.",
+        )
+    # from the coordinates: a recorded GeoTransform is not that of a part of the cube
+    a, b, c, d, e, f = tuple(cube.rio.transform(recalc=True))[:6]
+    return Georeference(crs_wkt=crs.to_wkt(), transform=(a, b, c, d, e, f))
+
+
+def _crs_of(cube: xr.Dataset) -> CRS | None:
+    """The CRS as rioxarray finds it, else as the published cubes (`epsg`) and GeoZarr (`proj:code`) record it."""
+    if "spatial_ref" in cube.data_vars:
+        cube = cube.set_coords("spatial_ref")
+    with suppress(CRSError):
+        if (found := cube.rio.crs) is not None:
+            return CRS.from_user_input(found)
+    scalar = cube.coords.get("epsg")
+    candidates: list[Any] = [int(scalar)] if scalar is not None and scalar.ndim == 0 else []
     candidates += [cube.attrs.get(key) for key in ("proj:code", "proj:wkt2", "crs", "epsg")]
     for candidate in candidates:
-        if candidate is None or candidate == "":
-            continue
-        try:
-            crs = CRS.from_user_input(candidate)
-        except CRSError:
-            continue
-        x, y = np.asarray(cube.x.values, dtype=np.float64), np.asarray(cube.y.values, dtype=np.float64)
-        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
-        transform = (float(dx), 0.0, float(x[0] - dx / 2), 0.0, float(dy), float(y[0] - dy / 2))
-        return Georeference(crs_wkt=crs.to_wkt(), transform=transform)
-    raise ModelError(
-        "The cube records no coordinate reference system, so that no map can be made of it.",
-        "Write it with `cube.rio.write_crs('EPSG:...')`.",
-    )
+        if candidate:
+            with suppress(CRSError):
+                return CRS.from_user_input(candidate)
+    return None
 
 
 def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
@@ -229,7 +235,7 @@ def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
 
 
 def grid_of(cube: xr.Dataset) -> Georeference | None:
-    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    """Where the cube lies; None where it does not record it, which hinders maps but not training."""
     try:
         return georeference(cube)
     except ModelError:

@@ -196,9 +196,19 @@ def load(
 
 
 def _width(network: torch.nn.Module) -> int:
-    """Channels that the decoder gives to the head."""
-    convolution = next(m for m in network.segmentation_head.modules() if isinstance(m, torch.nn.Conv2d))  # type: ignore[union-attr]
-    return convolution.in_channels
+    """Channels that the decoder gives to the head.
+
+    Raises:
+        ModelError: the network has no `segmentation_head` that another head can replace.
+    """
+    head = getattr(network, "segmentation_head", torch.nn.Identity())
+    convolutions = [m for m in head.modules() if isinstance(m, torch.nn.Conv2d)]
+    if not convolutions:
+        raise ModelError(
+            f"{type(network).__name__} cannot be pretrained: it has no segmentation_head with a convolution.",
+            "Take a U-Net, or name the last layer of the network `segmentation_head`.",
+        )
+    return convolutions[0].in_channels
 
 
 def _windows(scene: Scene, size: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from model.inputs.inputs import EventSpan, Inputs
-from model.network.training_plan import Case, Encoder, TestTime
+from model.network.training_plan import ArchitectureName, Case, Encoder, TestTime
 from model.split.split import SplitPlan
 from pipeline.records import Frozen
 
@@ -28,6 +28,7 @@ class Experiment(Frozen):
         "and all passes after the event where `inputs` takes all and there are more",
     )
     test_time: TestTime = "mirrored"
+    architecture: ArchitectureName = Field("unet", exclude_if=lambda name: name == "unet")
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
     members: int = Field(1, ge=1, le=20, description="networks, each of its own seed, whose mean is mapped")

@@ -83,6 +83,7 @@ def train_bundle(
     learnt = [one.told for one in lessons]
     facts, selection = learnt[0].cube, learnt[0].selection
     spec = NetworkSpec(
+        architecture=experiment.architecture,
         encoder=experiment.encoder,
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
