@@ -123,6 +123,12 @@ def _beside_in_words(document: BundleDocument) -> str:
     return f"- Without a network, on the same test pixels, AUPRC: {words}\n" if words else ""
 
 
+def _meanings_in_words(document: BundleDocument) -> str:
+    """A table of what each channel is."""
+    rows = (f"| {name} | {meaning} |\n" for name, meaning in document.inputs.meanings.items())
+    return "| channel | what it is |\n|:--|:--|\n" + "".join(rows)
+
+
 def _kind(document: BundleDocument) -> str:
     kind = document.network.in_words
     if document.members == 1:
@@ -156,7 +162,10 @@ being part of a landslide.
 
 ## What it sees
 
-Channels: {", ".join(d.inputs.channels)}. Backscatter is the {d.inputs.transform} over the passes of a track; \
+Channels: {", ".join(d.inputs.channels)}.
+
+{_meanings_in_words(d)}
+Backscatter is the {d.inputs.transform} over the passes of a track; \
 passes before: {d.inputs.before or "all"}, after the event: {d.inputs.after or "all"}. Each channel is standardised \
 with the mean and standard deviation of {pixels:,} training pixels{own}, \
 or of all pixels of another scene where that is mapped. It was trained on \

@@ -9,7 +9,15 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box
 from model.network.ensemble import Ensemble, MirroredViews, mean_probability
 from model.network.network import build
-from model.network.pretraining import FewerLabels, PretrainingPlan, keep_labels, load, pretrain, save
+from model.network.pretraining import (
+    FewerLabels,
+    PretrainingOrigin,
+    PretrainingPlan,
+    keep_labels,
+    load,
+    pretrain,
+    save,
+)
 from model.network.torch_guard import torch
 from model.network.training import train
 from model.network.training_plan import NetworkSpec, TrainingPlan
@@ -113,7 +121,7 @@ def test_pretrained_weights_come_back_from_their_folder_for_the_same_inputs_and_
     plan, channels = PretrainingPlan(steps=2, chip_px=32, batch=2), ("vv_before", "aspect_cos")
     made = pretrain([scene()], SPEC, plan, 0)
     folder = tmp_path / "pretrained"
-    written = save(made, SPEC, channels, plan, 0, folder)
+    written = save(made, PretrainingOrigin(network=SPEC, channels=channels, plan=plan, seed=0), folder)
     tensors, document = load(folder, SPEC.model_copy(update={"classes": 2}), channels)
     assert document == written
     assert tensors.keys() == made.weights.keys()
