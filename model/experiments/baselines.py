@@ -22,7 +22,7 @@ from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, tiles, whole
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
 from model.scores.scores import Method
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 
 BOXES_PX = (3, 7, 15)
@@ -39,7 +39,7 @@ published scripts of Handwerger et al. (2022)"""
 def answer(
     place: Ground,
     trial: Trial,
-    parts: Parts,
+    parts: Partition,
     event: EventSpan | None,
     scratch: Path,
     *,
@@ -113,7 +113,7 @@ def _log_ratio(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
 
 
 def _classifier(
-    place: Ground, trial: Trial, parts: Parts, selection: Selection, source: ChannelSource
+    place: Ground, trial: Trial, parts: Partition, selection: Selection, source: ChannelSource
 ) -> Answer:
     """A classifier of single pixels by their channels and box means of them, trained on training pixels alone.
 

@@ -16,10 +16,10 @@ Mask = NDArray[np.bool_]
 
 Group = Literal["backscatter", "change", "terrain", "geometry", "coherence", "further"]
 """the field of `Inputs` that asks for a channel"""
-Side = Literal["before", "after"]
-"""of the event: of passes"""
+When = Literal["before", "after"]
+"""of passes: before or after the event"""
 Place = Literal["before", "across", "after"]
-"""of the event: of pairs of passes, both before it, one on each side, or both after it"""
+"""of pairs of passes: both before it, one before and one after, or both after it"""
 Direction = Literal["ascending", "descending"]
 
 DIRECTIONS: tuple[Direction, ...] = ("ascending", "descending")
@@ -29,8 +29,8 @@ DIRECTIONS: tuple[Direction, ...] = ("ascending", "descending")
 class Window(Protocol):
     """What one view of a cube holds in one box of pixels. Every array is (y, x) float32, NaN where unknown."""
 
-    def moments(self, variable: str, side: Side) -> Moments:
-        """Moments of the natural logarithm of linear backscatter over the passes of one side of the event."""
+    def moments(self, variable: str, when: When) -> Moments:
+        """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
 
     def layer(self, variable: str) -> Array:
         """A variable that does not depend on time, such as the terrain."""
@@ -71,8 +71,8 @@ class Channel:
     (sine and cosine, whose length is 1, or 0 on flat ground) and a flag are left as they are"""
     mirror: Literal["unchanged", "sign flipped", "impossible"] = "unchanged"
     """what becomes of its values where the rows of a chip are mirrored along the track"""
-    gain: tuple[tuple[Side, float], ...] = ()
-    """how a gain of the passes of a side, in nepers, is added to it"""
+    gain: tuple[tuple[When, float], ...] = ()
+    """the sign with which a gain of the passes before or after the event, in nepers, is added to it"""
     spread: bool = False
     """whether it needs the squared deviations in `Moments`, which take time"""
     passes_before: int = 1

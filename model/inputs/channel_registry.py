@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from model.inputs.change import Change, change_of
-from model.inputs.channel import DIRECTIONS, Array, Channel, Mask, Place, Side, Window
+from model.inputs.channel import DIRECTIONS, Array, Channel, Mask, Place, When, Window
 from pipeline.errors import ModelError
 
 MEANINGS_OF_CHANGE: dict[Change, str] = {
@@ -31,8 +31,8 @@ COHERENCE: dict[str, tuple[Place, ...]] = {
 """the pairs of which each channel of coherence is made; of two, the second is subtracted from the first"""
 
 
-def _mean_backscatter(polarisation: str, side: Side, window: Window) -> Array:
-    return window.moments(polarisation, side).mean.astype(np.float32)
+def _mean_backscatter(polarisation: str, when: When, window: Window) -> Array:
+    return window.moments(polarisation, when).mean.astype(np.float32)
 
 
 def _change(polarisation: str, change: Change, window: Window) -> Array:
@@ -69,18 +69,18 @@ def _coherence(places: tuple[Place, ...], window: Window) -> Array:
 def _backscatter(polarisation: str) -> tuple[Channel, ...]:
     """Means of a polarisation before and after the event, and its channels of change."""
     asked = ("backscatter", polarisation)
-    sides: tuple[Side, ...] = ("before", "after")
+    times: tuple[When, ...] = ("before", "after")
     means = tuple(
         Channel(
-            name=f"{polarisation}_{side}",
-            meaning=f"mean ln gamma0 {polarisation.upper()} {side} the event, nepers",
+            name=f"{polarisation}_{when}",
+            meaning=f"mean ln gamma0 {polarisation.upper()} {when} the event, nepers",
             variables=(polarisation,),
-            compute=partial(_mean_backscatter, polarisation, side),
+            compute=partial(_mean_backscatter, polarisation, when),
             group="backscatter",
             asked_by=(asked,),
-            gain=((side, 1.0),),
+            gain=((when, 1.0),),
         )
-        for side in sides
+        for when in times
     )
     changes = tuple(
         Channel(

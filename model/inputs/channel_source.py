@@ -23,7 +23,7 @@ class ChannelSource(Protocol):
         """(y, x)"""
 
     def read(self, box: Box) -> Array:
-        """(channel, y, x) float32; NaN in every channel of a pixel that lacks one which it may not lack.
+        """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
 
         So the first channel, which is such a one, says which pixels are valid.
         """

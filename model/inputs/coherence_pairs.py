@@ -55,7 +55,7 @@ def pairs_of(
             if start.date() not in days or end.date() not in days:
                 continue
             start, end = days[start.date()], days[end.date()]
-        sides = tuple(rule.side(instant) for instant in sorted((start, end)))
+        sides = tuple(rule.when(instant) for instant in sorted((start, end)))
         place: Place | None = None
         if sides == ("before", "after"):
             place = "across"

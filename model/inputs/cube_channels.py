@@ -8,14 +8,14 @@ import numpy as np
 import xarray as xr
 
 from model.inputs.change import Moments, mean_of, moments_of
-from model.inputs.channel import DIRECTIONS, Array, Place, Side
+from model.inputs.channel import DIRECTIONS, Array, Place, When
 from model.inputs.channel_registry import may_lack
 from model.inputs.coherence_pairs import of_place
 from model.inputs.cubes import shape_of
 from model.inputs.inputs import Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
 from model.inputs.selection import Selection, View, check_view
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 from pipeline.errors import ModelError
 
@@ -32,14 +32,14 @@ class CubeChannels:
         self._channels = inputs.requested
         self.shape = shape_of(cube)
         self._may_lack = may_lack(inputs.channels)
-        self._judged = judged_on(cube, inputs)
+        self._judged = deciding_polarisations(cube, inputs)
         self._spread = any(channel.spread for channel, _ in self._channels)
         self._views = _in_order(inputs, selection)
         for view in self._views:
             check_view(cube, inputs, view)
 
     def read(self, box: Box) -> Array:
-        """(channel, y, x) float32; NaN in every channel of a pixel that lacks one which it may not lack.
+        """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
 
         Backscatter is the mean over passes of the natural logarithm of gamma0; a value that is not positive and
         finite is no observation. A pixel has no aspect where it is flat: 0 in each of its channels, which is valid.
@@ -50,8 +50,8 @@ class CubeChannels:
         seen = np.ones((box.height, box.width), dtype=bool)
         for window in windows:
             for name in self._judged:
-                for side in ("before", "after"):
-                    seen &= window.moments(name, side).count > 0
+                for when in ("before", "after"):
+                    seen &= window.moments(name, when).count > 0
         layers = []
         for channel, view in self._channels:
             values = channel.compute(windows[view])
@@ -71,16 +71,16 @@ class CubeWindow:
         """
         self._cube, self._view, self._spread = cube, view, spread
         self._rows, self._columns = box.slices
-        self._moments: dict[tuple[str, Side], Moments] = {}
+        self._moments: dict[tuple[str, When], Moments] = {}
         self._pairs: dict[tuple[str, Place], Array] = {}
 
-    def moments(self, variable: str, side: Side) -> Moments:
-        """Moments of the natural logarithm of linear backscatter over the passes of one side of the event."""
-        if (variable, side) not in self._moments:
-            passes = self._view.before if side == "before" else self._view.after
+    def moments(self, variable: str, when: When) -> Moments:
+        """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
+        if (variable, when) not in self._moments:
+            passes = self._view.before if when == "before" else self._view.after
             layers = (self._read(variable, timestep=used.index) for used in passes)
-            self._moments[variable, side] = moments_of(layers, spread=self._spread)
-        return self._moments[variable, side]
+            self._moments[variable, when] = moments_of(layers, spread=self._spread)
+        return self._moments[variable, when]
 
     def layer(self, variable: str) -> Array:
         """A variable that does not depend on time."""

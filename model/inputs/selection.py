@@ -19,7 +19,7 @@ from model.inputs.coherence_pairs import PairUsed
 from model.inputs.cubes import coherence
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
-from model.inputs.tracks import Track, judged_on, sample_boxes, sampled_validity, tracks_of
+from model.inputs.tracks import Track, deciding_polarisations, sample_boxes, sampled_validity, tracks_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
 
@@ -76,7 +76,7 @@ class Selection(Frozen):
         return (newest - self.event.end).total_seconds() / 86400.0
 
 
-def narrowed(selection: Selection, before: int | None, after: int | None) -> Selection:
+def limit_passes(selection: Selection, before: int | None, after: int | None) -> Selection:
     """The selection with the newest `before` of its passes before and the first `after` of those after, in each view.
 
     A view that has fewer keeps what it has. Pairs that end after the newest pass left are dropped with it; pairs before
@@ -116,7 +116,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     Passes are strictly before or strictly after: one between the event's start and end is neither. Where the cube's
     times are dates without a time of day, a pass on a day of the event is neither. `compare` and `newest_before` of the
     inputs bring back what the published code does instead. With `track="best"`, and for each direction of
-    `track="both"`, the track is taken whose share of pixels seen on both sides, divided by
+    `track="both"`, the track is taken whose share of pixels with data before and after, divided by
     sqrt(1/n_before + 1/n_after) (the noise of a difference of means), is largest, among those that have the geometry
     and the pairs that the inputs need.
 
@@ -128,7 +128,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     inputs.require(cube)  # after the passes, whose absence only time mends
     if inputs.needs_pairs:
         coherence(cube)  # of one processor
-    valid = sampled_validity(cube, judged_on(cube, inputs))
+    valid = sampled_validity(cube, deciding_polarisations(cube, inputs))
     candidates, remarks = _candidates(cube, inputs, times, valid)
     views = _chosen_views(candidates, inputs)
     share = valid.mean(axis=1)
@@ -163,7 +163,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
 
 @dataclass(frozen=True)
 class _Times:
-    """When the passes of a cube were, and on which side of the event."""
+    """When the passes of a cube were, and whether before or after the event."""
 
     span: EventSpan
     instants: list[datetime]
@@ -182,7 +182,7 @@ def _times_of(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> _Tim
     if not instants:
         raise ModelError("The cube holds no pass.", "Build it again with a wider time range.")
     rule, remark = rule_of(instants, span, inputs.compare)
-    sides = [rule.side(t) for t in instants]
+    sides = [rule.when(t) for t in instants]
     notes = [remark] if remark else []
     if event is None and (assumed := cube.attrs.get("event_assumed")):
         notes.append(str(assumed))

@@ -17,7 +17,7 @@ from pipeline.errors import ModelError
 
 SAMPLE_PX = 256
 SAMPLES_PER_AXIS = 3
-"""validity of a pass is judged on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
+"""validity of a pass is estimated on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Track:
     """positions on the cube's time axis"""
 
 
-def judged_on(cube: xr.Dataset, inputs: Inputs) -> tuple[str, ...]:
+def deciding_polarisations(cube: xr.Dataset, inputs: Inputs) -> tuple[str, ...]:
     """The polarisations that decide which pixels and passes are valid: those of the inputs, else those of the cube.
 
     Raises:

@@ -15,7 +15,7 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box, whole
 from model.maps.log_ratio import DB_PER_NEPER, HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.maps.release import SMALLEST_M2, MapPlan, MapRows, release
@@ -86,7 +86,7 @@ def map_cube(
         )
         progress("statistics", 1, 1, "of this scene's own inputs")
         remarks += ("The inputs are standardised with the statistics of this scene, not of the model's.",)
-    polarisation = judged_on(dataset, document.inputs)[0]
+    polarisation = deciding_polarisations(dataset, document.inputs)[0]
     calibrated = document.calibrated_for(len(selection.after))
     if calibrated.after != len(selection.after):
         remarks += (
@@ -204,7 +204,7 @@ def _model_rows(
     windows: InferencePlan,
     progress: Progress,
 ) -> Iterator[MapRows]:
-    from model.network.ensemble import viewed
+    from model.network.ensemble import probability_of
     from model.network.inference import predict
     from model.network.network import choose_device
 
@@ -213,7 +213,7 @@ def _model_rows(
         source,
         whole(source.shape),
         statistics,
-        viewed(loaded.networks, choose_device("auto"), document.inputs.channels, document.test_time),
+        probability_of(loaded.networks, choose_device("auto"), document.inputs.channels, document.test_time),
         windows,
         progress,
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.inputs.inputs import Inputs
 from model.inputs.selection import PassUsed, Selection
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
@@ -37,7 +37,7 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
         part = Box(top=box.top, left=box.left + first, height=box.height, width=lost.shape[1])
         found = np.zeros(lost.shape, dtype=np.uint8)
         for view in selection.every_view:
-            for name in judged_on(cube, inputs):
+            for name in deciding_polarisations(cube, inputs):
                 found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
                 found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
         for channel, _ in inputs.requested:

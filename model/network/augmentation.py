@@ -1,4 +1,4 @@
-"""Chips changed in ways that keep them possible: the radar looks from one side."""
+"""Augmentation of chips that keeps the geometry of a side-looking radar."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from model.network.training_plan import Augmentation
 from pipeline.errors import ModelError
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
-"""largest shift of a whole side's backscatter, natural logarithm: 0.3 dB, about what dates differ by in calibration
-and moisture"""
+"""largest shift of the backscatter of all passes before, or of all after, natural logarithm: 0.3 dB, about what dates
+differ by in calibration and moisture"""
 
 
 def mirror_signs(channels: tuple[str, ...]) -> NDArray[np.float32]:
@@ -49,7 +49,7 @@ class Changes:
         return Changes(self.mirrored[part], self.shift[part])
 
 
-def drawn(
+def draw_changes(
     chips: int,
     channels: tuple[str, ...],
     sd: tuple[float, ...],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from model.inputs.windows import Box
-from model.network.augmentation import Changes, drawn, mirror_signs
+from model.network.augmentation import Changes, draw_changes, mirror_signs
 from model.network.torch_guard import torch
 from model.network.training_plan import TrainingPlan
 from model.split.chips import ChipTable, batch_of
@@ -72,7 +72,7 @@ class Batches:
         return sum(len(table) for table in self._tables)
 
     def take(self, count: int) -> Iterator[Tensors]:
-        """The next `count` batches; each is read while the one before is learned from.
+        """The next `count` batches; each is read while the network is trained on the one before.
 
         The thread that reads calls nothing of torch: a second set of torch's own threads costs a small network as much
         as its step.
@@ -98,7 +98,9 @@ class Batches:
         changes = None
         if plan.augmentation:
             channels = statistics.channels
-            changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(self._part)
+            changes = draw_changes(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(
+                self._part
+            )
         return _Begun(number, changes, self._stores[number].read(boxes[self._part]))
 
     def _finished(self, begun: _Begun) -> Tensors:
@@ -106,7 +108,7 @@ class Batches:
         tensors = begun.read()
         if begun.changes is None:
             return tensors
-        return changed(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
+        return apply_changes(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
 
     def _fixed(self, number: int) -> list[Box]:
         """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
@@ -120,7 +122,7 @@ class Batches:
         return chosen
 
 
-def changed(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Tensors:
+def apply_changes(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Tensors:
     """A batch with the changes made, on the device where it is."""
     inputs, targets, masks = tensors
     device = inputs.device

@@ -68,11 +68,13 @@ class Group:
         return float(value)
 
 
-ALONE = Group()
+SINGLE = Group()
 
 
 @contextmanager
-def together(processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any) -> Iterator[Group]:
+def process_group(
+    processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any
+) -> Iterator[Group]:
     """Begin `work(*arguments, group)` in other processes, and be the first of the group here.
 
     Args:
@@ -83,7 +85,7 @@ def together(processes: int, on_gpus: bool, work: Callable[..., object], *argume
         ModelError: there are fewer GPUs than processes, or another process failed.
     """
     if processes == 1:
-        yield ALONE
+        yield SINGLE
         return
     if on_gpus and torch.cuda.device_count() < processes:
         raise ModelError(

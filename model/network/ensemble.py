@@ -43,7 +43,7 @@ class Ensemble:
         return mean_probability([member(inputs) for member in self._members])
 
 
-class MirroredViews:
+class MirrorMean:
     """A `Probability`, and what it says of the window mirrored along the track (`model.network.augmentation`)."""
 
     def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
@@ -56,9 +56,9 @@ class MirroredViews:
         return mean_probability([self._probability(inputs), mirrored[::-1]])
 
 
-def viewed(
+def probability_of(
     networks: Sequence[torch.nn.Module], device: torch.device, channels: tuple[str, ...], test_time: TestTime
 ) -> Probability:
     """The networks' probability, of the scene as it is or the mean with that of its mirror."""
     together = Ensemble([NetworkProbability(network, device) for network in networks])
-    return MirroredViews(together, channels) if test_time == "mirrored" else together
+    return MirrorMean(together, channels) if test_time == "mirrored" else together

@@ -31,7 +31,7 @@ from model.network.torch_guard import torch
 from model.network.training_plan import STRIDE_PX, NetworkSpec
 from model.network.training_scene import Scene
 from model.split.chips import window_sums
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 from pipeline.progress import Progress, no_progress
@@ -241,9 +241,9 @@ def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class FewerLabels:
-    """Parts of which only some training labels are used. Satisfies `model.split.partition.Parts`."""
+    """Partition of which only some training labels are used. Satisfies `model.split.partition.Partition`."""
 
-    parts: Parts
+    parts: Partition
     kept: Mask
     """(y, x) training pixels whose labels are used"""
 

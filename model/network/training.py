@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.network.batches import Batches, Tensors
-from model.network.distributed import Group, together
+from model.network.distributed import Group, process_group
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
@@ -56,7 +56,7 @@ def train(
     scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
     on_gpus = choose_device(plan.device).type == "cuda"
     task = _Task(scenes, spec, plan, seed, start)
-    with together(plan.processes, on_gpus, _fit, task) as group:
+    with process_group(plan.processes, on_gpus, _fit, task) as group:
         trained = _fit(task, group, progress)
     if trained is None:
         raise ModelError("Training made no step.")

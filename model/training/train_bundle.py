@@ -73,7 +73,7 @@ def train_bundle(
     events = chosen((first, *others), inputs)  # refuses before anything is written
 
     from model.bundle import bundle
-    from model.network.ensemble import viewed
+    from model.network.ensemble import probability_of
     from model.network.network import choose_device
     from model.network.training import train
     from model.network.weights import weights_of
@@ -94,7 +94,7 @@ def train_bundle(
         for number in range(experiment.members)
     ]
     trained, networks = members[0], [member.network for member in members]
-    seen_by = viewed(networks, choose_device(plan.device), inputs.channels, experiment.test_time)
+    seen_by = probability_of(networks, choose_device(plan.device), inputs.channels, experiment.test_time)
     by_passes = dict(_by_passes(lessons, seen_by))
     every = by_passes[len(selection.after)]
     scale, validation, test = every.calibration, every.validation, every.test

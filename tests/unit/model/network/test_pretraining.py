@@ -7,7 +7,7 @@ import pytest
 
 from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box
-from model.network.ensemble import Ensemble, MirroredViews, mean_probability
+from model.network.ensemble import Ensemble, MirrorMean, mean_probability
 from model.network.network import build
 from model.network.pretraining import (
     FewerLabels,
@@ -111,10 +111,10 @@ def test_mirrored_views_turn_the_north_component_and_turn_the_answer_back():
     inputs = rng.standard_normal((2, 32, 32)).astype(np.float32)
     # a rule that is the same for a scene and its mirror: the mean is the rule itself
     np.testing.assert_allclose(
-        MirroredViews(north, ("vv_before", "aspect_cos"))(inputs), north(inputs), rtol=1e-4
+        MirrorMean(north, ("vv_before", "aspect_cos"))(inputs), north(inputs), rtol=1e-4
     )
     # with a channel that is not turned it is not
-    assert np.abs(MirroredViews(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
+    assert np.abs(MirrorMean(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
 
 
 def test_pretrained_weights_come_back_from_their_folder_for_the_same_inputs_and_network_only(tmp_path):

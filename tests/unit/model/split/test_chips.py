@@ -9,8 +9,8 @@ import pytest
 
 from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, whole
-from model.network.augmentation import GAIN_NEPER, drawn
-from model.network.batches import changed
+from model.network.augmentation import GAIN_NEPER, draw_changes
+from model.network.batches import apply_changes
 from model.network.torch_guard import torch
 from model.split.chips import ChipTable, batch_of
 from model.split.split import Split
@@ -26,7 +26,7 @@ def split_of(*train):
 
 @dataclass
 class Masks:
-    """Parts of any shape."""
+    """Partition of any shape."""
 
     train: np.ndarray
     closed: np.ndarray
@@ -129,9 +129,9 @@ def batch(seed=0):
 
 
 def augmented(numbers, sd, wanted):
-    changes = drawn(6, CHANNELS, sd, (wanted,), np.random.default_rng(3))
+    changes = draw_changes(6, CHANNELS, sd, (wanted,), np.random.default_rng(3))
     tensors = tuple(torch.from_numpy(part) for part in numbers)
-    return [part.numpy() for part in changed(tensors, changes, CHANNELS)]
+    return [part.numpy() for part in apply_changes(tensors, changes, CHANNELS)]
 
 
 def test_a_mirror_along_the_track_turns_the_north_component_and_keeps_the_look():
