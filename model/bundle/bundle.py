@@ -24,7 +24,7 @@ from model.bundle.document import (
 )
 from model.bundle.mlm import ITEM, item_of
 from model.bundle.score_figures import CURVE, RELIABILITY, draw_precision_recall, draw_reliability
-from model.network.weights import Network, WeightsError, built, bytes_of, fill
+from model.network.weights import Network, WeightsError, build_members, bytes_of, load_weights
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 
@@ -88,12 +88,12 @@ def load(folder: Path) -> ModelBundle:
         ModelError: a file, which the error names, is missing, too large, damaged, or of another model.
     """
     document = read_document(folder)
-    networks = built(document.network, document.members)
+    networks = build_members(document.network, document.members)
     raw = _read(folder / WEIGHTS, bytes_of(networks) + (1 << 20))
     if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
         raise _damaged(folder / WEIGHTS, f"its sha256 is not the one in {DOCUMENT}")
     try:
-        fill(networks, raw)
+        load_weights(networks, raw)
     except WeightsError as error:
         raise _damaged(folder / WEIGHTS, error.message) from error
     return ModelBundle(document, networks)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from model.bundle.expected_scores import BASELINE_NAMES
 from model.bundle.markdown import render_markdown
-from model.bundle.mlm import ARCHITECTURES
 from model.network.training_plan import member_seed
 from model.split.split import PARTS
 
@@ -20,7 +19,6 @@ def model_card(document: BundleDocument) -> str:
         "model.bundle",
         "model_card.md.j2",
         model=document,
-        architecture=ARCHITECTURES[document.network.architecture],
         seeds=[member_seed(document.seed, number) for number in range(document.members)],
         parts=PARTS,
         baseline_names=BASELINE_NAMES,

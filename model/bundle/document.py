@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore, area_names_in_short
 from model.bundle.training_event import TrainingEvent
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection

@@ -25,12 +25,12 @@ from shapely import unary_union
 from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
+from model.network.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
 
 ITEM = "item.json"
-ARCHITECTURES = {"unet": "U-Net", "unetplusplus": "U-Net++"}
 
 
 def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _add_model(item: pystac.Item, document: BundleDocument) -> None:
     d = document
     MLMExtension.ext(item, add_if_missing=True).apply(
         name=f"slidecube landslides, {d.area_names}",
-        architecture=ARCHITECTURES[d.network.architecture],
+        architecture=ARCHITECTURES[d.network.architecture].title,
         tasks=[TaskType.SEMANTIC_SEGMENTATION],
         input=[_input(d)],
         output=[_output(d.network.classes)],

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 @click.option("--change", help="Channels of change: log_ratio, before_sd, z_score; or none.")
 @click.option("--geometry", help="Of the look: local_incidence, layover_shadow; or none.")
 @click.option("--coherence", help="Of pairs: before, across, after, loss, recovery; or none.")
+@click.option("--further", help="Further channels by name (model/inputs/channel_registry.py); or none.")
 @click.option(
     "--mirrored/--plain",
     default=None,

@@ -12,10 +12,10 @@ from pydantic import Field
 from model.experiments.ablation_plan import ROWS, AblationPlan, Task, tasks
 from model.experiments.results.comparison import Scored, compare
 from model.experiments.results.results import TrialResult
-from model.network.training_plan import Progress, no_progress
-from model.network.workers import each
+from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 TRIALS = "trials"
@@ -50,7 +50,7 @@ def run_ablation(
     wanted = tasks(cube, plan)
     results: dict[int, TrialResult] = {}
 
-    for index, result in each(run_task, wanted, workers, out):
+    for index, result in run_each(run_task, wanted, workers, out):
         results[index] = result
         remark = f"{result.trial.label}: AUPRC {result.evaluation.scene.auprc:.3f}"
         progress("trials", len(results), len(wanted), remark)

@@ -81,7 +81,7 @@ def draw_chips(task: Task, result: TrialResult, scores: Path, file: Path) -> Non
     from matplotlib.figure import Figure
 
     from model.inputs import cubes
-    from model.inputs.channels import CubeChannels
+    from model.inputs.cube_channels import CubeChannels
 
     with np.load(scores, allow_pickle=False) as held:
         score, labels, corner = held["score"], held["labels"], held["corner"]

@@ -13,14 +13,16 @@ from scipy.special import expit, logit
 from model.experiments.results.prediction import Answer
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_pixels import Ground
-from model.inputs.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ChannelSource, ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, tiles, whole
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
 from model.scores.scores import Method
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 
 BOXES_PX = (3, 7, 15)
@@ -37,7 +39,7 @@ published scripts of Handwerger et al. (2022)"""
 def answer(
     place: Ground,
     trial: Trial,
-    parts: Parts,
+    parts: Partition,
     event: EventSpan | None,
     scratch: Path,
     *,
@@ -111,7 +113,7 @@ def _log_ratio(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
 
 
 def _classifier(
-    place: Ground, trial: Trial, parts: Parts, selection: Selection, source: ChannelSource
+    place: Ground, trial: Trial, parts: Partition, selection: Selection, source: ChannelSource
 ) -> Answer:
     """A classifier of single pixels by their channels and box means of them, trained on training pixels alone.
 

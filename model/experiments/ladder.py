@@ -15,9 +15,9 @@ from model.experiments.results.results import Others
 from model.experiments.trial_runs import Done, jobs_of, run, scored
 from model.inputs import cubes
 from model.inputs.inputs import EventSpan, Inputs
-from model.network.training_plan import Progress, no_progress
 from model.scores.intervals import Interval, interval
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 TABLE, REPORT, TRIALS = "ladder.csv", "ladder.md", "trials"

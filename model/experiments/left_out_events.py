@@ -18,17 +18,17 @@ from model.experiments.results.scored_pixels import ground
 from model.experiments.strict import StrictPlan, judged
 from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box, whole
-from model.network.training_plan import Progress, no_progress
 from model.split.folds import folds
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
 class LearntFrom:
     """The parts of a scene of which nothing is tested: all of it is learned from but a rectangle to choose on.
 
-    Satisfies `model.split.partition.Parts`.
+    Satisfies `model.split.partition.Partition`.
     """
 
     validation: Box
@@ -58,7 +58,7 @@ class LearntFrom:
 class TestedAlone:
     """The parts of a scene of which nothing is learned: a rectangle is tested, or all of it.
 
-    Satisfies `model.split.partition.Parts`.
+    Satisfies `model.split.partition.Partition`.
     """
 
     tested: Box
@@ -108,14 +108,14 @@ def run_with_others(
     if file is not None and (held := read_result(file)) is not None:
         return held.model_copy(update={"trial": trial})  # the same but perhaps for its label
     started = time.monotonic()
-    parts: list[Parts] = []
+    parts: list[Partition] = []
     for place in learnt:
         divided = folds(place.labels, place.scored, plan.folds)
         parts.append(LearntFrom(divided[trial.seed % len(divided)].test, plan.folds.buffer_px))
     if trial.fold is None:
         if others.own:
             raise ModelError("A scene that is learned from too is scored on a fold; name one.")
-        tested_parts: Parts = TestedAlone(whole(tested.labels.shape))
+        tested_parts: Partition = TestedAlone(whole(tested.labels.shape))
     else:
         own_folds = folds(tested.labels, tested.scored, plan.folds)
         if trial.fold >= len(own_folds):

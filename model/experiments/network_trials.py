@@ -12,23 +12,19 @@ import numpy as np
 from model.experiments.results.prediction import Answer, Score
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_pixels import Ground
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan
-from model.inputs.selection import Selection, narrowed, select
+from model.inputs.selection import Selection, limit_passes, select
 from model.inputs.windows import Box, whole
-from model.network.training_plan import (
-    InferencePlan,
-    NetworkSpec,
-    Progress,
-    TrainingPlan,
-    member_seed,
-    no_progress,
-)
+from model.network.training_plan import InferencePlan, NetworkSpec, TrainingPlan, member_seed
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
-from model.split.leakage import OnlyWithin, assert_no_leak
-from model.split.partition import Parts
+from model.split.leakage import MaskedChannels, assert_no_leak
+from model.split.partition import Partition
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from model.network.inference import Probability
@@ -43,8 +39,8 @@ def network_answer(
     learnt: Sequence[Ground],
     tested: Ground,
     trial: Trial,
-    learnt_parts: Sequence[Parts],
-    tested_parts: Parts,
+    learnt_parts: Sequence[Partition],
+    tested_parts: Partition,
     event: EventSpan | None,
     scratch: Path,
     progress: Progress = no_progress,
@@ -61,7 +57,7 @@ def network_answer(
         The answer, and the threshold with the best F1 on what is chosen on in each scene that is learned from, where
         the tested scene is none of them.
     """
-    from model.network.ensemble import viewed
+    from model.network.ensemble import probability_of
     from model.network.network import choose_device
 
     if trial.network is None or trial.plan is None:
@@ -92,7 +88,7 @@ def network_answer(
         )
     else:
         target = scenes[at]
-    probability = viewed([m.network for m in members], device, trial.inputs.channels, trial.test_time)
+    probability = probability_of([m.network for m in members], device, trial.inputs.channels, trial.test_time)
     windows = trial.windows or SCREENED
     thresholds: list[float] = []
     if at is None:
@@ -132,7 +128,7 @@ def _mean_statistics(several: Sequence[Statistics]) -> Statistics:
 
 def _scenes(
     place: Ground,
-    parts: Parts,
+    parts: Partition,
     trial: Trial,
     event: EventSpan | None,
     scratch: Path,
@@ -148,7 +144,7 @@ def _scenes(
 
     inputs = trial.inputs
     full = select(place.dataset, inputs, event)
-    cases: list[Selection] = [narrowed(full, case.before, case.after) for case in trial.cases] or [full]
+    cases: list[Selection] = [limit_passes(full, case.before, case.after) for case in trial.cases] or [full]
     shape = place.labels.shape
     may_see = np.ones(shape, dtype=bool) if everything else parts.train_mask(shape)
     divided = _labelled(parts, place, trial)
@@ -160,7 +156,7 @@ def _scenes(
         if scenes:
             statistics = scenes[0].statistics
         else:
-            watched = OnlyWithin(channels, may_see)
+            watched = MaskedChannels(channels, may_see)
             statistics = Statistics.of(watched, inputs.channels, (whole(shape),))
             if not everything:
                 buffer_px = getattr(parts, "buffer_px", 0)
@@ -174,7 +170,7 @@ def _scenes(
     return scenes
 
 
-def _labelled(parts: Parts, place: Ground, trial: Trial) -> Parts:
+def _labelled(parts: Partition, place: Ground, trial: Trial) -> Partition:
     if trial.label_share >= 1.0:
         return parts
     from model.network.pretraining import FewerLabels, keep_labels

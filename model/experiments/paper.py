@@ -26,17 +26,20 @@ from model.experiments.results.prediction import Answer
 from model.experiments.results.result_files import read_result, write_result
 from model.experiments.results.results import Trial, TrialResult
 from model.experiments.results.scored_pixels import Ground, ground
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED, CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import Box, mask_of, whole
 from model.network.paper_training import PaperChips, published_order, train_as_published
-from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches, Progress, no_progress
+from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
 from model.scores.evaluation import evaluate
 from model.scores.scores import Ranking
 from model.split.partition import Mask
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 SHARES = (0.7, 0.2)
 """of training and validation; the rest is the third part"""

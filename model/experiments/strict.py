@@ -18,13 +18,13 @@ from model.experiments.results.scored_pixels import Ground, ground
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan
 from model.inputs.windows import mask_of
-from model.network.training_plan import Progress, no_progress
 from model.scores.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_M2, evaluate
 from model.scores.scores import Ranking, Scores
 from model.split.folds import FoldPlan, folds
 from model.split.leakage import assert_no_leak
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 
@@ -89,7 +89,7 @@ def run_strict(
 def judged(
     place: Ground,
     trial: Trial,
-    parts: Parts,
+    parts: Partition,
     protocol_digest: str,
     made: Answer,
     seconds: float,
@@ -142,7 +142,7 @@ def _scored_digest(place: Ground, tested: Mask) -> str:
 
 
 def _answered(
-    place: Ground, trial: Trial, fold: Parts, plan: StrictPlan, scratch: Path, progress: Progress
+    place: Ground, trial: Trial, fold: Partition, plan: StrictPlan, scratch: Path, progress: Progress
 ) -> Answer:
     if trial.method == "network":
         return network_answer([place], place, trial, [fold], fold, plan.event, scratch, progress)[0]

@@ -13,10 +13,10 @@ from model.experiments.results.comparison import Scored
 from model.experiments.results.results import Others, Trial, TrialResult
 from model.experiments.strict import StrictPlan, digest_of, run_strict
 from model.inputs.inputs import EventSpan
-from model.network.training_plan import Progress, no_progress
-from model.network.workers import each
+from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
 from model.split.folds import FoldPlan
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 
@@ -74,7 +74,7 @@ def run(jobs: Sequence[Job], out: Path, workers: int = 1, progress: Progress = n
         SlidecubeError: a trial cannot be run; the others that were begun are finished first.
     """
     done: dict[int, Done] = {}
-    for index, finished in each(run_job, jobs, workers, out):
+    for index, finished in run_each(run_job, jobs, workers, out):
         done[index] = finished
         remark = f"{finished.job.trial.label}: AUPRC {finished.result.evaluation.scene.auprc:.3f}"
         progress("trials", len(done), len(jobs), remark)

@@ -1,4 +1,4 @@
-"""Opening a cube for learning: its place on Earth, its labels, what it says of itself."""
+"""Opening a cube for training and mapping: its georeference, its labels, its attributes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (gives cubes `.rio`)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
 from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.errors import ModelError
-from pipeline.records import Frozen
+from pipeline.records import Frozen, digest_of_json
 
 PUBLISHED = {
     "hokkaido_japan": "hokkaido",
@@ -29,7 +30,7 @@ PUBLISHED = {
     "puerto_rico": "puerto-rico",
     "talakmau_indonesia": "talakmau",
 }
-"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their places"""
+"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their events"""
 UNMAPPED = 255
 """label value of a pixel that nobody mapped"""
 
@@ -44,10 +45,10 @@ class CubeFacts(Frozen):
     shape: tuple[int, int] = Field(description="(y, x)")
     simulated: bool = Field(description="the cube is a simulation, no real place")
     label_nan_assumed: str = Field(
-        "", description="what pixels without a label were taken for, where assumed"
+        "", description="how pixels without a label were read, where that was assumed"
     )
     licence: str = ""
-    missing: tuple[str, ...] = Field((), description="what the cube says it lacks")
+    missing: tuple[str, ...] = Field((), description="what the cube records as missing")
 
 
 class Georeference(Frozen):
@@ -78,9 +79,9 @@ class Georeference(Frozen):
 
 
 def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
-    """A cube by path or by the name of an area, rows from north to south; and what it says of itself.
+    """A cube by path or by the name of an area, rows from north to south; and what it records of itself.
 
-    A cube that has versions is opened at the one that is the latest now.
+    Of a cube that has versions the latest is opened.
 
     Raises:
         CubeError: there is no such cube or it cannot be read.
@@ -107,7 +108,7 @@ def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def prepared(cube: xr.Dataset) -> xr.Dataset:
-    """The dataset with what learning relies on checked: dimensions, regular coordinates, north up.
+    """The dataset with what training relies on checked: dimensions, regular coordinates, north up.
 
     Raises:
         ModelError: a dimension or coordinate is missing or irregular.
@@ -140,7 +141,7 @@ def shape_of(cube: xr.Dataset) -> tuple[int, int]:
 
 
 def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
-    """What the cube says of itself, and a digest of its identity.
+    """What the cube records of itself, and a digest of its identity.
 
     The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
     consolidated metadata.
@@ -162,7 +163,7 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         uri=uri,
         area=str(cube.attrs.get("area") or address.name),
         version=address.number,
-        digest=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        digest=digest_of_json(identity),
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
         label_nan_assumed=str(assumed or ""),
@@ -198,7 +199,7 @@ def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
 
 
 def grid_of(cube: xr.Dataset) -> Georeference | None:
-    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    """Where the cube lies; None where it does not record it, which hinders maps but not training."""
     try:
         return georeference(cube)
     except ModelError:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from model.bundle.expected_scores import expected_for
 from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
-from model.inputs.channels import CubeChannels, Statistics
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.selection import Selection, select
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import whole
 from model.maps.log_ratio import HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.maps.map_description import MapDescription, MappedScene, MapRows
@@ -128,7 +129,7 @@ def _described(
         model=document.digest,
         threshold=document.calibrated_for(after).threshold,
         highest=1.0,
-        backscatter=judged_on(scene.cube, document.inputs)[0],
+        backscatter=deciding_polarisations(scene.cube, document.inputs)[0],
         scored=area.boxes,
         scored_on=area.words,
         simulated=scene.facts.simulated or document.simulated,

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.bundle.bundle import ModelBundle
-from model.inputs.channels import CubeChannels, Statistics
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
 from model.maps.log_ratio import DB_PER_NEPER
 from model.maps.map_description import MappedScene, MapRows
-from model.network.ensemble import viewed
+from model.network.ensemble import probability_of
 from model.network.inference import predict
 from model.network.network import choose_device
 from model.network.training_plan import InferencePlan
@@ -47,11 +48,11 @@ def model_rows(prediction: Prediction, scene: MappedScene, progress: Progress) -
         prediction.channels,
         whole(prediction.channels.shape),
         prediction.statistics,
-        viewed(
+        probability_of(
             prediction.bundle.networks, choose_device("auto"), document.inputs.channels, document.test_time
         ),
         prediction.windows,
-        lambda done, total: progress("map", done, total),
+        progress,
     )
     for strip in strips:
         rows, columns = strip.box.slices

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from model.inputs.inputs import GEOMETRY_VARIABLES, TERRAIN_VARIABLES, Inputs
+from model.inputs.inputs import Inputs
 from model.inputs.selection import PassUsed, Selection
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
@@ -41,12 +41,13 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
         part = Box(top=box.top, left=box.left + first, height=box.height, width=missing.shape[1])
         found = np.zeros(missing.shape, dtype=np.uint8)
         for view in selection.every_view:
-            for name in judged_on(cube, inputs):
+            for name in deciding_polarisations(cube, inputs):
                 found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
                 found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
-        for terrain in inputs.terrain:
-            if terrain != "aspect":  # flat terrain has no aspect, and is valid
-                found[~np.isfinite(_layer(cube[TERRAIN_VARIABLES[terrain]], part))] |= NO_TERRAIN
+        for channel, _ in inputs.requested:
+            if channel.group == "terrain" and channel.no_value == "invalid":
+                for name in channel.variables:
+                    found[~np.isfinite(_layer(cube[name], part))] |= NO_TERRAIN
         found[found == 0] |= OTHER_INPUT_MISSING
         flags[:, columns] = np.where(missing, found, 0)
     flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
@@ -64,7 +65,7 @@ def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -
 
 def _unseen(cube: xr.Dataset, selection: Selection, box: Box) -> Mask:
     """(y, x) whether every view has layover or shadow; False where the cube lacks that layer of a view."""
-    name = GEOMETRY_VARIABLES["layover_shadow"]
+    name = "layover_shadow"
     none = np.zeros((box.height, box.width), dtype=bool)
     if name not in cube or cube[name].dims != ("track", "y", "x") or "track" not in cube.coords:
         return none

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from model.inputs.inputs import EventSpan, Inputs
-from model.network.training_plan import Case, Encoder, TestTime
+from model.network.training_plan import ArchitectureName, Case, Encoder, TestTime
 from model.split.split import SplitPlan
 from pipeline.records import Frozen
 
@@ -26,6 +26,7 @@ class Experiment(Frozen):
         "`inputs` takes all passes after the event, also the first 1 and 2 of them",
     )
     test_time: TestTime = "mirrored"
+    architecture: ArchitectureName = Field("unet", exclude_if=lambda name: name == "unet")
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, each with its own seed")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from model.bundle.summaries import BundleRecord
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
-from model.network.augmentation import turned_by_mirror
+from model.network.augmentation import mirror_signs
 from model.network.training_plan import NetworkSpec, TrainingPlan, member_seed
 from model.training.experiment import Experiment
 from model.training.reference_scores import reference_scores
@@ -61,11 +61,12 @@ def train_bundle(
     labelled = labelled_cubes(cube, experiment)
     inputs, notes = _inputs(labelled, experiment)
     if experiment.test_time == "mirrored":
-        turned_by_mirror(inputs.channels)  # refuses, before training, a channel that cannot be mirrored
+        mirror_signs(inputs.channels)  # refuses, before training, a channel that cannot be mirrored
     selected = select_passes(labelled, inputs)  # refuses before anything is written
     run = TrainingRun(inputs, experiment, plan, seed, writable_parent(out), progress)
     events = [event_data(one, run) for one in selected]
     spec = NetworkSpec(
+        architecture=experiment.architecture,
         encoder=experiment.encoder,
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
@@ -131,13 +132,15 @@ def _evaluated(
 ) -> tuple[BundleDocument, bytes]:
     """Evaluate the trained networks; the document of their bundle, and their weights."""
     from model.bundle import bundle
-    from model.network.ensemble import viewed
+    from model.network.ensemble import probability_of
     from model.network.network import choose_device
     from model.network.weights import weights_of
     from model.training.evaluation_by_passes import evaluations
 
     networks, experiment = [member.network for member in members], run.experiment
-    probability = viewed(networks, choose_device(run.plan.device), run.inputs.channels, experiment.test_time)
+    probability = probability_of(
+        networks, choose_device(run.plan.device), run.inputs.channels, experiment.test_time
+    )
     by_passes = dict(evaluations(events, probability))
     first, *others = (one.event for one in events)
     most = len(first.selection.after)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from model.bundle.training_event import TrainingEvent
 from model.inputs import cubes
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.selection import Selection, narrowed, select
+from model.inputs.selection import Selection, limit_passes, select
 from model.network.training_plan import Case, TrainingPlan
 from model.split.partition import Mask
 from model.split.split import divide
@@ -97,7 +99,7 @@ class EventData:
             return None
         if after == most:
             return self._scene(self.channels[0], self.usable)
-        fewer = narrowed(self.event.selection, None, after)
+        fewer = limit_passes(self.event.selection, None, after)
         return self._scene(CubeChannels(self.dataset, self.inputs, fewer), self.usable)
 
     def _scene(self, channels: CubeChannels | ScratchChannels, usable: Mask) -> Scene:
@@ -177,7 +179,7 @@ def _selections(selection: Selection, inputs: Inputs, cases: tuple[Case, ...] | 
         cases = tuple(Case(after=n) for n in (1, 2) if n < most) if inputs.after is None else ()
     found = {(len(selection.before), most): selection}
     for case in cases:
-        fewer = narrowed(selection, case.before, case.after)
+        fewer = limit_passes(selection, case.before, case.after)
         found.setdefault((len(fewer.before), len(fewer.after)), fewer)
     return list(found.values())
 

@@ -35,7 +35,7 @@ from model.experiments import ablation, ladder, left_out_events, paper, strict, 
 from model.experiments.baselines import baselines
 from model.experiments.results.results import Others, Trial
 from model.inputs import cubes
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
@@ -232,7 +232,10 @@ def of_models(folder: Path) -> Named:
         yield f"bundle: weights, {label}", document.weights_sha256
     made = pretraining.Pretrained(weights=network.state_dict(), loss=0.5)
     plan = pretraining.PretrainingPlan()
-    saved = pretraining.save(made, spec, inputs.channels, plan, 0, folder / "pretrained", (FACTS,))
+    origin = pretraining.PretrainingOrigin(
+        network=spec, channels=inputs.channels, plan=plan, seed=0, cubes=(FACTS,)
+    )
+    saved = pretraining.save(made, origin, folder / "pretrained")
     yield "pretraining: weights", saved.weights_sha256
     yield "pretraining: document", of_values(saved)
     yield "cube as a model sees it, without its files", cubes.facts(small_cube(64), "made").digest

@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
-from model.inputs.channels import CubeChannels
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED, CubeFacts
-from model.inputs.inputs import TERRAIN_VARIABLES, EventSpan, Inputs
+from model.inputs.inputs import EventSpan, Inputs, served
 from model.inputs.selection import select
 from model.inputs.windows import Box
 from model.split.partition import Mask
@@ -63,8 +63,8 @@ def _surveyed(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[n
     labels = cubes.labels(dataset)
     reference = Inputs.model_validate(
         {
-            "backscatter": [name for name in ("vv", "vh") if name in dataset],
-            "terrain": [name for name, variable in TERRAIN_VARIABLES.items() if variable in dataset],
+            "backscatter": served(dataset, "backscatter"),
+            "terrain": served(dataset, "terrain"),
         }
     )
     return labels, _usable(dataset, reference, event) & (labels != UNMAPPED)

@@ -22,11 +22,11 @@ from model.bundle.document import DOCUMENT
 from model.bundle.expected_scores import BASELINE_NAMES
 from model.bundle.score_figures import draw_reliability
 from model.inputs.best_inputs import best_inputs
-from model.inputs.channels import CubeChannels
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import whole
-from model.network.ensemble import viewed
+from model.network.ensemble import probability_of
 from model.network.inference import NetworkProbability, predict
 from model.network.torch_guard import torch
 from model.network.training_plan import InferencePlan, NetworkSpec, TrainingPlan
@@ -382,9 +382,9 @@ def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, b
     channels = two.document.inputs.channels
     inputs = np.random.default_rng(0).standard_normal((len(channels), 32, 32)).astype(np.float32)
     cpu = torch.device("cpu")
-    each = [viewed([network], cpu, channels, "plain")(inputs) for network in two.networks]
+    each = [probability_of([network], cpu, channels, "plain")(inputs) for network in two.networks]
     logits = [np.log(p / (1 - p)) for p in each]
-    mean = viewed(two.networks, cpu, channels, "plain")(inputs)
+    mean = probability_of(two.networks, cpu, channels, "plain")(inputs)
     np.testing.assert_allclose(np.log(mean / (1 - mean)), np.mean(logits, axis=0), atol=1e-3)
     assert (
         two.document.calibration.intercept != one.document.calibration.intercept
@@ -392,7 +392,7 @@ def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, b
     api.map_cube(tmp_path / "two", str(cube), tmp_path / "map")
     dataset = xr.open_zarr(cube, chunks=None)
     source = CubeChannels(dataset, two.document.inputs, select(dataset, two.document.inputs))
-    mirrored = viewed(two.networks, cpu, channels, "mirrored")
+    mirrored = probability_of(two.networks, cpu, channels, "mirrored")
     strips = predict(source, whole(source.shape), two.document.statistics, mirrored, InferencePlan())
     expected = np.concatenate([two.document.calibration.apply(strip.probability) for strip in strips])
     with rasterio.open(tmp_path / "map" / "probability.tif") as file:
