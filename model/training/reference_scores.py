@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.bundle.expected import BaselineScore, figures
-from model.experiments.baselines import answer
+from model.experiments.baselines import baseline_prediction
 from model.experiments.results.results import Trial
-from model.experiments.results.scored_pixels import Ground
+from model.experiments.results.scored_scene import ScoredScene
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of
@@ -33,22 +33,23 @@ def beside(lesson: Lesson, seed: int, scratch: Path, progress: Progress) -> Iter
         scratch: folder for scratch files, which leave no trace.
     """
     told, split = lesson.told, lesson.told.split
-    place = Ground(
+    scene = ScoredScene(
         dataset=lesson.dataset,
         facts=told.cube,
+        event=told.selection.event,
         labels=lesson.labels,
         scored=lesson.usable & (lesson.labels != UNMAPPED),
         pixel_m=cubes.pixel_m(lesson.dataset),
     )
     shape = lesson.labels.shape
     truth = lesson.labels == 1
-    chosen_on, tested = (mask_of(split.boxes(part), shape) & place.scored for part in ("validation", "test"))
+    chosen_on, tested = (mask_of(split.boxes(part), shape) & scene.scored for part in ("validation", "test"))
     for number, method in enumerate(COMPARED):
         progress("without a network", number, len(COMPARED), method)
         trial = Trial(label=method, method=method, inputs=lesson.inputs, protocol="strict", seed=seed)
         try:
-            made = answer(place, trial, split, told.selection.event, scratch, held=lesson.held[0])
-            score = made.ranked()
+            made = baseline_prediction(scene, trial, split, scratch, channels=lesson.held[0])
+            score = made.filled()
             threshold = Ranking.of(score[chosen_on], truth[chosen_on]).best_threshold
             scores = Ranking.of(score[tested], truth[tested]).scores(threshold)
         except ModelError as error:
