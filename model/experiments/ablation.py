@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.experiments.ablation_plan import AblationPlan, trials_of
-from model.experiments.ablation_tables import FinishedRow, report, summary, table
+from model.experiments.ablation_tables import FinishedRow, networks_with_passes, report, summary, table
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import TrialResult
 from model.experiments.trial_runs import run_trials
@@ -49,7 +49,8 @@ def write_tables(rows: Sequence[FinishedRow], out: Path) -> None:
 
 def _best_of_most_passes(rows: Sequence[FinishedRow]) -> FinishedRow | None:
     """The network with the highest AUPRC among those with the most passes; None: there is no network with passes."""
-    networks = [row for row in rows if row.of.passes is not None and row.of.task.trial.method == "network"]
-    if not networks:
-        return None
-    return max(networks, key=lambda row: (row.of.passes or 0, row.result.evaluation.scene.auprc))
+    return max(
+        networks_with_passes(rows),
+        key=lambda row: (row.of.passes or 0, row.result.evaluation.scene.auprc),
+        default=None,
+    )

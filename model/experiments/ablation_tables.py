@@ -32,6 +32,11 @@ class FinishedRow:
         return self.finished.result
 
 
+def networks_with_passes(rows: Sequence[FinishedRow]) -> list[FinishedRow]:
+    """The trials of networks that use passes: those whose chips can be drawn."""
+    return [row for row in rows if row.of.passes is not None and row.of.task.trial.method == "network"]
+
+
 def table(rows: Sequence[FinishedRow]) -> pd.DataFrame:
     """One row a trial: inputs, passes, seed, fold, scores, budget, switches."""
     return pd.DataFrame([_columns(row.of, row.result) for row in rows])
@@ -151,7 +156,9 @@ def report(rows: Sequence[FinishedRow], means: pd.DataFrame, out: Path) -> str:
     ]
     notes = _largest({note for result in results for note in result.notes if "AUPRC" not in note})
     lines += ["", *(f"- {note}" for note in notes)]
-    lines += ["", "![Predicted and true chips](figure5.png)", "", f"Cube `{first.cube.digest[:12]}`."]
+    if networks_with_passes(rows):
+        lines += ["", "![Predicted and true chips](figure5.png)"]
+    lines += ["", f"Cube `{first.cube.digest[:12]}`."]
     return "\n".join(lines) + "\n"
 
 

@@ -180,11 +180,11 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
     assert (found.better, found.worse) == ("DEM", "random") and found.difference.endswith("of 2")
 
 
-def test_a_report_has_a_table_of_orderings_only_if_its_rows_allow_one(cube, tmp_path):
+def test_a_report_has_orderings_and_chips_only_if_its_rows_allow_them(cube, tmp_path):
     plan = AblationPlan(network=NETWORK, rows=("log-ratio", "random"), passes=(1,), seeds=(0,), paper=PLAN)
     run_ablation(cube, plan, tmp_path)
     report = (tmp_path / "report.md").read_text()
-    assert "| log-ratio | 1 |" in report and "| ordering |" not in report
+    assert "| log-ratio | 1 |" in report and "| ordering |" not in report and "figure5" not in report
     run_ablation(cube, plan.model_copy(update={"rows": ("DEM", "random")}), tmp_path)
     report = (tmp_path / "report.md").read_text()
     assert "| ordering |" in report and "| DEM > random |" in report
