@@ -83,13 +83,15 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol",
     type=click.Choice(["paper", "strict"]),
-    help="Scores instead of a model: the published experiment, or cross validation over separate ground; with --out.",
+    help="Write scores to --out instead of a model. paper: the published experiment, with its defects; strict: cross "
+    "validation over four rectangles, with buffers between training and test.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Of the protocol paper.  [default: 100]")
+@click.option("--epochs", type=click.IntRange(1), help="Training epochs of --protocol paper.  [default: 100]")
 @click.option(
     "--network",
     type=click.Choice(["small", "resnet18", "paper"]),
-    help="With --protocol, in place of --encoder: paper is the U-Net++ with a ResNet-50.",
+    help="Network of --protocol, which does not use --encoder. small: a ResNet-18 of three halvings; paper: the "
+    "U-Net++ with a ResNet-50.  [default: paper (paper), resnet18 (strict)]",
 )
 @_passes
 @_event
@@ -104,10 +106,10 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
         from model.cli.experiments import train_by_protocol
 
         if out is None:
-            raise click.UsageError("--protocol wants --out, a folder for its results.")
+            raise click.UsageError("--protocol needs --out, a folder for its results.")
         if options.pop("others"):
             raise click.UsageError(
-                "--protocol is of one event; `slidecube ladder ... --study events` tests what several teach."
+                "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
             )
         train_by_protocol(cube, protocol, out, options)
         return

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 
 from model.bundle.expected_scores import BaselineScore, area_score_fields
-from model.experiments.baselines import answer
+from model.experiments.baselines import baseline_prediction
 from model.experiments.results.results import Trial
-from model.experiments.results.scored_pixels import Ground
+from model.experiments.results.scored_scene import ScoredScene
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of
@@ -31,22 +31,23 @@ def reference_scores(data: EventData, run: TrainingRun, seed: int) -> Iterator[B
         seed: of the classifier.
     """
     event, split = data.event, data.event.split
-    pixels = Ground(
+    scene = ScoredScene(
         dataset=data.dataset,
         facts=event.cube,
+        event=event.selection.event,
         labels=data.labels,
         scored=data.usable & (data.labels != UNMAPPED),
         pixel_m=cubes.pixel_m(data.dataset),
     )
     shape = data.labels.shape
     truth = data.labels == 1
-    validation, test = (mask_of(split.boxes(part), shape) & pixels.scored for part in ("validation", "test"))
+    validation, test = (mask_of(split.boxes(part), shape) & scene.scored for part in ("validation", "test"))
     for number, method in enumerate(COMPARED):
         run.progress("methods without a network", number, len(COMPARED), method)
         trial = Trial(label=method, method=method, inputs=data.inputs, protocol="strict", seed=seed)
         try:
-            made = answer(pixels, trial, split, event.selection.event, run.scratch, held=data.channels[0])
-            score = made.ranked()
+            made = baseline_prediction(scene, trial, split, run.scratch, channels=data.channels[0])
+            score = made.filled()
             threshold = Ranking.of(score[validation], truth[validation]).best_threshold
             scores = Ranking.of(score[test], truth[test]).scores(threshold)
         except ModelError as error:

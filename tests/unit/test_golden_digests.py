@@ -31,9 +31,9 @@ from model.bundle.training_event import TrainingEvent
 from model.cli.bundles import train
 from model.cli.experiments import ablate
 from model.cli.experiments import ladder as ladder_command
-from model.experiments import ablation, ladder, left_out_events, paper, strict, studies, trial_runs
+from model.experiments import ablation, ablation_plan, ladder, paper, strict, studies, trial_runs
 from model.experiments.baselines import baselines
-from model.experiments.results.results import Others, Trial
+from model.experiments.results.results import OtherEvents, Trial, TrialTask
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts
@@ -241,11 +241,9 @@ def of_models(folder: Path) -> Named:
     yield "cube as a model sees it, without its files", cubes.facts(small_cube(64), "made").digest
 
 
-def of_trial(trial: Trial, event: EventSpan | None) -> str:
-    """The name of a trial's result on the cube `FACTS`."""
-    if trial.protocol == "paper":
-        return paper.paper_digest_of(trial, FACTS, event)
-    return strict.digest_of(trial, FACTS, strict.StrictPlan(event=event))
+def of_task(task: TrialTask) -> str:
+    """The name of a trial's result on the cube `FACTS`, of which others are `FACTS_OF_OTHER`."""
+    return trial_runs.digest_of(task, FACTS, [FACTS_OF_OTHER] if task.other_events else [])
 
 
 def asked(patch: pytest.MonkeyPatch, module: Any, name: str, command: Any, *words: str) -> list[Any]:
@@ -270,45 +268,48 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     """Protocols; the trials of the commands' defaults: ablation, ladder and its studies, both protocols."""
     for when in (None, EVENT):
         yield f"protocol: strict, event {when is not None}", strict.StrictPlan(event=when).digest
-        yield f"protocol: paper, event {when is not None}", paper.protocol_digest(PaperPlan(), when)
-    yield "protocol: paper corrected", paper.protocol_digest(PaperPlan(switches=CORRECTED), None)
+        plain = Trial(label="", inputs=Inputs(), protocol="paper", paper=PaperPlan(), seed=0)
+        task = TrialTask(cube="one", trial=plain, event=when)
+        yield f"protocol: paper, event {when is not None}", paper.protocol_digest(task)
+    plain = plain.model_copy(update={"paper": PaperPlan(switches=CORRECTED)})
+    yield "protocol: paper corrected", paper.protocol_digest(TrialTask(cube="one", trial=plain))
     for words in ((), ("--corrected",), ("--protocol", "strict", "--event", "2018-09-05T18:07:59Z")):
         (((cube, plan, _), _),) = asked(patch, ablation, "run_ablation", ablate, *words)
-        tasks = ablation.tasks(cube, plan)
-        found = [(task.row, of_trial(task.trial, task.event)) for task in tasks]
+        found = [(one.row, of_task(one.task)) for one in ablation_plan.trials_of(cube, plan)]
         yield from grouped(" ".join(("ablate", *words[:2])), found)
     for study in studies.STUDIES:
-        (((_, rungs, _), more),) = asked(patch, ladder, "climb", ladder_command, "--study", study)
-        trials = [(rung, rung.trial) for rung in rungs]
-        trials += [(None, t) for t in baselines(Inputs(before=None, after=rungs[0].trial.inputs.after))]
+        (((recipes, validation, _), _),) = asked(
+            patch, ladder, "run_ladder", ladder_command, "--study", study
+        )
+        trials = [(recipe, recipe.trial) for recipe in recipes]
+        trials += [(None, t) for t in baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))]
         found = []
-        for rung, trial in trials:
-            for job in trial_runs.jobs_of(["one"], [trial], more["folds"], more["seeds"], more["event"]):
-                if rung is None or rung.learns_from == "own scene":
-                    digest = strict.digest_of(job.trial, FACTS, job.plan)
-                else:
-                    own = rung.learns_from != "other events"
-                    others = Others(places=("two",), own=own, standardising=rung.standardising)
-                    digest = left_out_events.digest_of(job.trial, FACTS, [FACTS_OF_OTHER], job.plan, others)
-                found.append((job.trial.label, digest))
+        for recipe, trial in trials:
+            for task in validation.tasks([trial]):
+                if recipe is not None and recipe.training_set != "own scene":
+                    own = recipe.training_set != "other events"
+                    others = OtherEvents(cubes=("two",), own_scene=own, standardising=recipe.standardising)
+                    task = task.model_copy(update={"other_events": others})
+                found.append((task.trial.label, of_task(task)))
         yield from grouped(f"ladder {study}", found)
     for protocol in ("strict", "paper"):
-        calls = asked(patch, ablation, "run_task", train, "--protocol", protocol)
-        found = [(task.trial.label, of_trial(task.trial, task.event)) for (task, *_), _ in calls]
+        calls = asked(patch, trial_runs, "run_trial", train, "--protocol", protocol)
+        found = [(task.trial.label, of_task(task)) for (task, *_), _ in calls]
         yield from grouped(f"train --protocol {protocol}", found)
     whole = Trial(label="", inputs=Inputs(), protocol="strict", seed=0)
-    others = Others(places=("two",))
-    left_out = left_out_events.digest_of(whole, FACTS, [FACTS_OF_OTHER], strict.StrictPlan(), others)
-    yield "trial on a scene of which nothing is learned", left_out
+    left_out = TrialTask(cube="one", trial=whole, other_events=OtherEvents(cubes=("two",)))
+    yield "trial on a scene of which nothing is learned", of_task(left_out)
     # random scores stand for a network's: which pixels are scored, with which labels, is what is pinned
     place = str(write(small_cube(256, before=4, after=3), folder / "small.zarr"))
     drawn = whole.model_copy(update={"method": "random"})
     for fold in range(4):
-        result = strict.run_strict(place, drawn.model_copy(update={"fold": fold}))
+        task = TrialTask(cube=place, trial=drawn.model_copy(update={"fold": fold}))
+        result = trial_runs.run_trial(task)
         yield f"scored pixels: strict, fold {fold}", result.scored_digest
     for words, switches in (("as published", PaperSwitches()), ("corrected", CORRECTED)):
         plan = PaperPlan(chip_px=32, switches=switches)
-        result = paper.run_paper(place, drawn.model_copy(update={"protocol": "paper", "paper": plan}))
+        trial = drawn.model_copy(update={"protocol": "paper", "paper": plan})
+        result = trial_runs.run_trial(TrialTask(cube=place, trial=trial))
         yield f"scored pixels: paper {words}", result.scored_digest
 
 
