@@ -1,4 +1,4 @@
-"""Catalogues as files: written whole, dated, and checked when read again."""
+"""Catalogues as files: written whole, dated, and checked on reading."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import check_area, content_digest
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
 from pipeline.errors import ArchiveError
 
 FOLDER = "catalogues"
@@ -38,7 +37,7 @@ class SnapshotStore(Protocol):
 
 
 def snapshot_name(catalogue: Catalogue) -> str:
-    """File name of a snapshot: when it was asked, and the beginning of its content's digest."""
+    """File name of a snapshot: instant of the search and the first digits of its content's digest."""
     return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
 
 
