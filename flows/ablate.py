@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
-from model.experiments import ablation
+from model.experiments import ablation, ablation_plan
 from model.experiments.ablation_plan import AblationPlan, Task
 from pipeline.errors import SlidecubeError
 from pipeline.records import Frozen
@@ -37,7 +37,7 @@ class TrialRecord(Frozen):
 
 @task(name="trial", cache_policy=NO_CACHE)
 def trial(one: Task, out: Path) -> TrialRecord:
-    """One trial, or its result where it is there."""
+    """One trial, or its result where the folder has it."""
     result = ablation.run_task(one, out)
     scores = result.evaluation.scene
     return TrialRecord(
@@ -57,7 +57,7 @@ def tables(cube: str, plan: AblationPlan, out: Path) -> str:
 
 
 def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """Where trials run: threads of this process, a Dask cluster that is there, or one that is started here.
+    """Where trials run: threads of this process, a running Dask cluster, or one that is started here.
 
     Raises:
         SlidecubeError: Dask is asked for and not installed.
@@ -65,7 +65,7 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
     if runner == "threads":
         return ThreadPoolTaskRunner(max_workers=jobs)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise SlidecubeError(
             "Trials were to run on Dask, and prefect-dask is not installed.",
@@ -79,7 +79,7 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
 
 
 def run_name() -> str:
-    """Name of the flow run that is going on: cube and protocol."""
+    """Name of the running flow run: cube and protocol."""
     parameters = flow_run.parameters
     plan = parameters["plan"]
     protocol = plan.get("protocol", "paper") if isinstance(plan, dict) else plan.protocol
@@ -98,12 +98,13 @@ def ablate(
     """Run the paper's ablation: inputs by number of passes, with seeds. Finished trials are not run again.
 
     Parameters:
-        cube: path of a cube, or of one of its versions; Dask workers must see it under the same path.
-        plan: what is tried, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
+        cube: name of a built area, path of a cube, or of one of its versions; Dask workers must see the same data
+            folder and the same paths.
+        plan: inputs, passes and seeds, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
         out: folder of results, which Dask workers must see too.
         runner: threads, or dask for many trainings on many machines.
-        jobs: trials side by side; with a Dask cluster of its own, its workers.
-        address: of a Dask scheduler that is there; None: a cluster is started here.
+        jobs: trials at once; of a Dask cluster that is started here, the number of workers.
+        address: of a running Dask scheduler; None: a cluster is started here.
     """
     folder = Path(out)
     trials = _trials.with_options(task_runner=task_runner(runner, jobs, address))
@@ -119,7 +120,7 @@ def ablate(
 @flow(name="ablation-trials")
 def _trials(cube: str, plan: AblationPlan, out: Path) -> list[str]:
     """Every trial of the plan as a task; why those failed that did."""
-    futures = [trial.submit(one, out) for one in ablation.tasks(cube, plan)]
+    futures = [trial.submit(one, out) for one in ablation_plan.tasks(cube, plan)]
     for future in futures:
         future.wait()
     return [reason(future.state) for future in futures if not future.state.is_completed()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +13,7 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import wait
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
@@ -30,6 +30,14 @@ LAYERS_AT_ONCE = 3
 """Layers of one run in work at once: each holds the arrays of one pass in memory."""
 PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
 """Pairs of one run that are begun beside the layers; the rest follow, so that none waits in a layer's place."""
+
+
+T = TypeVar("T")
+
+
+def unvisited(value: T) -> T:
+    """A parameter of a task that Prefect passes on without searching it for futures."""
+    return cast(T, quote(value))
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -89,7 +97,7 @@ def publish(
 @flow(
     name="build-datacube",
     flow_run_name="{aoi}",
-    task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE),
+    task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE)),
 )
 def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
     """Build or renew the cube of an area.
@@ -103,17 +111,17 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
     area = load_area(aoi)
     with build.writer_lock(area):
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
-        plan = make_plan(area, quote(found), pairs)
+        plan = make_plan(area, unvisited(found), pairs)
         show_passes(plan)
         runs = {
             layer.recipe.digest: (build_pair if layer.kind == "interferometry" else build_layer).submit(
-                area, layer, quote(found)
+                area, layer, unvisited(found)
             )
             for layer in in_order(plan.wanted)
         }
         wait(list(runs.values()))
         failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
-        published = publish(area, quote(plan), quote(found), failed)
+        published = publish(area, unvisited(plan), unvisited(found), failed)
     if published.new:
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)

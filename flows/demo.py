@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
@@ -23,6 +22,8 @@ from model.maps.release import PICTURE
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.lock import LockedError, held
+from pipeline.places import cube_root
 from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
@@ -41,25 +42,26 @@ MADE_HERE = ("world", "cubes", "models", "maps", "logs", "prefect")
 class DemoResult:
     """Where everything is."""
 
-    cube: chain.CubeVersion
+    cube: str
     quicklook: Path
+    bundle: Path
+    map: Path
     logs: Path
 
     def lines(self) -> list[tuple[str, str]]:
         """What a person wants to open, by a word each."""
-        bundle, folder = self.cube.bundle, self.cube.map(self.cube.bundle)
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
+        report = json.loads((self.map / REPORT).read_text(encoding="utf-8"))["map"]
         return [
-            ("cube", f"{self.cube.uri}  (xarray.open_zarr opens it)"),
+            ("cube", f"{self.cube}  (xarray.open_zarr opens it)"),
             ("layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
-            ("model", f"{bundle / 'MODEL_CARD.md'}"),
+            ("model", f"{self.bundle / 'MODEL_CARD.md'}"),
             (
                 "scores",
                 f"AUPRC {report['auprc']:.3f} at a prevalence of {report['prevalence']:.3f}, which a random map "
                 f"would score; on {report['scored_on']}. Simulated data: it says nothing of real landslides.",
             ),
-            ("map", f"{folder / 'landslides.gpkg'}, {folder / 'probability.tif'}"),
-            ("picture", f"{folder / PICTURE}"),
+            ("map", f"{self.map / 'landslides.gpkg'}, {self.map / 'probability.tif'}"),
+            ("picture", f"{self.map / PICTURE}"),
             ("logs", f"{self.logs}"),
         ]
 
@@ -74,12 +76,12 @@ def run_demo(root: Path, stages: Stages, *, fresh: bool = False) -> DemoResult:
     """
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / ".demo.lock", blocking=False):
+        with held(root / ".demo.lock", wait=False):
             if fresh:
                 remove(root, MADE_HERE)
             remove(root, ("logs", "prefect"))
             return _run(root, stages)
-    except Timeout:
+    except LockedError:
         raise SlidecubeError(
             f"Another demo is going on in {root}.", "Wait for it, or name another folder with --folder."
         ) from None
@@ -118,10 +120,18 @@ def _run(root: Path, stages: Stages) -> DemoResult:
         with local as prefect:
             stages.begin("Building the cube")
             build(prefect, stages)
-            version = chain.version_of(str(settings().cube_root(AREA)))
+            version = chain.version_of(str(cube_root(AREA)))
             follow_chain(prefect, version, stages)
             stages.begin("Stopping worker, server and archives")
-    return DemoResult(cube=version, quicklook=write_quicklook(version.uri), logs=root / "logs")
+    found = chain.standing(version)
+    assert found.bundle is not None and found.map is not None, "the chain was followed to its end"
+    return DemoResult(
+        cube=version.uri,
+        quicklook=write_quicklook(version.uri),
+        bundle=found.bundle,
+        map=found.map,
+        logs=root / "logs",
+    )
 
 
 def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:

@@ -17,10 +17,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.console import as_json, readable_size, reports_errors
+from pipeline.console import as_json, progress_bars, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
 
 GROUP = "slidecube.commands"
@@ -49,18 +48,6 @@ def main(verbose: bool) -> None:
     """From a Sentinel-1 archive to a landslide cube, and from the cube to a landslide map."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
-
-
-def progress_bar() -> Progress:
-    """A bar on standard error, for a person at a terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=not sys.stderr.isatty(),
     )
 
 
@@ -225,14 +212,9 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     if repair:
         for line in builder.discard_damaged(wanted):
             click.echo(f"damaged: {line}", err=True)
-    with progress_bar() as bar:
-        task = bar.add_task("searching", total=None)
-        published = builder.build(
-            wanted,
-            catalogue,
-            lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
-            pairs=pairs,
-        )
+    with progress_bars(one_line=True) as progress:
+        progress("searching", 0)
+        published = builder.build(wanted, catalogue, progress, pairs=pairs)
     picture = str(write_quicklook(published.uri)) if quicklook else None
     if json_:
         click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
@@ -255,19 +237,16 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
 
 
 @click.command()
-@click.argument("cube", type=click.Path(path_type=Path))
+@click.argument("cube")
 @as_json
 @reports_errors
-def verify(cube: Path, json_: bool) -> None:
+def verify(cube: str, json_: bool) -> None:
     """Check CUBE (a path, or the name of an area) against its manifest: schema, grid, every shard, every file."""
     from pipeline.cube.verify import verify_cube
-    from pipeline.settings import settings
+    from pipeline.places import cube_named
 
-    if not cube.exists() and settings().cube_root(str(cube)).exists():
-        cube = settings().cube_root(str(cube))
-    with progress_bar() as bar:
-        task = bar.add_task("verifying", total=None)
-        verdict = verify_cube(cube, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bars() as progress:
+        verdict = verify_cube(Path(cube_named(cube)), lambda done, total: progress("verifying", done, total))
     if json_:
         click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))
     else:

@@ -62,22 +62,6 @@ class Settings(BaseSettings):
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
-    def cube_root(self, area_name: str) -> Path:
-        """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
-        return self.data_dir / "cubes" / area_name
-
-    def insar_root(self, area_name: str) -> Path:
-        """Where interferometric jobs and what was fetched for them live: `<data_dir>/insar/<area>`."""
-        return self.data_dir / "insar" / area_name
-
-    def model_root(self, area_name: str) -> Path:
-        """Where the bundles of an area live: `<data_dir>/models/<area>`, one folder per cube version."""
-        return self.data_dir / "models" / area_name
-
-    def map_root(self, area_name: str) -> Path:
-        """Where the maps of an area live: `<data_dir>/maps/<area>`, one folder per cube version."""
-        return self.data_dir / "maps" / area_name
-
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:

@@ -60,7 +60,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     from prefect.client.orchestration import PrefectClient
 
     if not hasattr(PrefectClient.read_deployment_by_name, "__wrapped__"):
-        PrefectClient.read_deployment_by_name = with_bare_names(  # type: ignore[method-assign]
+        PrefectClient.read_deployment_by_name = with_bare_names(  # type: ignore[method-assign, assignment]
             PrefectClient.read_deployment_by_name
         )
     return None

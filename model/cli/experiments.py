@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from model.cli.options import _bar, _parsed_event, _values_checked
-from pipeline.console import reports_errors
+from model.cli.options import parsed_event, values_checked
+from pipeline.console import progress_bars, reports_errors
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def ablate(cube: str, out: Path, network: str, jobs: int, event: str | None, **o
     from model.experiments.ablation import run_ablation
     from model.experiments.ablation_plan import ROWS, AblationPlan
 
-    with _values_checked():
+    with values_checked():
         plan = AblationPlan.model_validate(_plan_of(network, options, event, rows=tuple(ROWS)))
-    with _bar() as progress:
+    with progress_bars() as progress:
         run_ablation(cube, plan, out, workers=jobs, progress=progress)
     click.echo((out / "summary.csv").read_text(encoding="utf-8").strip())
     click.echo(f"Report: {out / 'report.md'}")
@@ -121,7 +121,7 @@ def _plan_of(
             validate_every=max(1, steps // 6),
             device=options["device"],
         ),
-        "event": _parsed_event(event),
+        "event": parsed_event(event),
     }
 
 
@@ -164,9 +164,9 @@ def ladder(
     from model.experiments.ladder import REPORT, climb
 
     rungs = studies.STUDIES[options["study"]](options["steps"], network_of(network), options["after"])
-    with _values_checked():
-        when = _parsed_event(event)
-    with _bar() as progress:
+    with values_checked():
+        when = parsed_event(event)
+    with progress_bars() as progress:
         climb(
             cubes,
             studies.chosen(rungs, recipes) if recipes else rungs,
@@ -184,7 +184,7 @@ def train_by_protocol(
     cube: str, protocol: Literal["paper", "strict"], out: Path, options: dict[str, Any]
 ) -> None:
     """`slidecube train --protocol`: scores of a protocol instead of a bundle."""
-    from model.cli.options import _inputs
+    from model.cli.options import inputs_of
     from model.experiments.ablation import run_task
     from model.experiments.ablation_plan import Task
     from model.experiments.results.results import Trial
@@ -195,11 +195,11 @@ def train_by_protocol(
     for name in ("processes", "members"):
         if paper and options[name] > 1:
             raise click.UsageError(f"The protocol paper is exact: it knows no --{name}.")
-    with _values_checked():
+    with values_checked():
         steps, chip = options["steps"] or 300, options["chip"] or 128
         trial = Trial(
             label="as asked",
-            inputs=_inputs(options),
+            inputs=inputs_of(options),
             network=network_of(options["network"] or ("paper" if paper else "resnet18")),
             plan=None
             if paper
@@ -218,7 +218,7 @@ def train_by_protocol(
             seed=options["seed"],
             members=options["members"],
         )
-        when = _parsed_event(options["event"])
+        when = parsed_event(options["event"])
     folds: tuple[int | None, ...] = (None,) if paper else (0, 1, 2, 3)
     asked = [trial]
     for method in COMPARED:
@@ -232,7 +232,7 @@ def train_by_protocol(
         asked.append(trial.model_copy(update=plain))
     results: dict[str, list[TrialResult]] = {}
     left_out: dict[str, str] = {}
-    with _bar() as progress:
+    with progress_bars() as progress:
         for each in asked:
             found = []
             try:

@@ -20,9 +20,9 @@ from shapely.geometry import box as rectangle
 
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
-from pipeline.errors import CubeError, ModelError
+from pipeline.errors import ModelError
+from pipeline.places import cube_named
 from pipeline.records import Frozen
-from pipeline.settings import settings
 
 PUBLISHED = {
     "hokkaido_japan": "hokkaido",
@@ -89,7 +89,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
     """
     from pipeline.cube.read import open_cube
 
-    dataset = open_cube(_located(cube))
+    dataset = open_cube(cube_named(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
@@ -104,18 +104,6 @@ def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
     return cube.assign_attrs(
         event=json.dumps({"start": event.start.isoformat(), "end": event.end.isoformat()}),
         event_assumed=f"the cube records no event: that of the area file {area} is taken, by the cube's name",
-    )
-
-
-def _located(cube: str) -> str:
-    if "://" in cube or Path(cube).exists():
-        return cube
-    root = settings().cube_root(cube)
-    if root.exists():
-        return str(root)
-    raise CubeError(
-        f"There is no cube {cube!r}: neither a path nor a built area ({root}).",
-        f"Build it with `slidecube build {cube}` or give the path of a cube.",
     )
 
 

@@ -28,7 +28,7 @@ from pipeline.insar.process import PairOrder, process_pair
 from pipeline.insar.products import products
 from pipeline.layers import backscatter, labels, terrain
 from pipeline.layers.tasks import LayerTask, store_of, tiles_of_pair
-from pipeline.settings import settings
+from pipeline.places import insar_root
 
 PairProcessor = Callable[[AreaOfInterest, Pair, tuple[DemTile, ...]], tuple[JobProducts, ...]]
 """Makes the products of a pair, one job after the other, from the elevation tiles around its bursts."""
@@ -99,7 +99,7 @@ def _derive_interferometry(
     except OSError as error:  # a job is gigabytes of files; the layers of backscatter need none of that room
         raise InterferometryError(
             "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
-            f"The files of pair {pair.id} cannot be kept below {settings().insar_root(area.name)} "
+            f"The files of pair {pair.id} cannot be kept below {insar_root(area.name)} "
             f"({error.strerror or type(error).__name__}).",
             "Free some room, or set SLIDECUBE_DATA_DIR to another disk.",
         ) from error
@@ -118,7 +118,7 @@ def _derive_look(area: AreaOfInterest, task: LayerTask, catalogue: Catalogue, gr
     assert order is not None
     start, end = order.orbit_span
     fetched = orbit_files.fetch_orbit(
-        order.platform, start, end, settings().insar_root(area.name) / "orbits", scene=order.scene
+        order.platform, start, end, insar_root(area.name) / "orbits", scene=order.scene
     )
     orbit = read_orbit_file(fetched.path)
     every = [*dem_tiles_of(catalogue), *slc_dem_tiles_of(catalogue)]

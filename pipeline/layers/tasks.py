@@ -27,6 +27,7 @@ from pipeline.insar.look.look_orders import LookOrder
 from pipeline.insar.process import GROUND_M
 from pipeline.insar.products import products
 from pipeline.layers import backscatter, labels, terrain
+from pipeline.places import cube_root
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -94,7 +95,7 @@ def pairs_in_words(ids: Sequence[str]) -> str:
 
 def store_of(area: AreaOfInterest) -> LocalStore:
     """The store of an area's cube."""
-    return LocalStore(settings().cube_root(area.name).resolve())
+    return LocalStore(cube_root(area.name).resolve())
 
 
 def pass_tasks(area: AreaOfInterest, grid: Grid, passes: tuple[Pass, ...]) -> list[LayerTask]:
