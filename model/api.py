@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue
 
 from model.bundle.summaries import BundleRecord, ReleaseRecord
 from model.inputs import cubes
+from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
@@ -28,6 +29,8 @@ from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from model.bundle.bundle import ModelBundle
 
 __all__ = [
@@ -115,9 +118,11 @@ def train(
         ReplaceError: something else is where the bundle belongs.
     """
     request = request or TrainingRequest()
-    _, facts = cubes.load(cube)
-    others = [cubes.load(other)[1].digest for other in request.experiment.others]
-    origin = Origin(kind="bundle", cube=facts.digest, options=_training_options(request, others))
+    dataset, facts = cubes.load(cube)
+    others = [cubes.load(other) for other in request.experiment.others]
+    inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
+    options = _training_options(request, inputs, [other.digest for _, other in others])
+    origin = Origin(kind="bundle", cube=facts.digest, options=options)
     place = place_of(facts)
     target = out or place.bundle(name)
     if out is None and name is None and not target.exists() and not replace:
@@ -269,12 +274,20 @@ def _digest(bundle: Path) -> str:
     return read_document(bundle).digest
 
 
-def _training_options(request: TrainingRequest, others: list[str]) -> dict[str, JsonValue]:
+def _inputs(experiment: Experiment, cube: xr.Dataset, others: list[xr.Dataset]) -> Inputs:
+    """The inputs that an experiment comes to on its cubes."""
+    if experiment.inputs is not None:
+        return experiment.inputs
+    return best_inputs(cube, experiment.event, experiment.settled, others)[0]
+
+
+def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str]) -> dict[str, JsonValue]:
     plan = request.plan.model_dump(mode="json", exclude=UNIMPORTANT)
-    experiment = request.experiment.model_dump(mode="json", exclude={"others"})
+    experiment = request.experiment.model_dump(mode="json", exclude={"others", "inputs", "settled"})
     return {
         **{f"plan.{name}": value for name, value in plan.items()},
         **{f"experiment.{name}": value for name, value in experiment.items()},
+        **{f"inputs.{name}": value for name, value in inputs.model_dump(mode="json").items()},
         "seed": request.seed,
         "others": list(others),
     }

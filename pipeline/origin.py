@@ -199,6 +199,7 @@ def _earlier_bundle(document: dict[str, Any]) -> Origin:
     """Of a bundle without `origin.json`: what it says, and the defaults for what it does not say."""
     network = document["network"]
     options = {f"plan.{name}": value for name, value in document["training"].items()}
+    options |= {f"inputs.{name}": value for name, value in document["inputs"].items()}
     options |= {
         "seed": document["seed"],
         "others": [other["cube"]["digest"] for other in document.get("others", ())],
@@ -206,8 +207,6 @@ def _earlier_bundle(document: dict[str, Any]) -> Origin:
         "experiment.encoder": network["encoder"],
         "experiment.initial_weights": network["initial_weights"],
         "experiment.test_time": document["test_time"],
-        "experiment.settled": {},
-        "experiment.inputs": None,
         "experiment.event": None,
     }
     return Origin(kind="bundle", cube=document["cube"]["digest"], options=options)

@@ -98,8 +98,8 @@ def test_what_earlier_releases_made_counts_and_is_not_renamed(version, data, nam
     trained(bundle, version.digest)
     (bundle / "origin.json").unlink()
     document = {
-        "digest": MODEL, "cube": {"digest": version.digest}, "training": {}, "seed": 0, "test_time": "plain",
-        "network": {"encoder": "resnet18", "initial_weights": "random"},
+        "digest": MODEL, "cube": {"digest": version.digest}, "training": {}, "inputs": {}, "seed": 0,
+        "test_time": "plain", "network": {"encoder": "resnet18", "initial_weights": "random"},
     }  # fmt: skip
     (bundle / "bundle.json").write_text(json.dumps(document))
     assert chain.standing(version).lacks == ("map",)

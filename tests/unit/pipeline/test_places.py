@@ -74,7 +74,15 @@ def test_the_bundle_of_an_earlier_release_is_found_and_the_one_of_this_release_w
 
 def test_maps_of_all_releases_are_found_and_those_of_other_versions_are_not(data: Path) -> None:
     maps = data / "maps" / "hokkaido"
-    for name in ("1", "v1", "v1-log-ratio", "v1-hokkaido-v1-01234567", "v10-log-ratio", "v2", ".v1-x.partial"):
+    for name in (
+        "1",
+        "v1",
+        "v1-log-ratio",
+        "v1-hokkaido-v1-01234567",
+        "v10-log-ratio",
+        "v2",
+        ".v1-x.partial",
+    ):
         (maps / name).mkdir(parents=True)
     found = Place(area="hokkaido", version=1).found_maps()
     assert [folder.name for folder in found] == ["v1-hokkaido-v1-01234567", "v1-log-ratio", "v1", "1"]
