@@ -26,7 +26,7 @@ Runner = Literal["threads", "dask"]
 
 
 class TrialRecord(Frozen):
-    """What a task hands back: the figures; the result itself lies in the folder."""
+    """The figures that a task returns; the result itself is in the folder."""
 
     label: str
     seed: int
@@ -51,7 +51,7 @@ def trial(one: Task, out: Path) -> TrialRecord:
 
 @task(name="tables", cache_policy=NO_CACHE)
 def tables(cube: str, plan: AblationPlan, out: Path) -> str:
-    """Table, figures and report from finished trials; the report's text."""
+    """Write table, figures and report from finished trials; the report's text."""
     ablation.run_ablation(cube, plan, out)
     return (out / "report.md").read_text(encoding="utf-8")
 
@@ -119,7 +119,7 @@ def ablate(
 
 @flow(name="ablation-trials")
 def _trials(cube: str, plan: AblationPlan, out: Path) -> list[str]:
-    """Every trial of the plan as a task; why those failed that did."""
+    """Run every trial of the plan as a task; returns the reasons of those that failed."""
     futures = [trial.submit(one, out) for one in ablation_plan.tasks(cube, plan)]
     for future in futures:
         future.wait()

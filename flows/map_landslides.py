@@ -28,9 +28,8 @@ def make_map(
     version: chain.CubeVersion, bundle: str | None, replace: bool
 ) -> api.Result[api.ReleaseRecord] | chain.Refusal:
     """The map by the bundle, or without one the log-ratio map."""
-    request = api.MapRequest(bundle=bundle)
     progress = log_progress.in_log()
-    return chain.attempt(lambda: api.map(version.uri, request, replace=replace, progress=progress))
+    return chain.attempt(lambda: api.map(version.uri, bundle, replace=replace, progress=progress))
 
 
 @flow(name="map-landslides", flow_run_name=run_name)

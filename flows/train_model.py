@@ -48,10 +48,10 @@ def train_model(
             without it the best inputs that the cube can give. The protocols are the flow `ablate`.
         replace: train in place of the bundle that the version has.
 
-    Only what the version lacks is done; nothing left to do ends in the name "Unchanged". The run fails where plan, seed
-    or experiment are given and the version has a bundle of others. Where the cube cannot be trained on, for lack of
-    labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map that needs no training,
-    "Refused" where that is not possible either.
+    The run does only what the version lacks, and ends by the name "Unchanged" where that is nothing. It fails where
+    plan, seed or experiment are given and the version has a bundle of others. Where the cube cannot be trained on, for
+    lack of labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map that needs no
+    training, "Refused" where that is not possible either.
     """
     version = chain.version_of(cube)
     asked = (plan, seed, experiment) != (None, 0, None)

@@ -65,11 +65,8 @@ class TrainingRequest(Frozen):
 
 
 class MapRequest(Frozen):
-    """What is mapped."""
+    """How a cube is mapped."""
 
-    bundle: str | None = Field(
-        None, description="folder of a bundle, name of an area for its newest; None: the log-ratio map"
-    )
     event: EventSpan | None = Field(None, description="None: the one that the cube records")
     smallest_m2: float = Field(SMALLEST_M2, gt=0, description="smallest polygon, of a map by a bundle")
     standardise: Standardise = "auto"
@@ -147,6 +144,7 @@ def train(
 
 def map(
     cube: str,
+    bundle: str | None = None,
     request: MapRequest | None = None,
     *,
     out: Path | None = None,
@@ -157,7 +155,7 @@ def map(
 
     Args:
         cube: path of a cube or of a version, or name of a built area.
-        request: None: the log-ratio map.
+        bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
         out: folder of the map; None: where `pipeline.places` puts it.
         replace: map in any case, in place of another map.
 
@@ -168,18 +166,19 @@ def map(
     """
     request = request or MapRequest()
     _, facts = cubes.load(cube)
-    bundle = None if request.bundle is None else bundle_named(request.bundle)
-    digest = None if bundle is None else _digest(bundle)
-    origin = Origin(kind="map", cube=facts.digest, model=digest, options=_map_options(request))
-    target = out or _map_folder(place_of(facts), bundle, origin, replace=replace)
+    model = None if bundle is None else bundle_named(bundle)
+    digest = None if model is None else _digest(model)
+    options = _map_options(request, model is not None)
+    origin = Origin(kind="map", cube=facts.digest, model=digest, options=options)
+    target = out or _map_folder(place_of(facts), model, origin, replace=replace)
 
     def make(folder: Path) -> ReleaseRecord:
-        if bundle is None:
+        if model is None:
             return map_log_ratio(
                 facts.uri, folder, inputs=request.inputs, event=request.event, progress=progress
             )
         return map_cube(
-            bundle,
+            model,
             facts.uri,
             folder,
             event=request.event,
@@ -293,8 +292,8 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
     }
 
 
-def _map_options(request: MapRequest) -> dict[str, JsonValue]:
+def _map_options(request: MapRequest, by_model: bool) -> dict[str, JsonValue]:
     options = request.model_dump(mode="json", include={"event"})
-    if request.bundle is None:
+    if not by_model:
         return options | request.inputs.model_dump(mode="json", include={"before", "after", "track"})
     return options | request.model_dump(mode="json", include={"smallest_m2", "standardise"})

@@ -13,7 +13,7 @@ from pipeline.errors import SettingsError
 
 
 class Settings(BaseSettings):
-    """What may differ from one installation to the next. The real archives are the defaults.
+    """What may differ from one installation to the next. The defaults are those of the real archives.
 
     Every field is read from `SLIDECUBE_<NAME>`; the Planetary Computer's key also from the SDK's own
     `PC_SDK_SUBSCRIPTION_KEY`.

@@ -1,8 +1,8 @@
 """Prefect plugin: a deployment may be named by its bare name where exactly one has it.
 
-Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so
-`prefect deployment run build-datacube` is as clear. The hook wraps one method of Prefect's client; Prefect is
-pinned, and a test runs the literal command.
+Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so that
+`prefect deployment run build-datacube` names one deployment as well. The hook wraps one method of Prefect's client;
+Prefect is pinned, and a test runs the literal command.
 
 Enabled by `[tool.prefect.plugins]` in pyproject.toml where the command runs in the project's folder, elsewhere
 by `PREFECT_PLUGINS_ENABLED=1`.
@@ -26,7 +26,7 @@ ByName = Callable[["PrefectClient", str], Awaitable["DeploymentResponse"]]
 def with_bare_names(read_by_name: ByName) -> ByName:
     """`read_by_name`, which wants `<flow>/<deployment>`, made to take a bare deployment name too.
 
-    Raises, beside what the wrapped method raises:
+    Raises, apart from what the wrapped method raises:
         ObjectNotFound: no deployment has the name.
         ValueError: more than one has it; they are named.
     """

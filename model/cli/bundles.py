@@ -229,17 +229,18 @@ def map_landslides(
 
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
-    request = _map_request(None if log_ratio else bundle_cube[0], options)
+    cube, bundle = bundle_cube[-1], None if log_ratio else bundle_cube[0]
+    request = _map_request(options, by_model=bundle is not None)
     with progress_bars() as progress:
-        result = api.map(bundle_cube[-1], request, out=out, replace=replace, progress=progress)
+        result = api.map(cube, bundle, request, out=out, replace=replace, progress=progress)
     print_record(result.record, json_, _result_words(result, _map_words(result.record)))
 
 
-def _map_request(bundle: str | None, options: dict[str, Any]) -> MapRequest:
+def _map_request(options: dict[str, Any], *, by_model: bool) -> MapRequest:
     """What the options of `map` ask for."""
     from model.api import MapRequest
 
-    if bundle is not None and (options["before"] or options["after"] or options["track"]):
+    if by_model and (options["before"] or options["after"] or options["track"]):
         raise click.UsageError(
             "--before, --after and --track belong to --log-ratio: a model carries its own."
         )
@@ -249,14 +250,14 @@ def _map_request(bundle: str | None, options: dict[str, Any]) -> MapRequest:
         "allow_simulated": options["allow_simulated_model"] or None,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    if bundle is None and given:
+    if given and not by_model:
         raise click.UsageError(
             "--smallest-m2, --standardise and --allow-simulated-model belong to a map of a BUNDLE."
         )
     with values_checked():
         event = parsed_event(options["event"])
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
-        return MapRequest(bundle=bundle, event=event, inputs=inputs, **given)
+        return MapRequest(event=event, inputs=inputs, **given)
 
 
 def _map_words(record: ReleaseRecord) -> str:
