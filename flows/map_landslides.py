@@ -16,6 +16,7 @@ from flows.serving import log_progress
 from flows.serving.artifacts import show_map
 from model import api
 from pipeline.lock import held
+from pipeline.places import bundle_named
 
 
 def run_name() -> str:
@@ -46,8 +47,9 @@ def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) 
     "Refused" where no map is possible, such as for a cube without a pass after the event.
     """
     version = chain.version_of(cube)
+    source = None if bundle is None else str(bundle_named(bundle))  # a wrong name is an error and no refusal
     with held(version.place.maps / ".lock"):
-        outcome = make_map(version, bundle, replace)
+        outcome = make_map(version, source, replace)
     if isinstance(outcome, chain.Refusal):
         return Completed(name="Refused", message=outcome.why, data=outcome)
     folder = outcome.record.path

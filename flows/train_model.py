@@ -102,10 +102,10 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
     if not before.lacks and after == before:
         name = "Unchanged"
         message = f"Nothing to do for {uri}."
-    elif "map" in after.refused:
+    elif after.map is None and "map" in after.refused:
         name = "Refused"
         message = f"{uri} gets no map: {after.refused['map']}"
-    elif "model" in after.refused:
+    elif after.bundle is None and "model" in after.refused:
         name = "LogRatioOnly"
         message = f"{uri} gets no model: {after.refused['model']} The log-ratio map is in {after.map}."
     else:

@@ -13,7 +13,7 @@ from model.cli.options import (
     inputs_of,
     parsed_event,
     pass_options,
-    print_record,
+    print_result,
     replace_option,
     settled_inputs,
     values_checked,
@@ -21,7 +21,7 @@ from model.cli.options import (
 from pipeline.console import as_json, progress_bars, reports_errors
 
 if TYPE_CHECKING:
-    from model.api import MapRequest, Result, TrainingRequest
+    from model.api import MapRequest, TrainingRequest
     from model.bundle.summaries import BundleRecord, ReleaseRecord
 
 
@@ -124,7 +124,7 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
     request = _training_request(options)
     with progress_bars() as progress:
         result = api.train(cube, request, out=out, name=name, replace=replace, progress=progress)
-    print_record(result.record, json_, _result_words(result, _train_words(result.record)))
+    print_result(result, json_, _train_words(result.record))
 
 
 def _training_request(options: dict[str, Any]) -> TrainingRequest:
@@ -151,14 +151,6 @@ def _training_request(options: dict[str, Any]) -> TrainingRequest:
             **({} if options["mirrored"] is None else {"test_time": TEST_TIME[options["mirrored"]]}),
         )
         return TrainingRequest(plan=plan, seed=options["seed"], experiment=experiment)
-
-
-def _result_words(result: Result[Any], words: str) -> str:
-    """The words of a record, with a line above where nothing was done."""
-    if result.new:
-        return words
-    changes = f" Since then: {'; '.join(result.changes)}." if result.changes else ""
-    return f"Nothing to do: it is there, made from the same cube with the same options.{changes}\n{words}"
 
 
 def _baseline_words(record: BundleRecord) -> str:
@@ -233,7 +225,7 @@ def map_landslides(
     request = _map_request(options, by_model=bundle is not None)
     with progress_bars() as progress:
         result = api.map(cube, bundle, request, out=out, replace=replace, progress=progress)
-    print_record(result.record, json_, _result_words(result, _map_words(result.record)))
+    print_result(result, json_, _map_words(result.record))
 
 
 def _map_request(options: dict[str, Any], *, by_model: bool) -> MapRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from model.bundle.summaries import BundleRecord, ReleaseRecord
+    from model.api import Result
     from model.inputs.inputs import EventSpan, Inputs
 
 
@@ -52,9 +53,19 @@ replace_option = click.option(
 )
 
 
-def print_record(record: BundleRecord | ReleaseRecord, json_: bool, words: str) -> None:
-    """Print a record as JSON, or its words."""
-    click.echo(record.model_dump_json(indent=1) if json_ else words)
+def print_result(result: Result[Any], json_: bool, words: str) -> None:
+    """Print the record of a result, as JSON or in words, and whether it was there before.
+
+    JSON is the record with two more fields: `new`, and `changes` that a person made in the folder.
+    """
+    if json_:
+        record = result.record.model_dump(mode="json")
+        click.echo(json.dumps({**record, "new": result.new, "changes": list(result.changes)}, indent=1))
+        return
+    if not result.new:
+        changes = f" Since then: {'; '.join(result.changes)}." if result.changes else ""
+        click.echo(f"Nothing to do: it is there, made from the same cube with the same options.{changes}")
+    click.echo(words)
 
 
 def settled_inputs(options: dict[str, Any]) -> dict[str, Any]:

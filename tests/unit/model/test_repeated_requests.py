@@ -35,9 +35,13 @@ def run(command, *words) -> Result:
     return CliRunner().invoke(command, [str(word) for word in words])
 
 
-def record(answer: Result) -> dict:
+def record(answer: Result, *, new: bool = True) -> dict:
+    """The printed record, of a result that was made now or found."""
     assert answer.exit_code == 0, answer.output
-    return json.loads(answer.stdout)
+    said = json.loads(answer.stdout)
+    assert said.pop("new") is new
+    assert said.pop("changes") == []
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_training_again_does_nothing_and_prints_the_record_again(data, no_training):
     bundle = data / "models" / "small" / "v1"
     before = content(bundle)
-    again = record(run(train, "small", *QUICK, "--json"))
+    again = record(run(train, "small", *QUICK, "--json"), new=False)
     assert again["path"] == str(bundle)
     assert again["digest"] == json.loads(before["bundle.json"])["digest"]
     words = run(train, data / "cubes/small/versions/1.zarr", *QUICK, "--device", "cpu")
@@ -106,7 +110,7 @@ def test_another_plan_has_a_name_of_its_own_or_replaces_where_that_is_allowed(da
         shutil.copytree(data.parent / "given", out)
         return known.model_copy(update={"path": out})
 
-    known = BundleRecord.model_validate(record(run(train, "small", *QUICK, "--json")))
+    known = BundleRecord.model_validate(record(run(train, "small", *QUICK, "--json"), new=False))
     shutil.copytree(own, data.parent / "given")
     (data.parent / "given" / "origin.json").unlink()
     monkeypatch.setattr("model.api.train_bundle", copying)
@@ -114,7 +118,7 @@ def test_another_plan_has_a_name_of_its_own_or_replaces_where_that_is_allowed(da
     named = record(run(train, *words, "--name", "seven", "--json"))
     assert named["path"] == str(data / "models" / "small" / "v1-seven")
     assert content(own) == first
-    assert record(run(train, *words, "--name", "seven", "--json")) == named
+    assert record(run(train, *words, "--name", "seven", "--json"), new=False) == named
     assert seeds == [7]
     assert record(run(train, *words, "--replace", "--json"))["path"] == str(own)
     assert seeds == [7, 7]
@@ -139,11 +143,11 @@ def test_a_model_by_area_and_a_map_without_one_lie_in_folders_of_their_own(data,
     # again, under other names of the same: nothing is done
     monkeypatch.setattr("model.api.map_cube", lambda *args, **given: pytest.fail("mapped again"))
     monkeypatch.setattr("model.api.map_log_ratio", lambda *args, **given: pytest.fail("mapped again"))
-    assert record(run(map_landslides, "small", "small", "--json")) == first
-    assert record(run(map_landslides, "small/v1", data / "cubes" / "small", "--json")) == first
+    assert record(run(map_landslides, "small", "small", "--json"), new=False) == first
+    assert record(run(map_landslides, "small/v1", data / "cubes" / "small", "--json"), new=False) == first
     moved = shutil.copytree(bundle, data / "mailed")
-    assert record(run(map_landslides, moved, "small", "--json")) == first
-    assert record(run(map_landslides, "small", "--log-ratio", "--json")) == second
+    assert record(run(map_landslides, moved, "small", "--json"), new=False) == first
+    assert record(run(map_landslides, "small", "--log-ratio", "--json"), new=False) == second
     other = run(map_landslides, "small", "--log-ratio", "--before", "1")
     assert other.exit_code == 7 and "before" in other.stderr
 
@@ -188,10 +192,12 @@ def test_what_an_earlier_command_made_is_found_and_stays_where_it_is(data, no_tr
         folder.rename(folder.with_name("1"))
     found = chain.standing(chain.version_of("small"))
     assert (found.lacks, found.bundle) == ((), data / "models" / "small" / "1")
-    again = record(run(train, "small", *QUICK, "--json"))
+    again = record(run(train, "small", *QUICK, "--json"), new=False)
     assert again["path"] == str(data / "models" / "small" / "1")
     monkeypatch.setattr("model.api.map_cube", lambda *args, **given: pytest.fail("mapped again"))
-    assert record(run(map_landslides, "small", "small", "--json"))["path"] == str(data / "maps/small/1")
+    found_map = json.loads(run(map_landslides, "small", "small", "--json").stdout)
+    assert (found_map["new"], found_map["path"]) == (False, str(data / "maps" / "small" / "1"))
+    assert found_map["changes"], "nobody knows whether a person changed it"
     assert sorted(path.name for path in (data / "models" / "small").iterdir()) == ["1"]
 
 
