@@ -137,8 +137,8 @@ def _run(root: Path, stages: Stages) -> DemoResult:
 def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:
     """The simulated world of the area, made once; that of an earlier version of the area is replaced."""
 
-    def note(done: int, steps: int, what: str) -> None:
-        stages.note(f"{done} of {steps}: {what}")
+    def note(what: str, done: int, total: int | None = None, remark: str = "") -> None:
+        stages.note(f"{done} of {total}: {what}")
 
     try:
         make_world(area, folder, WORLD, progress=note)

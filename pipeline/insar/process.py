@@ -15,6 +15,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -169,7 +170,7 @@ def _prepare(
     inputs = job / "inputs"
     inputs.mkdir(parents=True)
     sides = {
-        name: _side(order, part, one, name, root, inputs, progress)
+        name: _fetch_pass(_Fetching(order, part, root, inputs, progress), name, one)
         for name, one in (("reference", order.pair.reference), ("secondary", order.pair.secondary))
     }
     if progress is not None:
@@ -232,12 +233,22 @@ def _check_room(job: Path, cost: Estimate, limits: JobLimits) -> None:
         )
 
 
-def _side(
-    order: PairOrder, part: Part, one: SlcPass, name: str, root: Path, inputs: Path, progress: Progress | None
-) -> JobSide:
+@dataclass(frozen=True)
+class _Fetching:
+    """Where the inputs of a job come from and go to."""
+
+    order: PairOrder
+    part: Part
+    root: Path
+    inputs: Path
+    progress: Progress | None
+
+
+def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobSide:
     """Fetch one overflight, and put it into the job's inputs by hard links."""
+    order, part, root, inputs = fetching.order, fetching.part, fetching.root, fetching.inputs
     files = fetch_side(
-        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, progress
+        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, fetching.progress
     )
     held = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
     granules = [granule for granule in one.granules if granule.name in held] or list(one.granules)

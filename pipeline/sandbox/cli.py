@@ -87,8 +87,8 @@ def make(
             load_area(area),
             out,
             chosen,
-            progress=lambda done, steps, what: bar.update(
-                task, completed=done, total=steps, description=what
+            progress=lambda what, done, total=None, remark="": bar.update(
+                task, completed=done, total=total, description=what
             ),
         )
     click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import yaml
 from shapely.geometry import box
 
 from pipeline.area import AreaOfInterest
+from pipeline.files import write_whole
+from pipeline.progress import Progress, no_progress
 from pipeline.sandbox.earth.dem_files import Bounds, make_tiles
 from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.inventory import (
@@ -31,15 +32,13 @@ from pipeline.sandbox.earth.parameters import SandboxError, WorldParameters
 from pipeline.sandbox.earth.rtc_passes import write_pass
 from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.earth.stac_items import dem_item
-from pipeline.sandbox.slc.frame import lay_out
+from pipeline.sandbox.slc.frame import Survey, lay_out
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
 FORMAT = "slidecube-world-1"
 _DEM_BEYOND_DEG = 0.06
 """What the elevation reaches beyond the bursts: processors want a margin."""
-Progress = Callable[[int, int, str], None]
-"""Called as (steps done, steps in all, what was done)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def make_world(
     area: AreaOfInterest,
     root: Path,
     parameters: WorldParameters | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     workers: int = 2,
 ) -> World:
     """Simulate the event of an area and write what the archives would hold; reuse it where it was made before.
@@ -124,38 +123,55 @@ def make_world(
     clear(root)
     scene = make_scene(area, parameters)
     survey = lay_out(scene)
-    items: list[dict[str, Any]] = []
     slc_steps = len(survey.flights) * (len(survey.frame.starts_s) + 1) if survey else 0
-    steps = len(scene.flights) + slc_steps + 2
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        jobs = [pool.submit(write_pass, scene, flight, root) for flight in scene.flights]
-        for done, (flight, job) in enumerate(zip(scene.flights, jobs, strict=True), start=1):
-            items.extend(job.result())
-            if progress:
-                progress(done, steps, f"pass of {flight.instant:%Y-%m-%d %H:%M}")
-    count = itertools.count(len(scene.flights) + 1)
-    said = (
-        []
-        if survey is None
-        else write_slc(
-            scene,
-            survey,
-            root,
-            lambda what: progress(next(count), steps, what) if progress else None,
-            workers,
-        )
-    )
-    if survey is None:
-        write_index(root, orbits=write_orbits(scene, None, root))
+    steps = _Steps(len(scene.flights) + slc_steps + 2, progress)
+    items = _write_passes(scene, root, workers, steps)
+    said = _write_slc(scene, survey, root, workers, steps)
     items.extend(_write_dem(scene, root, footprint_deg(survey, _DEM_BEYOND_DEG) if survey else None))
-    if progress:
-        progress(steps - 1, steps, "elevation")
+    steps.done("elevation")
     notes = _write_labels(scene, root) + said
     if scene.grid.resolution_m != area.resolution_m:
         notes.append(
             f"pixels of {scene.grid.resolution_m:g} m instead of {area.resolution_m:g} m, to keep the world small"
         )
-    document = wanted | {
+    _write_area(scene, root)
+    finish(root, wanted | _facts(scene, notes), items, _order(items, parameters))
+    steps.done("inventory")
+    return World.open(root)
+
+
+class _Steps:
+    """Counts the finished steps of a world, from any thread."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total, self._progress, self._count = total, progress, itertools.count(1)
+
+    def done(self, what: str) -> None:
+        self._progress(what, next(self._count), self._total)
+
+
+def _write_passes(scene: Scene, root: Path, workers: int, steps: _Steps) -> list[dict[str, Any]]:
+    """The radar scenes of every pass; returns their items."""
+    items: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        jobs = [pool.submit(write_pass, scene, flight, root) for flight in scene.flights]
+        for flight, job in zip(scene.flights, jobs, strict=True):
+            items.extend(job.result())
+            steps.done(f"pass of {flight.instant:%Y-%m-%d %H:%M}")
+    return items
+
+
+def _write_slc(scene: Scene, survey: Survey | None, root: Path, workers: int, steps: _Steps) -> list[str]:
+    """The single look complex products, or the orbit files alone; returns the notes."""
+    if survey is not None:
+        return write_slc(scene, survey, root, steps.done, workers)
+    write_index(root, orbits=write_orbits(scene, None, root))
+    return []
+
+
+def _facts(scene: Scene, notes: list[str]) -> dict[str, Any]:
+    """What `world.json` states of the scene."""
+    return {
         "simulated": True,
         "resolution_m": scene.grid.resolution_m,
         "area_grid": scene.area_grid.model_dump(),
@@ -174,11 +190,6 @@ def make_world(
         ],
         "notes": notes,
     }
-    _write_area(scene, root)
-    finish(root, document, items, _order(items, parameters))
-    if progress:
-        progress(steps, steps, "inventory")
-    return World.open(root)
 
 
 def _as_written(parameters: WorldParameters) -> dict[str, Any]:
@@ -223,9 +234,7 @@ def finish(root: Path, document: dict[str, Any], items: list[dict[str, Any]], or
                 digest.update(path.relative_to(root).as_posix().encode())
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     text = json.dumps(document | {"order": order, "digest": digest.hexdigest()}, indent=1)
-    partial = root / "world.json.part"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(root / "world.json")
+    write_whole(root / "world.json", text)
 
 
 def _order(items: list[dict[str, Any]], parameters: WorldParameters) -> list[str]:

@@ -62,7 +62,7 @@ def make_tiles(scene: Scene, collection: str, reach_deg: Bounds | None = None) -
     seed = [scene.parameters.seed, 5 if collection == "nasadem" else 6]
     degraded, voids = _degrade(scene, np.random.default_rng(seed))
     return [
-        _tile(scene, collection, (lon, lat), (west, south, east, north), degraded, voids, onto)
+        _tile(_Source(scene, collection, degraded, voids, onto), (lon, lat), (west, south, east, north))
         for lat in range(math.floor(south), math.floor(north) + 1)
         for lon in range(math.floor(west), math.floor(east) + 1)
     ]
@@ -82,15 +82,21 @@ def _degrade(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float32
     return heights, voids
 
 
-def _tile(
-    scene: Scene,
-    collection: str,
-    corner: tuple[int, int],
-    wanted: tuple[float, float, float, float],
-    heights: NDArray[np.float32],
-    voids: NDArray[np.bool_],
-    onto: Callable[..., NDArray[np.float32]],
-) -> Tile:
+@dataclass(frozen=True)
+class _Source:
+    """What the tiles of a collection are made from."""
+
+    scene: Scene
+    collection: str
+    heights: NDArray[np.float32]
+    """(y, x) on the scene's grid, metres"""
+    voids: NDArray[np.bool_]
+    onto: Callable[..., NDArray[np.float32]]
+    """takes a raster of the scene to a lattice in degrees"""
+
+
+def _tile(source: _Source, corner: tuple[int, int], wanted: tuple[float, float, float, float]) -> Tile:
+    scene, collection = source.scene, source.collection
     lon, lat = corner
     west, south, east, north = wanted
     nasadem = collection == "nasadem"
@@ -107,8 +113,10 @@ def _tile(
     last_row = min(3600 + (1 if nasadem else 0), math.ceil((upper - south) / dy) + 2)
     transform = Affine(dx, 0.0, lon + (first_column - 0.5) * dx, 0.0, -dy, upper - (first_row - 0.5) * dy)
     shape = last_row - first_row, last_column - first_column
-    filled = onto(heights, scene, transform, shape, Resampling.bilinear)
-    void = onto(voids.astype(np.float32), scene, transform, shape, Resampling.nearest) != 0  # NaN outside
+    filled = source.onto(source.heights, scene, transform, shape, Resampling.bilinear)
+    void = (
+        source.onto(source.voids.astype(np.float32), scene, transform, shape, Resampling.nearest) != 0
+    )  # NaN outside
     filled = np.where(void | np.isnan(filled), VOID, np.rint(filled) if nasadem else filled)
     ns, ew = ("n" if lat >= 0 else "s"), ("e" if lon >= 0 else "w")
     if nasadem:

@@ -78,6 +78,16 @@ def rtc_item(facts: RtcFacts, footprint: Geometry) -> dict[str, Any]:
     As in recorded items: a blank instead of T in start and end, `s1:shape` reversed, numbers as strings,
     platform in upper case, MD5 as checksum.
     """
+    properties, assets = _rtc_properties(facts), _rtc_assets(facts)
+    return _item(facts.id, "sentinel-1-rtc", footprint, properties, assets) | {
+        "stac_extensions": [
+            f"https://stac-extensions.github.io/{name}/schema.json"
+            for name in ("sar/v1.0.0", "sat/v1.0.0", "projection/v1.1.0", "file/v2.0.0", "raster/v1.1.0")
+        ]
+    }
+
+
+def _rtc_properties(facts: RtcFacts) -> dict[str, Any]:
     raster = facts.raster
     middle = facts.start + (facts.end - facts.start) / 2
     properties: dict[str, Any] = {
@@ -119,7 +129,12 @@ def rtc_item(facts: RtcFacts, footprint: Geometry) -> dict[str, Any]:
     }
     if facts.assumed:
         properties["slidecube:assumed"] = list(facts.assumed)
-    assets = {
+    return properties
+
+
+def _rtc_assets(facts: RtcFacts) -> dict[str, Any]:
+    """One file a polarisation."""
+    return {
         pol: {
             "href": blob.href,
             "file:size": blob.size_bytes,
@@ -133,12 +148,6 @@ def rtc_item(facts: RtcFacts, footprint: Geometry) -> dict[str, Any]:
             ],
         }
         for pol, blob in sorted(facts.blobs.items())
-    }
-    return _item(facts.id, "sentinel-1-rtc", footprint, properties, assets) | {
-        "stac_extensions": [
-            f"https://stac-extensions.github.io/{name}/schema.json"
-            for name in ("sar/v1.0.0", "sat/v1.0.0", "projection/v1.1.0", "file/v2.0.0", "raster/v1.1.0")
-        ]
     }
 
 

@@ -48,12 +48,40 @@ Item = dict[str, Any]
 
 def granule_item(granule: Granule) -> Item:
     """The search's answer for an SLC product: `meta` and `umm`."""
+    processed = _processed(granule)
+    distribution = {"Name": "Not provided", "SizeUnit": "MB"}
+    if granule.size_bytes is not None:
+        distribution["Size"] = granule.size_bytes / _MEBIBYTE  # type: ignore[assignment]
+    umm = {
+        "TemporalExtent": _extent(granule.start, granule.end),
+        "OrbitCalculatedSpatialDomains": [{"OrbitNumber": granule.absolute_orbit}],
+        "GranuleUR": f"{granule.name}-SLC",
+        "AdditionalAttributes": _attributes(_granule_values(granule)),
+        "SpatialExtent": _spatial(granule.geometry),
+        "ProviderDates": _dates(processed),
+        "CollectionReference": {"ShortName": f"{_platform(granule.platform)}_SLC", "Version": "1"},
+        "PGEVersionClass": {"PGEName": "Sentinel-1 IPF", "PGEVersion": _IPF},
+        "RelatedUrls": _granule_links(granule),
+        "DataGranule": {
+            "DayNightFlag": "Unspecified",
+            "Identifiers": [{"Identifier": granule.name, "IdentifierType": "ProducerGranuleId"}],
+            # the archive states the start of the scene here, not when it was processed (recorded)
+            "ProductionDateTime": _time(granule.start),
+            "ArchiveAndDistributionInformation": [distribution],
+        },
+        "Platforms": [{"ShortName": _platform(granule.platform), "Instruments": [{"ShortName": "C-SAR"}]}],
+        "MetadataSpecification": _SPECIFICATION,
+    }
+    return {"meta": _meta(umm, processed, "application/echo10+xml"), "umm": umm}
+
+
+def _granule_values(granule: Granule) -> dict[str, str | None]:
+    """The additional attributes, by name."""
     unit = _unit(granule.platform)
     ring = _ring(granule.geometry)
     centre = shape(granule.geometry).centroid
-    processed = granule.processed or granule.end + timedelta(hours=6)
+    processed = _processed(granule)
     mode = granule.name[13:16]  # 1SDV: dual polarisation, vertical
-    frame = granule.frame or 0
     values: dict[str, str | None] = {
         "ACQUISITION_DATE": _time(granule.end),
         "ASCENDING_DESCENDING": granule.direction.upper(),
@@ -71,10 +99,7 @@ def granule_item(granule: Granule) -> Item:
         "FARADAY_ROTATION": "NA",
         "FRAME_NUMBER": _text(granule.frame),
         "GRANULE_TYPE": f"SENTINEL_{unit[1:]}_FRAME",
-        "GROUP_ID": (
-            f"{unit}_IW{mode[1:]}_{frame:04d}_{frame + 5:04d}_{granule.absolute_orbit:06d}"
-            f"_{granule.relative_orbit:03d}"
-        ),
+        "GROUP_ID": _group(granule, mode[1:]),
         "LOOK_DIRECTION": "R",
         "MD5SUM": granule.md5,
         "MISSION_NAME": "NA",
@@ -91,9 +116,13 @@ def granule_item(granule: Granule) -> Item:
         for name, (longitude, latitude) in zip(corners, ring, strict=False):
             values |= {f"{name}_LAT": str(latitude), f"{name}_LON": str(longitude)}
     values |= _around(granule.state_vectors, granule.start + (granule.end - granule.start) / 2)
+    return values
+
+
+def _granule_links(granule: Granule) -> list[dict[str, str]]:
     file = granule.url.rpartition("/")[2]
     access = "This link provides direct download access to the granule."
-    links = [
+    return [
         {"URL": granule.url, "Type": "GET DATA", "Description": access},
         {
             "URL": f"s3://asf-ngap2w-p-s1-slc-7b420b89/{file}",
@@ -106,101 +135,22 @@ def granule_item(granule: Granule) -> Item:
             "Description": "ASF DAAC Sentinel-1 data set landing page",
         },
     ]
-    distribution = {"Name": "Not provided", "SizeUnit": "MB"}
-    if granule.size_bytes is not None:
-        distribution["Size"] = granule.size_bytes / _MEBIBYTE  # type: ignore[assignment]
-    umm = {
-        "TemporalExtent": _extent(granule.start, granule.end),
-        "OrbitCalculatedSpatialDomains": [{"OrbitNumber": granule.absolute_orbit}],
-        "GranuleUR": f"{granule.name}-SLC",
-        "AdditionalAttributes": _attributes(values),
-        "SpatialExtent": _spatial(granule.geometry),
-        "ProviderDates": _dates(processed),
-        "CollectionReference": {"ShortName": f"{_platform(granule.platform)}_SLC", "Version": "1"},
-        "PGEVersionClass": {"PGEName": "Sentinel-1 IPF", "PGEVersion": _IPF},
-        "RelatedUrls": links,
-        "DataGranule": {
-            "DayNightFlag": "Unspecified",
-            "Identifiers": [{"Identifier": granule.name, "IdentifierType": "ProducerGranuleId"}],
-            # the archive states the start of the scene here, not when it was processed (recorded)
-            "ProductionDateTime": _time(granule.start),
-            "ArchiveAndDistributionInformation": [distribution],
-        },
-        "Platforms": [{"ShortName": _platform(granule.platform), "Instruments": [{"ShortName": "C-SAR"}]}],
-        "MetadataSpecification": _SPECIFICATION,
-    }
-    return {"meta": _meta(umm, processed, "application/echo10+xml"), "umm": umm}
 
 
 def burst_item(burst: Burst, granule: Granule, size: tuple[int, int] | None = None) -> Item:
     """The search's answer for a burst of `granule`; `size` is lines and samples, where they are known."""
-    unit = _unit(granule.platform)
-    centre = shape(burst.geometry).centroid
-    relative = int(burst.full_id.split("_")[1])
-    # bursts are counted through by the cycle of the three beams, from the first overflight on (recorded numbers)
-    since = granule.absolute_orbit - granule.relative_orbit
-    absolute = relative + round(since * (_REVOLUTION / _BURST_CYCLE))
-    node = ascending_node(granule.state_vectors)
+    processed = _processed(granule)
     begin = burst.start + _SENSING_AFTER
-    processed = granule.processed or granule.end + timedelta(hours=6)
-    frame = granule.frame or 0
-    values: dict[str, str | None] = {
-        "ASC_NODE_TIME": _optional_time(node),
-        "ASCENDING_DESCENDING": granule.direction.upper(),
-        "AZIMUTH_ANX_TIME": None if node is None else str((burst.start - node).total_seconds()),
-        "AZIMUTH_TIME": _time(burst.start).removesuffix("Z"),
-        "BEAM_MODE": "IW",
-        "BEAM_MODE_DESC": _MODE,
-        "BURST_ID_ABSOLUTE": str(absolute),
-        "BURST_ID_FULL": burst.full_id,
-        "BURST_ID_RELATIVE": str(relative),
-        "BURST_INDEX": str(burst.index),
-        "BYTE_LENGTH": _text(burst.size_bytes),
-        "BYTE_OFFSET": None if burst.size_bytes is None else str(burst.index * burst.size_bytes + 8),
-        "CENTER_LAT": str(centre.y),
-        "CENTER_LON": str(centre.x),
-        "GROUP_ID": (
-            f"{unit}_IW{granule.name[14:16]}_{frame:04d}_{frame + 5:04d}_{granule.absolute_orbit:06d}"
-            f"_{granule.relative_orbit:03d}"
-        ),
-        "LINES_PER_BURST": None if size is None else str(size[0]),
-        "PATH_NUMBER": str(granule.relative_orbit),
-        "POLARIZATION": burst.polarisation.upper(),
-        "PROCESSING_LEVEL": "L1",
-        "PROCESSING_TYPE": "BURST",
-        "SAMPLES_PER_BURST": None if size is None else str(size[1]),
-        "SUBSWATH_NAME": burst.swath,
-    }
-    values |= _around(granule.state_vectors, begin + _SENSING_LASTS / 2)
     umm = {
         "TemporalExtent": _extent(begin, begin + _SENSING_LASTS),
         "OrbitCalculatedSpatialDomains": [{"OrbitNumber": granule.absolute_orbit}],
         "GranuleUR": burst.id,
-        "AdditionalAttributes": _attributes(values),
+        "AdditionalAttributes": _attributes(_burst_values(burst, granule, size)),
         "SpatialExtent": _spatial(burst.geometry),
         "ProviderDates": _dates(processed),
         "CollectionReference": {"ShortName": BURSTS_COLLECTION, "Version": "1"},
         "PGEVersionClass": {"PGEName": "Sentinel-1 IPF", "PGEVersion": _IPF},
-        "RelatedUrls": [
-            {
-                "URL": burst.tiff_url,
-                "Type": "USE SERVICE API",
-                "Description": "Use the link to extract the burst as a GeoTIFF from the input granule.",
-                "Format": "GeoTIFF",
-            },
-            {
-                "URL": burst.xml_url,
-                "Type": "USE SERVICE API",
-                "Description": "Use the link to extract an extended metadata file of the burst from the input granule.",
-                "Format": "XML",
-            },
-            {
-                "URL": "https://sentinel1-burst-docs.asf.alaska.edu/",
-                "Type": "VIEW RELATED INFORMATION",
-                "Description": "Usage information for the API used to extract a burst product from a Sentinel-1 SLC "
-                "granule.",
-            },
-        ],
+        "RelatedUrls": _burst_links(burst),
         "InputGranules": [f"{burst.granule}-SLC"],
         "Platforms": [
             {
@@ -216,6 +166,79 @@ def burst_item(burst: Burst, granule: Granule, size: tuple[int, int] | None = No
         "MetadataSpecification": _SPECIFICATION,
     }
     return {"meta": _meta(umm, processed, "application/vnd.nasa.cmr.umm+json"), "umm": umm}
+
+
+def _burst_values(burst: Burst, granule: Granule, size: tuple[int, int] | None) -> dict[str, str | None]:
+    """The additional attributes, by name."""
+    centre = shape(burst.geometry).centroid
+    relative = int(burst.full_id.split("_")[1])
+    # bursts are counted through by the cycle of the three beams, from the first overflight on (recorded numbers)
+    since = granule.absolute_orbit - granule.relative_orbit
+    absolute = relative + round(since * (_REVOLUTION / _BURST_CYCLE))
+    node = ascending_node(granule.state_vectors)
+    begin = burst.start + _SENSING_AFTER
+    values: dict[str, str | None] = {
+        "ASC_NODE_TIME": _optional_time(node),
+        "ASCENDING_DESCENDING": granule.direction.upper(),
+        "AZIMUTH_ANX_TIME": None if node is None else str((burst.start - node).total_seconds()),
+        "AZIMUTH_TIME": _time(burst.start).removesuffix("Z"),
+        "BEAM_MODE": "IW",
+        "BEAM_MODE_DESC": _MODE,
+        "BURST_ID_ABSOLUTE": str(absolute),
+        "BURST_ID_FULL": burst.full_id,
+        "BURST_ID_RELATIVE": str(relative),
+        "BURST_INDEX": str(burst.index),
+        "BYTE_LENGTH": _text(burst.size_bytes),
+        "BYTE_OFFSET": None if burst.size_bytes is None else str(burst.index * burst.size_bytes + 8),
+        "CENTER_LAT": str(centre.y),
+        "CENTER_LON": str(centre.x),
+        "GROUP_ID": _group(granule, granule.name[14:16]),
+        "LINES_PER_BURST": None if size is None else str(size[0]),
+        "PATH_NUMBER": str(granule.relative_orbit),
+        "POLARIZATION": burst.polarisation.upper(),
+        "PROCESSING_LEVEL": "L1",
+        "PROCESSING_TYPE": "BURST",
+        "SAMPLES_PER_BURST": None if size is None else str(size[1]),
+        "SUBSWATH_NAME": burst.swath,
+    }
+    values |= _around(granule.state_vectors, begin + _SENSING_LASTS / 2)
+    return values
+
+
+def _burst_links(burst: Burst) -> list[dict[str, str]]:
+    return [
+        {
+            "URL": burst.tiff_url,
+            "Type": "USE SERVICE API",
+            "Description": "Use the link to extract the burst as a GeoTIFF from the input granule.",
+            "Format": "GeoTIFF",
+        },
+        {
+            "URL": burst.xml_url,
+            "Type": "USE SERVICE API",
+            "Description": "Use the link to extract an extended metadata file of the burst from the input granule.",
+            "Format": "XML",
+        },
+        {
+            "URL": "https://sentinel1-burst-docs.asf.alaska.edu/",
+            "Type": "VIEW RELATED INFORMATION",
+            "Description": "Usage information for the API used to extract a burst product from a Sentinel-1 SLC "
+            "granule.",
+        },
+    ]
+
+
+def _processed(granule: Granule) -> datetime:
+    """When the product was processed; where that is not known, six hours after the overflight."""
+    return granule.processed or granule.end + timedelta(hours=6)
+
+
+def _group(granule: Granule, mode: str) -> str:
+    frame = granule.frame or 0
+    return (
+        f"{_unit(granule.platform)}_IW{mode}_{frame:04d}_{frame + 5:04d}_{granule.absolute_orbit:06d}"
+        f"_{granule.relative_orbit:03d}"
+    )
 
 
 def ascending_node(vectors: tuple[StateVector, ...]) -> datetime | None:

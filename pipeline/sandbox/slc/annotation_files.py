@@ -156,6 +156,13 @@ def _orbit(vector: StateVector) -> Node:
 
 
 def _image(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> Node:
+    return (
+        "imageAnnotation",
+        [_image_information(overflight, grid, spread), _image_processing(overflight)],
+    )
+
+
+def _image_information(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> Node:
     acquisition, frame = overflight.acquisition, overflight.acquisition.frame
     node = acquisition.orbit.epoch - timedelta(seconds=acquisition.orbit.since_node_s)
     statistics = (
@@ -165,6 +172,35 @@ def _image(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> N
             ("outputDataStdDev", [("re", f"{spread:.6e}"), ("im", f"{spread:.6e}")]),
         ],
     )
+    ground_speed = float(np.linalg.norm(acquisition.orbit.state(np.array(0.0))[1])) * 0.9
+    return (
+        "imageInformation",
+        [
+            ("productFirstLineUtcTime", overflight.start),
+            ("productLastLineUtcTime", overflight.end),
+            ("ascendingNodeTime", node),
+            ("anchorTime", overflight.start),
+            ("productComposition", "Slice"),
+            ("sliceNumber", 1),
+            listed("sliceList", []),
+            ("slantRangeTime", frame.near_s),
+            ("pixelValue", "Complex"),
+            ("outputPixels", "16 bit Signed Integer"),
+            ("rangePixelSpacing", iw.SAMPLE_M),
+            ("azimuthPixelSpacing", ground_speed * iw.LINE_S),
+            ("azimuthTimeInterval", iw.LINE_S),
+            ("azimuthFrequency", 1 / iw.LINE_S),
+            ("numberOfSamples", frame.samples),
+            ("numberOfLines", frame.lines * len(acquisition.starts)),
+            ("zeroDopMinusAcqTime", 0.0),
+            ("incidenceAngleMidSwath", grid[len(grid) // 2].incidence_deg),
+            statistics,
+        ],
+    )
+
+
+def _image_processing(overflight: SlcFlight) -> Node:
+    acquisition, frame = overflight.acquisition, overflight.acquisition.frame
     dimensions = (
         "inputDimensions",
         [
@@ -174,54 +210,24 @@ def _image(overflight: SlcFlight, grid: Sequence[GridPoint], spread: float) -> N
             ("numberOfInputLines", frame.lines * len(acquisition.starts)),
         ],
     )
-    ground_speed = float(np.linalg.norm(acquisition.orbit.state(np.array(0.0))[1])) * 0.9
     return (
-        "imageAnnotation",
+        "processingInformation",
         [
-            (
-                "imageInformation",
-                [
-                    ("productFirstLineUtcTime", overflight.start),
-                    ("productLastLineUtcTime", overflight.end),
-                    ("ascendingNodeTime", node),
-                    ("anchorTime", overflight.start),
-                    ("productComposition", "Slice"),
-                    ("sliceNumber", 1),
-                    listed("sliceList", []),
-                    ("slantRangeTime", frame.near_s),
-                    ("pixelValue", "Complex"),
-                    ("outputPixels", "16 bit Signed Integer"),
-                    ("rangePixelSpacing", iw.SAMPLE_M),
-                    ("azimuthPixelSpacing", ground_speed * iw.LINE_S),
-                    ("azimuthTimeInterval", iw.LINE_S),
-                    ("azimuthFrequency", 1 / iw.LINE_S),
-                    ("numberOfSamples", frame.samples),
-                    ("numberOfLines", frame.lines * len(acquisition.starts)),
-                    ("zeroDopMinusAcqTime", 0.0),
-                    ("incidenceAngleMidSwath", grid[len(grid) // 2].incidence_deg),
-                    statistics,
-                ],
-            ),
-            (
-                "processingInformation",
-                [
-                    ("rawDataAnalysisUsed", True),
-                    ("orbitDataFileUsed", True),
-                    ("dcMethod", "Data Analysis"),
-                    ("rangeSpreadingLossCompensationApplied", True),
-                    ("srgrConversionApplied", False),
-                    ("detectionPerformed", False),
-                    ("thermalNoiseCorrectionPerformed", False),
-                    listed("swathProcParamsList", [_processing()]),
-                    listed("inputDimensionsList", [dimensions]),
-                    ("referenceRange", 8e5),
-                    ("ellipsoidName", "WGS84"),
-                    ("ellipsoidSemiMajorAxis", 6378137.0),
-                    ("ellipsoidSemiMinorAxis", 6356752.314245),
-                    ("bistaticDelayCorrectionApplied", True),
-                    ("orbitSource", "Auxiliary"),
-                ],
-            ),
+            ("rawDataAnalysisUsed", True),
+            ("orbitDataFileUsed", True),
+            ("dcMethod", "Data Analysis"),
+            ("rangeSpreadingLossCompensationApplied", True),
+            ("srgrConversionApplied", False),
+            ("detectionPerformed", False),
+            ("thermalNoiseCorrectionPerformed", False),
+            listed("swathProcParamsList", [_processing()]),
+            listed("inputDimensionsList", [dimensions]),
+            ("referenceRange", 8e5),
+            ("ellipsoidName", "WGS84"),
+            ("ellipsoidSemiMajorAxis", 6378137.0),
+            ("ellipsoidSemiMinorAxis", 6356752.314245),
+            ("bistaticDelayCorrectionApplied", True),
+            ("orbitSource", "Auxiliary"),
         ],
     )
 

@@ -54,37 +54,14 @@ def lay_out(scene: Scene) -> Survey | None:
     plan = scene.parameters.slc
     if plan is None:
         return None
-    tracks = [swath.track for swath in scene.swaths]
-    track = next((t for t in tracks if t.relative_orbit == plan.relative_orbit), None)
-    if plan.relative_orbit is None:
-        track = tracks[0]
-    if track is None:
-        raise SandboxError(
-            f"No track {plan.relative_orbit} is simulated.",
-            f"Choose one of {', '.join(str(t.relative_orbit) for t in tracks)}.",
-        )
-    of_track = [f for f in scene.flights if f.track.relative_orbit == track.relative_orbit]
-    before, after = [f for f in of_track if not f.slid], [f for f in of_track if f.slid]
-    flights = tuple(before[max(0, len(before) - plan.before) :] + after[: plan.after])
-    if len(flights) < 2:
-        raise SandboxError(
-            f"The plan leaves {len(flights)} passes of track {track.relative_orbit}.", "Ask for two or more."
-        )
+    track, flights = _flights(scene, plan)
     west, south, east, north = plan.sub_area or scene.area.footprint.bounds
     if not scene.area.footprint.covers(box(west, south, east, north).centroid):
         raise SandboxError("The sub-area lies outside the area.", "Give west, south, east, north in degrees.")
     longitude, latitude = (west + east) / 2, (south + north) / 2
     orbit = find_orbit(track, longitude, latitude, NO_DAY)
     low, high = _heights(scene, longitude, latitude)
-    corners = np.array([(x, y) for x in (west, east) for y in (south, north)])
-    times, ranges = [], []
-    for height in (low, high):
-        points = earth_fixed(corners[:, 0], corners[:, 1], np.full(4, height))
-        t, range_m = zero_doppler(orbit, points, np.array(0.0))
-        times.append(t)
-        ranges.append(range_m)
-    first, last = float(np.min(times)), float(np.max(times))
-    near, far = float(np.min(ranges)), float(np.max(ranges))
+    first, last, near, far = _reach(orbit, (west, south, east, north), (low, high))
     samples = int((far - near) / SAMPLE_M) + 2 * (_MARGIN_SAMPLES + INVALID_SAMPLES)
     samples += -samples % 4
     wanted = int((last - first) / LINE_S) + 2 * (_MARGIN_LINES + INVALID_LINES)
@@ -107,6 +84,42 @@ def lay_out(scene: Scene) -> Survey | None:
         flights=flights,
         height_m=(low, high),
     )
+
+
+def _flights(scene: Scene, plan: SlcPlan) -> tuple[TrackPlan, tuple[Flight, ...]]:
+    """The track of the plan, and its passes nearest to the event."""
+    tracks = [swath.track for swath in scene.swaths]
+    track = next((t for t in tracks if t.relative_orbit == plan.relative_orbit), None)
+    if plan.relative_orbit is None:
+        track = tracks[0]
+    if track is None:
+        raise SandboxError(
+            f"No track {plan.relative_orbit} is simulated.",
+            f"Choose one of {', '.join(str(t.relative_orbit) for t in tracks)}.",
+        )
+    of_track = [f for f in scene.flights if f.track.relative_orbit == track.relative_orbit]
+    before, after = [f for f in of_track if not f.slid], [f for f in of_track if f.slid]
+    flights = tuple(before[max(0, len(before) - plan.before) :] + after[: plan.after])
+    if len(flights) < 2:
+        raise SandboxError(
+            f"The plan leaves {len(flights)} passes of track {track.relative_orbit}.", "Ask for two or more."
+        )
+    return track, flights
+
+
+def _reach(
+    orbit: Orbit, bounds_deg: tuple[float, float, float, float], heights_m: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """First and last zero-Doppler time, seconds, and nearest and farthest range, metres, of a box at both heights."""
+    west, south, east, north = bounds_deg
+    corners = np.array([(x, y) for x in (west, east) for y in (south, north)])
+    times, ranges = [], []
+    for height in heights_m:
+        points = earth_fixed(corners[:, 0], corners[:, 1], np.full(4, height))
+        t, range_m = zero_doppler(orbit, points, np.array(0.0))
+        times.append(t)
+        ranges.append(range_m)
+    return float(np.min(times)), float(np.max(times)), float(np.min(ranges)), float(np.max(ranges))
 
 
 def _share(wanted: int, plan: SlcPlan) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,147 +86,115 @@ def manifest_of(overflight: SlcFlight, parts: Sequence[Part], ring: Ring) -> Any
     return root
 
 
+def _safe(tag: str) -> str:
+    return f"{{{_SAFE}}}{tag}"
+
+
+def _s1(tag: str) -> str:
+    return f"{{{_S1}}}{tag}"
+
+
+def _sar(tag: str) -> str:
+    return f"{{{_SARL1}}}{tag}"
+
+
 def _records(overflight: SlcFlight, ring: Ring) -> list[tuple[str, Any]]:
-    def safe(tag: str) -> str:
-        return f"{{{_SAFE}}}{tag}"
-
-    def s1(tag: str) -> str:
-        return f"{{{_S1}}}{tag}"
-
-    def sar(tag: str) -> str:
-        return f"{{{_SARL1}}}{tag}"
-
-    flight, orbit = overflight.flight, overflight.acquisition.orbit
+    """Names and contents of the metadata section's records."""
+    orbit = overflight.acquisition.orbit
     node = orbit.epoch - timedelta(seconds=orbit.since_node_s)
+    return [
+        ("processing", _processing(overflight)),
+        ("platform", _platform(overflight)),
+        ("measurementOrbitReference", _orbit_reference(overflight, node)),
+        ("generalProductInformation", _product(overflight)),
+        ("acquisitionPeriod", _period(overflight, node)),
+        ("measurementFrameSet", _frames(ring)),
+    ]
+
+
+def _processing(overflight: SlcFlight) -> Any:
+    """The processing, and the one before it: as real manifests state, the slice is cut out of an earlier product."""
     processed = overflight.end + timedelta(hours=5)
-    software = (safe("software"), {"name": "Sentinel-1 IPF", "version": _IPF}, None)
+    software = (_safe("software"), {"name": "Sentinel-1 IPF", "version": _IPF}, None)
     place = {"country": "none", "name": "slidecube sandbox", "organisation": "simulated", "site": "sandbox"}
+    facility = (_safe("facility"), place, [software])
     times = {
         "start": f"{processed:%Y-%m-%dT%H:%M:%S.%f}",
         "stop": f"{processed + timedelta(minutes=5):%Y-%m-%dT%H:%M:%S.%f}",
     }
-    # the slice is cut out of a product that went before it, as real manifests tell
-    before = (
-        safe("processing"),
-        {"name": "SLC Processing", **times},
-        [(safe("facility"), place, [software])],
-    )
+    before = (_safe("processing"), {"name": "SLC Processing", **times}, [facility])
     resource = (
-        safe("resource"),
+        _safe("resource"),
         {"name": overflight.granule, "role": "Level-1 Intermediate SLC Product"},
         [before],
     )
-    both = ("start", "stop")
-    since_ms = [(t - node).total_seconds() * 1e3 for t in (overflight.start, overflight.end)]
-    return [
-        (
-            "processing",
-            (
-                safe("processing"),
-                {"name": "SLC Post Processing", **times},
-                [(safe("facility"), place, [software]), resource],
-            ),
-        ),
-        (
-            "platform",
-            (
-                safe("platform"),
-                [
-                    (safe("familyName"), "SENTINEL-1"),
-                    (safe("number"), flight.platform[-1]),
-                    (
-                        safe("instrument"),
-                        [
-                            (safe("familyName"), {"abbreviation": "SAR"}, "Synthetic Aperture Radar"),
-                            (
-                                safe("extension"),
-                                [(sar("instrumentMode"), [(sar("mode"), "IW"), (sar("swath"), SWATH)])],
-                            ),
-                        ],
-                    ),
-                ],
-            ),
-        ),
-        (
-            "measurementOrbitReference",
-            (
-                safe("orbitReference"),
-                [
-                    *[(safe("orbitNumber"), {"type": t}, flight.absolute_orbit) for t in both],
-                    *[(safe("relativeOrbitNumber"), {"type": t}, flight.track.relative_orbit) for t in both],
-                    (
-                        safe("extension"),
-                        [
-                            (
-                                s1("orbitProperties"),
-                                [
-                                    (s1("pass"), flight.track.direction.upper()),
-                                    (s1("ascendingNodeTime"), node),
-                                ],
-                            )
-                        ],
-                    ),
-                ],
-            ),
-        ),
-        (
-            "generalProductInformation",
-            (
-                sar("standAloneProductInformation"),
-                [
-                    (sar("missionDataTakeID"), flight.datatake),
-                    (sar("transmitterReceiverPolarisation"), "VV"),
-                    (sar("productClass"), "S"),
-                    (sar("productComposition"), "Slice"),
-                    (sar("productType"), "SLC"),
-                    (sar("sliceNumber"), 1),
-                    (sar("totalSlices"), 1),
-                ],
-            ),
-        ),
-        (
-            "acquisitionPeriod",
-            (
-                safe("acquisitionPeriod"),
-                [
-                    (safe("startTime"), overflight.start),
-                    (safe("stopTime"), overflight.end),
-                    (
-                        safe("extension"),
-                        [
-                            (
-                                s1("timeANX"),
-                                [
-                                    (s1("startTimeANX"), f"{since_ms[0]:.6e}"),
-                                    (s1("stopTimeANX"), f"{since_ms[1]:.6e}"),
-                                ],
-                            )
-                        ],
-                    ),
-                ],
-            ),
-        ),
-        (
-            "measurementFrameSet",
-            (
-                safe("frameSet"),
-                [
-                    (
-                        safe("frame"),
-                        [
-                            (
-                                safe("footPrint"),
-                                {"srsName": "http://www.opengis.net/gml/srs/epsg.xml#4326"},
-                                [
-                                    (
-                                        f"{{{_GML}}}coordinates",
-                                        " ".join(f"{y:.6f},{x:.6f}" for x, y in ring[:4]),
-                                    )
-                                ],
-                            )
-                        ],
-                    )
-                ],
-            ),
-        ),
+    return (_safe("processing"), {"name": "SLC Post Processing", **times}, [facility, resource])
+
+
+def _platform(overflight: SlcFlight) -> Any:
+    mode = (_sar("instrumentMode"), [(_sar("mode"), "IW"), (_sar("swath"), SWATH)])
+    instrument = [
+        (_safe("familyName"), {"abbreviation": "SAR"}, "Synthetic Aperture Radar"),
+        (_safe("extension"), [mode]),
     ]
+    return (
+        _safe("platform"),
+        [
+            (_safe("familyName"), "SENTINEL-1"),
+            (_safe("number"), overflight.flight.platform[-1]),
+            (_safe("instrument"), instrument),
+        ],
+    )
+
+
+def _orbit_reference(overflight: SlcFlight, node: datetime) -> Any:
+    flight = overflight.flight
+    both = ("start", "stop")
+    properties = [(_s1("pass"), flight.track.direction.upper()), (_s1("ascendingNodeTime"), node)]
+    return (
+        _safe("orbitReference"),
+        [
+            *[(_safe("orbitNumber"), {"type": t}, flight.absolute_orbit) for t in both],
+            *[(_safe("relativeOrbitNumber"), {"type": t}, flight.track.relative_orbit) for t in both],
+            (_safe("extension"), [(_s1("orbitProperties"), properties)]),
+        ],
+    )
+
+
+def _product(overflight: SlcFlight) -> Any:
+    return (
+        _sar("standAloneProductInformation"),
+        [
+            (_sar("missionDataTakeID"), overflight.flight.datatake),
+            (_sar("transmitterReceiverPolarisation"), "VV"),
+            (_sar("productClass"), "S"),
+            (_sar("productComposition"), "Slice"),
+            (_sar("productType"), "SLC"),
+            (_sar("sliceNumber"), 1),
+            (_sar("totalSlices"), 1),
+        ],
+    )
+
+
+def _period(overflight: SlcFlight, node: datetime) -> Any:
+    """Start and end, also in milliseconds since the ascending node."""
+    start_ms, end_ms = ((t - node).total_seconds() * 1e3 for t in (overflight.start, overflight.end))
+    since_node = [(_s1("startTimeANX"), f"{start_ms:.6e}"), (_s1("stopTimeANX"), f"{end_ms:.6e}")]
+    return (
+        _safe("acquisitionPeriod"),
+        [
+            (_safe("startTime"), overflight.start),
+            (_safe("stopTime"), overflight.end),
+            (_safe("extension"), [(_s1("timeANX"), since_node)]),
+        ],
+    )
+
+
+def _frames(ring: Ring) -> Any:
+    outline = " ".join(f"{y:.6f},{x:.6f}" for x, y in ring[:4])
+    footprint = (
+        _safe("footPrint"),
+        {"srsName": "http://www.opengis.net/gml/srs/epsg.xml#4326"},
+        [(f"{{{_GML}}}coordinates", outline)],
+    )
+    return (_safe("frameSet"), [(_safe("frame"), [footprint])])

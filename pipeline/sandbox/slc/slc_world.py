@@ -16,6 +16,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
 from pipeline.catalogue.slc import Burst, Granule
+from pipeline.files import write_whole
 from pipeline.sandbox.earth.cover import Cover, make_cover
 from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.scene import Scene
@@ -32,7 +33,8 @@ from pipeline.sandbox.slc.survey import SlcFlight, displaced, middle_of_tube, ov
 INDEX = "slc/index.json"
 _FRAMES = 1184
 """Frames that an orbit is cut into, about as ASF numbers them."""
-Progress = Callable[[str], None]
+Advance = Callable[[str], None]
+"""called with each finished step"""
 
 
 def write_index(
@@ -44,15 +46,11 @@ def write_index(
         "bursts": [burst.model_dump(mode="json") for burst in bursts],
         "orbits": list(orbits),
     }
-    path = root / INDEX
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_whole(root / INDEX, json.dumps(document, indent=1))
 
 
 def write_slc(
-    scene: Scene, survey: Survey, root: Path, progress: Progress | None = None, workers: int = 2
+    scene: Scene, survey: Survey, root: Path, advance: Advance | None = None, workers: int = 2
 ) -> list[str]:
     """Simulate the passes of a survey and write products, bursts, orbit files, index and truth below `root`.
 
@@ -73,8 +71,8 @@ def write_slc(
         ground = look_at(scene, survey, burst)
         for echo in echoes(scene, cover, ground, nominal, passes):
             np.save(scratch / f"{burst}-{echo.index}.npy", echo.counts)
-            if progress:
-                progress(f"burst {burst + 1} of {flown[echo.index].start:%Y-%m-%d}")
+            if advance:
+                advance(f"burst {burst + 1} of {flown[echo.index].start:%Y-%m-%d}")
 
     bursts = range(len(survey.frame.starts_s))
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
@@ -90,8 +88,8 @@ def write_slc(
         found.extend(_burst(one, written, burst) for burst in bursts)
         for name in names:
             name.unlink()
-        if progress:
-            progress(f"product of {one.start:%Y-%m-%d}")
+        if advance:
+            advance(f"product of {one.start:%Y-%m-%d}")
     scratch.rmdir()
     orbits = write_orbits(scene, survey, root)
     write_index(root, granules, found, orbits)
