@@ -22,7 +22,7 @@ from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, SlidecubeError
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, model_validator
 from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates
 from shapely.geometry import box, mapping, shape
 
+from pipeline.area_file import explained, fields_of, text_of
 from pipeline.errors import AreaError
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
 SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
-
-MOST_FILE_BYTES = 16 * 2**20
-"""An area file or outline larger than this was not meant to be one."""
 
 
 class Event(Frozen):
@@ -53,12 +49,12 @@ class Inventory(Frozen):
     `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` says which
     of the three are labelled. Without `class_field` every feature is new.
     `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
-    where none was published, `extent_assumed` says in words what is assumed.
+    where none was published, `extent_assumed` states in words what is assumed.
     """
 
     name: str = Field(min_length=1)
     url: str | None = Field(
-        None, description="http(s) URL or path relative to the area file; None: none at hand"
+        None, description="http(s) URL or path relative to the area file; None: no file known"
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     layer: str | None = Field(None, description="layer or inner file of a container format")
@@ -80,7 +76,7 @@ class Inventory(Frozen):
         if self.class_field is not None:
             lacking = [name for name in self.count if name not in self.classes]
             if lacking:
-                raise ValueError(f"count names {lacking} but classes does not say which values mean that")
+                raise ValueError(f"count names {lacking} but classes does not list their values")
         return self
 
 
@@ -144,7 +140,7 @@ class AreaOfInterest(Frozen):
     dem: Dem = Dem()
     inventory: Inventory | None = None
     interferometry: Interferometry | None = Field(None, description="None: neither pairs nor look geometry")
-    simulated: bool = Field(False, description="the archive behind this area is simulated; products say so")
+    simulated: bool = Field(False, description="the archive behind this area is simulated; products state it")
     sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
     licence: str = Field("", description="of the data that go into the cube")
 
@@ -276,36 +272,7 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
                 f"There is no area {text!r}.", f"Known: {', '.join(known)}; or give the path of a YAML file."
             )
         path = known[text]
-    return parse_area(_text(path, f"The area file {path}"), path)
-
-
-def _text(path: Path, what: str) -> str:
-    remedy = "Give an existing UTF-8 file."
-    try:
-        if path.stat().st_size > MOST_FILE_BYTES:
-            raise AreaError(f"{what} is larger than {MOST_FILE_BYTES // 2**20} MiB.", "Simplify its outline.")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AreaError(f"{what} cannot be read ({error}).", remedy) from error
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without what has no place in an area file: aliases (which can multiply) and keys given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+    return parse_area(text_of(path, f"The area file {path}"), path)
 
 
 def parse_area(raw: str, path: Path) -> AreaOfInterest:
@@ -314,77 +281,9 @@ def parse_area(raw: str, path: Path) -> AreaOfInterest:
     Raises:
         AreaError: the text is no mapping or a field is wrong.
     """
-    try:
-        data = yaml.load(raw, _PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2018-13-45
-        reason = " ".join(str(error).split())[:300]
-        raise AreaError(f"{path}: not valid YAML ({reason}).", "Correct the line that it names.") from error
-    if not isinstance(data, dict):
-        raise AreaError(f"{path}: holds no mapping of fields.", "Start from one of the shipped area files.")
-    odd = [key for key in data if not isinstance(key, str)]
-    if odd:
-        raise AreaError(f"{path}: {odd[0]!r}: is no name of a field.", "Remove it or put it in quotes.")
-    data.setdefault("name", path.stem)
-    data = _inline_files(data, path)
+    data = fields_of(raw, path)
     try:
         return AreaOfInterest.model_validate(data)
     except ValidationError as error:
-        lines = list(dict.fromkeys(_explain(dict(issue)) for issue in error.errors()))
+        lines = list(dict.fromkeys(explained(dict(issue)) for issue in error.errors()))
         raise AreaError(f"{path}: " + "; ".join(lines) + ".", "See aoi/README.md for every field.") from error
-
-
-_REMEDIES = {
-    "extra_forbidden": "unknown key; remove it or correct its spelling",
-    "missing": "is missing; add it",
-    "timezone_aware": "has no time zone; append Z for UTC",
-    "string_pattern_mismatch": "must match {pattern}",
-    "float_type": "is {input}, not a number; write it without quotes",
-    "int_type": "is {input}, not a whole number; write it without quotes",
-    "finite_number": "is not finite; give a number",
-    "too_short": "is empty or too short; give at least {min_length}",
-    "too_long": "is too long; give at most {max_length}",
-    "invalid_key": "is no name of a field; put it in quotes or remove it",
-}
-
-
-def _explain(issue: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in issue["loc"])
-    known = _REMEDIES.get(issue["type"])
-    if known is None:
-        text = str(issue["msg"]).removeprefix("Value error, ")
-    else:
-        shown = f"{issue.get('input')!r:.60}"
-        text = known.format(
-            **{"input": shown, **{k: v for k, v in issue.get("ctx", {}).items() if k != "input"}}
-        )
-    return f"{field}: {text}" if field else text
-
-
-def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Read a geometry given as a GeoJSON file; make relative inventory paths absolute."""
-    geometry = data.get("geometry")
-    if isinstance(geometry, str):
-        source = (path.parent / geometry).resolve()
-        remedy = "Give a GeoJSON file with one polygon."
-        try:
-            document = json.loads(_text(source, f"{path}: geometry: {source}"))
-        except (ValueError, RecursionError) as error:
-            raise AreaError(f"{path}: geometry: {source} is no GeoJSON ({error}).", remedy) from error
-        if isinstance(document, dict) and document.get("type") == "FeatureCollection":
-            features = document.get("features")
-            if not isinstance(features, list) or len(features) != 1:
-                count = len(features) if isinstance(features, list) else "no"
-                raise AreaError(f"{path}: geometry: {source} holds {count} features.", remedy)
-            document = features[0]
-        if not isinstance(document, dict):
-            raise AreaError(f"{path}: geometry: {source} is no GeoJSON object.", remedy)
-        data["geometry"] = document.get("geometry") if document.get("type") == "Feature" else document
-    elif isinstance(geometry, dict) and geometry.get("type") == "Feature":
-        data["geometry"] = geometry.get("geometry")
-    inventory = data.get("inventory")
-    if isinstance(inventory, dict):
-        for key in ("url", "extent"):
-            value = inventory.get(key)
-            if isinstance(value, str) and value != "area" and "://" not in value:
-                inventory[key] = str((path.parent / value).resolve())
-    return data

@@ -56,7 +56,7 @@ class GridError(SlidecubeError):
 
 
 class CubeError(SlidecubeError):
-    """A cube is absent, damaged, of another grid, or being written by somebody else."""
+    """A cube is absent, damaged, of another grid, or being written by another process."""
 
     exit_code = 5
 

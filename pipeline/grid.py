@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from functools import cached_property
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from pydantic import Field
 from pyproj import Transformer
 
@@ -60,16 +59,9 @@ class Grid(Frozen):
             height=height,
         )
 
-    @cached_property
-    def geobox(self) -> GeoBox:
-        """The same lattice as an odc-geo GeoBox."""
-        return GeoBox((self.height, self.width), self.affine, f"EPSG:{self.epsg}")
-
     @property
-    def affine(self):  # type: ignore[no-untyped-def]
+    def affine(self) -> Affine:
         """Affine from (column, row) of pixel corners to metres."""
-        from affine import Affine
-
         return Affine(self.resolution_m, 0.0, self.left, 0.0, -self.resolution_m, self.top)
 
     @property

@@ -18,8 +18,8 @@ from shapely.geometry import shape
 
 from pipeline.archives import http_client
 from pipeline.area import AreaOfInterest, Inventory
-from pipeline.catalogue.hrefs import is_local, local_path
-from pipeline.catalogue.passes import InventoryFile
+from pipeline.catalogue.assets import is_local, local_path
+from pipeline.catalogue.catalogue import InventoryFile
 from pipeline.errors import ArchiveError, SourceDataError
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,7 @@ from rasterio.windows import Window as RasterWindow
 
 from pipeline.archives import http_client
 from pipeline.archives.http.ranges import MOST_RANGE_BYTES, RemoteFile
-from pipeline.catalogue.hrefs import is_local, local_asset, local_path
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
 

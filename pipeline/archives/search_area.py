@@ -11,14 +11,14 @@ from shapely.geometry import mapping
 
 from pipeline.archives import http_client, inventories, planetary
 from pipeline.archives.http.probes import probe
-from pipeline.archives.slc.slc_search import SLC_DEM_MARGIN_DEG as SLC_DEM_MARGIN_DEG
 from pipeline.archives.slc.slc_search import search_slc
-from pipeline.archives.slc.slc_search import wants_slc as wants_slc
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import area_digest, dem_tiles_in, rfc3339
+from pipeline.catalogue.assets import is_local
+from pipeline.catalogue.catalogue import Catalogue, area_digest, rfc3339
+from pipeline.catalogue.dem_items import dem_tiles_in
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
-from pipeline.catalogue.hrefs import is_local
-from pipeline.catalogue.passes import Catalogue, group_passes
+from pipeline.catalogue.passes import group_passes
+from pipeline.catalogue.slc_passes import wants_slc
 from pipeline.catalogue.snapshots import load_catalogue
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings

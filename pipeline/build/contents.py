@@ -9,8 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import content_digest
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, content_digest
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, read_record
 from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of
-from pipeline.catalogue.catalogue import dem_tiles_of, passes_of, slc_dem_tiles_of
+from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
-from pipeline.catalogue.pairs import choose_pairs, slc_passes
-from pipeline.catalogue.passes import Catalogue, Pass
+from pipeline.catalogue.pairs import choose_pairs
+from pipeline.catalogue.passes import Pass
 from pipeline.catalogue.slc import Pair, SlcPass, SlcPassList
+from pipeline.catalogue.slc_passes import slc_passes, wants_slc
 from pipeline.cube import versions
 from pipeline.cube.layers import read_record
 from pipeline.cube.manifest import Manifest
@@ -133,7 +133,7 @@ def _interferometry(
     """
     if area.interferometry is None:
         return _Interferometry("none")
-    asked = catalogue.slc is not None and search_area.wants_slc(area)
+    asked = catalogue.slc is not None and wants_slc(area)
     found = slc_passes(catalogue, area) if asked else SlcPassList(passes=())
     chosen = choose_pairs(area, found.passes)
     tiles = slc_dem_tiles_of(catalogue) if asked else []
@@ -142,9 +142,7 @@ def _interferometry(
     missing = [f"look geometry of track {track}: {NAMELESS}" for track in looks.nameless]
     if not asked:
         reason = (
-            "ASF could not be asked"
-            if search_area.wants_slc(area)
-            else "SLIDECUBE_INSAR_BACKEND chooses no processor"
+            "ASF could not be asked" if wants_slc(area) else "SLIDECUBE_INSAR_BACKEND chooses no processor"
         )
         words = "kept as they were" if previous is not None and previous.timepairs else "none"
         missing.append(f"pairs: {words} ({reason})")

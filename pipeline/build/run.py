@@ -19,7 +19,7 @@ from pydantic import Field
 from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems

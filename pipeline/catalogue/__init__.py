@@ -1,1 +1,1 @@
-"""What the archives' answers mean. Nothing here asks an archive."""
+"""What the items of the archives mean: passes, granules, elevation tiles. Nothing here sends a request."""

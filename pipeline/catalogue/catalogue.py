@@ -1,28 +1,60 @@
-"""What a catalogue means for an area: its passes, its elevation tiles, whether it still describes the area."""
+"""The catalogue of an area: what the archives held at one instant, its digests, its passes and elevation tiles."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.hrefs import is_local
+from pipeline.catalogue.assets import Asset, is_local
+from pipeline.catalogue.dem_items import DemTile, dem_tiles_in
 from pipeline.catalogue.items import POLARISATIONS
-from pipeline.catalogue.passes import Asset, Catalogue, DemTile, PassList, group_passes
+from pipeline.catalogue.passes import PassList, group_passes
+from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
+from pipeline.records import Frozen, Utc, digest_of_json
 
-DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
+
+class InventoryFile(Frozen):
+    """The inventory as the search found it."""
+
+    url: str
+    fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
+    extent_url: str | None = None
+    extent_fingerprint: str | None = None
+
+
+class Catalogue(Frozen):
+    """What the archives held at one instant: one search, kept with the version and replayable.
+
+    `rtc_items` and `dem_items` are the archive's items (STAC, as JSON), `probes` what its servers stated of each
+    file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
+    """
+
+    format: Literal["slidecube-catalogue-1"] = "slidecube-catalogue-1"
+    area: str
+    area_digest: str = Field(description="of the fields of the area that the search depends on")
+    searched_at: Utc
+    endpoint: str
+    rtc_items: tuple[dict[str, Any], ...]
+    dem_items: tuple[dict[str, Any], ...]
+    probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
+    inventory: InventoryFile | None = None
+    slc: SlcHoldings | None = Field(
+        None,
+        description="for interferometry; None where it was not wanted or the search failed, which a note explains",
+    )
+    notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
 
 def area_digest(area: AreaOfInterest) -> str:
     """Digest of the fields of the area that the search depends on.
 
-    How pairs are made of what was found is no such field; that the area asks for pairs, and of which polarisation, is.
+    The rule of pairing is no such field. Whether the area wants pairs, and of which polarisation, is one.
     """
     fields: dict[str, Any] = {
         "footprint": area.footprint.normalize().wkb_hex,
@@ -38,7 +70,7 @@ def area_digest(area: AreaOfInterest) -> str:
     }
     if area.interferometry is not None:
         fields["interferometry"] = {"polarisation": area.interferometry.polarisation}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of_json(fields)[:32]
 
 
 def _portable(source: Any) -> Any:
@@ -47,21 +79,22 @@ def _portable(source: Any) -> Any:
 
 
 def rfc3339(instant: datetime) -> str:
+    """The instant in UTC with microseconds, as in 2018-09-05T18:07:59.000000Z."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def content_digest(catalogue: Catalogue) -> str:
-    """Digest of the answer without the time of asking: two searches that found the same have the same."""
-    # left out where there is none, so that answers of before there was any keep their digest
+    """Digest without the time of the search: two searches that found the same have the same digest."""
+    # left out where it is None, so that catalogues older than this field keep their digest
     without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
     substance = catalogue.model_dump(mode="json", exclude=without)
-    return hashlib.sha256(json.dumps(substance, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of_json(substance)[:32]
 
 
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     """Passes over the area as the catalogue knows them, with the sizes and ETags that the servers stated.
 
-    A file that was listed but not there when the servers were asked is no part of its slice.
+    A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
         ArchiveError: the catalogue belongs to another area, or an item in it cannot be understood.
@@ -74,7 +107,7 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
 def _present(
     item: dict[str, Any], probes: Mapping[str, Asset], area: AreaOfInterest
 ) -> dict[str, Any] | None:
-    """The item without wanted files that no server vouched for; None where nothing is left of it."""
+    """The item without wanted files that no server has; None where no file is left."""
     assets = item.get("assets")
     if not probes or not isinstance(assets, dict):
         return item
@@ -93,7 +126,7 @@ def _present(
 
 
 def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles, ordered by id.
+    """Elevation tiles around the area, ordered by id.
 
     Raises:
         ArchiveError: an item cannot be understood.
@@ -117,43 +150,6 @@ def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     return dem_tiles_in(items, str(items[0].get("collection")) if items else "", catalogue.probes)
 
 
-def dem_tiles_in(
-    items: Iterable[Mapping[str, Any]], collection: str, probes: Mapping[str, Asset]
-) -> list[DemTile]:
-    tiles: dict[str, DemTile] = {}
-    for item in items:
-        name = item.get("id")
-
-        def refuse(what: str, name: Any = name) -> ArchiveError:
-            return ArchiveError(
-                f"Elevation item {name!r:.100}: {what}.", "Try again later, or choose another dem."
-            )
-
-        key = DEM_ASSETS.get(collection)
-        if key is None:
-            raise refuse(f"the collection {collection!r} is none of {', '.join(DEM_ASSETS)}")
-        assets = item.get("assets")
-        asset = assets.get(key) if isinstance(assets, Mapping) else None
-        href = asset.get("href") if isinstance(asset, Mapping) else None
-        bbox = item.get("bbox")
-        if not isinstance(name, str) or not isinstance(href, str):
-            raise refuse(f"it has no file {key!r}")
-        if (
-            not isinstance(bbox, list | tuple)
-            or len(bbox) != 4
-            or not all(isinstance(v, int | float) and math.isfinite(v) for v in bbox)
-            or bbox[0] >= bbox[2]
-            or bbox[1] >= bbox[3]
-        ):
-            raise refuse("its bbox is no west, south, east, north")
-        if probes and href not in probes:
-            continue
-        tiles[name] = DemTile(
-            id=name, collection=collection, asset=probes.get(href, Asset(href=href)), bbox=tuple(bbox)
-        )
-    return [tiles[name] for name in sorted(tiles)]
-
-
 def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:
     """Refuse a catalogue of another area.
 
@@ -165,7 +161,7 @@ def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:
             f"The catalogue is of the area {catalogue.area!r}, not of {area.name!r}.",
             "Give a catalogue of this area, or build without --catalogue.",
         )
-    # an answer of before the area asked for pairs still serves for everything else
+    # a catalogue from before the area wanted pairs still serves for everything else
     plain = area.model_copy(update={"interferometry": None})
     accepted = {area_digest(area)} | ({area_digest(plain)} if catalogue.slc is None else set())
     if catalogue.area_digest not in accepted:

@@ -1,4 +1,4 @@
-"""Items of the archive of single look complex data (UMM-G, as NASA's CMR answers) as granules and bursts.
+"""Items of the archive of single look complex data (UMM-G of NASA's CMR) as granules and bursts.
 
 Every field is checked: names become file names and addresses are asked with a login.
 """
@@ -6,22 +6,32 @@ Every field is checked: names become file names and addresses are asked with a l
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pipeline.catalogue.items import footprint_of, instant_of, refused, whole_of
-from pipeline.catalogue.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
-from pipeline.errors import ArchiveError
-
-GRANULE_NAME = re.compile(
-    r"(S1[A-D])_IW_SLC__1S(?:SV|DV|SH|DH)_\d{8}T\d{6}_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4}", re.ASCII
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BeforeValidator,
+    Field,
 )
-BURST_NAME = re.compile(r"S1_\d{6}_(IW[123])_\d{8}T\d{6}_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST", re.ASCII)
-FULL_BURST_ID = re.compile(r"\d{3}_\d{6}_(IW[123])", re.ASCII)
-MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+
+from pipeline.catalogue.item_fields import (
+    AnyCaseDirection,
+    FromArchive,
+    Instant,
+    Lower,
+    OrNone,
+    Whole,
+    footprint_of,
+    instant_of,
+    refused,
+)
+from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
 
 LONGEST = timedelta(minutes=10)
 """A slice takes half a minute; one that claims hours would count as the same slice as every other of its orbit."""
@@ -43,7 +53,7 @@ UMM_FIELDS = (
 
 
 def kept(meta: Any, umm: Any) -> dict[str, Any]:
-    """What is kept of an item: the fields that are read here, in the archive's own layout.
+    """The fields of an item that a snapshot keeps, in the archive's layout.
 
     Raises:
         ArchiveError: it is no item.
@@ -68,46 +78,136 @@ def kept(meta: Any, umm: Any) -> dict[str, Any]:
     }
 
 
+def _polarisations(value: Any) -> list[str]:
+    """'VV+VH' as ['vv', 'vh']; without those that no pair is made of."""
+    stated = {part.strip().lower() for part in str(value).split("+")}
+    return [polarisation for polarisation in ("vv", "vh") if polarisation in stated]
+
+
+def _outline(polygons: Any) -> dict[str, Any]:
+    """Footprint of UMM-G (`GPolygons`) as GeoJSON."""
+    try:
+        rings = [
+            [[float(point["Longitude"]), float(point["Latitude"])] for point in polygon["Boundary"]["Points"]]
+            for polygon in polygons
+        ]
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ValueError("holds no polygon") from error
+    if not rings or any(len(ring) < 3 for ring in rings):
+        raise ValueError("holds no polygon")
+    closed = [[ring if ring[0] == ring[-1] else [*ring, ring[0]]] for ring in rings]
+    return footprint_of(
+        {"type": "Polygon", "coordinates": closed[0]}
+        if len(closed) == 1
+        else {"type": "MultiPolygon", "coordinates": closed}
+    )
+
+
+def _address(kind: str, ending: str) -> BeforeValidator:
+    """Of an item's links the first https address of that kind and ending."""
+
+    def choose(links: Any) -> str:
+        for link in _mappings(links):
+            url = link.get("URL")
+            if link.get("Type") != kind or not isinstance(url, str) or not url.endswith(ending):
+                continue
+            try:
+                parts = urlsplit(url)
+                plain = parts.scheme == "https" and parts.hostname and "@" not in parts.netloc
+            except ValueError:
+                plain = False
+            if plain and len(url) <= 2048 and url.isascii() and url.isprintable() and " " not in url:
+                return url
+        raise ValueError(f"has no https address of {kind!r} that ends with {ending}")
+
+    return BeforeValidator(choose)
+
+
+_POLYGONS = AliasPath("SpatialExtent", "HorizontalSpatialDomain", "Geometry", "GPolygons")
+_BEGIN = AliasPath("TemporalExtent", "RangeDateTime", "BeginningDateTime")
+_END = AliasPath("TemporalExtent", "RangeDateTime", "EndingDateTime")
+
+GranuleName = Annotated[
+    str,
+    Field(
+        pattern=r"^S1[A-D]_IW_SLC__1S[SD][VH]_[0-9]{8}T[0-9]{6}_[0-9]{8}T[0-9]{6}_[0-9]{6}_[0-9A-F]{6}_[0-9A-F]{4}$"
+    ),
+    BeforeValidator(lambda name: name.removesuffix("-SLC") if isinstance(name, str) else name),
+]
+Outline = Annotated[dict[str, Any], BeforeValidator(_outline)]
+Size = Annotated[Whole | None, Field(gt=0), OrNone]
+
+
+class _GranuleItem(FromArchive):
+    """Attributes and fields of a granule's item, named as in `Granule`."""
+
+    name: GranuleName = Field(validation_alias="GranuleUR")
+    start: Instant = Field(validation_alias=_BEGIN)
+    end: Instant = Field(validation_alias=_END)
+    direction: AnyCaseDirection = Field(validation_alias="ASCENDING_DESCENDING")
+    platform: Annotated[str, AfterValidator(platform_name)] = Field(
+        validation_alias=AliasPath("Platforms", 0, "ShortName")
+    )
+    absolute_orbit: Whole = Field(
+        ge=1, le=10_000_000, validation_alias=AliasPath("OrbitCalculatedSpatialDomains", 0, "OrbitNumber")
+    )
+    relative_orbit: Whole = Field(ge=1, le=175, validation_alias="PATH_NUMBER")
+    frame: Whole | None = Field(None, ge=0, le=10_000, validation_alias="FRAME_NUMBER")
+    polarisations: Annotated[tuple[Polarisation, ...], BeforeValidator(_polarisations)] = Field(
+        (), validation_alias="POLARIZATION"
+    )
+    geometry: Outline = Field(validation_alias=_POLYGONS)
+    url: Annotated[str, _address("GET DATA", ".zip")] = Field(validation_alias="RelatedUrls")
+    size_bytes: Size = Field(None, validation_alias="BYTES")
+    md5: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$"), Lower, OrNone] = Field(
+        None, validation_alias="MD5SUM"
+    )
+    processed: Instant | None = Field(None, validation_alias="PROCESSING_DATE")
+
+
+class _BurstItem(FromArchive):
+    """Attributes and fields of a burst's item, named as in `Burst`."""
+
+    id: str = Field(
+        pattern=r"^S1_[0-9]{6}_IW[123]_[0-9]{8}T[0-9]{6}_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST$",
+        validation_alias="GranuleUR",
+    )
+    full_id: str = Field(pattern=r"^[0-9]{3}_[0-9]{6}_IW[123]$", validation_alias="BURST_ID_FULL")
+    swath: Swath = Field(validation_alias="SUBSWATH_NAME")
+    polarisation: Annotated[Polarisation, Lower] = Field(validation_alias="POLARIZATION")
+    granule: GranuleName = Field(validation_alias=AliasPath("InputGranules", 0))
+    index: Whole = Field(ge=0, le=100, validation_alias="BURST_INDEX")
+    # the temporal extent lies a second later: it is the time of sensing, this is that of zero Doppler
+    start: Instant = Field(validation_alias=AliasChoices("AZIMUTH_TIME", _BEGIN))
+    geometry: Outline = Field(validation_alias=_POLYGONS)
+    tiff_url: Annotated[str, _address("USE SERVICE API", ".tiff")] = Field(
+        validation_alias=AliasPath("RelatedUrls")
+    )
+    xml_url: Annotated[str, _address("USE SERVICE API", ".xml")] = Field(
+        validation_alias=AliasPath("RelatedUrls")
+    )
+    size_bytes: Size = Field(None, validation_alias="BYTE_LENGTH")
+
+
 def read_granule(item: Mapping[str, Any]) -> Granule:
     """The item as a granule.
 
     The relative orbit is read, never computed: its formula differs between satellites and changed for Sentinel-1C.
     The time of processing is the attribute PROCESSING_DATE; `DataGranule.ProductionDateTime`, which asf-search gives
-    as processingDate, repeats the start of the scene (seen in recorded answers).
+    as processingDate, repeats the start of the scene (seen in recorded responses).
 
     Raises:
         ArchiveError: a field is missing or cannot be what it should be; item and field are named.
     """
-    umm, name = _opened(item)
-    name = name.removesuffix("-SLC")
-    named = GRANULE_NAME.fullmatch(name)
-    if named is None:
-        raise refused(name[:100], "GranuleUR", "is no name of an IW SLC product")
-    attributes = _attributes(umm)
-    start, end = _times(name, umm)
-    direction = str(attributes.get("ASCENDING_DESCENDING")).strip().lower()
-    if direction not in ("ascending", "descending"):
-        raise refused(name, "ASCENDING_DESCENDING", f"is {direction!r:.40}, neither ascending nor descending")
-    frame = attributes.get("FRAME_NUMBER")
-    md5 = attributes.get("MD5SUM")
-    processed = attributes.get("PROCESSING_DATE")
-    return Granule(
-        name=name,
-        platform=_platform(name, umm, named[1]),
-        absolute_orbit=_orbit(name, umm),
-        relative_orbit=_whole(name, attributes, "PATH_NUMBER", 1, 175),
-        frame=None if frame is None else _whole(name, attributes, "FRAME_NUMBER", 0, 10_000),
-        direction="ascending" if direction == "ascending" else "descending",
-        start=start,
-        end=end,
-        polarisations=_polarisations(attributes.get("POLARIZATION")),
-        geometry=_footprint(name, umm),
-        url=_address(name, umm, "GET DATA", ".zip"),
-        size_bytes=_size(attributes.get("BYTES")),
-        md5=md5.lower() if isinstance(md5, str) and MD5.fullmatch(md5) else None,
-        processed=None if processed is None else instant_of(name, "PROCESSING_DATE", processed),
-        state_vectors=_state_vectors(attributes),
-    )
+    fields = _fields(item)
+    read = _GranuleItem.read(fields, fields.get("GranuleUR"))
+    if not read.start <= read.end <= read.start + LONGEST:
+        raise refused(
+            read.name, "EndingDateTime", "is before BeginningDateTime or later than any slice takes"
+        )
+    if read.platform != platform_name(read.name[:3]):
+        raise refused(read.name, "Platforms", f"is {read.platform!r:.40}, not that of the name")
+    return Granule(**dict(read), state_vectors=_state_vectors(fields))
 
 
 def read_burst(item: Mapping[str, Any]) -> Burst:
@@ -116,153 +216,35 @@ def read_burst(item: Mapping[str, Any]) -> Burst:
     Raises:
         ArchiveError: a field is missing or cannot be what it should be; item and field are named.
     """
-    umm, name = _opened(item)
-    named = BURST_NAME.fullmatch(name)
-    if named is None:
-        raise refused(name[:100], "GranuleUR", "is no name of a burst")
-    attributes = _attributes(umm)
-    full_id, swath = str(attributes.get("BURST_ID_FULL")), str(attributes.get("SUBSWATH_NAME"))
-    of_id = FULL_BURST_ID.fullmatch(full_id)
-    if of_id is None or {of_id[1], swath, named[1]} != {swath}:
+    fields = _fields(item)
+    read = _BurstItem.read(fields, fields.get("GranuleUR"))
+    named_swath, _, named_polarisation = read.id.split("_")[2:5]
+    if not read.full_id.endswith(read.swath) or read.swath != named_swath:
         raise refused(
-            name, "BURST_ID_FULL", f"is {full_id!r:.60}, no track, burst and swath of {swath!r:.20}"
+            read.id, "BURST_ID_FULL", f"is {read.full_id}, of another swath than {read.swath} or the name"
         )
-    polarisation = str(attributes.get("POLARIZATION")).lower()
-    if polarisation != named[2].lower():
-        raise refused(name, "POLARIZATION", f"is {polarisation!r:.20}, not that of the name")
-    if polarisation not in ("vv", "vh"):
-        raise refused(name, "POLARIZATION", f"is {polarisation}; vv and vh can be used")
-    granules = umm.get("InputGranules")
-    granule = granules[0] if isinstance(granules, list) and granules else None
-    granule = granule.removesuffix("-SLC") if isinstance(granule, str) else ""
-    if GRANULE_NAME.fullmatch(granule) is None:
-        raise refused(name, "InputGranules", f"is {granule!r:.100}, no IW SLC product")
-    tiff_url = _address(name, umm, "USE SERVICE API", ".tiff")
-    if f"/{granule}/" not in urlsplit(tiff_url).path:
-        raise refused(name, "RelatedUrls", f"leads to another granule than {granule}")
-    azimuth = attributes.get("AZIMUTH_TIME")
-    return Burst(
-        id=name,
-        full_id=full_id,
-        granule=granule,
-        swath=cast(Swath, swath),
-        polarisation=cast(Polarisation, polarisation),
-        index=_whole(name, attributes, "BURST_INDEX", 0, 100),
-        # the temporal extent lies a second later: it is the time of sensing, this is that of zero Doppler
-        start=_times(name, umm)[0] if azimuth is None else instant_of(name, "AZIMUTH_TIME", azimuth),
-        geometry=_footprint(name, umm),
-        tiff_url=tiff_url,
-        xml_url=_address(name, umm, "USE SERVICE API", ".xml"),
-        size_bytes=_size(attributes.get("BYTE_LENGTH")),
-    )
+    if read.polarisation.upper() != named_polarisation:
+        raise refused(read.id, "POLARIZATION", f"is {read.polarisation}, not that of the name")
+    if f"/{read.granule}/" not in urlsplit(read.tiff_url).path:
+        raise refused(read.id, "RelatedUrls", f"leads to another granule than {read.granule}")
+    return Burst(**dict(read))
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    """The item's fields and the first value of each additional attribute, by name."""
+    umm = item.get("umm") if isinstance(item, Mapping) else None
+    if not isinstance(umm, Mapping):
+        return {}
+    attributes: dict[str, Any] = {}
+    for attribute in _mappings(umm.get("AdditionalAttributes")):
+        values = attribute.get("Values")
+        if isinstance(values, list) and values and isinstance(values[0], str | int | float):
+            attributes.setdefault(str(attribute.get("Name")), values[0])
+    return {**attributes, **umm}
 
 
 def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
-
-
-def _opened(item: Any) -> tuple[Mapping[str, Any], str]:
-    umm = item.get("umm") if isinstance(item, Mapping) else None
-    name = umm.get("GranuleUR") if isinstance(umm, Mapping) else None
-    if not isinstance(umm, Mapping) or not isinstance(name, str) or not name or len(name) > 200:
-        raise refused("without an id", "umm.GranuleUR", f"is {name!r:.80}")
-    return umm, name
-
-
-def _attributes(umm: Mapping[str, Any]) -> dict[str, Any]:
-    """First value of each additional attribute, by name."""
-    found: dict[str, Any] = {}
-    for attribute in _mappings(umm.get("AdditionalAttributes")):
-        values = attribute.get("Values")
-        if isinstance(values, list) and values and isinstance(values[0], str | int | float):
-            found.setdefault(str(attribute.get("Name")), values[0])
-    return found
-
-
-def _times(name: str, umm: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    extent = umm.get("TemporalExtent")
-    span = extent.get("RangeDateTime") if isinstance(extent, Mapping) else None
-    if not isinstance(span, Mapping):
-        raise refused(name, "TemporalExtent", "is missing or no range")
-    start = instant_of(name, "BeginningDateTime", span.get("BeginningDateTime"))
-    end = instant_of(name, "EndingDateTime", span.get("EndingDateTime"))
-    if end < start:
-        raise refused(name, "EndingDateTime", "is before BeginningDateTime")
-    if end - start > LONGEST:
-        raise refused(name, "EndingDateTime", "is longer after BeginningDateTime than any slice takes")
-    return start, end
-
-
-def _platform(name: str, umm: Mapping[str, Any], unit: str) -> str:
-    platforms = list(_mappings(umm.get("Platforms")))
-    stated = str(platforms[0].get("ShortName")).strip().lower() if platforms else None
-    platform = f"sentinel-1{unit[2].lower()}"
-    if stated != platform:
-        raise refused(name, "Platforms", f"is {stated!r:.40}, not {platform} as in the name")
-    return platform
-
-
-def _orbit(name: str, umm: Mapping[str, Any]) -> int:
-    domains = list(_mappings(umm.get("OrbitCalculatedSpatialDomains")))
-    number = whole_of(domains[0].get("OrbitNumber")) if domains else None
-    if number is None or not 1 <= number <= 10_000_000:
-        raise refused(name, "OrbitNumber", f"is {number!r:.40}, not a whole number from 1 on")
-    return number
-
-
-def _whole(name: str, attributes: Mapping[str, Any], field: str, least: int, most: int) -> int:
-    value = attributes.get(field)
-    number = whole_of(value)
-    if number is None or not least <= number <= most:
-        raise refused(name, field, f"is {value!r:.80}, not a whole number from {least} to {most}")
-    return number
-
-
-def _size(value: Any) -> int | None:
-    number = whole_of(value)
-    return number if number is not None and number > 0 else None
-
-
-def _polarisations(value: Any) -> tuple[Polarisation, ...]:
-    """'VV+VH' as ('vv', 'vh'); without those that no pair is made of."""
-    stated = {part.strip().lower() for part in str(value).split("+")}
-    return tuple(p for p in cast("tuple[Polarisation, ...]", ("vv", "vh")) if p in stated)
-
-
-def _footprint(name: str, umm: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        polygons = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]["GPolygons"]
-        rings = [
-            [[float(point["Longitude"]), float(point["Latitude"])] for point in polygon["Boundary"]["Points"]]
-            for polygon in polygons
-        ]
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise refused(name, "SpatialExtent", "holds no polygon") from error
-    if not rings or any(len(ring) < 3 for ring in rings):
-        raise refused(name, "SpatialExtent", "holds no polygon")
-    closed = [ring if ring[0] == ring[-1] else [*ring, ring[0]] for ring in rings]
-    geometry: dict[str, Any] = (
-        {"type": "Polygon", "coordinates": closed}
-        if len(closed) == 1
-        else {"type": "MultiPolygon", "coordinates": [[ring] for ring in closed]}
-    )
-    return footprint_of(name, geometry)
-
-
-def _address(name: str, umm: Mapping[str, Any], kind: str, ending: str) -> str:
-    """The first https address of that kind and ending."""
-    for link in _mappings(umm.get("RelatedUrls")):
-        url = link.get("URL")
-        if link.get("Type") != kind or not isinstance(url, str) or not url.endswith(ending):
-            continue
-        try:
-            parts = urlsplit(url)
-            plain = parts.scheme == "https" and parts.hostname and "@" not in parts.netloc
-        except ValueError:
-            plain = False
-        if plain and len(url) <= 2048 and url.isascii() and url.isprintable() and " " not in url:
-            return url
-    raise refused(name, "RelatedUrls", f"has no https address of {kind!r} that ends with {ending}")
 
 
 def _state_vectors(attributes: Mapping[str, Any]) -> tuple[StateVector, ...]:
@@ -286,6 +268,6 @@ def _vector(value: Any) -> tuple[tuple[float, float, float], datetime] | None:
         return None
     try:
         x, y, z = (float(part) for part in parts[:3])
-        return (x, y, z), instant_of("", "time", parts[3])
-    except (ValueError, ArchiveError):
+        return (x, y, z), instant_of(parts[3])
+    except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""Which overflights make pairs, how far apart their orbits were, and why an overflight is in no pair."""
+"""Pairs of overflights, their perpendicular baselines, and the reason why an overflight is in no pair."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.slc import Pair, SlcPass, StateVector
-from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.records import Frozen
 
-__all__ = ["PairList", "choose_pairs", "perpendicular_baseline_m", "slc_passes"]
-
 FARTHEST_S = 60.0
-"""State vectors are carried on at most so far: a minute beyond them the position errs by metres."""
+"""State vectors are extrapolated by at most this: a minute beyond them the position errs by metres."""
 
 FARTHEST_M = 1.5e6
-"""A place farther from the satellite is not in its picture, which ends about 1000 km away."""
+"""A point farther from the satellite is not in its swath, which ends about 1000 km away."""
 
 
 class PairList(Frozen):
@@ -36,8 +33,8 @@ def choose_pairs(area: AreaOfInterest, passes: Sequence[SlcPass]) -> PairList:
     """The pairs that the area's rule makes of `passes`, each within one track, the earlier pass as reference.
 
     A pair has the bursts that both passes have; without one in common there is no pair. Of two passes of one track
-    on one day (satellites that follow each other) the one with more bursts counts, the earlier of equals: pairs are
-    told apart by their days.
+    on one day (satellites that follow each other) the one with more bursts is used, the earlier of equals: days
+    identify pairs.
     """
     rule = area.interferometry
     if rule is None:
@@ -88,7 +85,7 @@ def _by_rule(
 ) -> list[tuple[SlcPass, SlcPass]]:
     """Pairs of passes of one track, ascending in time; the reason why of every other pass, should it get none."""
     for one in usable:
-        reasons[one.id] = "no other pass of its track is at hand" if len(usable) == 1 else ""
+        reasons[one.id] = "its track has no other pass" if len(usable) == 1 else ""
     before = [one for one in usable if area.when(one.instant) == "before"]
     after = [one for one in usable if area.when(one.instant) == "after"]
     if rule.pairs == "consecutive":
@@ -149,9 +146,9 @@ def _pair(area: AreaOfInterest, rule: Interferometry, reference: SlcPass, second
 def perpendicular_baseline_m(
     reference: Sequence[StateVector], secondary: Sequence[StateVector], lon_deg: float, lat_deg: float
 ) -> float | None:
-    """Distance of the secondary orbit from the reference's line of sight to a place on the ellipsoid, in metres.
+    """Distance of the secondary orbit from the reference's line of sight to a point on the ellipsoid, in metres.
 
-    Taken where each satellite passes the place at zero Doppler, along the unit vector of velocity x (satellite minus
+    Computed where each satellite passes the place at zero Doppler, along the unit vector of velocity x (satellite minus
     ground), which is the convention of asf-search (`asf_search.baseline.calc`). That one takes both positions at
     the same time since the ascending node instead, and whole metres. Positions between and beyond the state vectors
     (ascending in time) are the cubic Hermite spline's. None without two vectors each, or where the place lies more

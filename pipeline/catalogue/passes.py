@@ -1,11 +1,11 @@
-"""Passes of the satellite over the area: what the archive's items become."""
+"""Passes of the satellite over the area, made of the archive's items."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -15,24 +15,11 @@ from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.items import Asset, Direction, ItemRead, Overflight, Slice, outside, read_item
-from pipeline.catalogue.slc import SlcHoldings
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.item_fields import Direction
+from pipeline.catalogue.items import ItemRead, Overflight, Slice, outside, read_item
 from pipeline.errors import ArchiveError
 from pipeline.records import Frozen, Utc
-
-__all__ = [
-    "Asset",
-    "Catalogue",
-    "DemTile",
-    "Direction",
-    "InventoryFile",
-    "Pass",
-    "PassList",
-    "Slice",
-    "group_passes",
-    "repeat_gaps",
-    "slices_of",
-]
 
 SAME_SLICE = timedelta(seconds=1)
 """Consecutive slices start about 25 s apart (12 s for the last); a reprocessed one within milliseconds."""
@@ -60,49 +47,8 @@ class Pass(Frozen):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all assets, where the archive says."""
+        """Bytes of all assets, where the archive states them."""
         return sum(a.size_bytes or 0 for s in self.slices for a in s.assets.values())
-
-
-class DemTile(Frozen):
-    """One elevation tile."""
-
-    id: str
-    collection: str
-    asset: Asset
-    bbox: tuple[float, float, float, float] = Field(description="west, south, east, north, degrees")
-
-
-class InventoryFile(Frozen):
-    """The inventory as found when the archive was asked."""
-
-    url: str
-    fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
-    extent_url: str | None = None
-    extent_fingerprint: str | None = None
-
-
-class Catalogue(Frozen):
-    """What the archives held at one instant: one search, kept with the version and replayable.
-
-    `rtc_items` and `dem_items` are the archive's own answers (STAC items as JSON), `probes` what its servers said
-    of each file. Passes, tiles and sizes are computed from them, so that replaying uses the same code as searching.
-    """
-
-    format: Literal["slidecube-catalogue-1"] = "slidecube-catalogue-1"
-    area: str
-    area_digest: str = Field(description="of the fields of the area that the search depends on")
-    searched_at: Utc
-    endpoint: str
-    rtc_items: tuple[dict[str, Any], ...]
-    dem_items: tuple[dict[str, Any], ...]
-    probes: dict[str, Asset] = Field(default_factory=dict, description="by unsigned href")
-    inventory: InventoryFile | None = None
-    slc: SlcHoldings | None = Field(
-        None,
-        description="for interferometry; None where it was not asked for, or not to be had: a note says why",
-    )
-    notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
 
 class PassList(Frozen):
@@ -131,10 +77,10 @@ def group_passes(
     platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
     newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
     compared in this order, a stated one before none; then the one with the larger file address and id (the
-    product id in them tells products apart but not their order, so this only makes the choice repeat).
+    product id in them distinguishes products without ordering them, so this only makes the choice repeatable).
     The relative orbit is read from the metadata, never computed: its formula differs between satellites.
 
-    `probes` (by href) replaces the sizes and ETags that the items state with what the servers said.
+    `probes` (by href) replaces the sizes and ETags that the items state with what the servers stated.
 
     Raises:
         ArchiveError: an item that may lie in the area cannot be understood, or the slices of one pass disagree.
@@ -175,7 +121,7 @@ def group_passes(
 def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
     """Where a track's passes are farther apart than their usual repeat (the median, a multiple of 6 days).
 
-    A gap may mean that the satellite did not acquire, or that the archive lacks a pass; it is only named.
+    A gap may mean that the satellite did not acquire, or that the archive lacks a pass. This only names it.
     """
     notes: list[str] = []
     by_track: dict[int, list[datetime]] = defaultdict(list)

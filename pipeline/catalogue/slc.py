@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.catalogue.items import Direction
+from pipeline.catalogue.item_fields import Direction
 from pipeline.records import Frozen, Utc
 
 Swath = Literal["IW1", "IW2", "IW3"]
@@ -105,7 +105,7 @@ class SlcPassList(Frozen):
 
 
 class SlcHoldings(Frozen):
-    """What the archive of single look complex data held: its own answers, from which passes are computed.
+    """What the archive of single look complex data held: its items, from which passes are computed.
 
     `granules` and `bursts` are the archive's items (meta and UMM-G, the fields that are read), `dem_items` the
     elevation items that cover the bursts' footprints with a margin.
@@ -125,7 +125,7 @@ class Pair(Frozen):
     burst_ids: tuple[str, ...] = Field(description="full_id of every burst that both have and the area needs")
     perpendicular_baseline_m: float | None = Field(
         None,
-        description="secondary against reference at the area's middle; None where no state vectors are at hand",
+        description="secondary against reference at the area's middle; None without state vectors",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Granules and bursts as overflights of the area: repeated and reprocessed ones settled, what is lacking named."""
+"""Granules and bursts as overflights of the area: one of each, newest processing, missing ones named."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.granules import read_burst, read_granule
-from pipeline.catalogue.passes import Catalogue
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, SlcHoldings, SlcPass, SlcPassList
 from pipeline.errors import ArchiveError
+from pipeline.settings import settings
 
 T = TypeVar("T", Granule, Burst)
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FEW = 5
-"""So many names are written out in a note."""
+"""At most this many names are written out in a note."""
 
 
 def slc_passes(catalogue: Catalogue, area: AreaOfInterest) -> SlcPassList:
@@ -207,3 +208,8 @@ def _names(names: Iterable[str]) -> str:
 
 def _meets(geometry: dict[str, Any], footprint: Geometry) -> bool:
     return bool(shapely.intersection(footprint, shape(geometry)).area > 0)
+
+
+def wants_slc(area: AreaOfInterest) -> bool:
+    """Whether the area asks for interferometry and a processor is chosen."""
+    return area.interferometry is not None and settings().insar_backend != "none"

@@ -1,23 +1,21 @@
-"""Catalogues as files: written whole, dated, and checked when read again."""
+"""Catalogues as files: written whole, dated, and checked on reading."""
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import check_area, content_digest
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
 from pipeline.errors import ArchiveError
+from pipeline.files import write_whole
 
 MOST_SNAPSHOT_BYTES = 512 * 2**20
 
 
 def snapshot_name(catalogue: Catalogue) -> str:
-    """File name of a snapshot: when it was asked, and the beginning of its content's digest."""
+    """File name of a snapshot: instant of the search and the first digits of its content's digest."""
     return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
 
 
@@ -28,22 +26,8 @@ def save_catalogue(catalogue: Catalogue, folder: Path) -> Path:
         ArchiveError: the folder cannot be written to.
     """
     path = folder / snapshot_name(catalogue)
-    part = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8") as out:
-                out.write(catalogue.model_dump_json())
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_whole(path, catalogue.model_dump_json())
     except OSError as error:
         raise ArchiveError(
             f"The catalogue cannot be saved in {folder} ({error.strerror or error}).",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from lxml import etree
 from pydantic import Field
 
+from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import StateVector, on_orbit
 from pipeline.errors import SourceDataError
 from pipeline.records import Frozen, Utc
@@ -20,7 +21,7 @@ from pipeline.xml import read_document
 OrbitKind = Literal["precise", "restituted"]
 
 MOST_FILE_BYTES = 32 * 2**20
-"""A precise orbit file of a day has 4.4 MB; a larger one was not meant to be one."""
+"""A precise orbit file of a day has 4.4 MB; a larger file is refused."""
 WIDEST_GAP_S = 60.0
 """Between two state vectors; the files give one every 10 s."""
 _JERK_M_S3 = 0.02
@@ -98,7 +99,7 @@ def read_orbit_name(name: str) -> OrbitName:
         raise SourceDataError(f"The orbit file {name} ends before it begins.", _ANOTHER)
     return OrbitName(
         name=name.removesuffix(".EOF"),
-        platform=f"sentinel-1{match['unit'][2].lower()}",
+        platform=platform_name(match["unit"]),
         kind=kind,
         validity=(start, end),
     )
@@ -112,8 +113,8 @@ def read_orbit_file(path: Path, name: str | None = None) -> OrbitFile:
 
     Checked are: the size; that the XML has neither a document type nor entities; frame, time reference and mission
     where the header states them; the stated number of vectors; and of every vector that it is finite, at a
-    satellite's height and speed, later than the one before by no more than `WIDEST_GAP_S`, and that it goes on
-    from there.
+    satellite's height and speed, at most `WIDEST_GAP_S` later than the one before, and consistent with its
+    motion.
 
     Raises:
         SourceDataError: it cannot be read or holds something else; file and fault are named.

@@ -25,7 +25,7 @@ from pipeline.archives import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
 from pipeline.archives.slc.slc_files import fetch_side
 from pipeline.area import AreaOfInterest, Interferometry
-from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.elevation.ellipsoid import DemReport, write_dem
 from pipeline.errors import InterferometryError

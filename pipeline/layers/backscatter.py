@@ -15,7 +15,8 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from scipy import ndimage
 
-from pipeline.catalogue.passes import Asset, Pass
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid

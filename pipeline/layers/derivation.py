@@ -12,11 +12,13 @@ import numpy as np
 from pipeline.archives import inventories, rasters
 from pipeline.archives.slc import orbit_files
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.catalogue import dem_tiles_of, passes_of, slc_dem_tiles_of
+from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, tiles_within
-from pipeline.catalogue.pairs import choose_pairs, slc_passes
-from pipeline.catalogue.passes import Catalogue, DemTile, Pass
+from pipeline.catalogue.pairs import choose_pairs
+from pipeline.catalogue.passes import Pass
 from pipeline.catalogue.slc import Pair
+from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.cube.layers import LayerData, LayerRecord, read_record, write_layer
 from pipeline.cube.storage import LocalStore

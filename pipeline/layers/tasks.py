@@ -10,10 +10,11 @@ from pydantic import Field
 from shapely import unary_union
 from shapely.geometry import box, shape
 
-from pipeline.archives.slc.slc_search import SLC_DEM_MARGIN_DEG
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, tiles_within
-from pipeline.catalogue.passes import Catalogue, DemTile, Pass
+from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.dem_items import DemTile
+from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, SLC_DEM_MARGIN_DEG, tiles_within
+from pipeline.catalogue.passes import Pass
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import Recipe, Source
 from pipeline.cube.manifest import Manifest

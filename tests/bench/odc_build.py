@@ -13,6 +13,7 @@ import dask
 import odc.stac
 import planetary_computer
 import pystac_client
+from odc.geo.geobox import GeoBox
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from pipeline.area import load_area
@@ -26,6 +27,7 @@ from tests.bench.command import note_peak
 def main() -> None:
     """Build the backscatter half of a cube with odc-stac."""
     area, target = load_area(sys.argv[1]), Path(sys.argv[2])
+    grid = Grid.of_area(area)
     client = pystac_client.Client.open(settings().stac_url)
     items = client.search(
         collections=["sentinel-1-rtc"],
@@ -36,7 +38,7 @@ def main() -> None:
     loaded = odc.stac.load(
         list(items),
         bands=["vv", "vh"],
-        geobox=Grid.of_area(area).geobox,
+        geobox=GeoBox(grid.shape, grid.affine, f"EPSG:{grid.epsg}"),
         chunks={"x": SHARD, "y": SHARD},
         groupby=lambda item, parsed, index: item.properties["sat:absolute_orbit"],
         patch_url=planetary_computer.sign,

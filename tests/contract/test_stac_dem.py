@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.archives import planetary
-from pipeline.catalogue.catalogue import dem_tiles_of
-from pipeline.catalogue.passes import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of
 from tests.contract.test_stac_search import ITEM_PAGES, recorded
 
 

@@ -22,7 +22,8 @@ from scipy import ndimage
 from pipeline.archives import search_area
 from pipeline.area import load_area
 from pipeline.catalogue.catalogue import slc_dem_tiles_of
-from pipeline.catalogue.pairs import choose_pairs, slc_passes
+from pipeline.catalogue.pairs import choose_pairs
+from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
 from pipeline.layers.tasks import tiles_of_pair

@@ -19,7 +19,7 @@ from affine import Affine
 from pipeline.area import AreaOfInterest
 from pipeline.build import plan
 from pipeline.build import run as build
-from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import versions

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from pipeline.archives import http_client, planetary
-from pipeline.catalogue.hrefs import is_local, local_asset, local_path
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
 from pipeline.settings import settings
 
 

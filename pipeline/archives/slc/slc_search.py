@@ -14,22 +14,13 @@ from shapely.geometry import mapping, shape
 
 from pipeline.archives import planetary
 from pipeline.area import AreaOfInterest
+from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG
 from pipeline.catalogue.granules import read_burst
 from pipeline.catalogue.slc import SlcHoldings
+from pipeline.catalogue.slc_passes import wants_slc
 from pipeline.errors import ArchiveError
-from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
-
-SLC_DEM_MARGIN_DEG = 0.1
-"""Elevation is wanted this far around the bursts, because their outlines are of the ellipsoid: high ground lies
-nearer to the radar by up to its height divided by the tangent of the incidence angle, 9 km for 5 km in the near
-range."""
-
-
-def wants_slc(area: AreaOfInterest) -> bool:
-    """Whether the area asks for interferometry and a processor is chosen."""
-    return area.interferometry is not None and settings().insar_backend != "none"
 
 
 def search_slc(area: AreaOfInterest, api: Any) -> tuple[SlcHoldings | None, list[str]]:

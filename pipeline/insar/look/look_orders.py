@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pipeline.catalogue.passes import Pass
+from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import SlcPass
 from pipeline.insar.look.relief import LOOK_MARGIN_M
 from pipeline.records import Frozen, Utc
@@ -86,7 +87,7 @@ def product_name(overflight: Pass) -> str | None:
     for piece in overflight.slices:
         words = [word for asset in piece.assets.values() for word in urlsplit(asset.href).path.split("/")]
         for word in (*words, piece.id.removesuffix("_rtc")):
-            if _PRODUCT.fullmatch(word) and f"sentinel-1{word[2].lower()}" == overflight.platform:
+            if _PRODUCT.fullmatch(word) and platform_name(word[:3]) == overflight.platform:
                 return word
     return None
 

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from pipeline.catalogue.platforms import platform_name
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.file_answers import s3_error, send_file
 from pipeline.sandbox.posing.holdings import Holdings, OrbitEntry
@@ -59,7 +60,7 @@ class OrbitService:
         covering = [
             orbit
             for orbit in self._holdings.orbits
-            if orbit.platform == f"sentinel-1{named[1].lower()}" and orbit.start <= start and end <= orbit.end
+            if orbit.platform == platform_name(scene[:3]) and orbit.start <= start and end <= orbit.end
         ]
         return max(covering, key=lambda orbit: (orbit.kind == "precise", orbit.name), default=None)
 

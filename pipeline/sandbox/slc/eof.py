@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import StateVector
 from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.elements import Node, build, listed, serialised, text
@@ -53,7 +54,7 @@ def write_orbit_file(orbit: Orbit, flight: Flight, restituted: bool, blobs: Path
     path.write_bytes(serialised(build(_document(name, flight, kind, valid, vectors))))
     return OrbitFacts(
         file=path.relative_to(blobs).as_posix(),
-        platform=f"sentinel-1{flight.platform[-1].lower()}",
+        platform=platform_name(flight.platform),
         start=vectors[0].time,
         end=vectors[-1].time,
         kind="restituted" if restituted else "precise",

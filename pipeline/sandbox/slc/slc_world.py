@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
+from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import Burst, Granule
 from pipeline.files import write_whole
 from pipeline.sandbox.earth.cover import Cover, make_cover
@@ -116,7 +117,7 @@ def _granule(one: SlcFlight, written: Written) -> Granule:
     whole = MultiPolygon([Polygon(ring) for ring in written.outlines]).convex_hull
     return Granule(
         name=one.granule,
-        platform=f"sentinel-1{flight.platform[-1].lower()}",
+        platform=platform_name(flight.platform),
         absolute_orbit=flight.absolute_orbit,
         relative_orbit=flight.track.relative_orbit,
         frame=int(one.acquisition.orbit.since_node_s / PERIOD_S * _FRAMES),

@@ -250,7 +250,7 @@ def test_files_are_found_read_and_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     latin.write_bytes("title: Kaikōura".encode("utf-16"))
     with pytest.raises(AreaError, match="cannot be read"):
         load_area(latin)
-    monkeypatch.setattr("pipeline.area.MOST_FILE_BYTES", 100)
+    monkeypatch.setattr("pipeline.area_file.MOST_FILE_BYTES", 100)
     large = tmp_path / "large.yaml"
     large.write_text(changed())
     with pytest.raises(AreaError, match="larger than"):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from pipeline.area import AreaOfInterest, Event
@@ -53,7 +54,8 @@ def test_edges_are_multiples_of_the_pixel_and_the_area_is_inside(
 
 def test_coordinates_are_centres_and_agree_with_odc_geo() -> None:
     grid = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=7, height=5)
-    box = grid.geobox
+    box = GeoBox(grid.shape, grid.affine, f"EPSG:{grid.epsg}")
+    assert tuple(box.boundingbox) == grid.bounds
     assert box.shape == (5, 7)
     np.testing.assert_array_equal(box.coords["x"].values, grid.x)
     np.testing.assert_array_equal(box.coords["y"].values, grid.y)

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from pipeline.archives.http.probes import probe
 from pipeline.archives.http.ranges import RemoteFile
 from pipeline.archives.rasters import RemoteRaster, open_asset, open_raster
-from pipeline.catalogue.passes import Asset
+from pipeline.catalogue.assets import Asset
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
 

@@ -16,14 +16,15 @@ from shapely.geometry import shape
 from pipeline.archives import asf, inventories, planetary, search_area
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue import snapshots
+from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.catalogue import (
+    Catalogue,
     area_digest,
     content_digest,
     dem_tiles_of,
     passes_of,
     slc_dem_tiles_of,
 )
-from pipeline.catalogue.passes import Asset, Catalogue
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.errors import ArchiveError
@@ -247,9 +248,9 @@ def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"assets": {}}, "no file 'elevation'"),
-        ({"assets": None}, "no file 'elevation'"),
-        ({"assets": {"elevation": {"href": 5}}}, "no file 'elevation'"),
+        ({"assets": {}}, "assets.elevation"),
+        ({"assets": None}, "assets"),
+        ({"assets": {"elevation": {"href": 5}}}, "assets.elevation"),
         ({"bbox": None}, "bbox"),
         ({"bbox": [1, 2, 3]}, "bbox"),
         ({"bbox": [3, 2, 1, 4]}, "bbox"),

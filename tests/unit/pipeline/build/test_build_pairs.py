@@ -17,8 +17,8 @@ from affine import Affine
 from pipeline.archives.slc.orbit_files import FetchedOrbit
 from pipeline.area import AreaOfInterest
 from pipeline.build import run as build
-from pipeline.catalogue.catalogue import area_digest
-from pipeline.catalogue.passes import Catalogue, DemTile
+from pipeline.catalogue.catalogue import Catalogue, area_digest
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube.read import open_cube

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.passes import Asset, group_passes, repeat_gaps, slices_of
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.passes import group_passes, repeat_gaps, slices_of
 from pipeline.errors import ArchiveError
 
 Item = dict[str, Any]
@@ -221,7 +222,7 @@ BROKEN: dict[str, tuple[Callable[[Item], object], str]] = {
     "direction": (lambda i: i["properties"].update({"sat:orbit_state": "sideways"}), "sat:orbit_state"),
     "datatake path": (lambda i: i["properties"].update({"s1:datatake_id": "../x"}), "s1:datatake_id"),
     "slice words": (lambda i: i["properties"].update({"s1:slice_number": "three"}), "s1:slice_number"),
-    "no zone": (lambda i: i["properties"].pop("proj:epsg"), "proj:epsg and proj:code are missing"),
+    "no zone": (lambda i: i["properties"].pop("proj:epsg"), "(proj:epsg or proj:code) is missing"),
     "zone words": (lambda i: i["properties"].update({"proj:epsg": "UTM54"}), "proj:epsg"),
     "time words": (lambda i: i["properties"].update(start_datetime="yesterday"), "start_datetime"),
     "time a number": (lambda i: i["properties"].update(start_datetime=1536179460), "start_datetime"),

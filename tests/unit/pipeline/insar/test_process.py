@@ -19,8 +19,8 @@ from affine import Affine
 
 from pipeline.archives.slc.orbit_files import FetchedOrbit
 from pipeline.area import AreaOfInterest, load_area
-from pipeline.catalogue.hrefs import local_asset
-from pipeline.catalogue.passes import DemTile
+from pipeline.catalogue.assets import local_asset
+from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Burst, Granule, Pair, SlcPass
 from pipeline.errors import ArchiveError, InterferometryError
 from pipeline.insar import process

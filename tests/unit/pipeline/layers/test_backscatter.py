@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from pipeline.catalogue.passes import Asset, Pass, Slice
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.items import Slice
+from pipeline.catalogue.passes import Pass
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 from pipeline.layers import backscatter

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.catalogue.catalogue import area_digest
+from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.catalogue import Catalogue, area_digest
 from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M
-from pipeline.catalogue.items import Asset
-from pipeline.catalogue.passes import Catalogue, Pass, group_passes
+from pipeline.catalogue.passes import Pass, group_passes
 from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.look.look_orders import look_orders, product_name
 from tests.unit.made_slc import repeats

@@ -1,11 +1,13 @@
-"""Addresses of files, and which of them are files of this machine."""
+"""Files of an archive's items: their addresses, and which of them are files of this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.catalogue.passes import Asset
+from pydantic import Field
+
+from pipeline.records import Frozen
 
 
 def is_local(href: str) -> bool:
@@ -22,3 +24,16 @@ def local_asset(href: str) -> Asset:
     """Size and modification time of a local file."""
     status = local_path(href).stat()
     return Asset(href=href, size_bytes=status.st_size, etag=f"local-{status.st_size}-{status.st_mtime_ns}")
+
+
+class Asset(Frozen):
+    """One file of an item: one polarisation of one slice."""
+
+    href: str = Field(description="unsigned URL")
+    size_bytes: int | None = None
+    etag: str | None = Field(None, description="ETag (or Last-Modified) that the server gave at the search")
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the content behind this URL: the server's ETag, else the size."""
+        return self.etag or f"size:{self.size_bytes}"
