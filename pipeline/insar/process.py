@@ -47,6 +47,7 @@ from pipeline.insar.job_parts import Box, Part, parts_of
 from pipeline.insar.job_state import write_text
 from pipeline.insar.processor import InsarBackend, Progress
 from pipeline.insar.products.validate import agree, check_products, read_finished
+from pipeline.places import insar_root
 from pipeline.progress import no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -108,7 +109,7 @@ def process_pair(order: PairOrder, progress: Progress | None = None) -> tuple[Jo
 
 
 def _process(request: _Request, backend: InsarBackend, progress: Progress | None) -> JobProducts:
-    root = settings().insar_root(request.order.area.name)
+    root = insar_root(request.order.area.name)
     job = root / "jobs" / job_name(request)
     job.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(job.with_name(f".{job.name}.lock")):

@@ -27,6 +27,7 @@ from pipeline.errors import ArchiveError, InterferometryError
 from pipeline.insar.job import JobProducts
 from pipeline.layers.interferometry import Interferometry, PairProcessor, PairTask
 from pipeline.layers.registry import KINDS, Kinds
+from pipeline.places import insar_root
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT
 from tests.unit.made_slc import burst_item, granule_item, holdings, repeats
@@ -516,7 +517,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
     granule = granule_item(f"{INSTANT:%Y-%m-%dT%H:%M:%SZ}")
     slc = holdings([granule], [burst_item(start=f"{INSTANT:%Y-%m-%dT%H:%M:%SZ}", granule=granule)])
     slc = slc.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
-    orbits = settings().insar_root("here") / "orbits"
+    orbits = insar_root("here") / "orbits"
     orbits.mkdir(parents=True)
     (orbits / f"{NAME}.EOF").write_text(document())
     published = site.build(slc)

@@ -15,7 +15,7 @@ from flows import chain
 from model.inputs import cubes
 from pipeline.build import run as build
 from pipeline.cube import addresses
-from pipeline.cube.addresses import address_of, latest_versions, named_cube, open_store, resolve_version
+from pipeline.cube.addresses import address_of, latest_versions, open_store, resolve_version
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.cube.layers import RECORD, folder_of
 from pipeline.cube.local_store import LocalStore
@@ -24,6 +24,7 @@ from pipeline.cube.store import STAGING, Store
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import POINTER, current_version, publish, read_manifest, version_key
 from pipeline.errors import CubeError
+from pipeline.places import cube_named
 from pipeline.settings import settings
 from tests.unit.made_slc import repeats
 from tests.unit.pipeline.build.test_build_pairs import Processor, catalogue_of, here
@@ -226,7 +227,7 @@ def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     picture = write_quicklook(published.uri)
     assert picture.uri == f"{uri}/quicklook/1.png"
     assert picture.png.startswith(b"\x89PNG") and store.read("quicklook/1.png") == picture.png
-    assert named_cube(area.name) == uri
+    assert cube_named(area.name) == uri
     assert [version.uri for version in latest_versions()] == [published.uri]
     assert [version.uri for version in chain.latest_versions()] == [published.uri]
     cube, facts = cubes.load(area.name)
