@@ -60,7 +60,7 @@ def _settled(options: dict[str, Any]) -> dict[str, Any]:
     from model.inputs.inputs import Inputs
 
     found: dict[str, Any] = {}
-    for name in ("terrain", "change", "geometry", "coherence", "further"):
+    for name in ("terrain", "change", "geometry", "coherence"):
         if (text := options.get(name)) is not None:
             found[name] = [word for word in text.split(",") if word and word != "none"]
     if options.get("polarisation"):
@@ -138,9 +138,9 @@ def _bar() -> Iterator[Progress]:
     ) as bar:
         tasks: dict[str, Any] = {}
 
-        def progress(stage: str, done: int, total: int | None = None, remark: str = "", /) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, remark=remark)
-            bar.update(tasks[stage], completed=done, total=total, remark=remark)
+        def progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, remark=remark)
+            bar.update(tasks[what], completed=done, total=total, remark=remark)
 
         yield progress

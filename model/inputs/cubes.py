@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,16 @@ from affine import Affine
 from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 from shapely.geometry import Polygon
 from shapely.geometry import box as rectangle
 
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
-from pipeline.errors import CubeError, ModelError
+from pipeline.cube.addresses import address_of, named_cube
+from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.errors import ModelError
 from pipeline.records import Frozen, digest_of_json
-from pipeline.settings import settings
 
 PUBLISHED = {
     "hokkaido_japan": "hokkaido",
@@ -91,7 +89,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
     """
     from pipeline.cube.read import open_cube
 
-    dataset = open_cube(_located(cube))
+    dataset = open_cube(named_cube(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
@@ -99,25 +97,13 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
 
 def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
     """A published cube with the event of its area file; any other as it is."""
-    area = PUBLISHED.get(Path(source.rstrip("/")).stem)
+    area = PUBLISHED.get(address_of(source).name)
     if area is None or cube.attrs.get("event") is not None or cube.attrs.get("schema") is not None:
         return cube
     event = load_area(area).event
     return cube.assign_attrs(
         event=json.dumps({"start": event.start.isoformat(), "end": event.end.isoformat()}),
         event_assumed=f"the cube records no event: that of the area file {area} is taken, by the cube's name",
-    )
-
-
-def _located(cube: str) -> str:
-    if "://" in cube or Path(cube).exists():
-        return cube
-    root = settings().cube_root(cube)
-    if root.exists():
-        return str(root)
-    raise CubeError(
-        f"There is no cube {cube!r}: neither a path nor a built area ({root}).",
-        f"Build it with `slidecube build {cube}` or give the path of a cube.",
     )
 
 
@@ -168,14 +154,15 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "variables": sorted(str(name) for name in cube.data_vars),
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
+    address = address_of(uri)
     for name in ("manifest.json", ".zmetadata", "zarr.json"):
-        if (file := Path(uri) / name).is_file():
-            identity[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if (raw := address.read(name)) is not None:
+            identity[name] = hashlib.sha256(raw).hexdigest()
     assumed = cube["landslides"].attrs.get("label_nan_assumed") if "landslides" in cube else None
     return CubeFacts(
         uri=uri,
-        area=str(cube.attrs.get("area") or Path(uri.rstrip("/")).stem),
-        version=_version_in(uri),
+        area=str(cube.attrs.get("area") or address.name),
+        version=address.number,
         digest=digest_of_json(identity),
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
@@ -185,47 +172,24 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
     )
 
 
-def _version_in(uri: str) -> int | None:
-    path = Path(uri.rstrip("/"))
-    return int(path.stem) if path.parent.name == "versions" and path.stem.isdigit() else None
-
-
 def _truth(value: object) -> bool:
     return value.strip().lower() in {"true", "yes", "1"} if isinstance(value, str) else bool(value)
 
 
 def georeference(cube: xr.Dataset) -> Georeference:
-    """Where the cube lies: the CRS from its CF grid mapping, or from `epsg` or `proj:code`; the transform from x and y.
+    """Where the cube lies: the coordinate reference system that it records, and its coordinates x and y.
 
     Raises:
         ModelError: no coordinate reference system is recorded.
     """
-    crs = _crs_of(cube)
+    crs = recorded_crs(cube)
     if crs is None:
         raise ModelError(
             "The cube records no coordinate reference system, so that no map can be made of it.",
             "Write it with `cube.rio.write_crs('EPSG:...')`.",
         )
-    # from the coordinates: a recorded GeoTransform is not that of a part of the cube
-    a, b, c, d, e, f = tuple(cube.rio.transform(recalc=True))[:6]
+    a, b, c, d, e, f = tuple(transform_of(cube))[:6]
     return Georeference(crs_wkt=crs.to_wkt(), transform=(a, b, c, d, e, f))
-
-
-def _crs_of(cube: xr.Dataset) -> CRS | None:
-    """The CRS as rioxarray finds it, else as the published cubes (`epsg`) and GeoZarr (`proj:code`) record it."""
-    if "spatial_ref" in cube.data_vars:
-        cube = cube.set_coords("spatial_ref")
-    with suppress(CRSError):
-        if (found := cube.rio.crs) is not None:
-            return CRS.from_user_input(found)
-    scalar = cube.coords.get("epsg")
-    candidates: list[Any] = [int(scalar)] if scalar is not None and scalar.ndim == 0 else []
-    candidates += [cube.attrs.get(key) for key in ("proj:code", "proj:wkt2", "crs", "epsg")]
-    for candidate in candidates:
-        if candidate:
-            with suppress(CRSError):
-                return CRS.from_user_input(candidate)
-    return None
 
 
 def pixel_m(cube: xr.Dataset) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from pipeline.archives import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
-from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
@@ -47,6 +47,7 @@ from pipeline.insar.job_parts import Box, Part, parts_of
 from pipeline.insar.job_state import write_text
 from pipeline.insar.processor import InsarBackend, Progress
 from pipeline.insar.products.validate import agree, check_products, read_finished
+from pipeline.progress import no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -246,8 +247,13 @@ class _Fetching:
 def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobSide:
     """Fetch one overflight, and put it into the job's inputs by hard links."""
     order, part, root, inputs = fetching.order, fetching.part, fetching.root, fetching.inputs
-    files = fetch_side(
-        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, fetching.progress
+    files = fetch_slc(
+        one,
+        part.bursts,
+        order.pair.polarisation,
+        root / "slc" / one.id,
+        order.fetch,
+        fetching.progress or no_progress,
     )
     held = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
     granules = [granule for granule in one.granules if granule.name in held] or list(one.granules)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.insar.job import JobManifest, JobMetadata
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and out of how much if that is known."""
+from pipeline.progress import Progress as Progress
 
 
 class InsarBackend(Protocol):

@@ -1,8 +1,6 @@
-"""An event that a bundle was trained on."""
+"""An event that a model was trained on, as its bundle records it."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,15 +10,12 @@ from model.inputs.selection import Selection
 from model.split.split import Split
 from pipeline.records import Frozen
 
-if TYPE_CHECKING:
-    pass
 
-
-class LearntEvent(Frozen):
-    """What a bundle says of one of the events that it was trained on."""
+class TrainingEvent(Frozen):
+    """One event of the training set: its cube, the passes used, the split and the statistics of its channels."""
 
     cube: CubeFacts
-    grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
+    grid: Georeference | None = Field(description="grid that the split's pixels belong to")
     split: Split
     selection: Selection
     statistics: Statistics
