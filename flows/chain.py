@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from model.api import place_of
 from model.inputs import cubes
+from model.origin import bundle_digest, read_made
 from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import ModelError, ReplaceError
 from pipeline.files import write_whole
-from pipeline.origin import bundle_digest, read_made
 from pipeline.places import Place, cube_roots
 from pipeline.records import Frozen
 
