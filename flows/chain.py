@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from model.api import place_of
 from model.inputs import cubes
+from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError
 from pipeline.files import write_whole
-from pipeline.origin import bundle_digest, read_made
 from pipeline.places import Place
 from pipeline.records import Frozen
 

@@ -21,9 +21,9 @@ from model.inputs.inputs import EventSpan, Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
 from model.maps.map_plan import SMALLEST_M2, LogRatioMapPlan, MapPlan
 from model.network.training_plan import Standardise, TrainingPlan
+from model.origin import Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
-from pipeline.origin import Made, Origin, changes, existing, read_made, whole_result
 from pipeline.places import Place, bundle_named
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen

@@ -248,11 +248,11 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
 @reports_errors
 def verify(cube: str, json_: bool) -> None:
     """Check CUBE (a path, or the name of an area) against its manifest: schema, grid, every shard, every file."""
+    from pipeline.cube.addresses import named_cube
     from pipeline.cube.verify import verify_cube
-    from pipeline.places import cube_named
 
     with progress_bars() as progress:
-        verdict = verify_cube(cube_named(cube), progress)
+        verdict = verify_cube(named_cube(cube), progress)
     if json_:
         click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))
     else:

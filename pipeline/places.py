@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline.errors import CubeError, ModelError, SettingsError
+from pipeline.errors import ModelError, SettingsError
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -58,23 +59,6 @@ def insar_root(area: str) -> Path:
     return settings().data_dir / "insar" / area
 
 
-def cube_named(text: str) -> str:
-    """The path of a cube by its path, by that of a version, by a URI, or by the name of a built area.
-
-    Raises:
-        CubeError: there is neither.
-    """
-    if "://" in text or Path(text).exists():
-        return text
-    root = cube_root(text)
-    if _is_name(text) and root.exists():
-        return str(root)
-    raise CubeError(
-        f"There is no cube {text!r}: neither a path nor a built area ({root}).{_meant(text, cube_roots())}",
-        f"Build it with `slidecube build {text}` or give the path of a cube.",
-    )
-
-
 def bundle_named(text: str) -> Path:
     """The folder of a bundle by its path, by `AREA` for the newest bundle of an area, or by `AREA/NAME`.
 
@@ -87,7 +71,7 @@ def bundle_named(text: str) -> Path:
     if (path / BUNDLE_DOCUMENT).is_file():
         return path
     area, _, name = text.partition("/")
-    if _is_name(area) and (not name or _is_name(name)):
+    if is_name(area) and (not name or is_name(name)):
         found = [models / area / name] if name else bundles_of(area)
         if found and (found[-1] / BUNDLE_DOCUMENT).is_file():
             return found[-1]
@@ -95,7 +79,7 @@ def bundle_named(text: str) -> Path:
         return path
     raise ModelError(
         f"There is no bundle {text!r}: neither a folder nor an area with a bundle in {models}."
-        f"{_meant(text, _folders(models))}",
+        f"{did_you_mean(text, (each.name for each in _folders(models)))}",
         "Train one with `slidecube train AREA`, or give the folder of a bundle.",
     )
 
@@ -190,7 +174,7 @@ def _created(bundle: Path) -> tuple[datetime, str]:
     return when if when.tzinfo else when.replace(tzinfo=UTC), bundle.name
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     return bool(text) and text not in (".", "..") and Path(text).name == text
 
 
@@ -198,7 +182,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "bundle"
 
 
-def _meant(text: str, folders: list[Path]) -> str:
+def did_you_mean(text: str, names: Iterable[str]) -> str:
     """A sentence that names what is spelt alike; empty where nothing is."""
-    close = get_close_matches(text, [each.name for each in folders], n=1)
+    close = get_close_matches(text, list(names), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -19,10 +19,9 @@ from shapely.geometry import box as rectangle
 
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
-from pipeline.cube.addresses import address_of
+from pipeline.cube.addresses import address_of, named_cube
 from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.errors import ModelError
-from pipeline.places import cube_named
 from pipeline.records import Frozen, digest_of_json
 
 PUBLISHED = {
@@ -90,7 +89,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
     """
     from pipeline.cube.read import open_cube
 
-    dataset = open_cube(cube_named(cube))
+    dataset = open_cube(named_cube(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)

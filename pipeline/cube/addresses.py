@@ -13,7 +13,7 @@ from pipeline.cube.local_store import LocalStore
 from pipeline.cube.store import Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import CubeError
-from pipeline.places import cube_root, cubes_root
+from pipeline.places import cubes_root, did_you_mean, is_name
 
 STORES: dict[str, Callable[[str], Store]] = {
     "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),
@@ -105,9 +105,33 @@ def resolve_version(address: str | Path) -> VersionAddress:
     return VersionAddress(found.store, number, version_key(number))
 
 
+def cubes_address() -> str:
+    """Where the cubes of all areas are kept."""
+    return str(cubes_root())
+
+
 def store_of_area(name: str) -> Store:
     """The store of the cube of an area, whether or not it is built; its address is canonical."""
-    return open_store(canonical_address(cube_root(name)))
+    return open_store(canonical_address(f"{cubes_address()}/{name}"))
+
+
+def named_cube(name: str | Path) -> str:
+    """The address of the cube that a person names: by path, by URI, or by the name of a built area.
+
+    Raises:
+        CubeError: there is no such path and no such area.
+    """
+    text = str(name)
+    if "://" in text or open_store(text).exists(""):
+        return text
+    root = f"{cubes_address()}/{text}"
+    if is_name(text) and open_store(root).exists(""):
+        return root
+    raise CubeError(
+        f"There is no cube {text!r}: neither a path nor a built area ({root})."
+        f"{did_you_mean(text, open_store(cubes_address()).names(''))}",
+        f"Build it with `slidecube build {text}` or give the path of a cube.",
+    )
 
 
 def latest_versions() -> list[VersionAddress]:
@@ -117,7 +141,7 @@ def latest_versions() -> list[VersionAddress]:
         CubeError: a cube's pointer is damaged.
     """
     found = []
-    for name in open_store(cubes_root()).names(""):
+    for name in open_store(cubes_address()).names(""):
         store = store_of_area(name)
         if (number := current_version(store)) is not None:
             found.append(VersionAddress(store, number, version_key(number)))

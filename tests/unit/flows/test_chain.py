@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows import chain
+from model.origin import Origin, whole_result
 from pipeline.errors import CubeError, ModelError, ReplaceError
-from pipeline.origin import Origin, whole_result
 from pipeline.settings import settings
 from tests.small_cube import small_cube, write
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cube.addresses import named_cube
 from pipeline.errors import CubeError, ModelError, SettingsError
-from pipeline.places import Place, bundle_named, bundles_of, cube_named, cube_root, cube_roots, insar_root
+from pipeline.places import Place, bundle_named, bundles_of, cube_root, cube_roots, insar_root
 from pipeline.settings import settings
 
 DIGEST = "0123456789abcdef" * 4
@@ -91,15 +92,15 @@ def test_maps_of_all_releases_are_found_and_those_of_other_versions_are_not(data
 def test_a_cube_is_named_by_path_or_area_and_a_misspelt_one_is_guessed(data: Path, tmp_path: Path) -> None:
     root = cube_root("hokkaido")
     root.mkdir(parents=True)
-    assert cube_named("hokkaido") == str(root)
-    assert cube_named(str(root)) == str(root)
-    assert cube_named("s3://bucket/cube.zarr") == "s3://bucket/cube.zarr"
+    assert named_cube("hokkaido") == str(root)
+    assert named_cube(str(root)) == str(root)
+    assert named_cube("s3://bucket/cube.zarr") == "s3://bucket/cube.zarr"
     with pytest.raises(CubeError) as unknown:
-        cube_named("hokaido")
+        named_cube("hokaido")
     assert "'hokkaido'" in unknown.value.message
     for text in ("../cubes/hokkaido", "atlantis", "hokkaido/versions/9.zarr"):
         with pytest.raises(CubeError):
-            cube_named(text)
+            named_cube(text)
 
 
 def test_a_bundle_is_named_by_path_by_area_or_by_area_and_name(data: Path, tmp_path: Path) -> None:

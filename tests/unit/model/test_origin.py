@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from model.origin import ORIGIN, Origin, changes, existing, read_made, whole_result
 from pipeline.errors import ModelError, ReplaceError
-from pipeline.origin import ORIGIN, Origin, changes, existing, read_made, whole_result
 
 CUBE, OTHER = "a" * 64, "b" * 64
 WANTED = Origin(kind="map", cube=CUBE, model=OTHER, options={"smallest_m2": 400.0, "event": None})
