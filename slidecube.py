@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["areas", "build", "load_bundle", "map", "open_cube", "plan", "train", "verify"]
 
-_ROOMS = {"pipeline": ("areas", "build", "open_cube", "plan", "verify"), "model": ("load_bundle", "map", "train")}
+_ROOMS = {
+    "pipeline": ("areas", "build", "open_cube", "plan", "verify"),
+    "model": ("load_bundle", "map", "train"),
+}
 
 
 def _check_rooms() -> None:

@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def areas() -> dict[str, AreaOfInterest]:
-    """The areas that can be named: those of `SLIDECUBE_AOI_DIR` and the shipped ones. A faulty file is logged, not listed.
+    """The areas that can be named, by name: those of `SLIDECUBE_AOI_DIR` and the shipped ones.
 
-        >>> slidecube.areas()["hokkaido"].title
-        'Hokkaido Eastern Iburi earthquake, Japan, 5 September 2018'
+    A file that is wrong is logged and left out.
+
+    >>> slidecube.areas()["hokkaido"].title
+    'Hokkaido Eastern Iburi earthquake, Japan, 2018'
     """
     found = {}
     for name, path in area_files().items():
@@ -35,7 +37,9 @@ def areas() -> dict[str, AreaOfInterest]:
     return found
 
 
-def plan(area: str | Path | AreaOfInterest, *, catalogue: Path | None = None, pairs: bool = True) -> BuildPlan:
+def plan(
+    area: str | Path | AreaOfInterest, *, catalogue: Path | None = None, pairs: bool = True
+) -> BuildPlan:
     """What a build would do: search the archives and compare with the cube. Changes nothing but the saved search.
 
         >>> plan = slidecube.plan("sandbox", pairs=False)
@@ -127,3 +131,11 @@ def open_cube(cube: str | Path) -> xr.Dataset:
     from pipeline.cube.read import open_cube as opened
 
     return opened(_path_of(cube))
+
+
+def _path_of(cube: str | Path) -> Path:
+    """The path of a cube, or of the cube of a named area where there is no such path."""
+    from pipeline.settings import settings
+
+    named = settings().cube_root(str(cube))
+    return named if not Path(cube).exists() and named.exists() else Path(cube)
