@@ -94,3 +94,10 @@ def test_a_file_that_hides_a_package_is_named(installed: Path, tmp_path: Path) -
     )
     assert answer.returncode == 1
     assert "ImportError" in answer.stderr and str(tmp_path / "model.py") in answer.stderr
+
+
+def test_a_command_without_its_extra_names_the_extra(installed: Path) -> None:
+    missing = "import sys; sys.modules['trustme'] = None\n"
+    answer = run(installed, missing + COMMAND, "sandbox", "--help")
+    assert answer.returncode == 1
+    assert "trustme" in answer.stderr and "slidecube[sandbox]" in answer.stderr
