@@ -106,8 +106,14 @@ def train(
 ) -> Result[BundleRecord]:
     """Train a bundle on a cube, or find the one that the same request made before.
 
+        >>> request = slidecube.TrainingRequest(plan={"steps": 4, "batch": 4, "chip_px": 32, "stride_px": 16})
+        >>> made = slidecube.train("sandbox", request)
+        >>> made.new, made.record.area, made.record.passes_after
+        (True, 'sandbox', 2)
+
     Args:
         cube: path of a cube or of a version, or name of a built area.
+        request: plan, seed, inputs; None: the best recipe that was measured.
         out: folder of the bundle; None: where `pipeline.places` puts it, under `name` where one is given.
         replace: train in any case, in place of another bundle.
 
@@ -155,6 +161,12 @@ def map(
 ) -> Result[ReleaseRecord]:
     """Map a cube, or find the map that the same request made before.
 
+        >>> made = slidecube.map("sandbox")  # by log-ratio, which needs no bundle
+        >>> made.record.picture.is_file()
+        True
+        >>> slidecube.map("sandbox").new  # the same again: nothing to do
+        False
+
     Args:
         cube: path of a cube or of a version, or name of a built area.
         bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
@@ -191,6 +203,10 @@ def map(
 
 def load_bundle(bundle: str) -> ModelBundle:
     """A bundle ready to predict, by its folder or by the name of its area, which means the newest.
+
+        >>> bundle = slidecube.load_bundle("sandbox")
+        >>> bundle.document.cube.area, len(bundle.networks)
+        ('sandbox', 1)
 
     Raises:
         ModelError: it is absent or damaged.

@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,22 @@ class Rooms(click.Group):
         """The command of that name, imported now."""
         for point in entry_points(group=GROUP):
             if point.name == cmd_name:
-                command: click.Command = point.load()
-                return command
+                return _loaded(point)
         return None
+
+
+def _loaded(point: EntryPoint) -> click.Command:
+    """The command; a package that is missing is named with the extra that the entry point states."""
+    try:
+        command: click.Command = point.load()
+    except ModuleNotFoundError as error:
+        if not point.extras:
+            raise
+        raise click.ClickException(
+            f"`slidecube {point.name}` needs the package {error.name}, which is not installed. "
+            f"Install the extra: pip install 'slidecube[{','.join(point.extras)}]'."
+        ) from error
+    return command
 
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
