@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.api import MapRequest, TrainingRequest, load_bundle, map, train
+    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
     from pipeline.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
-    "MapRequest",
+    "LogRatioMapPlan",
+    "MapPlan",
     "TrainingRequest",
     "areas",
     "build",
