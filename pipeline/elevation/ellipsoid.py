@@ -23,6 +23,7 @@ from pipeline.elevation.dem_spline import MAX_VOID_M, void_side
 from pipeline.elevation.dem_tiles import SOURCES, Lattice, Samples, assume_sea, missing_tiles, read_samples
 from pipeline.elevation.geoid import Model, geoid_grid, model_of, undulation_m
 from pipeline.errors import SourceDataError
+from pipeline.files import whole_file
 from pipeline.records import Frozen
 
 __all__ = ["DemReport", "Model", "undulation_m", "write_dem"]
@@ -220,20 +221,16 @@ def _write(
         )
     west, north = lattice.point(window[0] - 0.5, window[1] - 0.5)
     transform = Affine(1 / lattice.columns_per_unit, 0.0, west, 0.0, -1 / lattice.rows_per_unit, north)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
     profile = {
         "driver": "GTiff", "width": heights.shape[1], "height": heights.shape[0], "count": 1, "dtype": "float32",
         "crs": "EPSG:4326", "transform": transform, "compress": "deflate", "predictor": 3, "tiled": True,
     }  # fmt: skip
     try:
-        with rasterio.open(part, "w", **profile) as image:
+        with whole_file(path) as part, rasterio.open(part, "w", **profile) as image:
             image.write(heights, 1)
             image.units = ("metre",)
             image.update_tags(**tags)
-        part.replace(path)
     except (RasterioError, OSError) as error:
-        part.unlink(missing_ok=True)
         raise SourceDataError(
             f"{path.name} could not be written ({type(error).__name__}).", "Is there room on the disk?"
         ) from error

@@ -1,7 +1,7 @@
 """A build of passes and pairs that kills itself (SIGKILL) at the n-th operation on the disk.
 
-Run as `python -m tests.faults.pair_builder FOLDER N`, the input beside FOLDER; N = 0 never kills and prints how many
-operations there were. The pairs' products are made at once by a processor that is handed to the build.
+Run it as `python -m tests.faults.pair_builder FOLDER N`, with the input in the parent of FOLDER; N = 0 never kills and
+prints the number of operations. A processor of the test makes the pairs' products at once.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def backscatter(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Two builds: the second has a pass more in the middle, and two pairs for one."""
+    """Two builds; the second has another pass in the middle, and two pairs instead of one."""
     folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
     folder.mkdir(exist_ok=True)
     os.environ |= {
@@ -68,11 +68,11 @@ def main() -> None:
         "SLIDECUBE_READ_CONCURRENCY": "1",
     }
     plan.obstacle = lambda mode: None
-    plan.look_tasks = lambda *args: []  # needs orbits and elevation, and is written as pairs are
+    plan.look_tasks = lambda *args: []  # look layers need orbits and elevation, and are written like pairs
     area, rtc = here(), backscatter(folder.parent)
     operations = count_and_kill(deadly)
     store = build.store_of(area)
-    # the archive does not forget the late pass again
+    # the archive keeps the late pass
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
     for number, slc in enumerate(answers):
         replay = save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
