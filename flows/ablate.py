@@ -1,4 +1,4 @@
-"""The flow `ablate`: the paper's ablation, a task for each trial, on this machine or on Dask workers."""
+"""The flow `ablate`: the paper's ablation, one task a trial, on this machine or on Dask workers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
-from model.experiments import ablation
-from model.experiments.ablation_plan import AblationPlan, Task
+from model.experiments.ablation import run_ablation
+from model.experiments.ablation_plan import AblationPlan, trials_of
+from model.experiments.results.result_files import TRIALS
+from model.experiments.results.results import TrialTask
+from model.experiments.trial_runs import run_trial
 from pipeline.errors import SlidecubeError
 from pipeline.records import Frozen
 
@@ -26,7 +29,7 @@ Runner = Literal["threads", "dask"]
 
 
 class TrialRecord(Frozen):
-    """What a task hands back: the figures; the result itself lies in the folder."""
+    """The figures of a trial, which its task returns; the result itself is in the folder."""
 
     label: str
     seed: int
@@ -36,9 +39,9 @@ class TrialRecord(Frozen):
 
 
 @task(name="trial", cache_policy=NO_CACHE)
-def trial(one: Task, out: Path) -> TrialRecord:
-    """One trial, or its result where it is there."""
-    result = ablation.run_task(one, out)
+def trial(one: TrialTask, out: Path) -> TrialRecord:
+    """Run one trial, or read its result if `out` holds it."""
+    result = run_trial(one, out)
     scores = result.evaluation.scene
     return TrialRecord(
         label=one.trial.label,
@@ -51,16 +54,16 @@ def trial(one: Task, out: Path) -> TrialRecord:
 
 @task(name="tables", cache_policy=NO_CACHE)
 def tables(cube: str, plan: AblationPlan, out: Path) -> str:
-    """Table, figures and report from finished trials; the report's text."""
-    ablation.run_ablation(cube, plan, out)
+    """Write table, figures and report from finished trials; the report's text."""
+    run_ablation(cube, plan, out)
     return (out / "report.md").read_text(encoding="utf-8")
 
 
 def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """Where trials run: threads of this process, a Dask cluster that is there, or one that is started here.
+    """Where trials run: threads of this process, a running Dask cluster, or one that starts here.
 
     Raises:
-        SlidecubeError: Dask is asked for and not installed.
+        SlidecubeError: `runner` is dask, and prefect-dask is not installed.
     """
     if runner == "threads":
         return ThreadPoolTaskRunner(max_workers=jobs)
@@ -68,8 +71,8 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
         from prefect_dask import DaskTaskRunner
     except ImportError as error:
         raise SlidecubeError(
-            "Trials were to run on Dask, and prefect-dask is not installed.",
-            "Install the extra: pip install 'slidecube[dask]'; or take runner=threads.",
+            "Trials cannot run on Dask: prefect-dask is not installed.",
+            "Install the extra: pip install 'slidecube[dask]'; or use runner=threads.",
         ) from error
     if address:
         return DaskTaskRunner(address=address)
@@ -79,7 +82,7 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
 
 
 def run_name() -> str:
-    """Name of the flow run that is going on: cube and protocol."""
+    """Name of the current flow run: cube and protocol."""
     parameters = flow_run.parameters
     plan = parameters["plan"]
     protocol = plan.get("protocol", "paper") if isinstance(plan, dict) else plan.protocol
@@ -95,22 +98,22 @@ def ablate(
     jobs: int = 1,
     address: str | None = None,
 ) -> State[Any]:
-    """Run the paper's ablation: inputs by number of passes, with seeds. Finished trials are not run again.
+    """Run the paper's ablation: inputs by number of passes and seed. Finished trials are not run again.
 
     Parameters:
         cube: path of a cube, or of one of its versions; Dask workers must see it under the same path.
-        plan: what is tried, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
+        plan: which trials run, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
         out: folder of results, which Dask workers must see too.
         runner: threads, or dask for many trainings on many machines.
-        jobs: trials side by side; with a Dask cluster of its own, its workers.
-        address: of a Dask scheduler that is there; None: a cluster is started here.
+        jobs: trials at the same time; if a Dask cluster starts here, its workers.
+        address: of a running Dask scheduler; None: a cluster starts here.
     """
     folder = Path(out)
     trials = _trials.with_options(task_runner=task_runner(runner, jobs, address))
     failed = trials(cube, plan, folder)
     if failed:
         return Failed(
-            message=f"{len(failed)} trials failed, the others are kept in {folder}: {'; '.join(failed[:3])}"
+            message=f"{len(failed)} trials failed; the results of the others are in {folder}: {'; '.join(failed[:3])}"
         )
     create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
     return Completed(message=f"The report is in {folder / 'report.md'}.")
@@ -118,8 +121,8 @@ def ablate(
 
 @flow(name="ablation-trials")
 def _trials(cube: str, plan: AblationPlan, out: Path) -> list[str]:
-    """Every trial of the plan as a task; why those failed that did."""
-    futures = [trial.submit(one, out) for one in ablation.tasks(cube, plan)]
+    """Run every trial of the plan as a task; the reasons of those that failed."""
+    futures = [trial.submit(one.task, out / TRIALS) for one in trials_of(cube, plan)]
     for future in futures:
         future.wait()
     return [reason(future.state) for future in futures if not future.state.is_completed()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
-from prefect.futures import wait
+from prefect.futures import as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
@@ -19,7 +22,7 @@ from prefect.utilities.annotations import quote
 
 from flows import chain
 from flows.serving.artifacts import show_passes, show_quicklook
-from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER, place_at
+from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
@@ -27,19 +30,19 @@ from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, SlidecubeError
 
 LAYERS_AT_ONCE = 3
-"""Layers of one run in work at once: each holds the arrays of one pass in memory."""
+"""Layers of one run that are built at once: each holds the arrays of one pass in memory."""
 PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
-"""Pairs of one run that are begun beside the layers; the rest follow, so that none waits in a layer's place."""
+"""Pairs of one run that are begun before the other layers; see `BuildPlan.in_order`."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again may help: an archive failed, and said or showed that it will pass."""
+    """Whether another try may help: an archive failed for a reason that may pass."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, ArchiveError) and error.transient
 
 
-# The library has already tried again within seconds; these retries wait out what lasts minutes.
-patiently: dict[str, Any] = {
+# pipeline.archives has already tried again within seconds; these retries wait for what lasts minutes
+RETRIES: dict[str, Any] = {
     "retries": 4,
     "retry_delay_seconds": exponential_backoff(backoff_factor=10),
     "retry_jitter_factor": 0.5,
@@ -48,41 +51,59 @@ patiently: dict[str, Any] = {
 }
 
 
-@task(name="catalogue", **patiently)
+@task(name="catalogue", **RETRIES)
 def find_catalogue(area: AreaOfInterest, replay: Path | None) -> Catalogue:
     """One search of the archives, or the replay of an earlier one."""
-    with place_at(PLANETARY_COMPUTER):
+    with slot_of(*archive_limits(area)):
         return build.find_catalogue(area, replay)
 
 
 @task(name="plan", cache_policy=NO_CACHE)
 def make_plan(area: AreaOfInterest, catalogue: Catalogue, pairs: bool) -> build.BuildPlan:
-    """Layers wanted, and which of them the cube holds."""
+    """The layers that are wanted, and which of them the cube holds."""
     return build.make_plan(area, catalogue, pairs)
 
 
-@task(name="layer", task_run_name="{layer.label}", **patiently)
-def build_layer(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
-    """Fetch, derive and commit one layer."""
-    if layer.kind == "labels":  # from wherever the inventory was published
-        build.build_layer(area, layer, catalogue)
-        return
-    with place_at(PLANETARY_COMPUTER):
-        build.build_layer(area, layer, catalogue)
+def limit_names(area: AreaOfInterest, layer: build.LayerTask) -> list[str]:
+    """Prefect's limits for the limit that the layer's kind names."""
+    return {"archive": archive_limits(area), "processor": [INTERFEROMETRY], None: []}[layer.kind.limit]
 
 
-@task(name="pair", task_run_name="{layer.label}", **patiently)
-def build_pair(area: AreaOfInterest, layer: build.LayerTask, catalogue: Catalogue) -> None:
-    """Fetch, process and commit one pair; a pair that fails for what it is is not tried again."""
-    with place_at(INTERFEROMETRY):
-        build.build_layer(area, layer, catalogue)
+@task(name="layer", task_run_name="{layer.label}", **RETRIES)
+def build_layer(area: AreaOfInterest, layer: build.LayerTask) -> None:
+    """Fetch, derive and commit one layer, within the limit of its kind."""
+    limits = limit_names(area, layer)
+    with slot_of(*limits) if limits else nullcontext():
+        build.build_layer(area, layer)
+
+
+build_pair = build_layer.with_options(name="pair")
+"""The same for a pair, under its own name in Prefect's pages."""
+
+
+@dataclass(frozen=True)
+class PrefectTasks:
+    """Workers of a flow run: each layer is a task run of its own."""
+
+    area: AreaOfInterest
+    processors: int = PAIRS_AT_ONCE
+
+    def make(self, tasks: Iterable[build.LayerTask]) -> build.Outcomes:
+        """Submit the layers in their order; yields each when its task run has ended."""
+        runs = {
+            (build_pair if layer.kind.limit == "processor" else build_layer).submit(self.area, layer): layer
+            for layer in tasks
+        }
+        for run in as_completed(list(runs)):
+            run.wait()  # before this call `run.state` asks the server, which may not have the final state yet
+            yield runs[run], None if run.state.is_completed() else reason(run.state)
 
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish(
     area: AreaOfInterest, plan: build.BuildPlan, catalogue: Catalogue, failed: dict[str, str]
 ) -> build.Published:
-    """A new version out of the layers that are held, or the current one where nothing changed."""
+    """A new version of the layers that the cube holds, or the current one if nothing changed."""
     return build.publish(area, plan, catalogue, failed)
 
 
@@ -97,34 +118,20 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
     Parameters:
         aoi: name of an area (`slidecube areas`) or path of an area file.
         catalogue: path of a saved catalogue to replay; without it the archives are searched.
-        pairs: whether new pairs are made, which takes hours; without them a map of what is there follows at once, and
-            a later run adds them.
+        pairs: whether new pairs are made, which takes hours. Without them the version and its map are made at once; a
+            later run adds them.
     """
     area = load_area(aoi)
     with build.writer_lock(area):
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
         plan = make_plan(area, quote(found), pairs)
         show_passes(plan)
-        runs = {
-            layer.recipe.digest: (build_pair if layer.kind == "interferometry" else build_layer).submit(
-                area, layer, quote(found)
-            )
-            for layer in in_order(plan.wanted)
-        }
-        wait(list(runs.values()))
-        failed = {digest: reason(run.state) for digest, run in runs.items() if not run.state.is_completed()}
+        failed = build.build_layers(plan, PrefectTasks(area))
         published = publish(area, quote(plan), quote(found), failed)
     if published.new:
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)
     return verdict(published)
-
-
-def in_order(layers: tuple[build.LayerTask, ...]) -> list[build.LayerTask]:
-    """The first pairs, which take longest, beside the other layers; the other pairs after them."""
-    pairs = [layer for layer in layers if layer.kind == "interferometry"]
-    others = [layer for layer in layers if layer.kind != "interferometry"]
-    return [*pairs[:PAIRS_AT_ONCE], *others, *pairs[PAIRS_AT_ONCE:]]
 
 
 def reason(state: State[Any]) -> str:
@@ -136,7 +143,7 @@ def reason(state: State[Any]) -> str:
 
 
 def announce(published: build.Published) -> None:
-    """Have model and map follow: by the event for a new version, by a run where an earlier one was not finished."""
+    """Start what makes model and map: the event of a new version, or a run for a version that lacks one of them."""
     if published.new:
         emit_event(
             event="datacube.ready",
@@ -154,7 +161,7 @@ def announce(published: build.Published) -> None:
 
 
 def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
-    """Schedule the flow that finishes a version; where it is not deployed, say how to run it."""
+    """Schedule the flow that makes what a version lacks; if it is not deployed, log how to run it."""
     log = get_run_logger()
     try:
         run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
@@ -175,7 +182,7 @@ def verdict(published: build.Published) -> State[Any]:
     if published.failed:
         return Failed(
             name="Incomplete",
-            message=f"{where} is without what failed: {'; '.join(published.failed)} Run again to read only these.",
+            message=f"{where} lacks what failed: {'; '.join(published.failed)} Run again to read only these.",
         )
     if not published.new:
         return Completed(name="Unchanged", message=f"Nothing to do: {where} is up to date.{missing}")

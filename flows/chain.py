@@ -13,9 +13,8 @@ from typing import TypeVar
 
 from filelock import BaseFileLock, FileLock
 
-from pipeline.cube.read import resolve_version
-from pipeline.cube.storage import LocalStore
-from pipeline.cube.versions import current_version, read_manifest, version_key
+from pipeline.cube import addresses
+from pipeline.cube.versions import read_manifest
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -85,12 +84,11 @@ def version_of(cube: str) -> CubeVersion:
     Raises:
         CubeError: there is no cube.
     """
-    folder = resolve_version(cube).resolve()
-    if folder.parent.name == "versions" and folder.stem.isdigit():
-        number = int(folder.stem)
-        manifest = read_manifest(LocalStore(folder.parent.parent), number)
-        return CubeVersion(area=manifest.area, number=number, uri=str(folder))
-    return CubeVersion(area=folder.stem, number=None, uri=str(folder))
+    found = addresses.resolve_version(addresses.canonical_address(cube))
+    if found.number is not None:
+        manifest = read_manifest(found.store, found.number)
+        return CubeVersion(area=manifest.area, number=found.number, uri=found.uri)
+    return CubeVersion(area=found.name, number=None, uri=found.uri)
 
 
 def latest_versions() -> list[CubeVersion]:
@@ -99,12 +97,7 @@ def latest_versions() -> list[CubeVersion]:
     Raises:
         CubeError: a cube's pointer is damaged.
     """
-    cubes = settings().data_dir / "cubes"
-    found = []
-    for root in sorted(cubes.iterdir()) if cubes.is_dir() else []:
-        if root.is_dir() and (number := current_version(LocalStore(root))) is not None:
-            found.append(version_of(str(root / version_key(number))))
-    return found
+    return [version_of(version.uri) for version in addresses.latest_versions()]
 
 
 def standing(version: CubeVersion) -> Standing:

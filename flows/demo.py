@@ -42,7 +42,7 @@ class DemoResult:
     """Where everything is."""
 
     cube: chain.CubeVersion
-    quicklook: Path
+    quicklook: str
     logs: Path
 
     def lines(self) -> list[tuple[str, str]]:
@@ -121,7 +121,7 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             version = chain.version_of(str(settings().cube_root(AREA)))
             follow_chain(prefect, version, stages)
             stages.begin("Stopping worker, server and archives")
-    return DemoResult(cube=version, quicklook=write_quicklook(version.uri), logs=root / "logs")
+    return DemoResult(cube=version, quicklook=write_quicklook(version.uri).uri, logs=root / "logs")
 
 
 def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:

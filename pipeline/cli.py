@@ -10,18 +10,26 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from pipeline.console import as_json, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.progress import Progress
+
+if TYPE_CHECKING:  # imported when a command runs
+    from pipeline.build.plan import BuildPlan
+    from pipeline.layers.kind import Key, LayerTask
 
 GROUP = "slidecube.commands"
 
@@ -52,16 +60,23 @@ def main(verbose: bool) -> None:
     )
 
 
-def progress_bar() -> Progress:
-    """A bar on standard error, for a person at a terminal."""
-    return Progress(
+@contextmanager
+def progress_bar(first: str) -> Iterator[Progress]:
+    """A bar on standard error, for a person at a terminal; `first` is what it says until the first call."""
+    with Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=not sys.stderr.isatty(),
-    )
+    ) as bar:
+        task = bar.add_task(first, total=None)
+
+        def show(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+            bar.update(task, description=f"{what} {remark}".rstrip(), completed=done, total=total)
+
+        yield show
 
 
 @click.command()
@@ -123,7 +138,7 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     wanted = load_area(area)
     found = builder.find_catalogue(wanted, catalogue)
     made = builder.make_plan(wanted, found)
-    held = frozenset(t.pair_id for t in made.tasks if t.pair_id and t.held)
+    held = frozenset(str(t.key) for t in made.tasks if t.kind.axis == "timepair" and t.held)
     rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired, held)
     if json_:
         click.echo(json.dumps(rows, indent=1))
@@ -131,10 +146,11 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     _print_plan(rows)
 
 
-def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
-    by_pass: dict[str, list[Any]] = {}
+def _plan_rows(made: BuildPlan, when: Callable[[datetime], str]) -> dict[str, Any]:
+    by_pass: dict[Key | None, list[LayerTask]] = {}
     for task in made.tasks:
-        by_pass.setdefault(task.pass_id or "", []).append(task)
+        if task.kind.axis == "timestep":
+            by_pass.setdefault(task.key, []).append(task)
     passes = [
         {
             "pass": o.id, "instant": o.instant.isoformat(), "when": when(o.instant), "track": o.relative_orbit,
@@ -149,7 +165,7 @@ def _plan_rows(made: Any, when: Callable[[Any], str]) -> dict[str, Any]:
     others = [
         {"layer": t.label, "bytes_to_read": t.size_bytes, "held": t.held}
         for t in made.tasks
-        if t.pass_id is None and t.pair_id is None
+        if t.kind.axis not in ("timestep", "timepair")
     ]
     return {
         "area": made.area, "cube": made.cube, "epsg": made.grid.epsg, "shape": list(made.grid.shape),
@@ -225,15 +241,9 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     if repair:
         for line in builder.discard_damaged(wanted):
             click.echo(f"damaged: {line}", err=True)
-    with progress_bar() as bar:
-        task = bar.add_task("searching", total=None)
-        published = builder.build(
-            wanted,
-            catalogue,
-            lambda label, done, total: bar.update(task, description=label, completed=done, total=total),
-            pairs=pairs,
-        )
-    picture = str(write_quicklook(published.uri)) if quicklook else None
+    with progress_bar("searching") as progress:
+        published = builder.build(wanted, catalogue, progress, pairs=pairs)
+    picture = write_quicklook(published.uri).uri if quicklook else None
     if json_:
         click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
     else:
@@ -255,19 +265,16 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
 
 
 @click.command()
-@click.argument("cube", type=click.Path(path_type=Path))
+@click.argument("cube")
 @as_json
 @reports_errors
-def verify(cube: Path, json_: bool) -> None:
+def verify(cube: str, json_: bool) -> None:
     """Check CUBE (a path, or the name of an area) against its manifest: schema, grid, every shard, every file."""
+    from pipeline.cube.addresses import named_cube
     from pipeline.cube.verify import verify_cube
-    from pipeline.settings import settings
 
-    if not cube.exists() and settings().cube_root(str(cube)).exists():
-        cube = settings().cube_root(str(cube))
-    with progress_bar() as bar:
-        task = bar.add_task("verifying", total=None)
-        verdict = verify_cube(cube, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bar("verifying") as progress:
+        verdict = verify_cube(named_cube(cube), progress)
     if json_:
         click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))
     else:

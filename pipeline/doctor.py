@@ -1,4 +1,4 @@
-"""What `slidecube doctor` looks at: endpoints, keys, disk, container engine, GPU, versions."""
+"""What `slidecube doctor` examines: versions, disk, archives, geoids, container engine, GPU, areas."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, get_args
 
-from pipeline.archives.credentials import login_note
-from pipeline.archives.reachability import orbit_service, reachability
+from pipeline.archives.reachability import reachability
 from pipeline.area import area_files, load_area
 from pipeline.elevation.geoid import Model, geoid_grid
 from pipeline.errors import InterferometryError, SlidecubeError
@@ -27,7 +26,7 @@ DISK_WANTED_GB = 20
 
 
 class Finding(Frozen):
-    """One line of the examination; `missing` hinders nothing by itself, `failed` does."""
+    """One line of the examination; builds run in spite of what is `missing`, and not where something `failed`."""
 
     name: str
     state: Literal["ok", "missing", "failed"]
@@ -38,9 +37,9 @@ def examine() -> list[Finding]:
     """Every finding; no secret is in one."""
     return [
         *_versions(),
-        *_places(),
-        *_endpoints(),
-        *interferometry(),
+        *_disk(),
+        *examine_archives(),
+        *examine_geoids(),
         _engine(),
         *_isce2(),
         _gpu(),
@@ -58,7 +57,7 @@ def _versions() -> list[Finding]:
     return found
 
 
-def _places() -> list[Finding]:
+def _disk() -> list[Finding]:
     folder = settings().data_dir.resolve()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free_gb = shutil.disk_usage(existing).free / 1e9
@@ -74,31 +73,32 @@ def _places() -> list[Finding]:
             name="disk",
             state="ok" if enough else "missing",
             detail=f"{free_gb:.0f} GB free"
-            + ("" if enough else f"; a paper-sized cube wants {DISK_WANTED_GB} GB"),
+            + ("" if enough else f"; a paper-sized cube needs {DISK_WANTED_GB} GB"),
         ),
     ]
 
 
-def _endpoints() -> list[Finding]:
+def examine_archives() -> list[Finding]:
+    """The archives' services, keys and logins; where one that only some cubes need fails, it is missing."""
     return [
-        # a missing key hinders only some collections; an endpoint that does not answer hinders all
-        Finding(name=name, state="ok" if reached else "missing" if "key" in name else "failed", detail=detail)
-        for name, reached, detail in reachability(settings())
+        Finding(
+            name=found.name,
+            state="ok" if found.ok else "failed" if found.needed else "missing",
+            detail=found.detail,
+        )
+        for found in reachability()
     ]
 
 
-def interferometry() -> list[Finding]:
-    """What only interferometry wants: a login, geoid grids, orbit files; without it cubes have no pairs."""
-    note = login_note(settings().slc_fetch)
-    findings = [Finding(name="Earthdata login", state="ok" if note.ok else "missing", detail=note.text)]
+def examine_geoids() -> list[Finding]:
+    """The grids of geoids, without which interferometry has no heights."""
+    findings = []
     models: tuple[Model, ...] = get_args(Model)
     for model in models:
         try:
             findings.append(Finding(name=f"geoid {model}", state="ok", detail=geoid_grid(model).source))
         except SlidecubeError as error:
             findings.append(Finding(name=f"geoid {model}", state="missing", detail=str(error)))
-    _name, reached, detail = orbit_service()
-    findings.append(Finding(name="orbit files", state="ok" if reached else "missing", detail=detail))
     return findings
 
 
@@ -109,18 +109,18 @@ def _engine() -> Finding:
             continue
         command = [path, "--version"] if engine == "apptainer" else [path, "info"]
         try:
-            answer = subprocess.run(command, capture_output=True, timeout=20, check=False)
+            ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired):
             continue
-        if answer.returncode == 0:
+        if ended.returncode == 0:
             return Finding(name="container engine", state="ok", detail=engine)
     return Finding(
-        name="container engine", state="missing", detail="none that runs; interferometry will want one"
+        name="container engine", state="missing", detail="none that runs; interferometry needs one"
     )
 
 
 def _isce2() -> list[Finding]:
-    """How topsApp is run, if it is the chosen processor."""
+    """How topsApp is run, where the settings choose ISCE2."""
     if settings().insar_backend != "isce2":
         return []
     try:
@@ -137,13 +137,11 @@ def _gpu() -> Finding:
         return Finding(name="GPU", state="missing", detail="no nvidia-smi; training runs on the CPU")
     query = [path, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(
-            name="GPU", state="missing", detail=f"nvidia-smi does not answer ({type(error).__name__})"
-        )
-    names = "; ".join(answer.stdout.split("\n")).strip("; ")
-    state: Literal["ok", "missing"] = "ok" if answer.returncode == 0 and names else "missing"
+        return Finding(name="GPU", state="missing", detail=f"nvidia-smi failed ({type(error).__name__})")
+    names = "; ".join(ended.stdout.split("\n")).strip("; ")
+    state: Literal["ok", "missing"] = "ok" if ended.returncode == 0 and names else "missing"
     return Finding(name="GPU", state=state, detail=names or "nvidia-smi finds none")
 
 

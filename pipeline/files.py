@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ModelError
+
+_PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.part(\.[^.]*)?")
 
 
 @contextmanager
@@ -26,11 +29,16 @@ def whole_file(target: Path) -> Iterator[Path]:
     partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.part{target.suffix}")
     try:
         yield partial
-        _sync_path(partial)
+        sync_path(partial)
         partial.replace(target)
-        _sync_path(target.parent)
+        sync_path(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `whole_file` writes to, which a kill can leave behind."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def write_whole(target: Path, content: bytes | str) -> None:
@@ -98,10 +106,11 @@ def _replace(scratch: Path, target: Path) -> None:
 def _sync(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            _sync_path(path)
+            sync_path(path)
 
 
-def _sync_path(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Write what a file or a folder holds to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 
+FetchMode = Literal["bursts", "granules"]
+"""What is fetched of single look complex data: the bursts needed, or whole granules."""
+
 
 class Settings(BaseSettings):
     """What may differ from one installation to the next. The real archives are the defaults.
@@ -30,12 +33,12 @@ class Settings(BaseSettings):
         None, description="Planetary Computer subscription key; PC_SDK_SUBSCRIPTION_KEY is read too"
     )
     search_interval_s: float = Field(
-        300.0, ge=0, description="an answer younger than this is replayed instead of searching again"
+        300.0, ge=0, description="a catalogue younger than this is used again instead of a new search"
     )
     read_concurrency: int = Field(4, ge=1, le=64, description="simultaneous window reads from one archive")
-    retries: int = Field(5, ge=0, le=20, description="tries after the first where an archive may fail")
-    backoff_s: float = Field(1.0, gt=0, description="first wait between tries; doubles, with jitter")
-    timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's answer")
+    retries: int = Field(5, ge=0, le=20, description="retries of a request that failed for a passing reason")
+    backoff_s: float = Field(1.0, gt=0, description="longest first wait before a retry; doubles, with jitter")
+    timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's response")
     insar_backend: Literal["isce2", "pygmtsar", "none"] = Field(
         "isce2",
         description="what makes interferograms: topsApp in a container or on the PATH, in-process, nothing",
@@ -56,7 +59,7 @@ class Settings(BaseSettings):
     )
     insar_hours: float = Field(24.0, gt=0, description="longest that one job of a pair may run")
     insar_cpus: int = Field(2, ge=1, le=256, description="processors that one job of a pair may use")
-    slc_fetch: Literal["bursts", "granules"] = Field(
+    slc_fetch: FetchMode = Field(
         "bursts",
         description="what is fetched of single look complex data: the bursts needed, or whole granules",
     )
@@ -65,6 +68,10 @@ class Settings(BaseSettings):
     def cube_root(self, area_name: str) -> Path:
         """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
         return self.data_dir / "cubes" / area_name
+
+    def download_root(self, area_name: str) -> Path:
+        """Where inventories that were fetched for an area are kept, on the local disk."""
+        return self.cube_root(area_name) / "downloads"
 
     def insar_root(self, area_name: str) -> Path:
         """Where interferometric jobs and what was fetched for them live: `<data_dir>/insar/<area>`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from io import BytesIO
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from model.bundle.summaries import BundleRecord, ReleaseRecord
 from pipeline.build.run import BuildPlan, Published
+from pipeline.cube.cube_quicklook import Quicklook
 
 LONGEST_PX = 1200
 """side of the pictures that go into the server's database, so that they are seen without access to the disk"""
@@ -25,7 +26,7 @@ def key_of(kind: str, area: str) -> str:
 
 def show_passes(plan: BuildPlan) -> None:
     """A table of the passes and pairs that the version is made of."""
-    held = {task.pair_id for task in plan.tasks if task.held}
+    held = {task.key for task in plan.tasks if task.held}
     rows: list[dict[str, Any]] = [
         {
             "kind": "pass",
@@ -63,10 +64,12 @@ def show_passes(plan: BuildPlan) -> None:
     )
 
 
-def show_quicklook(published: Published, picture: Path) -> None:
+def show_quicklook(published: Published, picture: Quicklook) -> None:
     """The picture of a version."""
     create_markdown_artifact(
-        with_picture(f"{published.area}, version {published.version}: `{published.uri}`", picture),
+        with_picture(
+            f"{published.area}, version {published.version}: `{published.uri}`", picture.uri, picture.png
+        ),
         key=key_of("quicklook", published.area),
         description=f"{published.area}, version {published.version}",
     )
@@ -93,18 +96,19 @@ def show_map(release: ReleaseRecord) -> None:
     create_markdown_artifact(
         with_picture(
             f"{simulated}{release.kind} map of {release.area}: {scores}, on {release.scored_on}.",
-            release.picture,
+            str(release.picture),
+            release.picture.read_bytes(),
         ),
         key=key_of("map", release.area),
         description=f"Map of {release.area}, cube version {release.cube_version}",
     )
 
 
-def with_picture(text: str, picture: Path) -> str:
-    """Markdown of the text and a small copy of the picture."""
+def with_picture(text: str, uri: str, picture: bytes) -> str:
+    """Markdown of the text and a small copy of the picture, which is kept at `uri`."""
     small = BytesIO()
-    with Image.open(picture) as image:
+    with Image.open(BytesIO(picture)) as image:
         image.thumbnail((LONGEST_PX, LONGEST_PX))
         image.convert("RGB").save(small, "JPEG", quality=80)
     embedded = b64encode(small.getvalue()).decode("ascii")
-    return f"{text}\n\n![{picture.stem}](data:image/jpeg;base64,{embedded})\n\n`{picture}`"
+    return f"{text}\n\n![{PurePosixPath(uri).stem}](data:image/jpeg;base64,{embedded})\n\n`{uri}`"

@@ -8,31 +8,38 @@ from contextlib import contextmanager
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
+from pipeline.archives.registry import ARCHIVES, OTHER, archives_read
+from pipeline.area import AreaOfInterest
 from pipeline.errors import SettingsError
 
-PLANETARY_COMPUTER = "planetary-computer"
 INTERFEROMETRY = "interferometry"
 
-LIMITS = {PLANETARY_COMPUTER: 6, INTERFEROMETRY: 1}
+LIMITS = {archive.name: archive.slots for archive in (*ARCHIVES, OTHER)} | {INTERFEROMETRY: 1}
 """Layers read from an archive at once (within a layer the library's own limits hold); pairs processed at once, each of
 which may take the memory of a whole machine."""
 
 
-@contextmanager
-def place_at(limit: str) -> Iterator[None]:
-    """Hold one of the limit's places; waits for one.
+def archive_limits(area: AreaOfInterest) -> list[str]:
+    """The limits of the archives that a build of the area reads."""
+    return [archive.name for archive in archives_read(area)]
 
-    A limit that does not exist would be no limit: it is refused. A server that is gone for a while does not end the
-    work that holds a place.
+
+@contextmanager
+def slot_of(*limits: str) -> Iterator[None]:
+    """Hold a slot of each limit, waiting until all are free.
+
+    A limit that does not exist would be no limit: it is refused. Work that holds a slot continues while the server
+    is away.
 
     Raises:
-        SettingsError: nobody made the limit.
+        SettingsError: one of the limits was not made.
     """
     try:
-        with concurrency(limit, strict=True, raise_on_lease_renewal_failure=False):
+        with concurrency(list(limits), strict=True, raise_on_lease_renewal_failure=False):
             yield
     except ConcurrencySlotAcquisitionError as error:
         raise SettingsError(
-            f"The Prefect server has no limit {limit!r}, so that nothing would protect the archive or the machine.",
-            "Make it with `python -m flows.setup`.",
+            f"The Prefect server lacks one of the limits {', '.join(limits)}: nothing would protect the archive or the "
+            "machine.",
+            "Make them with `python -m flows.setup`.",
         ) from error

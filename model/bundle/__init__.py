@@ -1,1 +1,1 @@
-"""A trained model as a folder that can be mailed: weights, inputs, statistics, scores, card."""
+"""A trained model as a folder that can be sent on: weights, inputs, statistics, scores, card."""

@@ -1,4 +1,4 @@
-"""A trained model as a folder that can be mailed; hostile until checked when it comes back."""
+"""A trained model as a folder that can be sent on. A folder from elsewhere is checked before it is used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.bundle.card import model_card, precision_recall_picture, reliability_picture
+from model.bundle.card import model_card
 from model.bundle.document import (
     CARD,
     DOCUMENT,
-    EARLIER,
+    EARLIER_FORMATS,
     FORMAT,
     LARGEST_DOCUMENT_BYTES,
     WEIGHTS,
@@ -23,11 +23,10 @@ from model.bundle.document import (
     software,
 )
 from model.bundle.mlm import ITEM, item_of
-from model.network.weights import Network, WeightsError, built, bytes_of, fill
+from model.bundle.score_figures import CURVE, RELIABILITY, draw_precision_recall, draw_reliability
+from model.network.weights import Network, WeightsError, build_members, bytes_of, load_weights
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
-
-CURVE, RELIABILITY = "pr_curve.png", "reliability.png"
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,22 @@ class ModelBundle:
 
     @property
     def warning(self) -> str:
-        """What must stand on everything that is made with the model; empty if nothing."""
+        """The warning that every product of the model must carry; empty if there is none."""
         if self.document.simulated:
             return (
-                "The model was trained on a SIMULATED area: it knows no real landslide and must not guide "
-                "decisions in the field."
+                "The model was trained on a SIMULATED area: no real landslide is in its training set, and it must "
+                "not guide decisions in the field."
             )
         return ""
 
 
-def sealed(weights: bytes, **fields: Any) -> BundleDocument:
-    """The document of a model that was just trained: its fields, its digests, versions and the time."""
+def new_document(weights: bytes, **fields: Any) -> BundleDocument:
+    """The document of a model that was just trained.
+
+    Args:
+        weights: content of the weights' file.
+        fields: the document's other fields; digests, versions of software and the time are added.
+    """
     draft = BundleDocument(
         digest="0" * 64,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
@@ -61,7 +65,7 @@ def sealed(weights: bytes, **fields: Any) -> BundleDocument:
 
 
 def save(document: BundleDocument, weights: bytes, target: Path) -> None:
-    """Write the folder, whole or not at all.
+    """Write a bundle, whole or not at all; a bundle that is there is replaced.
 
     Raises:
         ModelError: something else is at `target`.
@@ -73,33 +77,33 @@ def save(document: BundleDocument, weights: bytes, target: Path) -> None:
         (folder / ITEM).write_text(
             json.dumps(item_of(document, WEIGHTS, CARD), indent=1) + "\n", encoding="utf-8"
         )
-        precision_recall_picture(document, folder / CURVE)
-        reliability_picture(document, folder / RELIABILITY)
+        draw_precision_recall(document, folder / CURVE)
+        draw_reliability(document, folder / RELIABILITY)
 
 
 def load(folder: Path) -> ModelBundle:
-    """A bundle from a folder that anybody may have made. Nothing in it is executed.
+    """Read a bundle from a folder of any origin. Nothing in it is executed.
 
     Raises:
-        ModelError: a file is missing, too large, damaged, or of another model; it names the file.
+        ModelError: a file, which the error names, is missing, too large, damaged, or of another model.
     """
     document = read_document(folder)
-    networks = built(document.network, document.members)
+    networks = build_members(document.network, document.members)
     raw = _read(folder / WEIGHTS, bytes_of(networks) + (1 << 20))
     if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
         raise _damaged(folder / WEIGHTS, f"its sha256 is not the one in {DOCUMENT}")
     try:
-        fill(networks, raw)
+        load_weights(networks, raw)
     except WeightsError as error:
         raise _damaged(folder / WEIGHTS, error.message) from error
     return ModelBundle(document, networks)
 
 
 def read_document(folder: Path) -> BundleDocument:
-    """`bundle.json`, checked.
+    """Read and check `bundle.json`.
 
     Raises:
-        ModelError: it is missing, too large, malformed, or was changed.
+        ModelError: it is missing, too large, malformed, or its digest is wrong.
     """
     file = folder / DOCUMENT
     raw = _read(file, LARGEST_DOCUMENT_BYTES)
@@ -107,16 +111,16 @@ def read_document(folder: Path) -> BundleDocument:
         document = BundleDocument.model_validate_json(raw)
     except ValidationError as error:
         for problem in error.errors():
-            if problem["loc"] == ("format",) and problem["input"] in EARLIER:
+            if problem["loc"] == ("format",) and problem["input"] in EARLIER_FORMATS:
                 raise ModelError(
-                    f"{file} is of the format {problem['input']}; this version reads {FORMAT}, whose inputs say more.",
+                    f"{file} has the format {problem['input']}; this version reads {FORMAT} only.",
                     "Train the model again with `slidecube train`.",
                 ) from error
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise _damaged(file, f"{where}: {first['msg']}") from error
     if document.identity != document.digest:
-        raise _damaged(file, "its content does not have the digest that it states")
+        raise _damaged(file, "its digest is not that of its content")
     return document
 
 
@@ -124,8 +128,8 @@ def _read(file: Path, limit_bytes: int) -> bytes:
     try:
         if not file.is_file():
             raise ModelError(
-                f"{file} is missing or no regular file.",
-                "Give the folder of a bundle that `slidecube train` made.",
+                f"{file} is missing or not a regular file.",
+                "Give the folder of a bundle, as `slidecube train` writes it.",
             )
         with file.open("rb") as stream:
             raw = stream.read(limit_bytes + 1)
@@ -137,4 +141,4 @@ def _read(file: Path, limit_bytes: int) -> bytes:
 
 
 def _damaged(file: Path, why: str) -> ModelError:
-    return ModelError(f"{file} cannot be used: {why}.", "Get the bundle again from where it was made.")
+    return ModelError(f"{file} cannot be used: {why}.", "Copy the bundle again from its source.")

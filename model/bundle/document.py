@@ -1,18 +1,16 @@
-"""What a bundle says of its model: everything but the weights, and its digest."""
+"""The document of a bundle, `bundle.json`: everything about its model but the weights, and its digest."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from model.bundle.expected import BaselineScore, EventScore, ExpectedScore, in_short
-from model.bundle.learnt_event import LearntEvent
-from model.inputs.channels import Statistics
+from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore, area_names_in_short
+from model.bundle.training_event import TrainingEvent
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
@@ -20,11 +18,11 @@ from model.network.training_plan import Check, NetworkSpec, TestTime, TrainingPl
 from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.scores.scores import Scores
 from model.split.split import Split
-from pipeline.records import Frozen, Utc
+from pipeline.records import Frozen, Utc, digest_of_json
 
 DOCUMENT, WEIGHTS, CARD = "bundle.json", "weights.safetensors", "MODEL_CARD.md"
 
-FORMAT, EARLIER = "slidecube-bundle-2", ("slidecube-bundle-1",)
+FORMAT, EARLIER_FORMATS = "slidecube-bundle-2", ("slidecube-bundle-1",)
 
 LARGEST_DOCUMENT_BYTES = 4 << 20
 
@@ -41,7 +39,9 @@ class BundleDocument(Frozen):
     weights_sha256: str = Digest
     inputs: Inputs
     network: NetworkSpec
-    members: int = Field(1, ge=1, le=20, description="networks of one kind, whose mean log-odds is taken")
+    members: int = Field(
+        1, ge=1, le=20, description="networks of one architecture, whose log-odds are averaged"
+    )
     parameters: int = Field(ge=1, description="of all members")
     statistics: Statistics
     training: TrainingPlan
@@ -49,28 +49,22 @@ class BundleDocument(Frozen):
         min_length=1, max_length=64, description="numbers of passes after the event that it was trained on"
     )
     test_time: TestTime
-    notes: tuple[str, ...] = Field((), description="what the cube lacked for better inputs")
+    notes: tuple[str, ...] = Field((), description="what the cubes lack for the best inputs")
     seed: int = Field(description="of the first member")
     split: Split = Field(description="of the first event, as are grid, cube, selection and statistics")
-    grid: Georeference | None = Field(description="lattice that the split's pixels belong to")
+    grid: Georeference | None = Field(description="grid that the split's pixels belong to")
     cube: CubeFacts
     selection: Selection
-    others: tuple[LearntEvent, ...] = Field(
-        (), max_length=30, description="further events that it was trained on"
-    )
+    others: tuple[TrainingEvent, ...] = Field((), max_length=30, description="further training events")
     history: tuple[Check, ...] = Field(description="of the first member")
     best_step: int = Field(description="of the first member")
     validation: Scores = Field(
-        description="at its own best threshold, which maps use; over the validation areas of all events together"
+        description="at its best threshold, which maps use; over the validation areas of all events together"
     )
-    test: Scores = Field(
-        description="at the threshold chosen on the validation areas; of all events together"
-    )
-    events: tuple[EventScore, ...] = Field(
-        (), max_length=31, description="test area by test area, where there are several events"
-    )
+    test: Scores = Field(description="at that threshold; over the test areas of all events together")
+    events: tuple[EventScore, ...] = Field((), max_length=31, description="by event, where there are several")
     baselines: tuple[BaselineScore, ...] = Field(
-        (), max_length=62, description="methods without a network, test area by test area"
+        (), max_length=62, description="methods without a network, by event"
     )
     calibration: Calibration = Field(description="with all passes")
     by_passes: tuple[CaseCalibration, ...] = Field(
@@ -84,17 +78,17 @@ class BundleDocument(Frozen):
     @model_validator(mode="after")
     def _one_model(self) -> BundleDocument:
         if self.statistics.channels != self.inputs.channels:
-            raise ValueError("the statistics are of other channels than the inputs")
+            raise ValueError("the statistics and the inputs differ in their channels")
         if any(one.statistics.channels != self.inputs.channels for one in self.others):
-            raise ValueError("the statistics of another event are of other channels than the inputs")
+            raise ValueError("the statistics of a further event and the inputs differ in their channels")
         if self.network.in_channels != len(self.inputs.channels):
-            raise ValueError("the network has another number of channels than the inputs")
+            raise ValueError("the network and the inputs differ in the number of channels")
         return self
 
     @property
-    def learnt(self) -> tuple[LearntEvent, ...]:
-        """Every event that it was trained on."""
-        first = LearntEvent(
+    def training_events(self) -> tuple[TrainingEvent, ...]:
+        """Every event that the model was trained on."""
+        first = TrainingEvent(
             cube=self.cube,
             grid=self.grid,
             split=self.split,
@@ -105,21 +99,21 @@ class BundleDocument(Frozen):
 
     @property
     def simulated(self) -> bool:
-        """Whether any of these events is a simulation."""
-        return any(one.cube.simulated for one in self.learnt)
+        """Whether the cube of any training event is a simulation."""
+        return any(one.cube.simulated for one in self.training_events)
 
     @property
-    def place(self) -> str:
-        """The areas, as a title names them."""
-        return in_short([one.cube.area for one in self.learnt])
+    def area_names(self) -> str:
+        """The areas of the training events, as a title names them."""
+        return area_names_in_short([one.cube.area for one in self.training_events])
 
     @property
     def threshold(self) -> float:
-        """Calibrated probability from which on a pixel is mapped, chosen on the validation area with all passes."""
+        """Lowest calibrated probability of a mapped pixel, chosen on the validation areas with all passes."""
         return self.validation.threshold
 
     def calibrated_for(self, after: int) -> CaseCalibration:
-        """The calibration and threshold of the nearest number of passes after the event that there are some for."""
+        """The calibration and threshold for `after` passes after the event, or for the nearest number that has them."""
         every = CaseCalibration(
             after=len(self.selection.after), calibration=self.calibration, threshold=self.threshold
         )
@@ -127,7 +121,7 @@ class BundleDocument(Frozen):
 
     @property
     def identity(self) -> str:
-        """sha256 of what decides a prediction: inputs, statistics, network, weights, views, calibration, threshold."""
+        """sha256 of all that a prediction depends on: inputs, statistics, network, weights, calibration, threshold."""
         parts = {
             "inputs": self.inputs.model_dump(mode="json"),
             "statistics": self.statistics.model_dump(mode="json"),
@@ -144,11 +138,11 @@ class BundleDocument(Frozen):
             ]
         if self.others:
             parts["others"] = [one.statistics.model_dump(mode="json") for one in self.others]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest_of_json(parts)
 
 
 def software() -> dict[str, str]:
-    """Versions of what trained the model."""
+    """Versions of Python and of the packages that trained the model."""
     found = {"python": python_version()}
     for name in SOFTWARE:
         try:

@@ -1,4 +1,4 @@
-"""A model as a STAC item with the MLM extension, so that a catalogue of models can find it."""
+"""A model as a STAC item with the MLM extension, for catalogues of models."""
 
 from __future__ import annotations
 
@@ -25,47 +25,56 @@ from shapely import unary_union
 from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
+from model.network.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
 
 ITEM = "item.json"
-ARCHITECTURES = {"unet": "U-Net", "unetplusplus": "U-Net++"}
 
 
 def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]:
-    """The item; its links are of the bundle's own files.
+    """The STAC item of a bundle, whose assets are the bundle's own files.
 
-    Its geometry is that of the scenes that the model was trained on, and its time that of their passes.
+    Its geometry covers the scenes of the training events, its time range their passes.
 
     Args:
         weights, card: names of the files in the bundle.
     """
-    d = document
-    passes = [used.instant for one in d.learnt for used in (*one.selection.before, *one.selection.after)]
-    ground = unary_union([footprint(one.grid, one.cube.shape) for one in d.learnt if one.grid is not None])
+    d, events = document, document.training_events
+    passes = [used.instant for one in events for used in (*one.selection.before, *one.selection.after)]
+    footprints = unary_union([footprint(one.grid, one.cube.shape) for one in events if one.grid is not None])
     item = pystac.Item(
         id=f"slidecube-{d.digest[:12]}",
-        geometry=None if ground.is_empty else mapping(ground),
-        bbox=None if ground.is_empty else list(ground.bounds),
+        geometry=None if footprints.is_empty else mapping(footprints),
+        bbox=None if footprints.is_empty else list(footprints.bounds),
         datetime=None,
         start_datetime=min(passes),
         end_datetime=max(passes),
         properties={
-            "title": f"Landslides of {d.place}" + (", simulated" if d.simulated else ""),
+            "title": f"Landslides of {d.area_names}" + (", simulated" if d.simulated else ""),
             "description": _described(d),
             "created": d.created.isoformat().replace("+00:00", "Z"),
             "slidecube:digest": d.digest,
-            "slidecube:cubes": [one.cube.digest for one in d.learnt],
+            "slidecube:cubes": [one.cube.digest for one in events],
             "slidecube:simulated": d.simulated,
             "slidecube:threshold": d.threshold,
             "slidecube:test_auprc": d.test.auprc,
             "slidecube:test_prevalence": d.test.prevalence,
         },
     )
+    _add_model(item, d)
+    _add_assets(item, d, weights, card)
+    found: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return found
+
+
+def _add_model(item: pystac.Item, document: BundleDocument) -> None:
+    """The fields of the MLM extension."""
+    d = document
     MLMExtension.ext(item, add_if_missing=True).apply(
-        name=f"slidecube landslides, {d.place}",
-        architecture=ARCHITECTURES[d.network.architecture],
+        name=f"slidecube landslides, {d.area_names}",
+        architecture=ARCHITECTURES[d.network.architecture].title,
         tasks=[TaskType.SEMANTIC_SEGMENTATION],
         input=[_input(d)],
         output=[_output(d.network.classes)],
@@ -83,6 +92,10 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
             encoder=d.network.encoder, members=d.members, seed=d.seed, **d.training.model_dump(mode="json")
         ),
     )
+
+
+def _add_assets(item: pystac.Item, document: BundleDocument, weights: str, card: str) -> None:
+    """The weights, with their checksum, and the card."""
     item.add_asset(
         "weights",
         pystac.Asset(
@@ -93,18 +106,21 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
         ),
     )
     # multihash of a sha256: function 0x12, length 0x20
-    FileExtension.ext(item.assets["weights"], add_if_missing=True).checksum = f"1220{d.weights_sha256}"
+    checksum = f"1220{document.weights_sha256}"
+    FileExtension.ext(item.assets["weights"], add_if_missing=True).checksum = checksum
     AssetGeneralMLMExtension.ext(item.assets["weights"]).apply(artifact_type="safetensors")
     item.add_asset(
         "card",
         pystac.Asset(href=f"./{card}", title="Model card", media_type="text/markdown", roles=["metadata"]),
     )
-    found: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
-    return found
 
 
 def _described(document: BundleDocument) -> str:
-    simulated = "Trained on a SIMULATED area: it knows no real landslide. " if document.simulated else ""
+    simulated = (
+        "Trained on a SIMULATED area: no real landslide is in the training set. "
+        if document.simulated
+        else ""
+    )
     return (
         f"{simulated}Test AUPRC {document.test.auprc:.3f} at a prevalence of {document.test.prevalence:.4f}, "
         f"{len(document.selection.before)} passes before and {len(document.selection.after)} after the event, "
@@ -113,10 +129,10 @@ def _described(document: BundleDocument) -> str:
 
 
 def _input(document: BundleDocument) -> ModelInput:
-    """Channels by name, as they go into the network: standardised, cut, 0 where unknown."""
+    """The channels by name, as the network reads them: standardised, clipped, 0 where unknown."""
     statistics = document.statistics
     scaling = (
-        f"; the scaling is that of {document.cube.area}, and bundle.json has each event's own"
+        f"; the scaling is that of {document.cube.area}, bundle.json has that of each event"
         if document.others
         else ""
     )
@@ -128,10 +144,10 @@ def _input(document: BundleDocument) -> ModelInput:
             dim_order=["batch", "channel", "height", "width"],
             data_type=DataType.FLOAT32,
         ),
-        description=f"height and width are multiples of 32; standardised values are cut at {statistics.clip_sd:g}, and "
-        f"0 where unknown{scaling}",
+        description=f"height and width are multiples of 32; standardised values are clipped at "
+        f"{statistics.clip_sd:g}, and 0 where unknown{scaling}",
     )
-    # one object for each channel: what the extension's text asks for, while the library's setter takes a single one
+    # the extension asks for one object a channel; the library's setter takes a single object only
     found.properties["value_scaling"] = [
         ValueScaling.create(ValueScalingType.Z_SCORE, mean=mean, stddev=sd).to_dict()
         for mean, sd in zip(statistics.mean, statistics.sd, strict=True)
@@ -148,10 +164,10 @@ def _output(classes: int) -> ModelOutput:
             dim_order=["batch", "channel", "height", "width"],
             data_type=DataType.FLOAT32,
         ),
-        description="before the calibration that the bundle carries"
-        + ("" if classes == 1 else "; two channels, of which the second less the first is the log-odds"),
+        description="before the calibration in bundle.json"
+        + ("" if classes == 1 else "; the log-odds are the second of the two channels minus the first"),
         classes=[
             Classification.create(value=0, name="other", description="no landslide"),
-            Classification.create(value=1, name="landslide", description="moved by the event"),
+            Classification.create(value=1, name="landslide", description="landslide of the event"),
         ],
     )

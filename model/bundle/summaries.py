@@ -1,4 +1,4 @@
-"""What the stages hand back: where things are and the figures that matter. Nothing here needs torch."""
+"""Summaries of a trained model and of a map, as training and mapping return them. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from model.bundle.expected import BaselineScore, EventScore, ExpectedScore
+from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore
 from pipeline.records import Frozen
 
 
 class BundleRecord(Frozen):
-    """A trained model."""
+    """A trained model: where its bundle is, and its main scores."""
 
     path: Path
     digest: str
@@ -27,18 +27,18 @@ class BundleRecord(Frozen):
     validation_auprc: float
     threshold: float
     parameters: int
-    calibration_error: float | None = Field(None, description="on the validation area, once calibrated")
+    calibration_error: float | None = Field(None, description="on the validation area, after calibration")
     expected: tuple[ExpectedScore, ...] = Field((), description="on the test area, by number of passes")
     seconds: float
     simulated: bool
     baselines: tuple[BaselineScore, ...] = Field(
         (), description="methods without a network, on the same pixels"
     )
-    events: tuple[EventScore, ...] = Field((), description="one by one, where it was trained on several")
+    events: tuple[EventScore, ...] = Field((), description="by event, where there are several")
 
 
 class ReleaseRecord(Frozen):
-    """A map."""
+    """A map: where its folder is, and its main figures."""
 
     path: Path
     kind: Literal["model", "log-ratio"]
@@ -56,14 +56,14 @@ class ReleaseRecord(Frozen):
     auprc: float | None = Field(description="where labels exist")
     prevalence: float | None
     expected: ExpectedScore | None = Field(
-        None, description="of the model on its test area with as many passes; None: never scored"
+        None, description="of the model on its test area with as many passes; None: not scored with so many"
     )
     expected_words: str = ""
-    smallest_m2: float | None = Field(None, description="smallest area that is a polygon; None: no polygons")
+    smallest_m2: float | None = Field(None, description="minimum mapping unit, m²; None: no polygons")
     flagged_share: dict[str, float] = Field(
-        default_factory=dict, description="share of the scene by what the validity raster says of it"
+        default_factory=dict, description="share of the scene by flag of the validity raster"
     )
-    scored_on: str = Field(description="which pixels the AUPRC is of, in words")
+    scored_on: str = Field(description="the pixels of the AUPRC, in words")
     picture: Path
     report: Path
     simulated: bool

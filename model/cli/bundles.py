@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 @click.option("--change", help="Channels of change: log_ratio, before_sd, z_score; or none.")
 @click.option("--geometry", help="Of the look: local_incidence, layover_shadow; or none.")
 @click.option("--coherence", help="Of pairs: before, across, after, loss, recovery; or none.")
+@click.option("--further", help="Further channels by name (model/inputs/channel_registry.py); or none.")
 @click.option(
     "--mirrored/--plain",
     default=None,
@@ -82,13 +83,15 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol",
     type=click.Choice(["paper", "strict"]),
-    help="Scores instead of a model: the published experiment, or cross validation over separate ground; with --out.",
+    help="Write scores to --out instead of a model. paper: the published experiment, with its defects; strict: cross "
+    "validation over four rectangles, with buffers between training and test.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Of the protocol paper.  [default: 100]")
+@click.option("--epochs", type=click.IntRange(1), help="Training epochs of --protocol paper.  [default: 100]")
 @click.option(
     "--network",
     type=click.Choice(["small", "resnet18", "paper"]),
-    help="With --protocol, in place of --encoder: paper is the U-Net++ with a ResNet-50.",
+    help="Network of --protocol, which does not use --encoder. small: a ResNet-18 of three halvings; paper: the "
+    "U-Net++ with a ResNet-50.  [default: paper (paper), resnet18 (strict)]",
 )
 @_passes
 @_event
@@ -103,10 +106,10 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
         from model.cli.experiments import train_by_protocol
 
         if out is None:
-            raise click.UsageError("--protocol wants --out, a folder for its results.")
+            raise click.UsageError("--protocol needs --out, a folder for its results.")
         if options.pop("others"):
             raise click.UsageError(
-                "--protocol is of one event; `slidecube ladder ... --study events` tests what several teach."
+                "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
             )
         train_by_protocol(cube, protocol, out, options)
         return
@@ -142,7 +145,7 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
 
 
 def _beside_words(record: BundleRecord) -> str:
-    from model.bundle.expected import baselines_in_words
+    from model.bundle.expected_scores import baselines_in_words
 
     words = baselines_in_words(record.baselines)
     return f"Without a network, on the same pixels: {words}.\n" if words else ""
@@ -196,7 +199,7 @@ def map_landslides(
 
     With a BUNDLE the passes and the track are those that the model was made for.
     """
-    from model.api import map_cube, map_log_ratio
+    from model.api import LogRatioMapPlan, MapPlan, map_cube, map_log_ratio
 
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
@@ -215,20 +218,17 @@ def map_landslides(
     target = out or _default_folder(cube, "maps")
     with _bar() as progress:
         if log_ratio:
-            record = map_log_ratio(cube, target, inputs=inputs, event=event, progress=progress)
+            log_ratio_plan = LogRatioMapPlan(inputs=inputs, event=event)
+            record = map_log_ratio(cube, target, plan=log_ratio_plan, progress=progress)
         else:
-            from model.maps.release import SMALLEST_M2
-
-            record = map_cube(
-                Path(bundle_cube[0]),
-                cube,
-                target,
-                event=event,
-                smallest_m2=options["smallest_m2"] or SMALLEST_M2,
-                standardise=options["standardise"] or "auto",
-                allow_simulated=options["allow_simulated_model"],
-                progress=progress,
-            )
+            given = {
+                "event": event,
+                "smallest_m2": options["smallest_m2"],
+                "standardise": options["standardise"],
+                "allow_simulated": options["allow_simulated_model"],
+            }
+            map_plan = MapPlan(**{name: value for name, value in given.items() if value is not None})
+            record = map_cube(Path(bundle_cube[0]), cube, target, plan=map_plan, progress=progress)
     _say(record, json_, _map_words(record))
 
 

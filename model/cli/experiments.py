@@ -7,32 +7,40 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from model.cli.options import _bar, _parsed_event, _values_checked
+from model.cli.options import _bar, _event, _inputs, _parsed_event, _values_checked
 from pipeline.console import reports_errors
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    from model.experiments.results.results import TrialResult
-    from model.network.training_plan import NetworkSpec
+    from model.experiments.results.results import Trial, TrialResult, TrialTask
+    from model.network.training_plan import NetworkSpec, TrainingPlan
+    from pipeline.progress import Progress
 
 _network = click.option(
     "--network",
     type=click.Choice(["small", "resnet18", "paper"]),
     default="small",
     show_default=True,
-    help="small: a ResNet-18 of three halvings, for screening on a CPU; paper: the U-Net++ with a ResNet-50.",
+    help="small: a U-Net with a ResNet-18 of three halvings, for screening on a CPU; resnet18: a U-Net with a whole "
+    "ResNet-18; paper: the U-Net++ with a ResNet-50.",
 )
 _out = click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of results; it may grow."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the results; results that it holds are kept and not computed again.",
 )
 _jobs = click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials side by side."
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes, each running one trial at a time; they share cores and GPUs.",
 )
-_event = click.option("--event", help="When it happened, for a cube that does not say.")
 
 
 def network_of(name: str) -> NetworkSpec:
-    """A network by the word of the command line; `in_channels` is set by the inputs."""
+    """A network by its name on the command line; `in_channels` is set by the inputs."""
     from model.experiments.paper import PAPER_NETWORK
     from model.experiments.recipes import SCREENING
     from model.network.training_plan import NetworkSpec
@@ -46,7 +54,7 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise click.UsageError(f"{name}: {text!r} is no list of numbers such as 1,2,3.") from None
+        raise click.UsageError(f"{name}: {text!r} is no list of numbers; write as in 1,2,3.") from None
 
 
 @click.command()
@@ -55,74 +63,99 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
 @_network
 @_jobs
 @_event
-@click.option("--protocol", type=click.Choice(["paper", "strict"]), default="paper", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["paper", "strict"]),
+    default="paper",
+    show_default=True,
+    help="paper: the published experiment, with its defects; strict: cross validation over four rectangles, with "
+    "buffers between training and test.",
+)
 @click.option(
     "--rows",
     help="Rows separated by commas: VV, VH, VV+VH, VV+VH+DEM, DEM, boosting, log-ratio, random.  [default: all]",
 )
-@click.option("--passes", default="1,2,3,4", show_default=True, help="Numbers of passes before and after.")
+@click.option(
+    "--passes",
+    default="1,2,3,4",
+    show_default=True,
+    help="Numbers of passes, before and after the event alike.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Number of seeds.")
 @click.option(
-    "--epochs", type=click.IntRange(1), default=100, show_default=True, help="Of the protocol paper."
+    "--epochs",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Training epochs under the protocol paper.",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=300, show_default=True, help="Of the protocol strict."
+    "--steps",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Training steps under the protocol strict.",
 )
 @click.option("--batch", type=click.IntRange(2), help="Chips in a batch.  [default: 64 (paper), 8 (strict)]")
 @click.option(
     "--chip", type=click.IntRange(32), default=128, show_default=True, help="Side of a chip, pixels."
 )
-@click.option("--corrected", is_flag=True, help="Put every named defect of the published experiment right.")
+@click.option("--corrected", is_flag=True, help="Correct every named defect of the published experiment.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @reports_errors
-def ablate(cube: str, out: Path, network: str, jobs: int, event: str | None, **options: Any) -> None:
-    """Run the paper's ablation on CUBE: inputs by number of passes, with seeds; finished trials are kept.
+def ablate(cube: str, out: Path, jobs: int, **options: Any) -> None:
+    """Run the paper's ablation on CUBE: inputs by number of passes and seed. Finished trials are not run again.
 
-    Leaves trials.csv, trials.parquet, summary.csv, figure4.png, figure5.png and report.md in the folder.
+    Writes trials.csv, trials.parquet, summary.csv, figure4.png, figure5.png and report.md to the folder.
     """
     from model.experiments.ablation import run_ablation
     from model.experiments.ablation_plan import ROWS, AblationPlan
 
     with _values_checked():
-        plan = AblationPlan.model_validate(_plan_of(network, options, event, rows=tuple(ROWS)))
+        plan = AblationPlan.model_validate(_plan_of(options, rows=tuple(ROWS)))
     with _bar() as progress:
         run_ablation(cube, plan, out, workers=jobs, progress=progress)
     click.echo((out / "summary.csv").read_text(encoding="utf-8").strip())
     click.echo(f"Report: {out / 'report.md'}")
 
 
-def _plan_of(
-    network: str, options: dict[str, Any], event: str | None, rows: tuple[str, ...]
-) -> dict[str, Any]:
+def _plan_of(options: dict[str, Any], rows: tuple[str, ...]) -> dict[str, Any]:
     """The plan of an ablation as plain values, from the options of the command."""
-    from model.network.training_plan import PaperPlan, PaperSwitches, TrainingPlan
+    from model.network.training_plan import PaperPlan, PaperSwitches
 
     state = "corrected" if options["corrected"] else "as published"
     switches = PaperSwitches.model_validate(dict.fromkeys(PaperSwitches.model_fields, state))
-    chip, steps = options["chip"], options["steps"]
     return {
         "protocol": options["protocol"],
-        "network": network_of(network),
+        "network": network_of(options["network"]),
         "rows": tuple(options["rows"].split(",")) if options["rows"] else rows,
         "passes": _numbers(options["passes"], "--passes"),
         "seeds": tuple(range(options["seeds"])),
         "paper": PaperPlan(
             epochs=options["epochs"],
             batch=options["batch"] or 64,
-            chip_px=chip,
+            chip_px=options["chip"],
             switches=switches,
             device=options["device"],
         ),
-        "training": TrainingPlan(
-            steps=steps,
-            batch=options["batch"] or 8,
-            chip_px=chip,
-            stride_px=chip // 2,
-            validate_every=max(1, steps // 6),
-            device=options["device"],
-        ),
-        "event": _parsed_event(event),
+        "training": _training_plan(options, batch=options["batch"] or 8),
+        "event": _parsed_event(options["event"]),
     }
+
+
+def _training_plan(options: dict[str, Any], **more: Any) -> TrainingPlan:
+    """The plan of the protocol strict, checked six times on the way."""
+    from model.network.training_plan import TrainingPlan
+
+    steps, chip = options["steps"] or 300, options["chip"] or 128
+    return TrainingPlan(
+        steps=steps,
+        chip_px=chip,
+        stride_px=chip // 2,
+        validate_every=max(1, steps // 6),
+        device=options["device"],
+        **more,
+    )
 
 
 @click.command()
@@ -131,8 +164,16 @@ def _plan_of(
 @_network
 @_jobs
 @_event
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Of each network.")
-@click.option("--after", type=click.IntRange(1), default=1, show_default=True, help="Passes after the event.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=300, show_default=True, help="Training steps of each network."
+)
+@click.option(
+    "--after",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="First N passes after the event. The study passes does not use it.",
+)
 @click.option(
     "--folds", default="0,1,2,3", show_default=True, help="Which of the four rectangles are tested."
 )
@@ -142,121 +183,113 @@ def _plan_of(
     type=click.Choice(["improvements", "labels", "events", "passes"]),
     default="improvements",
     show_default=True,
-    help="labels: pretraining by how few labels do; events: each of CUBES left out in turn; passes: one network for "
-    "any number of passes.",
+    help="improvements: over the paper, one at a time; labels: pretraining with 5 to 100 % of the labels; events: each "
+    "of CUBES left out in turn; passes: one network for any number of passes.",
 )
-@click.option("--recipe", "recipes", multiple=True, help="Only these, and what they are measured against.")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="Run this recipe and those that it is compared with; may be repeated.  [default: all]",
+)
 @reports_errors
-def ladder(
-    cubes: tuple[str, ...],
-    out: Path,
-    network: str,
-    jobs: int,
-    event: str | None,
-    recipes: tuple[str, ...],
-    **options: Any,
-) -> None:
+def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...], **options: Any) -> None:
     """Measure every improvement over the paper on CUBES, each against the recipe that it changes.
 
-    Beside them stand the change detector and the pixel classifiers that need no network. Finished trials are kept.
+    The table also has the change detector and the pixel classifiers, which need no network. Finished trials are not run
+    again. Writes ladder.csv, ladder.parquet, ladder.json and ladder.md to the folder.
     """
     from model.experiments import studies
-    from model.experiments.ladder import REPORT, climb
+    from model.experiments.ladder import REPORT, run_ladder
+    from model.experiments.results.results import CrossValidation
 
-    rungs = studies.STUDIES[options["study"]](options["steps"], network_of(network), options["after"])
+    study = studies.STUDIES[options["study"]]
+    chosen = study(options["steps"], network_of(options["network"]), options["after"])
+    if recipes:
+        chosen = studies.selected(chosen, recipes)
     with _values_checked():
-        when = _parsed_event(event)
-    with _bar() as progress:
-        climb(
-            cubes,
-            studies.chosen(rungs, recipes) if recipes else rungs,
-            out,
+        validation = CrossValidation(
+            cubes=cubes,
             folds=_numbers(options["folds"], "--folds"),
             seeds=tuple(range(options["seeds"])),
-            workers=jobs,
-            event=when,
-            progress=progress,
+            event=_parsed_event(options["event"]),
         )
+    with _bar() as progress:
+        run_ladder(chosen, validation, out, workers=jobs, progress=progress)
     click.echo((out / REPORT).read_text(encoding="utf-8"))
 
 
 def train_by_protocol(
     cube: str, protocol: Literal["paper", "strict"], out: Path, options: dict[str, Any]
 ) -> None:
-    """`slidecube train --protocol`: scores of a protocol instead of a bundle."""
-    from model.cli.options import _inputs
-    from model.experiments.ablation import run_task
-    from model.experiments.ablation_plan import Task
-    from model.experiments.results.results import Trial
-    from model.network.training_plan import PaperPlan, TrainingPlan
+    """`slidecube train --protocol`: the scores of a protocol instead of a bundle.
+
+    The methods without a network are scored on the same pixels; one that the cube cannot serve is named.
+    """
+    from model.experiments.results.results import TrialTask
     from model.training.reference_scores import COMPARED
 
-    paper = protocol == "paper"
     for name in ("processes", "members"):
-        if paper and options[name] > 1:
-            raise click.UsageError(f"The protocol paper is exact: it knows no --{name}.")
+        if protocol == "paper" and options[name] > 1:
+            raise click.UsageError(f"The protocol paper follows the published code: it has no --{name}.")
     with _values_checked():
-        steps, chip = options["steps"] or 300, options["chip"] or 128
-        trial = Trial(
-            label="as asked",
-            inputs=_inputs(options),
-            network=network_of(options["network"] or ("paper" if paper else "resnet18")),
-            plan=None
-            if paper
-            else TrainingPlan(
-                steps=steps,
-                chip_px=chip,
-                stride_px=chip // 2,
-                validate_every=max(1, steps // 6),
-                device=options["device"],
-                processes=options["processes"],
-            ),
-            paper=PaperPlan(epochs=options["epochs"] or 100, chip_px=chip, device=options["device"])
-            if paper
-            else None,
-            protocol=protocol,
-            seed=options["seed"],
-            members=options["members"],
-        )
-        when = _parsed_event(options["event"])
-    folds: tuple[int | None, ...] = (None,) if paper else (0, 1, 2, 3)
-    asked = [trial]
-    for method in COMPARED:
-        plain: dict[str, Any] = {
-            "label": method,
-            "method": method,
-            "network": None,
-            "plan": None,
-            "members": 1,
-        }
-        asked.append(trial.model_copy(update=plain))
-    results: dict[str, list[TrialResult]] = {}
+        task = TrialTask(cube=cube, trial=_trial_of(options, protocol), event=_parsed_event(options["event"]))
     left_out: dict[str, str] = {}
+    others: dict[str, list[TrialResult]] = {}
     with _bar() as progress:
-        for each in asked:
-            found = []
+        own = _results_of_folds(task, out, progress)
+        for method in COMPARED:
+            plain = {"label": method, "method": method, "network": None, "plan": None, "members": 1}
+            trial = task.trial.model_copy(update=plain)
             try:
-                for fold in folds:
-                    seed = trial.seed if fold is None else 100 * trial.seed + fold
-                    one = each.model_copy(update={"fold": fold, "seed": seed})
-                    task = Task(cube=cube, trial=one, row=each.label, passes=None, event=when)
-                    found.append(run_task(task, out, progress))
+                others[method] = _results_of_folds(task.model_copy(update={"trial": trial}), out, progress)
             except ModelError as error:
-                if each is trial:
-                    raise
-                left_out[each.label] = error.message
-            else:
-                results[each.label] = found
-    click.echo(trial_words(results.pop(trial.label)))
-    for label, found in results.items():
-        scores = [result.evaluation.scene.auprc for result in found]
-        click.echo(f"Without a network, on the same pixels: {label} {sum(scores) / len(scores):.3f}")
-    for label, why in left_out.items():
-        click.echo(f"Not compared with {label}: {why}")
+                left_out[method] = error.message
+    click.echo(scores_text(own))
+    for label, results in others.items():
+        click.echo(f"Without a network, on the same pixels: {label} {_mean_auprc(results):.3f}")
+    for label, reason in left_out.items():
+        click.echo(f"Not compared with {label}: {reason}")
 
 
-def trial_words(results: list[TrialResult]) -> str:
-    """What trials of one protocol found, with everything that the figure depends on."""
+def _trial_of(options: dict[str, Any], protocol: Literal["paper", "strict"]) -> Trial:
+    """The trial that the options of `slidecube train --protocol` describe, without a fold."""
+    from model.experiments.results.results import Trial
+    from model.network.training_plan import PaperPlan
+
+    paper = protocol == "paper"
+    epochs, chip = options["epochs"] or 100, options["chip"] or 128
+    return Trial(
+        label="as asked",
+        inputs=_inputs(options),
+        network=network_of(options["network"] or ("paper" if paper else "resnet18")),
+        plan=None if paper else _training_plan(options, processes=options["processes"]),
+        paper=PaperPlan(epochs=epochs, chip_px=chip, device=options["device"]) if paper else None,
+        protocol=protocol,
+        seed=options["seed"],
+        members=options["members"],
+    )
+
+
+def _results_of_folds(task: TrialTask, out: Path, progress: Progress) -> list[TrialResult]:
+    """The result under the protocol paper, or those of the four folds of the protocol strict."""
+    from model.experiments.results.result_files import TRIALS
+    from model.experiments.results.results import CrossValidation
+    from model.experiments.trial_runs import run_trial
+
+    tasks = [task]
+    if task.trial.protocol == "strict":
+        validation = CrossValidation(cubes=(task.cube,), seeds=(task.trial.seed,), event=task.event)
+        tasks = validation.tasks([task.trial])
+    return [run_trial(one, out / TRIALS, progress) for one in tasks]
+
+
+def _mean_auprc(results: list[TrialResult]) -> float:
+    return sum(result.evaluation.scene.auprc for result in results) / len(results)
+
+
+def scores_text(results: list[TrialResult]) -> str:
+    """The scores of trials of one protocol, with everything that they depend on."""
     first = results[0]
     lines = [
         f"Protocol {first.trial.protocol}, {first.selection.track}, {first.parameters or 0:,} parameters."
@@ -273,7 +306,7 @@ def trial_words(results: list[TrialResult]) -> str:
     if len(results) > 1:
         scores = [result.evaluation.scene.auprc for result in results]
         spread = f"{min(scores):.3f} to {max(scores):.3f}"
-        lines.append(f"Mean over folds {sum(scores) / len(scores):.3f} ({spread}); never pooled.")
+        lines.append(f"Mean over folds {_mean_auprc(results):.3f} ({spread}); never pooled.")
     lines += [f"{name.replace('_', ' ')}: {state}" for name, state in first.switches.items()]
     lines += sorted({note for result in results for note in result.notes})
     if first.cube.simulated:

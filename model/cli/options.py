@@ -14,7 +14,7 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from model.bundle.summaries import BundleRecord, ReleaseRecord
     from model.inputs.inputs import EventSpan, Inputs
-    from model.network.training_plan import Progress
+    from pipeline.progress import Progress
 
 
 P = ParamSpec("P")
@@ -138,9 +138,9 @@ def _bar() -> Iterator[Progress]:
     ) as bar:
         tasks: dict[str, Any] = {}
 
-        def progress(stage: str, done: int, total: int, remark: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, remark=remark)
-            bar.update(tasks[stage], completed=done, total=total, remark=remark)
+        def progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, remark=remark)
+            bar.update(tasks[what], completed=done, total=total, remark=remark)
 
         yield progress

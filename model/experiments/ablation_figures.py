@@ -1,9 +1,8 @@
-"""Pictures of an ablation: scores against the number of passes, and predicted beside true chips."""
+"""Figures of an ablation: scores against the number of passes; predicted and mapped landslides of some chips."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,10 @@ from numpy.typing import NDArray
 
 from model.experiments.baselines import METHODS
 from model.experiments.results.results import TrialResult
+from model.experiments.trial_runs import FinishedTrial
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.maps.log_ratio import DB_PER_NEPER
-
-if TYPE_CHECKING:
-    from model.experiments.ablation_plan import Task
 
 CHIPS = 6
 COLOURS = {
@@ -31,9 +28,12 @@ COLOURS = {
 
 
 def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
-    """The paper's Figure 4 as PNG: AUPRC against passes, a line for each inputs, one standard deviation as bars.
+    """The paper's Figure 4 as PNG: AUPRC against the number of passes, a line for each row, bars of one sd.
 
     Methods without a network are dashed.
+
+    Args:
+        result: of any trial of the ablation.
     """
     from matplotlib.figure import Figure
 
@@ -43,7 +43,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
     for name, rows in means.groupby("row", sort=False):
         sd = rows["sd"].fillna(0)
         if (rows["passes"] > 0).all():
-            # beside each other, so that bars can be told apart
+            # shifted, so that bars do not overlap
             shift = 0.03 * (list(COLOURS).index(str(name)) - 2) if str(name) in COLOURS else 0.0
             axes.errorbar(
                 rows["passes"] + shift, rows["auprc"], yerr=sd, label=str(name), color=COLOURS.get(str(name)),
@@ -72,8 +72,8 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def draw_chips(task: Task, result: TrialResult, scores: Path, file: Path) -> None:
-    """The paper's Figure 5 as PNG: backscatter before and after, its change, truth and prediction of some chips.
+def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
+    """The paper's Figure 5 as PNG: backscatter before and after, its change, labels and prediction of some chips.
 
     Args:
         scores: `.npz` of the trial.
@@ -81,8 +81,9 @@ def draw_chips(task: Task, result: TrialResult, scores: Path, file: Path) -> Non
     from matplotlib.figure import Figure
 
     from model.inputs import cubes
-    from model.inputs.channels import CubeChannels
+    from model.inputs.cube_channels import CubeChannels
 
+    task, result = finished.task, finished.result
     with np.load(scores, allow_pickle=False) as held:
         score, labels, corner = held["score"], held["labels"], held["corner"]
     wanted = task.trial.paper.chip_px if task.trial.paper is not None else 128

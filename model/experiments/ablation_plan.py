@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from model.experiments.baselines import METHODS
-from model.experiments.results.results import Trial
+from model.experiments.results.results import Trial, TrialTask
 from model.inputs.inputs import EventSpan, Inputs
 from model.network.training_plan import NetworkSpec, PaperPlan, TrainingPlan
 from pipeline.errors import ModelError
@@ -23,38 +23,38 @@ ROWS: dict[str, Inputs | None] = {
     "log-ratio": Inputs(),
     "random": None,
 }
-"""rows of the table: what networks are given, and beside them the methods without one; None: random scores"""
+"""rows of the table: the inputs of networks and of the methods without one; None: random scores"""
 
 PASSLESS = ("DEM", "random")
-"""rows that see no pass: tried once, and the same for any number of passes"""
+"""rows that use no pass: run once, since the number of passes does not change them"""
 
 
 class AblationPlan(Frozen):
-    """What is tried. Trials that are there are not made again, so that a plan may grow."""
+    """What an ablation runs. Finished trials are not run again, so a plan may grow."""
 
     protocol: Literal["paper", "strict"] = "paper"
     network: NetworkSpec
     rows: tuple[str, ...] = Field(tuple(ROWS), min_length=1)
-    passes: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="before and after alike")
+    passes: tuple[int, ...] = Field(
+        (1, 2, 3, 4), min_length=1, description="before and after the event alike"
+    )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     folds: tuple[int, ...] = Field((0, 1, 2, 3), description="of the protocol strict")
     paper: PaperPlan = PaperPlan()
     training: TrainingPlan = TrainingPlan()
-    event: EventSpan | None = None
+    event: EventSpan | None = Field(None, description="None: the one that the cube records")
 
 
-class Task(Frozen):
-    """One trial of an ablation, with the number of passes that it stands for."""
+class AblationTrial(Frozen):
+    """One trial of an ablation, with its row and its number of passes."""
 
-    cube: str
-    trial: Trial
+    task: TrialTask
     row: str
-    passes: int | None = Field(description="None: the row sees no pass")
-    event: EventSpan | None = None
+    passes: int | None = Field(description="None: the row uses no pass")
 
 
-def tasks(cube: str, plan: AblationPlan) -> list[Task]:
-    """Every trial of the plan, in an order in which the table fills evenly: by seeds, then passes.
+def trials_of(cube: str, plan: AblationPlan) -> list[AblationTrial]:
+    """Every trial of the plan, by seeds and then by passes, so that the table fills evenly.
 
     Raises:
         ModelError: a row is unknown.
@@ -69,17 +69,19 @@ def tasks(cube: str, plan: AblationPlan) -> list[Task]:
                 if row in PASSLESS and passes != plan.passes[0]:
                     continue
                 if row == "log-ratio" and seed != plan.seeds[0]:
-                    continue  # nothing is drawn
+                    continue  # no seed changes it
                 for fold in plan.folds if plan.protocol == "strict" else (None,):
-                    found.append(_task(cube, plan, row, passes, seed, fold))
+                    found.append(_trial(cube, plan, row, passes, seed, fold))
     return found
 
 
-def _task(cube: str, plan: AblationPlan, row: str, passes: int, seed: int, fold: int | None) -> Task:
+def _trial(
+    cube: str, plan: AblationPlan, row: str, passes: int, seed: int, fold: int | None
+) -> AblationTrial:
     inputs = ROWS[row]
     method = next((method for method in METHODS if method == row), "network")
     network = method == "network"
-    # a network of terrain sees no pass; judged on the passes of the smallest case
+    # a network of terrain uses no pass; its pixels are those of the fewest passes
     chosen = (inputs or Inputs()).model_copy(update={"before": passes, "after": passes})
     trial = Trial(
         label=row if row in PASSLESS else f"{row}, {passes}",
@@ -92,4 +94,5 @@ def _task(cube: str, plan: AblationPlan, row: str, passes: int, seed: int, fold:
         seed=seed if fold is None else 100 * seed + fold,
         fold=fold,
     )
-    return Task(cube=cube, trial=trial, row=row, passes=None if row in PASSLESS else passes, event=plan.event)
+    task = TrialTask(cube=cube, trial=trial, event=plan.event)
+    return AblationTrial(task=task, row=row, passes=None if row in PASSLESS else passes)

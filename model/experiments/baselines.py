@@ -1,4 +1,4 @@
-"""What a network must beat: change without training, and classifiers of single pixels."""
+"""The methods that a network must beat: change without training, and classifiers of single pixels."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit, logit
 
-from model.experiments.results.prediction import Answer
+from model.experiments.results.prediction import Prediction
 from model.experiments.results.results import Trial
-from model.experiments.results.scored_pixels import Ground
-from model.inputs.channels import ChannelSource, CubeChannels, ScratchChannels, Statistics
+from model.experiments.results.scored_scene import ScoredScene
+from model.inputs.channel_source import ChannelSource, ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED
-from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.selection import Selection, select
+from model.inputs.inputs import Inputs
+from model.inputs.selection import Selection
 from model.inputs.windows import Box, tiles, whole
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
 from model.scores.scores import Method
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 
 BOXES_PX = (3, 7, 15)
-"""sides of the box means that give a pixel its surroundings"""
+"""sides of the box means of a pixel's surroundings"""
+CONTEXT_PX = max(BOXES_PX) // 2
+"""pixels around a tile that its box means need"""
 TILE_PX = 512
 MOST_PIXELS = 60_000
-"""training pixels that a classifier sees, half of them landslides where there are as many"""
+"""at most so many training pixels for a classifier, half of them landslides if there are enough"""
 SMALLEST_CURVATURE_PER_M = -0.005
 CURVATURE_SIGMA_M = 60.0
-"""Laplacian of the elevation after a Gaussian of 60 m below which ground (a ridge) is left out: the constants of the
-published scripts of Handwerger et al. (2022)"""
+"""Laplacian of the elevation after a Gaussian of 60 m, below which a pixel lies on a ridge and is left out: the
+constants of the published scripts of Handwerger et al. (2022)"""
 
 
-def answer(
-    place: Ground,
+def baseline_prediction(
+    scene: ScoredScene,
     trial: Trial,
-    parts: Parts,
-    event: EventSpan | None,
+    parts: Partition,
     scratch: Path,
     *,
-    held: ChannelSource | None = None,
-) -> Answer:
-    """The scores of a method that is no network.
+    channels: ChannelSource | None = None,
+) -> Prediction:
+    """The prediction of a method that is no network. Classifiers predict the validation and test rectangles only.
 
     Args:
         scratch: folder for a copy of the channels, which leaves no file.
-        held: the channels of the trial's inputs, where they were read before.
-
-    Returns:
-        Of classifiers only what is chosen on and tested is known.
+        channels: those of the trial's inputs, if they have been read before.
 
     Raises:
-        ModelError: the method is unknown, or nothing can be learned from.
+        ModelError: the method is unknown, or the training area has no landslide or nothing else.
     """
     if trial.method == "random":
-        return _random(place, trial, event)
+        return _random(scene, trial)
     if trial.method == "log-ratio":
-        return _log_ratio(place, trial, event)
+        return _log_ratio(scene, trial)
     if trial.method not in ("logistic", "boosting"):
         raise ModelError(f"{trial.method!r} is no method without a network.")
-    selection = select(place.dataset, trial.inputs, event)
-    if held is None:
+    selection = scene.select(trial.inputs)
+    if channels is None:
         scratch.mkdir(parents=True, exist_ok=True)
-        channels = CubeChannels(place.dataset, trial.inputs, selection)
-        held = ScratchChannels(channels, len(trial.inputs.channels), scratch)
-    return _classifier(place, trial, parts, selection, held)
+        cube = CubeChannels(scene.dataset, trial.inputs, selection)
+        channels = ScratchChannels(cube, len(trial.inputs.channels), scratch)
+    return _classifier(scene, trial, parts, selection, channels)
 
 
-def _random(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
+def _random(scene: ScoredScene, trial: Trial) -> Prediction:
     """Uniform random numbers: the AUPRC is the prevalence."""
-    score = np.random.default_rng([trial.seed, 3]).random(place.labels.shape, dtype=np.float32)
-    return Answer(score, select(place.dataset, trial.inputs, event), probability=False)
+    score = np.random.default_rng([trial.seed, 3]).random(scene.shape, dtype=np.float32)
+    return Prediction(score, scene.select(trial.inputs), probability=False)
 
 
-def _log_ratio(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
+def _log_ratio(scene: ScoredScene, trial: Trial) -> Prediction:
     """Size of the change of temporal medians on slopes, after Handwerger et al. (2022).
 
-    Their map is the ratio of median backscatter before and after in decibels (VH where there is one), without flat
-    ground and without ridges, thresholded by a percentile; here the size of the ratio is the score, and what they leave
-    out scores 0. Both signs count: slopes that face the radar brighten, others darken.
+    Their map is the ratio of median backscatter before and after in decibels (VH if the inputs have it), without flat
+    terrain and ridges, thresholded by a percentile. Here the size of the ratio is the score, and the pixels that they
+    leave out score 0. Both signs count: slopes that face the radar brighten, others darken.
     """
     polarisation = next((p for p in ("vh", "vv") if p in trial.inputs.backscatter), "vv")
     inputs = trial.inputs.model_copy(
@@ -93,41 +93,41 @@ def _log_ratio(place: Ground, trial: Trial, event: EventSpan | None) -> Answer:
             "track": "best" if trial.inputs.track == "both" else trial.inputs.track,
         }
     )
-    selection = select(place.dataset, inputs, event)
-    score = np.full(place.labels.shape, np.nan, dtype=np.float32)
+    selection = scene.select(inputs)
+    score = np.full(scene.shape, np.nan, dtype=np.float32)
     plan = LogRatioPlan.model_validate({"polarisation": polarisation})
-    for rows in log_ratio_rows(place.dataset, selection, plan):
+    for rows in log_ratio_rows(scene.dataset, selection, plan):
         score[rows.box.slices] = rows.score
     notes = [f"{polarisation.upper()}, slopes above {plan.smallest_slope_deg:g} degrees"]
-    if "dem" in place.dataset:
-        dem = np.asarray(place.dataset["dem"].values, dtype=np.float64)
-        smooth = gaussian_filter(dem, [CURVATURE_SIGMA_M / pixel for pixel in reversed(place.pixel_m)])
-        rows_m, columns_m = place.pixel_m[1], place.pixel_m[0]
+    if "dem" in scene.dataset:
+        dem = np.asarray(scene.dataset["dem"].values, dtype=np.float64)
+        smooth = gaussian_filter(dem, [CURVATURE_SIGMA_M / pixel for pixel in reversed(scene.pixel_m)])
+        rows_m, columns_m = scene.pixel_m[1], scene.pixel_m[0]
         curvature = np.gradient(np.gradient(smooth, rows_m, axis=0), rows_m, axis=0)
         curvature += np.gradient(np.gradient(smooth, columns_m, axis=1), columns_m, axis=1)
         score[np.isfinite(score) & (curvature < SMALLEST_CURVATURE_PER_M)] = 0.0
         notes.append(f"curvature above {SMALLEST_CURVATURE_PER_M:g} 1/m")
-    return Answer(score, selection, probability=False, notes=("; ".join(notes),))
+    return Prediction(score, selection, probability=False, notes=("; ".join(notes),))
 
 
 def _classifier(
-    place: Ground, trial: Trial, parts: Parts, selection: Selection, source: ChannelSource
-) -> Answer:
-    """A classifier of single pixels by their channels and box means of them, trained on training pixels alone.
+    scene: ScoredScene, trial: Trial, parts: Partition, selection: Selection, source: ChannelSource
+) -> Prediction:
+    """A classifier of single pixels by their channels and box means of them, trained on training pixels only.
 
-    Read tile by tile, so that memory does not grow with the scene.
+    It reads tile by tile, so that memory does not grow with the scene.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    shape = place.labels.shape
-    train = parts.train_mask(shape) & place.scored & (place.labels != UNMAPPED)
+    shape = scene.shape
+    train = parts.train_mask(shape) & scene.scored & (scene.labels != UNMAPPED)
     statistics = Statistics.of(source, trial.inputs.channels, (whole(shape),), train)
     for tile in tiles(whole(shape), TILE_PX):
         train[tile.slices] &= statistics.valid(source.read(tile))
-    chosen = _sample(train, place.labels, np.random.default_rng([trial.seed, 4]))
+    chosen = _sample(train, scene.labels, np.random.default_rng([trial.seed, 4]))
     table = np.empty((len(chosen), len(trial.inputs.channels) * (1 + len(BOXES_PX))), dtype=np.float32)
     for tile in tiles(whole(shape), TILE_PX):
         inside = np.flatnonzero(
@@ -146,10 +146,10 @@ def _classifier(
         if trial.method == "boosting"
         else make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     )
-    slid = place.labels[chosen[:, 0], chosen[:, 1]] == 1
+    slid = scene.labels[chosen[:, 0], chosen[:, 1]] == 1
     model.fit(table, slid)
-    # half of the sample slid: put the odds back to those of the training area (monotone: no ranking changes)
-    shift = logit((place.labels[train] == 1).mean()) - logit(slid.mean())
+    # half of the sample are landslides: restore the odds of the training area (monotone, so no ranking changes)
+    shift = logit((scene.labels[train] == 1).mean()) - logit(slid.mean())
     score = np.full(shape, np.nan, dtype=np.float32)
     for area in (*parts.boxes("validation"), *parts.boxes("test")):
         for tile in tiles(area, TILE_PX):
@@ -162,7 +162,7 @@ def _classifier(
             flat = np.stack([feature[inner].ravel() for feature in _features(scaled, None)], axis=1)
             found = expit(logit(model.predict_proba(flat)[:, 1]) + shift).reshape(tile.height, tile.width)
             score[tile.slices] = np.where(valid[inner], found, np.nan)
-    return Answer(
+    return Prediction(
         score,
         selection,
         probability=True,
@@ -171,10 +171,9 @@ def _classifier(
 
 
 def _around(box: Box, shape: tuple[int, int]) -> Box:
-    """The box, and what the box means of its pixels see, as far as the scene reaches."""
-    reach = max(BOXES_PX) // 2
-    top, left = max(box.top - reach, 0), max(box.left - reach, 0)
-    bottom, right = min(box.bottom + reach, shape[0]), min(box.right + reach, shape[1])
+    """The box with the pixels around it that its box means need, cut at the scene's edge."""
+    top, left = max(box.top - CONTEXT_PX, 0), max(box.left - CONTEXT_PX, 0)
+    bottom, right = min(box.bottom + CONTEXT_PX, shape[0]), min(box.right + CONTEXT_PX, shape[1])
     return Box(top=top, left=left, height=bottom - top, width=right - left)
 
 
@@ -182,7 +181,7 @@ def _features(scaled: NDArray[np.float32], within: Mask | None) -> Iterator[NDAr
     """(y, x) each channel, and its box means.
 
     Args:
-        within: means over these pixels only, so that a training pixel near its area's edge knows nothing beyond.
+        within: take the means over these pixels only, so that no value from beyond the training area enters.
     """
     for channel in scaled:
         yield channel
@@ -196,7 +195,7 @@ def _features(scaled: NDArray[np.float32], within: Mask | None) -> Iterator[NDAr
 
 
 def _sample(train: Mask, labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int64]:
-    """(n, 2) training pixels at random, half of them landslides where there are as many."""
+    """(n, 2) row and column of random training pixels, half of them landslides if there are enough."""
     slid, rest = np.argwhere(train & (labels == 1)), np.argwhere(train & (labels == 0))
     if len(slid) == 0 or len(rest) == 0:
         raise ModelError("The training area holds no landslide, or nothing else.", "Use a larger area.")
@@ -208,11 +207,11 @@ def _sample(train: Mask, labels: NDArray[np.uint8], rng: np.random.Generator) ->
 
 
 METHODS: tuple[Method, ...] = ("random", "log-ratio", "logistic", "boosting")
-"""the methods of this module"""
+"""the methods without a network"""
 
 
 def baselines(inputs: Inputs, seed: int = 0) -> tuple[Trial, ...]:
-    """A trial for each method, under the protocol `strict`, without a fold."""
+    """A trial of the protocol `strict` for each method, without a fold."""
     return tuple(
         Trial(label=method, method=method, inputs=inputs, protocol="strict", seed=seed) for method in METHODS
     )

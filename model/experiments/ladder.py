@@ -1,29 +1,31 @@
-"""The ladder: every improvement measured against the recipe that it changes, on the same ground and seeds."""
+"""The ladder: every training recipe compared with the one that it changes, on the same test areas and seeds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from model.experiments.baselines import baselines
-from model.experiments.recipes import Rung
+from model.experiments.recipes import TrainingRecipe
 from model.experiments.results.comparison import Difference, Scored, compare
-from model.experiments.results.results import Others
-from model.experiments.trial_runs import Done, jobs_of, run, scored
+from model.experiments.results.result_files import TRIALS
+from model.experiments.results.results import CrossValidation, OtherEvents, TrialTask
+from model.experiments.trial_runs import FinishedTrial, run_trials, scored
 from model.inputs import cubes
-from model.inputs.inputs import EventSpan, Inputs
-from model.network.training_plan import Progress, no_progress
+from model.inputs.inputs import Inputs
 from model.scores.intervals import Interval, interval
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
-TABLE, REPORT, TRIALS = "ladder.csv", "ladder.md", "trials"
+TABLE, REPORT = "ladder.csv", "ladder.md"
 
 
-class RungResult(Frozen):
+class RecipeResult(Frozen):
     """One line of the table."""
 
     name: str
@@ -34,98 +36,115 @@ class RungResult(Frozen):
     difference: Difference | None
 
 
-def climb(
-    places: Sequence[str],
-    rungs: Sequence[Rung],
+def run_ladder(
+    recipes: Sequence[TrainingRecipe],
+    validation: CrossValidation,
     out: Path,
     *,
-    folds: Sequence[int] = (0, 1, 2, 3),
-    seeds: Sequence[int] = (0,),
     workers: int = 1,
-    event: EventSpan | None = None,
     progress: Progress = no_progress,
-) -> list[RungResult]:
-    """Run the rungs and the methods without training on every cube, fold and seed, and write the table to `out`.
+) -> list[RecipeResult]:
+    """Run the recipes and the methods without training on every cube, fold and seed, and write the table to `out`.
 
-    A rung that needs a variable which a cube lacks is compared on the other cubes; one that no cube can serve is left
-    out and named in the report. A rung that learns from other events learns from all of `places` but the tested one.
+    A recipe that needs a variable which a cube lacks is compared on the other cubes. One that no cube can serve is left
+    out; the report names it. A recipe that trains on other events trains on all cubes but the tested one.
+
+    Args:
+        workers: processes; they share the processor's cores and take GPUs in turn.
 
     Raises:
-        ModelError: a trial cannot be run, a rung is named as a baseline is, or one wants other events and there is one
-            cube.
+        ModelError: a trial cannot be run, a recipe has the name of a method without training, or a recipe needs other
+            events and there is one cube.
     """
     out.mkdir(parents=True, exist_ok=True)
-    able = {rung.name: [cube for cube in places if _serves(cube, rung)] for rung in rungs}
-    first = rungs[0].trial.inputs
-    plain = baselines(Inputs(before=None, after=first.after))
-    if both := {trial.label for trial in plain} & {rung.name for rung in rungs}:
+    plain = baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))
+    if both := {trial.label for trial in plain} & {recipe.name for recipe in recipes}:
         raise ModelError(
-            f"A recipe cannot be named as a method without training is: {', '.join(sorted(both))}."
+            f"A recipe cannot have the name of a method without training: {', '.join(sorted(both))}."
         )
-    jobs = jobs_of(places, plain, folds, seeds, event)
-    for rung in rungs:
-        for job in jobs_of(able[rung.name], [rung.trial], folds, seeds, event):
-            jobs.append(job.model_copy(update={"others": _others(job.cube, places, rung)}))
-    done = run(jobs, out / TRIALS, workers, progress)
-    results = [_line(method.label, "needs no network", None, done, out, ()) for method in plain]
-    for rung in rungs:
-        if able[rung.name]:
-            others = able.get(rung.against, []) if rung.against else []
-            results.append(
-                _line(
-                    rung.name,
-                    rung.changes,
-                    rung.against,
-                    done,
-                    out,
-                    [c for c in able[rung.name] if c in others],
-                )
-            )
-    left_out = [rung.name for rung in rungs if not able[rung.name]]
-    _write(results, left_out, places, done, out, rungs)
+    able = {recipe.name: _able(validation.cubes, recipe) for recipe in recipes}
+    tasks = validation.tasks(plain)
+    for recipe in recipes:
+        tasks += _tasks(recipe, validation, able[recipe.name])
+    finished = run_trials(tasks, out / TRIALS, workers=workers, progress=progress)
+    ladder = _Ladder(recipes, validation, able, finished, out)
+    results = [ladder.line(method.label, "needs no network") for method in plain]
+    results += [ladder.line_of(recipe) for recipe in recipes if able[recipe.name]]
+    _write(results, ladder, out)
     return results
 
 
-def _serves(cube: str, rung: Rung) -> bool:
-    return set(rung.needs) <= set(map(str, cubes.load(cube)[0].data_vars))
+def _able(every: Sequence[str], recipe: TrainingRecipe) -> tuple[str, ...]:
+    """The cubes that have all variables that a recipe needs."""
+    needs = set(recipe.needs)
+    return tuple(cube for cube in every if needs <= set(map(str, cubes.load(cube)[0].data_vars)))
 
 
-def _others(cube: str, places: Sequence[str], rung: Rung) -> Others | None:
-    if rung.learns_from == "own scene":
+def _tasks(recipe: TrainingRecipe, validation: CrossValidation, able: tuple[str, ...]) -> list[TrialTask]:
+    return [
+        task.model_copy(update={"other_events": _other_events(task.cube, validation.cubes, recipe)})
+        for task in validation.model_copy(update={"cubes": able}).tasks([recipe.trial])
+    ]
+
+
+def _other_events(cube: str, every: Sequence[str], recipe: TrainingRecipe) -> OtherEvents | None:
+    if recipe.training_set == "own scene":
         return None
-    rest = tuple(place for place in places if place != cube)
+    rest = tuple(other for other in every if other != cube)
     if not rest:
-        raise ModelError(f"The recipe {rung.name!r} wants other events.", "Give two cubes or more.")
-    return Others(places=rest, own=rung.learns_from != "other events", standardising=rung.standardising)
+        raise ModelError(f"The recipe {recipe.name!r} needs other events.", "Give two cubes or more.")
+    own = recipe.training_set != "other events"
+    return OtherEvents(cubes=rest, own_scene=own, standardising=recipe.standardising)
 
 
-def _line(
-    name: str, changes: str, against: str | None, done: Sequence[Done], out: Path, common: Sequence[str]
-) -> RungResult:
-    def of(label: str, within: Sequence[str] | None = None) -> list[Scored]:
-        chosen = [d for d in done if d.job.trial.label == label and (within is None or d.job.cube in within)]
-        return scored(chosen, out / TRIALS)
+@dataclass(frozen=True)
+class _Ladder:
+    """The finished trials of a ladder, from which each line of the table is made."""
 
-    own = of(name)
-    prevalences = [s.result.evaluation.scene.prevalence for s in own]
-    return RungResult(
-        name=name,
-        changes=changes,
-        auprc=interval([s.counts for s in own], [s.ground for s in own]),
-        prevalence=sum(prevalences) / len(prevalences),
-        against=against,
-        difference=compare(of(name, common), of(against, common)) if against and common else None,
-    )
+    recipes: Sequence[TrainingRecipe]
+    validation: CrossValidation
+    able: dict[str, tuple[str, ...]]
+    """cubes that can serve a recipe, by the recipe's name"""
+    finished: Sequence[FinishedTrial]
+    out: Path
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the recipes that no cube can serve."""
+        return [recipe.name for recipe in self.recipes if not self.able[recipe.name]]
+
+    def scored(self, label: str, within: Sequence[str]) -> list[Scored]:
+        """The results of a recipe or method on these cubes."""
+        chosen = [d for d in self.finished if d.task.trial.label == label and d.task.cube in within]
+        return scored(chosen, self.out / TRIALS)
+
+    def line(self, name: str, changes: str) -> RecipeResult:
+        """The line of a recipe or method, compared with no other."""
+        own = self.scored(name, self.validation.cubes)
+        prevalences = [s.result.evaluation.scene.prevalence for s in own]
+        return RecipeResult(
+            name=name,
+            changes=changes,
+            auprc=interval([s.counts for s in own], [s.test_area for s in own]),
+            prevalence=sum(prevalences) / len(prevalences),
+            against=None,
+            difference=None,
+        )
+
+    def line_of(self, recipe: TrainingRecipe) -> RecipeResult:
+        """The line of a recipe, compared with its reference on the cubes that can serve both."""
+        line = self.line(recipe.name, recipe.changes)
+        if recipe.against is None:
+            return line
+        reference = self.able.get(recipe.against, ())
+        common = [cube for cube in self.able[recipe.name] if cube in reference]
+        difference = None
+        if common:
+            difference = compare(self.scored(recipe.name, common), self.scored(recipe.against, common))
+        return line.model_copy(update={"against": recipe.against, "difference": difference})
 
 
-def _write(
-    results: Sequence[RungResult],
-    left_out: Sequence[str],
-    places: Sequence[str],
-    done: Sequence[Done],
-    out: Path,
-    rungs: Sequence[Rung],
-) -> None:
+def _write(results: Sequence[RecipeResult], ladder: _Ladder, out: Path) -> None:
     rows = [
         {
             "recipe": r.name,
@@ -149,41 +168,37 @@ def _write(
     (out / "ladder.json").write_text(
         json.dumps([r.model_dump(mode="json") for r in results], indent=1), encoding="utf-8"
     )
-    (out / REPORT).write_text(words(results, left_out, places, done, rungs), encoding="utf-8")
+    (out / REPORT).write_text(_report(results, ladder), encoding="utf-8")
 
 
-def words(
-    results: Sequence[RungResult],
-    left_out: Sequence[str],
-    places: Sequence[str],
-    done: Sequence[Done],
-    rungs: Sequence[Rung],
-) -> str:
+def _report(results: Sequence[RecipeResult], ladder: _Ladder) -> str:
     """The table in Markdown, with its protocol and budget."""
     lines = [
         "| recipe | what it changes | AUPRC [95 %] | against | difference [95 %], better in |",
         "|---|---|---|---|---|",
+        *(_row(result) for result in results),
     ]
-    for r in results:
-        a = r.auprc
-        verdict = ""
-        if r.difference:
-            sure = "**" if r.difference.auprc.excludes_zero else ""
-            verdict = f"{sure}{r.difference.words}{sure}"
-        lines.append(
-            f"| {r.name} | {r.changes} | {a.mean:.3f} [{a.lower:.3f}, {a.upper:.3f}] | {r.against or ''} | {verdict} |"
-        )
-    plan = rungs[0].trial.plan
-    simulated = any(d.result.cube.simulated for d in done)
+    plan = ladder.recipes[0].trial.plan
+    simulated = any(one.result.cube.simulated for one in ladder.finished)
     prevalence = sum(r.prevalence for r in results) / len(results)
+    most = max(r.auprc.units for r in results)
     lines += [
         "",
-        f"Protocol strict, {len(places)} cubes, at most {max(r.auprc.units for r in results)} networks a recipe; mean "
-        f"prevalence {prevalence:.4f}, which a random map scores. "
+        f"Protocol strict, {len(ladder.validation.cubes)} cubes, at most {most} networks a recipe; mean prevalence "
+        f"{prevalence:.4f}, which a random map scores. "
         + (f"{plan.steps} steps of {plan.batch} chips of {plan.chip_px} pixels a network. " if plan else "")
         + ("SIMULATED events: the figures say nothing of real landslides. " if simulated else "")
         + "Bold: the interval excludes zero.",
     ]
-    if left_out:
-        lines.append(f"Left out, because no cube has what they need: {', '.join(left_out)}.")
+    if ladder.left_out:
+        lines.append(f"Left out, because no cube has what they need: {', '.join(ladder.left_out)}.")
     return "\n".join(lines) + "\n"
+
+
+def _row(result: RecipeResult) -> str:
+    a, difference = result.auprc, ""
+    if result.difference:
+        bold = "**" if result.difference.auprc.excludes_zero else ""
+        difference = f"{bold}{result.difference.text}{bold}"
+    auprc = f"{a.mean:.3f} [{a.lower:.3f}, {a.upper:.3f}]"
+    return f"| {result.name} | {result.changes} | {auprc} | {result.against or ''} | {difference} |"

@@ -1,8 +1,9 @@
-"""Named recipes: what each improvement over the paper changes, one after the other, and what it is measured against."""
+"""Training recipes by name: each improvement over the paper, what it changes, and what it is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -19,21 +20,24 @@ SCREENING = NetworkSpec(
     in_channels=1,
     initial_weights="random",
 )
-"""A network small enough for many trainings on a CPU; `in_channels` is set by the inputs."""
+"""a network small enough for many trainings on a CPU; `in_channels` is set by the inputs"""
 SCREENING_STEPS = 300
 
 
-class Rung(Frozen):
-    """One recipe on the ladder."""
+class TrainingRecipe(Frozen):
+    """One way of training that is compared with another one."""
 
     name: str
-    changes: str = Field(description="what it changes against `against`, in words")
-    against: str | None = Field(description="the recipe that it is measured against; None: the first one")
+    changes: str = Field(description="what it changes in the recipe `against`")
+    against: str | None = Field(
+        description="name of the recipe that it is compared with; None: with no other"
+    )
     needs: tuple[str, ...] = Field((), description="variables that the cube must have")
     trial: Trial
-    learns_from: Literal["own scene", "other events", "own scene and other events"] = "own scene"
+    training_set: Literal["own scene", "other events", "own scene and other events"] = "own scene"
     standardising: Literal["scene", "training"] = Field(
-        "scene", description="of a scene that is not learned from: its own statistics, or those of the others"
+        "scene",
+        description="of a scene outside the training set: by its own statistics, or by those of the training scenes",
     )
 
 
@@ -73,7 +77,11 @@ def _careful(steps: int) -> TrainingPlan:
 
 
 def hygiene(steps: int, network: NetworkSpec, after: int | None, **more: object) -> Trial:
-    """The recipe `training hygiene` of the ladder, and what is changed in it."""
+    """A trial of the recipe `training hygiene`, with changes.
+
+    Args:
+        more: fields of `Trial` that differ.
+    """
     return Trial.model_validate(
         {
             "label": "",
@@ -87,131 +95,112 @@ def hygiene(steps: int, network: NetworkSpec, after: int | None, **more: object)
     )
 
 
-def ladder(
-    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
-) -> tuple[Rung, ...]:
-    """The improvements in order. Each is a whole recipe, and names the one that it changes in one respect.
+@dataclass(frozen=True)
+class _Improvements:
+    """Makes the recipes of `improvements`, all with one budget."""
 
-    Args:
-        steps: of the optimiser, the same for all.
-        after: passes after the event; 1 is the night of the first pass.
-    """
-    rungs: list[Rung] = []
-    plain, careful = _plan(steps), _careful(steps)
-    base = Inputs(before=1, after=after)
-    everything = base.model_copy(update={"before": None})
-    spread = everything.model_copy(update={"change": ("before_sd", "z_score")})
-    both = everything.model_copy(update={"track": "both"})
-    ratio = both.model_copy(update={"change": ("log_ratio",)})
-    looked = ratio.model_copy(
-        update={"aspect": "to sensor", "geometry": ("local_incidence", "layover_shadow")}
-    )
+    steps: int
+    network: NetworkSpec
+    after: int | None
 
-    def add(
+    def recipe(
+        self,
         name: str,
         changes: str,
         against: str | None,
         inputs: Inputs,
-        plan: TrainingPlan,
-        needs: Sequence[str] = (),
+        needs: tuple[str, ...] = (),
         **more: object,
-    ) -> None:
-        trial = hygiene(steps, network, after, label=name, inputs=inputs, plan=plan, **more)
-        rungs.append(Rung(name=name, changes=changes, against=against, needs=tuple(needs), trial=trial))
+    ) -> TrainingRecipe:
+        """The recipe of these inputs.
 
-    add("plain", "one pass before, chips with landslides, cross entropy, Adam", None, base, plain)
-    add(
-        "all passes before", "the mean of all passes before instead of the newest", "plain", everything, plain
-    )
-    add(
-        "spread before",
-        "standard deviation before and z-score of the change as channels",
-        "all passes before",
-        spread,
-        plain,
-    )
-    add(
-        "training hygiene",
-        "random crops, empty chips, mirror and gain, AdamW with warm-up and cosine, Dice, EMA",
-        "all passes before",
-        everything,
-        careful,
-    )
-    add("both directions", "ascending and descending together", "training hygiene", both, careful)
-    add("change channel", "the log-ratio itself as a channel", "both directions", ratio, careful)
-    add(
-        "change and spread",
-        "the spread before and the z-score beside the change channel",
-        "change channel",
-        both.model_copy(update={"change": ("log_ratio", "before_sd", "z_score")}),
-        careful,
-    )
-    add(
-        "look geometry",
-        "aspect from the look, local incidence, layover and shadow",
-        "change channel",
-        looked,
-        careful,
-        ("local_incidence_deg", "layover_shadow"),
-    )
-    add(
-        "mirrored views",
-        "mean with the prediction of the mirrored scene",
-        "both directions",
-        both,
-        careful,
-        test_time="mirrored",
-    )
-    add(
-        "tiles side by side",
-        "windows of a chip's size without overlap, as published",
-        "both directions",
-        both,
-        careful,
-        windows=InferencePlan(window_px=careful.chip_px, overlap_px=0, margin_px=0),
-    )
-    add("three networks", "mean of three networks", "both directions", both, careful, members=3)
-    coherent = everything.model_copy(update={"coherence": ("before", "loss")})
-    add(
-        "coherence",
-        "coherence before the event and its loss across it as channels",
-        "training hygiene",
-        coherent,
-        careful,
-        ("coherence",),
-    )
-    add(
-        "coherence and change",
-        "the change channel beside coherence, of one direction",
-        "coherence",
-        coherent.model_copy(update={"change": ("log_ratio",)}),
-        careful,
-        ("coherence",),
-    )
-    two = everything.model_copy(update={"after": 2})
-    add("two passes after", "a second pass after the event", "training hygiene", two, careful)
-    add(
-        "coherence after",
-        "coherence before, its loss and its recovery, which needs a second pass after the event",
-        "two passes after",
-        two.model_copy(update={"coherence": ("before", "loss", "recovery")}),
-        careful,
-        ("coherence",),
-    )
-    add(
-        "any number of passes",
-        "one network trained on one, two and all passes after",
-        "training hygiene",
-        everything,
-        careful,
-        cases=(Case(after=1), Case(after=2), Case()),
-    )
-    add(
-        "pretrained",
-        "self-supervised pretraining on the unlabelled training area",
-        "training hygiene",
-        everything,
-        careful,
-        pretraining_steps=steps,
-    )
-    return tuple(rungs)
+        Args:
+            more: fields of `Trial` that differ from `hygiene`.
+        """
+        trial = hygiene(self.steps, self.network, self.after, label=name, inputs=inputs, **more)
+        return TrainingRecipe(name=name, changes=changes, against=against, needs=needs, trial=trial)
+
+    @property
+    def everything(self) -> Inputs:
+        """All passes before the event."""
+        return Inputs(before=None, after=self.after)
+
+    def of_training(self) -> Iterator[TrainingRecipe]:
+        """From the plain network to training hygiene."""
+        plain, everything = _plan(self.steps), self.everything
+        spread = everything.model_copy(update={"change": ("before_sd", "z_score")})
+        yield self.recipe(
+            "plain",
+            "one pass before, chips with landslides, cross entropy, Adam",
+            None,
+            everything.model_copy(update={"before": 1}),
+            plan=plain,
+        )
+        changes = "the mean of all passes before instead of the newest"
+        yield self.recipe("all passes before", changes, "plain", everything, plan=plain)
+        changes = "standard deviation before and z-score of the change as channels"
+        yield self.recipe("spread before", changes, "all passes before", spread, plan=plain)
+        changes = "random crops, empty chips, mirror and gain, AdamW with warm-up and cosine, Dice, EMA"
+        yield self.recipe("training hygiene", changes, "all passes before", everything)
+
+    def of_both_directions(self) -> Iterator[TrainingRecipe]:
+        """Two tracks, and the channels and predictions that are tried with them."""
+        both = self.everything.model_copy(update={"track": "both"})
+        ratio = both.model_copy(update={"change": ("log_ratio",)})
+        changes = "ascending and descending together"
+        yield self.recipe("both directions", changes, "training hygiene", both)
+        changes = "the log-ratio itself as a channel"
+        yield self.recipe("change channel", changes, "both directions", ratio)
+        changes = "the spread before and the z-score in addition to the change channel"
+        spread = both.model_copy(update={"change": ("log_ratio", "before_sd", "z_score")})
+        yield self.recipe("change and spread", changes, "change channel", spread)
+        geometry = {"aspect": "to sensor", "geometry": ("local_incidence", "layover_shadow")}
+        yield self.recipe(
+            "look geometry",
+            "aspect relative to the sensor, local incidence, layover and shadow",
+            "change channel",
+            ratio.model_copy(update=geometry),
+            ("local_incidence_deg", "layover_shadow"),
+        )
+        changes = "mean with the prediction of the mirrored scene"
+        yield self.recipe("mirrored views", changes, "both directions", both, test_time="mirrored")
+        tiles = InferencePlan(window_px=_careful(self.steps).chip_px, overlap_px=0, margin_px=0)
+        changes = "windows of a chip's size without overlap, as published"
+        yield self.recipe("tiles side by side", changes, "both directions", both, windows=tiles)
+        yield self.recipe("three networks", "mean of three networks", "both directions", both, members=3)
+
+    def of_coherence_and_passes(self) -> Iterator[TrainingRecipe]:
+        """Coherence of pairs, and more passes after the event."""
+        everything = self.everything
+        coherent = everything.model_copy(update={"coherence": ("before", "loss")})
+        ratio = coherent.model_copy(update={"change": ("log_ratio",)})
+        two = everything.model_copy(update={"after": 2})
+        recovery = two.model_copy(update={"coherence": ("before", "loss", "recovery")})
+        needs = ("coherence",)
+        changes = "coherence before the event and its loss across it as channels"
+        yield self.recipe("coherence", changes, "training hygiene", coherent, needs)
+        changes = "the change channel in addition to coherence, of one direction"
+        yield self.recipe("coherence and change", changes, "coherence", ratio, needs)
+        changes = "a second pass after the event"
+        yield self.recipe("two passes after", changes, "training hygiene", two)
+        changes = "coherence before, its loss and its recovery, which needs a second pass after the event"
+        yield self.recipe("coherence after", changes, "two passes after", recovery, needs)
+        cases = (Case(after=1), Case(after=2), Case())
+        changes = "one network trained on one, two and all passes after"
+        yield self.recipe("any number of passes", changes, "training hygiene", everything, cases=cases)
+        changes = "self-supervised pretraining on the unlabelled training area"
+        steps = self.steps
+        yield self.recipe("pretrained", changes, "training hygiene", everything, pretraining_steps=steps)
+
+
+def improvements(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
+) -> tuple[TrainingRecipe, ...]:
+    """The improvements in order. Each is a whole recipe, and names the one that it changes in one respect.
+
+    Args:
+        steps: of the optimiser, the same for all.
+        after: passes after the event; 1 is the first night's map.
+    """
+    made = _Improvements(steps, network, after)
+    return (*made.of_training(), *made.of_both_directions(), *made.of_coherence_and_passes())

@@ -1,38 +1,38 @@
-"""The protocol `strict`: every pixel tested once by a network that knew nothing of its surroundings."""
+"""The protocol `strict`: every pixel is tested once, by a network that was not trained on its surroundings."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
 from pydantic import Field
 
-from model.experiments.network_trials import network_answer
-from model.experiments.results.prediction import Answer
-from model.experiments.results.result_files import read_result, write_result
-from model.experiments.results.results import Trial, TrialResult
-from model.experiments.results.scored_pixels import Ground, ground
+from model.experiments.baselines import baseline_prediction
+from model.experiments.network_prediction import DividedScene, Division, network_prediction
+from model.experiments.prepared_trial import PreparedTrial
+from model.experiments.results.prediction import Outcome, Prediction
+from model.experiments.results.results import TrialTask
+from model.experiments.results.scored_scene import ScoredScene
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan
-from model.inputs.windows import mask_of
-from model.network.training_plan import Progress, no_progress
 from model.scores.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_M2, evaluate
 from model.scores.scores import Ranking, Scores
-from model.split.folds import FoldPlan, folds
+from model.split.folds import Fold, FoldPlan, folds
 from model.split.leakage import assert_no_leak
-from model.split.partition import Mask, Parts
 from pipeline.errors import ModelError
-from pipeline.records import Frozen
+from pipeline.progress import Progress
+from pipeline.records import Frozen, digest_of_json
 
 
 class StrictPlan(Frozen):
-    """What decides which pixels are scored and how, beside the cube itself."""
+    """What decides which pixels of a cube are scored, and how."""
 
     folds: FoldPlan = FoldPlan()
     event: EventSpan | None = Field(None, description="None: the one that the cube records")
+
+    @classmethod
+    def of(cls, task: TrialTask) -> StrictPlan:
+        """The plan of a trial."""
+        return cls(folds=task.folds, event=task.event)
 
     @property
     def digest(self) -> str:
@@ -43,119 +43,77 @@ class StrictPlan(Frozen):
             "plan": self.model_dump(mode="json"),
             "evaluation": [CHIP_PX, CELL_M, CALIBRATION_CLASSES, SIZES_M2],
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest_of_json(parts)
 
 
-def run_strict(
-    cube: str,
-    trial: Trial,
-    out: Path | None = None,
-    progress: Progress = no_progress,
-    *,
-    plan: StrictPlan | None = None,
-) -> TrialResult:
-    """Train on all but one rectangle of a cube and its surroundings, choose on a second, score the first.
-
-    A result that is in `out` is answered and not made again. Beside `<digest>.json` stands `<digest>.npz` with the
-    scores of the tested rectangle.
+def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts] = ()) -> str:
+    """sha256 of everything that decides a result but the software.
 
     Args:
-        trial: with `fold`.
+        trained_on: no cube: the protocol trains on the tested one.
+    """
+    parts = {
+        "trial": task.trial.model_dump(mode="json", exclude={"label"}),
+        "cube": tested.digest,
+        "protocol": StrictPlan.of(task).digest,
+    }
+    return digest_of_json(parts)
+
+
+def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
+    """Test one rectangle of a scene, choose on a second one, and train on what lies further than a buffer from both.
 
     Raises:
-        CubeError: there is no such cube.
-        ModelError: the cube cannot be tried: no labels, too small, a missing variable; or a leak.
+        ModelError: the trial names no fold or one that does not exist; the cube cannot serve the trial; or a leak.
     """
-    plan = plan or StrictPlan()
-    if trial.protocol != "strict" or trial.fold is None:
-        raise ModelError("This trial is of another protocol, or names no fold.")
-    place = ground(cube, plan.event)
-    file = None if out is None else out / f"{digest_of(trial, place.facts, plan)}.json"
-    if file is not None and (held := read_result(file)) is not None:
-        return held.model_copy(update={"trial": trial})  # the same but perhaps for its label
-    started = time.monotonic()
-    divided = folds(place.labels, place.scored, plan.folds)
-    if trial.fold >= len(divided):
-        raise ModelError(f"There is no fold {trial.fold}; there are {len(divided)}.")
-    fold = divided[trial.fold]
-    assert_no_leak(fold, place.labels.shape, fold.buffer_px)
-    made = _answered(place, trial, fold, plan, out or Path(), progress)
-    result = judged(place, trial, fold, plan.digest, made, time.monotonic() - started)
-    if file is not None:
-        write_result(file, result, place, made.score, fold.test)
-    return result
+    trial, scene = prepared.trial, prepared.scene
+    if trial.fold is None:
+        raise ModelError("A trial of the protocol strict needs a fold.")
+    fold = fold_of(scene, prepared.task.folds, trial.fold)
+    assert_no_leak(fold, scene.shape, fold.buffer_px)
+    divided = DividedScene(scene, fold)
+    if trial.method == "network":
+        made, _ = network_prediction(Division((divided,), divided), trial, prepared.scratch, progress)
+    else:
+        made = baseline_prediction(scene, trial, fold, prepared.scratch)
+    return scored_outcome(divided, made, StrictPlan.of(prepared.task).digest)
 
 
-def judged(
-    place: Ground,
-    trial: Trial,
-    parts: Parts,
-    protocol_digest: str,
-    made: Answer,
-    seconds: float,
-    threshold: float = 0.5,
-) -> TrialResult:
-    """Score an answer: the threshold from the validation rectangle, everything else from the tested one.
+def fold_of(scene: ScoredScene, plan: FoldPlan, number: int) -> Fold:
+    """A fold of a scene.
+
+    Raises:
+        ModelError: there is no such fold, or the scene is too small.
+    """
+    divided = folds(scene.labels, scene.scored, plan)
+    if number >= len(divided):
+        raise ModelError(f"There is no fold {number}; there are {len(divided)}.")
+    return divided[number]
+
+
+def scored_outcome(
+    divided: DividedScene, made: Prediction, protocol_digest: str, threshold: float = 0.5
+) -> Outcome:
+    """Score a prediction: the threshold comes from the validation rectangle, all figures from the tested one.
 
     Args:
-        threshold: used where nothing is chosen on this scene.
+        threshold: used where the scene has no validation rectangle, or no landslide in it.
     """
-    from model.bundle.document import software
-
-    shape = place.labels.shape
-    truth = place.labels == 1
-    score = made.ranked()
-
-    def within(part: str) -> Mask:
-        return mask_of(parts.boxes(part), shape) & place.scored
-
-    chosen_on, tested = within("validation"), within("test")
+    scene, parts = divided.scene, divided.parts
+    score = made.filled()
+    chosen_on, tested = scene.within(parts.boxes("validation")), scene.within(parts.boxes("test"))
     validation: Scores | None = None
-    if (truth & chosen_on).any():
-        validation = Ranking.of(score[chosen_on], truth[chosen_on]).scores()
+    if (chosen_on.truth & chosen_on.scored).any():
+        inside = chosen_on.scored
+        validation = Ranking.of(score[inside], chosen_on.truth[inside]).scores()
         threshold = validation.threshold
-    evaluation = evaluate(score, place.labels, tested, threshold, place.pixel_m, probability=made.probability)
-    notes = [*made.notes, *made.silence(tested)]
-    return TrialResult(
-        trial=trial,
-        cube=place.facts,
-        protocol_digest=protocol_digest,
-        scored_digest=_scored_digest(place, tested),
-        selection=made.selection,
-        evaluation=evaluation,
+    (box,) = parts.boxes("test")
+    return Outcome(
+        prediction=made,
+        tested=tested,
+        box=box,
+        evaluation=evaluate(score, tested, threshold, probability=made.probability),
         validation=validation.model_copy(update={"curve": ()}) if validation else None,
-        parameters=made.parameters,
-        steps=made.steps,
-        best_step=made.best_step,
-        seconds=round(seconds, 1),
-        device=made.device,
-        software=software(),
-        notes=tuple(notes),
+        protocol_digest=protocol_digest,
+        scored_digest=tested.digest(str(scene.shape).encode()),
     )
-
-
-def _scored_digest(place: Ground, tested: Mask) -> str:
-    digest = hashlib.sha256(str(tested.shape).encode())
-    digest.update(np.packbits(tested).tobytes())
-    digest.update(place.labels[tested].tobytes())
-    return digest.hexdigest()
-
-
-def _answered(
-    place: Ground, trial: Trial, fold: Parts, plan: StrictPlan, scratch: Path, progress: Progress
-) -> Answer:
-    if trial.method == "network":
-        return network_answer([place], place, trial, [fold], fold, plan.event, scratch, progress)[0]
-    from model.experiments.baselines import answer
-
-    return answer(place, trial, fold, plan.event, scratch)
-
-
-def digest_of(trial: Trial, cube: CubeFacts, plan: StrictPlan) -> str:
-    """sha256 of everything that decides a result but the software."""
-    parts = {
-        "trial": trial.model_dump(mode="json", exclude={"label"}),
-        "cube": cube.digest,
-        "protocol": plan.digest,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,112 +1,151 @@
-"""Many trials, one after the other or side by side, each written as soon as it is done and never made twice."""
+"""The engine of all experiments: tasks in, results out. Each result is computed once, and written when it is ready."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from pydantic import Field
-
-from model.experiments import left_out_events
-from model.experiments.left_out_events import run_with_others
+from model.experiments import left_out_events, strict
+from model.experiments.prepared_trial import PreparedTrial, prepare
 from model.experiments.results.comparison import Scored
-from model.experiments.results.results import Others, Trial, TrialResult
-from model.experiments.strict import StrictPlan, digest_of, run_strict
-from model.inputs.inputs import EventSpan
-from model.network.training_plan import Progress, no_progress
-from model.network.workers import each
+from model.experiments.results.prediction import Outcome
+from model.experiments.results.result_files import read_result, write_result
+from model.experiments.results.results import Trial, TrialResult, TrialTask
+from model.inputs.cubes import CubeFacts
+from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
-from model.split.folds import FoldPlan
+from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 
-class Job(Frozen):
-    """A trial on a cube."""
+class TrialProtocol(Protocol):
+    """How a kind of trial is named, divided and scored; a module of this folder."""
 
-    cube: str
-    trial: Trial
-    folds: FoldPlan = FoldPlan()
-    event: EventSpan | None = None
-    others: Others | None = Field(None, description="other events that it learns from; None: none")
+    def digest_of(self, task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts]) -> str:
+        """sha256 of everything that decides a result but the software."""
 
-    @property
-    def plan(self) -> StrictPlan:
-        """The protocol of the job."""
-        return StrictPlan(folds=self.folds, event=self.event)
+    def run(self, prepared: PreparedTrial, progress: Progress) -> Outcome:
+        """Train and score."""
 
 
-class Done(Frozen):
-    """A job and what came of it."""
+class FinishedTrial(Frozen):
+    """A trial and its result."""
 
-    job: Job
+    task: TrialTask
     result: TrialResult
 
-
-def jobs_of(
-    cubes: Sequence[str],
-    trials: Iterable[Trial],
-    folds: Sequence[int],
-    seeds: Sequence[int],
-    event: EventSpan | None = None,
-) -> list[Job]:
-    """Every trial on every cube, fold and seed; fold f and seed s draw from 100 s + f."""
-    return [
-        Job(
-            cube=cube,
-            trial=trial.model_copy(update={"fold": fold, "seed": 100 * seed + fold}),
-            event=event,
-        )
-        for seed in seeds
-        for fold in folds
-        for trial in trials
-        for cube in cubes
-    ]
+    def scores_file(self, out: Path) -> Path:
+        """The `.npz` with the scores, in the folder of the results."""
+        name = digest_of(self.task, self.result.cube, self.result.trained_on)
+        return out / f"{name}.npz"
 
 
-def run(jobs: Sequence[Job], out: Path, workers: int = 1, progress: Progress = no_progress) -> list[Done]:
-    """Run what is not there yet. A kill loses the trials in work, and the next call goes on with the others.
-
-    Args:
-        out: folder of the results, shared by any number of calls.
-        workers: processes side by side; the processor's cores are divided among them, and GPUs are taken in turn.
+def protocol_of(task: TrialTask) -> TrialProtocol:
+    """The protocol of a trial.
 
     Raises:
-        SlidecubeError: a trial cannot be run; the others that were begun are finished first.
+        ModelError: the protocol trains on one event, and the task names others.
     """
-    done: dict[int, Done] = {}
-    for index, finished in each(run_job, jobs, workers, out):
-        done[index] = finished
-        remark = f"{finished.job.trial.label}: AUPRC {finished.result.evaluation.scene.auprc:.3f}"
-        progress("trials", len(done), len(jobs), remark)
-    return [done[index] for index in sorted(done)]
+    if task.trial.protocol == "strict":
+        return strict if task.other_events is None else left_out_events
+    if task.other_events is not None:
+        raise ModelError("The protocol paper trains on one event.", "Use the protocol strict.")
+    from model.experiments import paper
+
+    return paper
 
 
-def run_job(job: Job, out: Path) -> Done:
-    """One trial, or its result where it is there."""
-    if job.others is None:
-        return Done(job=job, result=run_strict(job.cube, job.trial, out, plan=job.plan))
-    return Done(job=job, result=run_with_others(job.cube, job.others, job.trial, out, plan=job.plan))
+def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts] = ()) -> str:
+    """sha256 of everything that decides a trial's result but the software: the name of its files.
+
+    Args:
+        trained_on: the cubes of the other events in the training set.
+    """
+    return protocol_of(task).digest_of(task, tested, trained_on)
 
 
-def _name(done: Done) -> str:
-    """Stem of the files of a result."""
-    job, result = done.job, done.result
-    if job.others is None:
-        return digest_of(job.trial, result.cube, job.plan)
-    return left_out_events.digest_of(job.trial, result.cube, result.trained_on, job.plan, job.others)
+def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_progress) -> TrialResult:
+    """Run one trial, or read its result if `out` holds it.
+
+    Args:
+        out: folder of the results, shared by any number of calls; None: nothing is written.
+
+    Raises:
+        CubeError: a cube is not there.
+        ModelError: the cube cannot serve the trial (no labels, too small, a missing variable), the trial is incomplete,
+            or training would leak.
+    """
+    protocol = protocol_of(task)
+    prepared = prepare(task, out or Path())
+    file = None
+    if out is not None:
+        file = out / f"{protocol.digest_of(task, prepared.scene.facts, prepared.trained_on)}.json"
+        if (held := read_result(file)) is not None:
+            return held.model_copy(update={"trial": task.trial})  # the label does not enter the digest
+    started = time.monotonic()
+    outcome = protocol.run(prepared, progress)
+    result = _result(prepared, outcome, time.monotonic() - started)
+    if file is not None:
+        write_result(file, result, outcome)
+    return result
+
+
+def run_trials(
+    tasks: Sequence[TrialTask], out: Path, *, workers: int = 1, progress: Progress = no_progress
+) -> list[FinishedTrial]:
+    """Run every trial whose result `out` does not hold. After a kill, the next call runs what is missing.
+
+    Args:
+        workers: processes; they share the processor's cores and take GPUs in turn.
+
+    Raises:
+        SlidecubeError: a trial cannot be run; trials that have begun are finished first, and all results are kept.
+    """
+    results: dict[int, TrialResult] = {}
+    for index, result in run_each(run_trial, tasks, workers, out):
+        results[index] = result
+        remark = f"{result.trial.label}: AUPRC {result.evaluation.scene.auprc:.3f}"
+        progress("trials", len(results), len(tasks), remark)
+    return [FinishedTrial(task=task, result=results[index]) for index, task in enumerate(tasks)]
 
 
 def scored(
-    done: Iterable[Done], out: Path, keep: Callable[[Trial], bool] = lambda trial: True
+    finished: Iterable[FinishedTrial], out: Path, keep: Callable[[Trial], bool] = lambda trial: True
 ) -> list[Scored]:
     """Results with the counts of their scores.
 
     Raises:
         ModelError: a file of scores is missing or damaged.
     """
-    found = []
-    for item in done:
-        if keep(item.job.trial):
-            file = out / f"{_name(item)}.npz"
-            found.append(Scored(result=item.result, counts=counts_of_file(file)))
-    return found
+    return [
+        Scored(result=one.result, counts=counts_of_file(one.scores_file(out)))
+        for one in finished
+        if keep(one.task.trial)
+    ]
+
+
+def _result(prepared: PreparedTrial, outcome: Outcome, seconds: float) -> TrialResult:
+    from model.bundle.document import software
+
+    made = outcome.prediction
+    return TrialResult(
+        trial=prepared.trial,
+        cube=prepared.scene.facts,
+        trained_on=prepared.trained_on,
+        protocol_digest=outcome.protocol_digest,
+        scored_digest=outcome.scored_digest,
+        switches=outcome.switches or {},
+        selection=made.selection,
+        evaluation=outcome.evaluation,
+        validation=outcome.validation,
+        parameters=made.parameters,
+        steps=made.steps,
+        best_step=made.best_step,
+        seconds=round(seconds, 1),
+        device=made.device,
+        software=software(),
+        notes=(*made.notes, *made.missing_notes(outcome.tested.scored), *outcome.notes),
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from model.inputs.inputs import EventSpan
 
-Side = Literal["before", "after", "neither"]
+When = Literal["before", "after", "neither"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Rule:
     until: datetime
     since: datetime
 
-    def side(self, instant: datetime) -> Side:
-        """On which side of the event an instant lies."""
+    def when(self, instant: datetime) -> When:
+        """Whether an instant is before or after the event, or neither."""
         return "before" if instant < self.until else "after" if instant > self.since else "neither"
 
 

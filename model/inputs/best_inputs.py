@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import xarray as xr
 from pydantic import ValidationError
 
-from model.inputs.inputs import TERRAIN_VARIABLES, EventSpan, Inputs
+from model.inputs.channel_registry import variables_asked
+from model.inputs.inputs import EventSpan, Inputs, served
 from model.inputs.selection import Selection, select
 from pipeline.errors import ModelError
 
@@ -40,13 +42,15 @@ def best_inputs(
         ModelError: a settled field is none of `Inputs` or has no such value.
     """
     notes: list[str] = []
-    fields: dict[str, object] = {}
-    for name, known in (("backscatter", ("vv", "vh")), ("terrain", tuple(TERRAIN_VARIABLES))):
-        variables = {word: TERRAIN_VARIABLES.get(word, word) for word in known}  # type: ignore[call-overload]
-        held = tuple(word for word in known if all(variables[word] in one for one in (cube, *others)))
-        which = "a" if others else "the"
-        notes += [f"{which} cube has no {variables[word]}" for word in known if word not in held]
-        fields[name] = held
+    fields: dict[str, Any] = {}
+    which = "a" if others else "the"
+    groups: tuple[Literal["backscatter", "terrain"], ...] = ("backscatter", "terrain")
+    for group in groups:
+        wanted: tuple[str, ...] = Inputs.model_fields[group].default
+        held = [served(one, group) for one in (cube, *others)]
+        fields[group] = tuple(word for word in wanted if all(word in words for words in held))
+        absent = [word for word in wanted if word not in fields[group]]
+        notes += [f"{which} cube has no {variables_asked(group, word)[0]}" for word in absent]
     fields |= BEST
     fields |= dict(asked or {})
     try:

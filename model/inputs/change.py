@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
-from model.inputs.inputs import Change
 from pipeline.errors import ModelError
+
+Change = Literal["log_ratio", "before_sd", "z_score"]
 
 LOOKS = 4.4
 """equivalent number of looks of Sentinel-1 IW products of high resolution (ESA, Sentinel-1 Product Definition)"""
@@ -73,7 +74,7 @@ def mean_of(total: NDArray[np.float64], count: NDArray[Any]) -> NDArray[np.float
 def change_of(change: Change, before: Moments, after: Moments) -> NDArray[np.float32]:
     """(y, x) one channel of change, float32.
 
-    `log_ratio`: mean after minus mean before, nepers; NaN where a side has no valid pass.
+    `log_ratio`: mean after minus mean before, nepers; NaN where no pass before or none after is valid.
 
     `before_sd`: sample standard deviation over the passes before, nepers; NaN where fewer than two are valid.
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import xarray as xr
 from pydantic import Field
 
 from model.inputs.before_after import Rule, utc
-from model.inputs.inputs import PAIR_SIDES, PairSide
+from model.inputs.channel import Place
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
-
-Place = Literal["before", "across", "after"]
 
 SAME_PASS = timedelta(hours=1)
 """a pair's instant is the start of a slice, a pass's that of its first item: seconds apart"""
@@ -58,7 +55,7 @@ def pairs_of(
             if start.date() not in days or end.date() not in days:
                 continue
             start, end = days[start.date()], days[end.date()]
-        sides = tuple(rule.side(instant) for instant in sorted((start, end)))
+        sides = tuple(rule.when(instant) for instant in sorted((start, end)))
         place: Place | None = None
         if sides == ("before", "after"):
             place = "across"
@@ -103,12 +100,11 @@ def of_place(pairs: Iterable[PairUsed], place: Place) -> tuple[PairUsed, ...]:
     return tuple(pair for pair in pairs if pair.place == place)
 
 
-def lacking(pairs: Iterable[PairUsed], wanted: Iterable[PairSide]) -> tuple[Place, ...]:
-    """The places of which channels of coherence need pairs and there is none, in order of time."""
-    present = {pair.place for pair in pairs}
-    needed = {place for side in wanted for place in PAIR_SIDES[side]}
+def lacking(pairs: Iterable[PairUsed], needed: Iterable[Place]) -> tuple[Place, ...]:
+    """The places in time that need a pair and have none, in order of time."""
+    absent = set(needed) - {pair.place for pair in pairs}
     order: tuple[Place, ...] = ("before", "across", "after")
-    return tuple(place for place in order if place in needed and place not in present)
+    return tuple(place for place in order if place in absent)
 
 
 def refused(track: str, places: Sequence[str]) -> ModelError:

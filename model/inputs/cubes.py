@@ -1,28 +1,28 @@
-"""Opening a cube for learning: its place on Earth, its labels, what it says of itself."""
+"""Opening a cube for training and mapping: its georeference, its labels, its attributes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (gives cubes `.rio`)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 from shapely.geometry import Polygon
 from shapely.geometry import box as rectangle
 
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
-from pipeline.errors import CubeError, ModelError
-from pipeline.records import Frozen
-from pipeline.settings import settings
+from pipeline.cube.addresses import address_of, named_cube
+from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.errors import ModelError
+from pipeline.records import Frozen, digest_of_json
 
 PUBLISHED = {
     "hokkaido_japan": "hokkaido",
@@ -30,7 +30,7 @@ PUBLISHED = {
     "puerto_rico": "puerto-rico",
     "talakmau_indonesia": "talakmau",
 }
-"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their places"""
+"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their events"""
 UNMAPPED = 255
 """label value of a pixel that nobody mapped"""
 
@@ -45,10 +45,10 @@ class CubeFacts(Frozen):
     shape: tuple[int, int] = Field(description="(y, x)")
     simulated: bool = Field(description="the cube is a simulation, no real place")
     label_nan_assumed: str = Field(
-        "", description="what pixels without a label were taken for, where assumed"
+        "", description="how pixels without a label were read, where that was assumed"
     )
     licence: str = ""
-    missing: tuple[str, ...] = Field((), description="what the cube says it lacks")
+    missing: tuple[str, ...] = Field((), description="what the cube records as missing")
 
 
 class Georeference(Frozen):
@@ -79,9 +79,9 @@ class Georeference(Frozen):
 
 
 def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
-    """A cube by path or by the name of an area, rows from north to south; and what it says of itself.
+    """A cube by path or by the name of an area, rows from north to south; and what it records of itself.
 
-    A cube that has versions is opened at the one that is the latest now.
+    Of a cube that has versions the latest is opened.
 
     Raises:
         CubeError: there is no such cube or it cannot be read.
@@ -89,7 +89,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
     """
     from pipeline.cube.read import open_cube
 
-    dataset = open_cube(_located(cube))
+    dataset = open_cube(named_cube(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
@@ -97,7 +97,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
 
 def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
     """A published cube with the event of its area file; any other as it is."""
-    area = PUBLISHED.get(Path(source.rstrip("/")).stem)
+    area = PUBLISHED.get(address_of(source).name)
     if area is None or cube.attrs.get("event") is not None or cube.attrs.get("schema") is not None:
         return cube
     event = load_area(area).event
@@ -107,20 +107,8 @@ def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
     )
 
 
-def _located(cube: str) -> str:
-    if "://" in cube or Path(cube).exists():
-        return cube
-    root = settings().cube_root(cube)
-    if root.exists():
-        return str(root)
-    raise CubeError(
-        f"There is no cube {cube!r}: neither a path nor a built area ({root}).",
-        f"Build it with `slidecube build {cube}` or give the path of a cube.",
-    )
-
-
 def prepared(cube: xr.Dataset) -> xr.Dataset:
-    """The dataset with what learning relies on checked: dimensions, regular coordinates, north up.
+    """The dataset with what training relies on checked: dimensions, regular coordinates, north up.
 
     Raises:
         ModelError: a dimension or coordinate is missing or irregular.
@@ -153,7 +141,7 @@ def shape_of(cube: xr.Dataset) -> tuple[int, int]:
 
 
 def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
-    """What the cube says of itself, and a digest of its identity.
+    """What the cube records of itself, and a digest of its identity.
 
     The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
     consolidated metadata.
@@ -166,15 +154,16 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "variables": sorted(str(name) for name in cube.data_vars),
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
+    address = address_of(uri)
     for name in ("manifest.json", ".zmetadata", "zarr.json"):
-        if (file := Path(uri) / name).is_file():
-            identity[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if (raw := address.read(name)) is not None:
+            identity[name] = hashlib.sha256(raw).hexdigest()
     assumed = cube["landslides"].attrs.get("label_nan_assumed") if "landslides" in cube else None
     return CubeFacts(
         uri=uri,
-        area=str(cube.attrs.get("area") or Path(uri.rstrip("/")).stem),
-        version=_version_in(uri),
-        digest=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        area=str(cube.attrs.get("area") or address.name),
+        version=address.number,
+        digest=digest_of_json(identity),
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
         label_nan_assumed=str(assumed or ""),
@@ -183,43 +172,24 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
     )
 
 
-def _version_in(uri: str) -> int | None:
-    path = Path(uri.rstrip("/"))
-    return int(path.stem) if path.parent.name == "versions" and path.stem.isdigit() else None
-
-
 def _truth(value: object) -> bool:
     return value.strip().lower() in {"true", "yes", "1"} if isinstance(value, str) else bool(value)
 
 
 def georeference(cube: xr.Dataset) -> Georeference:
-    """Where the cube lies, from `spatial_ref` (CF), `epsg` or `proj:code`.
+    """Where the cube lies: the coordinate reference system that it records, and its coordinates x and y.
 
     Raises:
         ModelError: no coordinate reference system is recorded.
     """
-    reference = cube.coords.get("spatial_ref", cube.get("spatial_ref"))
-    candidates: list[object] = []
-    if reference is not None:
-        candidates += [reference.attrs.get("crs_wkt"), reference.attrs.get("spatial_ref")]
-    if "epsg" in cube.coords and cube.epsg.ndim == 0:
-        candidates.append(int(cube.epsg))
-    candidates += [cube.attrs.get(key) for key in ("proj:code", "proj:wkt2", "crs", "epsg")]
-    for candidate in candidates:
-        if candidate is None or candidate == "":
-            continue
-        try:
-            crs = CRS.from_user_input(candidate)
-        except CRSError:
-            continue
-        x, y = np.asarray(cube.x.values, dtype=np.float64), np.asarray(cube.y.values, dtype=np.float64)
-        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
-        transform = (float(dx), 0.0, float(x[0] - dx / 2), 0.0, float(dy), float(y[0] - dy / 2))
-        return Georeference(crs_wkt=crs.to_wkt(), transform=transform)
-    raise ModelError(
-        "The cube records no coordinate reference system, so that no map can be made of it.",
-        "Write it with `cube.rio.write_crs('EPSG:...')`.",
-    )
+    crs = recorded_crs(cube)
+    if crs is None:
+        raise ModelError(
+            "The cube records no coordinate reference system, so that no map can be made of it.",
+            "Write it with `cube.rio.write_crs('EPSG:...')`.",
+        )
+    a, b, c, d, e, f = tuple(transform_of(cube))[:6]
+    return Georeference(crs_wkt=crs.to_wkt(), transform=(a, b, c, d, e, f))
 
 
 def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
@@ -229,7 +199,7 @@ def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
 
 
 def grid_of(cube: xr.Dataset) -> Georeference | None:
-    """Where the cube lies; None where it does not say, which hinders maps but not training."""
+    """Where the cube lies; None where it does not record it, which hinders maps but not training."""
     try:
         return georeference(cube)
     except ModelError:

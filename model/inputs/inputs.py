@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import json
-from itertools import product
 from typing import Annotated, Literal
 
 import xarray as xr
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from model.inputs.channel import DIRECTIONS, Channel, Group
+from model.inputs.channel_registry import CHANNELS, name_in_view, variables_asked, words_of
 from pipeline.area import AreaOfInterest
+from pipeline.cube.schema import VARIABLES
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
 
-Polarisation = Literal["vv", "vh"]
-Terrain = Literal["dem", "slope", "aspect", "curvature"]
-
 AspectForm = Literal["direction", "degrees", "to sensor"]
-Change = Literal["log_ratio", "before_sd", "z_score"]
-Geometry = Literal["local_incidence", "layover_shadow"]
-PairSide = Literal["before", "across", "after", "loss", "recovery"]
-Direction = Literal["ascending", "descending"]
 
-DIRECTIONS_OF_BOTH: tuple[Direction, ...] = ("ascending", "descending")
-"""order of the two views in the channels of `track="both"`, whichever of them is the better one"""
 
-TERRAIN_VARIABLES: dict[Terrain, str] = {
-    "dem": "dem",
-    "slope": "dem_slope_radians",
-    "aspect": "dem_aspect",
-    "curvature": "dem_curvature",
-}
-GEOMETRY_VARIABLES: dict[Geometry, str] = {
-    "local_incidence": "local_incidence_deg",
-    "layover_shadow": "layover_shadow",
-}
-PAIR_SIDES: dict[PairSide, tuple[Literal["before", "across", "after"], ...]] = {
-    "before": ("before",),
-    "across": ("across",),
-    "after": ("after",),
-    "loss": ("before", "across"),
-    "recovery": ("after", "across"),
-}
-"""which pairs each channel of coherence is made of; of two, the second is subtracted from the first"""
+def _known(field: Group) -> AfterValidator:
+    """Refuse a word that no channel of the registry is asked for by."""
+
+    def check(word: str) -> str:
+        if word in (known := words_of(field)):
+            return word
+        raise PydanticCustomError(
+            "unknown_channel",
+            "Input should be one of {known}, not {word}",
+            {"known": ", ".join(map(repr, known)) or "none", "word": repr(word)},
+        )
+
+    return AfterValidator(check)
+
+
+Polarisation = Annotated[str, _known("backscatter")]
+Terrain = Annotated[str, _known("terrain")]
+Change = Annotated[str, _known("change")]
+Geometry = Annotated[str, _known("geometry")]
+Coherence = Annotated[str, _known("coherence")]
+Further = Annotated[str, _known("further")]
 
 
 class EventSpan(Frozen):
@@ -89,8 +86,8 @@ class Inputs(Frozen):
     """What a network sees of a cube. A bundle carries it; an ablation is a product of several.
 
     The passes before are the newest ones, those after the first ones: a network for the first days after an event
-    sees what there is then. Without backscatter the passes are still chosen, so that a network of the terrain alone
-    is judged on the pixels that the others are judged on.
+    has what there is then. Without backscatter the passes are still chosen, so that a network of the terrain alone
+    is scored on the same pixels as the others.
 
     `compare="dates"` takes a pass for one before where its UTC date is at most the date on which the event starts, and
     for one after where it is later than the date on which the event ends. The published code has its dates by hand:
@@ -99,20 +96,25 @@ class Inputs(Frozen):
     11-13), so that there a pass after the earthquake would count as before, which this rule does not repeat.
     """
 
-    backscatter: Annotated[tuple[Polarisation, ...], Field(max_length=2)] = ("vv", "vh")
-    terrain: Annotated[tuple[Terrain, ...], Field(max_length=4)] = ("dem", "slope", "aspect", "curvature")
+    backscatter: tuple[Polarisation, ...] = ("vv", "vh")
+    terrain: tuple[Terrain, ...] = ("dem", "slope", "aspect", "curvature")
     aspect: AspectForm = Field(
         "direction",
         description="sine and cosine from north; degrees, with their jump at north; or sine and cosine from the "
         "direction to the sensor. A flat pixel has none: 0 in each of them",
     )
-    change: Annotated[tuple[Change, ...], Field(max_length=3)] = Field(
-        (), description="channels of change of each polarisation, beside the means before and after"
+    change: tuple[Change, ...] = Field(
+        (), description="channels of change of each polarisation, in addition to the means before and after"
     )
-    geometry: Annotated[tuple[Geometry, ...], Field(max_length=2)] = ()
-    coherence: Annotated[tuple[PairSide, ...], Field(max_length=5)] = Field(
+    geometry: tuple[Geometry, ...] = ()
+    coherence: tuple[Coherence, ...] = Field(
         (),
         description="means over pairs before, across and after the event; loss and recovery are differences",
+    )
+    further: tuple[Further, ...] = Field(
+        (),
+        exclude_if=lambda names: not names,  # documents without such a channel read as they always did
+        description="names of further channels (`model.inputs.channel_registry`)",
     )
     before: int | None = Field(None, ge=1, description="newest n passes before the event; None: all")
     after: int | None = Field(None, ge=1, description="first n passes after the event; None: all")
@@ -128,65 +130,84 @@ class Inputs(Frozen):
 
     @model_validator(mode="after")
     def _sensible(self) -> Inputs:
-        groups: tuple[tuple[str, ...], ...] = (
+        groups = (
             self.backscatter,
             self.terrain,
             self.change,
             self.geometry,
             self.coherence,
+            self.further,
         )
         if any(len(set(group)) != len(group) for group in groups):
             raise ValueError("a variable is named twice")
-        if not any((self.backscatter, self.terrain, self.geometry, self.coherence)):
-            raise ValueError("no channel is left; give backscatter, terrain, geometry or coherence")
+        if not self.channels:
+            raise ValueError(
+                "no channel is left; give backscatter, terrain, geometry, coherence or a further channel"
+            )
         if self.change and not self.backscatter:
             raise ValueError("backscatter is empty, and change is that of backscatter; give vv, vh or both")
         return self
 
     @property
-    def view_suffixes(self) -> tuple[str, ...]:
-        """What the channels of each view end with, in order: nothing where there is one view."""
-        return tuple(f"@{name}" for name in DIRECTIONS_OF_BOTH) if self.track == "both" else ("",)
+    def requested(self) -> tuple[tuple[Channel, int], ...]:
+        """The channels in order, each with the number of the view that it is read from.
+
+        First backscatter and its change, then terrain, geometry, coherence and further channels. With `track="both"`
+        what depends on the view is there twice; terrain is there once.
+        """
+        views = len(DIRECTIONS) if self.track == "both" else 1
+        found = [
+            (channel, view)
+            for channel in CHANNELS
+            if self._asks_for(channel)
+            for view in range(views if channel.of_view else 1)
+        ]
+        return tuple(sorted(found, key=lambda item: self._order(*item)))
+
+    def _asks_for(self, channel: Channel) -> bool:
+        """Whether every field that the channel names holds what it names."""
+        fields = ((getattr(self, field), word) for field, word in channel.asked_by)
+        return all(value == word if isinstance(value, str) else word in value for value, word in fields)
+
+    def _order(self, channel: Channel, view: int) -> tuple[int, ...]:
+        """What channels are sorted by; those of one word and one view stay in the order of the registry."""
+        blocks: dict[Group, int] = {
+            "backscatter": 0,
+            "change": 0,
+            "terrain": 1,
+            "geometry": 2,
+            "coherence": 3,
+            "further": 4,
+        }
+        fields = ((getattr(self, field), word) for field, word in channel.asked_by)
+        words = [value.index(word) for value, word in fields if not isinstance(value, str)]
+        if channel.group == "terrain":  # the two views of an aspect lie together
+            return (blocks[channel.group], *words, view)
+        return (blocks[channel.group], view, int(channel.group == "change"), *words)
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels, in order.
-
-        First backscatter and its change, then terrain, geometry and coherence. With `track="both"` what depends on
-        the view is there twice, as in `vv_before@ascending`; terrain is there once.
-        """
-        names: list[str] = []
-        for view in self.view_suffixes:
-            names += [f"{p}_{side}{view}" for p, side in product(self.backscatter, ("before", "after"))]
-            names += [f"{p}_{change}{view}" for p, change in product(self.backscatter, self.change)]
-        for name in self.terrain:
-            names += self._aspect_channels if name == "aspect" else [name]
-        names += [f"{name}{view}" for view, name in product(self.view_suffixes, self.geometry)]
-        names += [f"coherence_{side}{view}" for view, side in product(self.view_suffixes, self.coherence)]
-        return tuple(names)
+        """Names of the channels, in order; with two views as in `vv_before@ascending`."""
+        both = self.track == "both"
+        return tuple(
+            name_in_view(channel, DIRECTIONS[view] if both and channel.of_view else None)
+            for channel, view in self.requested
+        )
 
     @property
-    def _aspect_channels(self) -> list[str]:
-        if self.aspect == "degrees":
-            return ["aspect_deg"]
-        if self.aspect == "direction":
-            return ["aspect_sin", "aspect_cos"]
-        return [
-            f"aspect_to_sensor_{part}{view}" for view, part in product(self.view_suffixes, ("sin", "cos"))
-        ]
+    def meanings(self) -> dict[str, str]:
+        """What each channel is, by its name without the view."""
+        return {channel.name: channel.meaning for channel, _ in self.requested}
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the cube's variables that are needed."""
-        return tuple(self._dimensions)
+        return tuple(dict.fromkeys(name for channel, _ in self.requested for name in channel.variables))
 
     @property
-    def _dimensions(self) -> dict[str, tuple[str, ...]]:
-        """Dimensions of each variable that is needed."""
-        wanted: dict[str, tuple[str, ...]] = dict.fromkeys(self.backscatter, ("timestep", "y", "x"))
-        wanted |= {TERRAIN_VARIABLES[name]: ("y", "x") for name in self.terrain}
-        wanted |= {GEOMETRY_VARIABLES[name]: ("track", "y", "x") for name in self.geometry}
-        return wanted | ({"coherence": ("timepair", "y", "x")} if self.coherence else {})
+    def needs_pairs(self) -> bool:
+        """Whether a channel is made of interferometric pairs."""
+        return any(channel.pairs for channel, _ in self.requested)
 
     def require(self, cube: xr.Dataset) -> None:
         """Check that the cube has every variable.
@@ -196,13 +217,19 @@ class Inputs(Frozen):
         """
         missing = [name for name in self.variables if name not in cube]
         if missing:
-            known = {"vv", "vh", *TERRAIN_VARIABLES.values(), *GEOMETRY_VARIABLES.values(), "coherence"}
+            known = {name for channel in CHANNELS for name in channel.variables}
             present = sorted(known & set(map(str, cube.data_vars)))
             raise ModelError(
                 f"The cube lacks {', '.join(missing)}, which these inputs need; it has "
                 f"{', '.join(present) or 'none of them'}.",
                 "Build a cube that has them, or train with inputs that do without.",
             )
-        for name, wanted in self._dimensions.items():
-            if cube[name].dims != wanted:
+        for name in self.variables:
+            if cube[name].dims != (wanted := VARIABLES[name].dims):
                 raise ModelError(f"The cube's {name} has the dimensions {cube[name].dims}, not {wanted}.")
+
+
+def served(cube: xr.Dataset, field: Literal["backscatter", "terrain"]) -> tuple[str, ...]:
+    """The words that a field of `Inputs` holds by default and of which a cube has the variables."""
+    default: tuple[str, ...] = Inputs.model_fields[field].default
+    return tuple(word for word in default if all(name in cube for name in variables_asked(field, word)))

@@ -1,4 +1,4 @@
-"""From where Sentinel-1 looks at the ground."""
+"""The azimuth from the ground to the sensor, from the flight direction."""
 
 from __future__ import annotations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -12,11 +14,12 @@ from pydantic import Field
 
 from model.inputs import coherence_pairs as pairs
 from model.inputs.before_after import Rule, rule_of, utc
+from model.inputs.channel import DIRECTIONS
 from model.inputs.coherence_pairs import PairUsed
 from model.inputs.cubes import coherence
-from model.inputs.inputs import DIRECTIONS_OF_BOTH, EventSpan, Inputs
+from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
-from model.inputs.tracks import Track, judged_on, sample_boxes, sampled_validity, tracks_of
+from model.inputs.tracks import Track, deciding_polarisations, sample_boxes, sampled_validity, tracks_of
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
 
@@ -73,7 +76,7 @@ class Selection(Frozen):
         return (newest - self.event.end).total_seconds() / 86400.0
 
 
-def narrowed(selection: Selection, before: int | None, after: int | None) -> Selection:
+def limit_passes(selection: Selection, before: int | None, after: int | None) -> Selection:
     """The selection with the newest `before` of its passes before and the first `after` of those after, in each view.
 
     A view that has fewer keeps what it has. Pairs that end after the newest pass left are dropped with it; pairs before
@@ -113,7 +116,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     Passes are strictly before or strictly after: one between the event's start and end is neither. Where the cube's
     times are dates without a time of day, a pass on a day of the event is neither. `compare` and `newest_before` of the
     inputs bring back what the published code does instead. With `track="best"`, and for each direction of
-    `track="both"`, the track is taken whose share of pixels seen on both sides, divided by
+    `track="both"`, the track is taken whose share of pixels with data before and after, divided by
     sqrt(1/n_before + 1/n_after) (the noise of a difference of means), is largest, among those that have the geometry
     and the pairs that the inputs need.
 
@@ -121,12 +124,65 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
         ModelError: a variable, a pair or a look's geometry is missing; there is no event; no pass before or none after
             it on one track; a direction is needed and unknown.
     """
+    times = _times_of(cube, inputs, event)
+    inputs.require(cube)  # after the passes, whose absence only time mends
+    if inputs.needs_pairs:
+        coherence(cube)  # of one processor
+    valid = sampled_validity(cube, deciding_polarisations(cube, inputs))
+    candidates, remarks = _candidates(cube, inputs, times, valid)
+    views = _chosen_views(candidates, inputs)
+    share = valid.mean(axis=1)
+    empty = [i for i, side in enumerate(times.sides) if side != "neither" and share[i] == 0]
+    notes = [*times.notes]
+    if empty:
+        names = ", ".join(_name(cube, i) for i in empty)
+        notes.append(f"without data in every polarisation, not used: {names}")
+    if inputs.newest_before == "dropped":
+        notes.append("the newest pass before the event is dropped, as in the published code")
+    notes += remarks
+    if "relative_orbit" not in cube.coords:
+        notes.append("the cube names no relative orbits: passes of one direction are taken as one track")
+    for view in views:
+        notes += _remarks_on(cube, inputs, view, f" of {view.track}" if len(views) > 1 else "")
+    return Selection(
+        event=times.span,
+        track=" and ".join(view.track for view in views),
+        before=views[0].before,
+        after=views[0].after,
+        rule=(
+            f"track={inputs.track!r}: largest share of pixels seen on both sides / sqrt(1/n_before + 1/n_after) among "
+            + "; ".join(
+                f"{v.track} {value:.3f} ({len(v.before)} before, {len(v.after)} after)"
+                for value, v in sorted(candidates, key=lambda c: c[1].before[0].index)
+            )
+        ),
+        notes=tuple(notes),
+        views=views,
+    )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """When the passes of a cube were, and whether before or after the event."""
+
+    span: EventSpan
+    instants: list[datetime]
+    rule: Rule
+    sides: list[Literal["before", "after", "neither"]]
+    notes: list[str]
+
+
+def _times_of(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> _Times:
+    """
+    Raises:
+        ModelError: there is no event, no pass, none before or none after it.
+    """
     span = event or EventSpan.of_cube(cube)
     instants = [utc(t) for t in cube.timestep.values]
     if not instants:
         raise ModelError("The cube holds no pass.", "Build it again with a wider time range.")
     rule, remark = rule_of(instants, span, inputs.compare)
-    sides = [rule.side(t) for t in instants]
+    sides = [rule.when(t) for t in instants]
     notes = [remark] if remark else []
     if event is None and (assumed := cube.attrs.get("event_assumed")):
         notes.append(str(assumed))
@@ -144,51 +200,33 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
             f"The cube has no pass before the event ({span.start.isoformat()}).",
             "Let the area file's time range start earlier and build again.",
         )
-    # after the passes: what only time can bring is not told of as a lack of variables
-    inputs.require(cube)
-    if inputs.coherence:
-        coherence(cube)  # of one processor
-    valid = sampled_validity(cube, judged_on(cube, inputs))
-    share = valid.mean(axis=1)
-    empty = [i for i in range(len(instants)) if sides[i] in ("before", "after") and share[i] == 0]
-    if empty:
-        notes.append(
-            "without data in every polarisation, not used: " + ", ".join(_name(cube, i) for i in empty)
-        )
-    if inputs.newest_before == "dropped":
-        notes.append("the newest pass before the event is dropped, as in the published code")
+    return _Times(span, instants, rule, sides, notes)
+
+
+def _candidates(
+    cube: xr.Dataset, inputs: Inputs, times: _Times, valid: NDArray[np.bool_]
+) -> tuple[list[tuple[float, View]], list[str]]:
+    """The views that serve, each with its merit, best first; and remarks on those that do not.
+
+    Args:
+        valid: (timestep, sampled pixel) where the passes have data.
+
+    Raises:
+        ModelError: none serves.
+    """
     tracks = tracks_of(cube, inputs.track)
     candidates: list[tuple[float, View]] = []
     refusals: list[ModelError] = []
     for track in tracks:
-        usable = sorted((i for i in track.members if share[i] > 0), key=lambda i: instants[i])
-        before = [i for i in usable if sides[i] == "before"]
-        after = [i for i in usable if sides[i] == "after"][: inputs.after]
-        if inputs.newest_before == "dropped":
-            before = before[:-1]
-        before = before[-inputs.before :] if inputs.before else before
-        if not (before and after):
+        found = _view_of(cube, inputs, track, times, valid)
+        if found is None:
             continue
-        seen = (valid[before].any(axis=0) & valid[after].any(axis=0)).mean()
-        merit = float(seen / np.sqrt(1 / len(before) + 1 / len(after)))
-        if merit == 0:
-            continue
-        view = View(
-            track=track.name,
-            direction=track.direction,
-            relative_orbit=track.relative_orbit,
-            before=tuple(_used(cube, i, instants, share) for i in before),
-            after=tuple(_used(cube, i, instants, share) for i in after),
-            pairs=_pairs(cube, inputs, track, instants, rule, instants[after[-1]]),
-        )
         try:
-            check_view(cube, inputs, view)
+            check_view(cube, inputs, found[1])
         except ModelError as refusal:
             refusals.append(refusal)
             continue
-        candidates.append((merit, view))
-    if refusals and candidates:
-        notes += [f"not used: {refusal.message}" for refusal in refusals]
+        candidates.append(found)
     if refusals and not candidates:
         raise refusals[0]
     if not candidates:
@@ -199,49 +237,70 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
             "Build again with more passes, or ask for another --track.",
         )
     candidates.sort(key=lambda c: (-c[0], c[1].track))
-    views = _chosen_views(candidates, inputs)
-    if "relative_orbit" not in cube.coords:
-        notes.append("the cube names no relative orbits: passes of one direction are taken as one track")
-    for view in views:
-        of = f" of {view.track}" if len(views) > 1 else ""
-        notes += [
-            f"{len(got)} of {wanted} wanted passes {side}{of}"
-            for got, wanted, side in (
-                (view.before, inputs.before, "before"),
-                (view.after, inputs.after, "after"),
-            )
-            if wanted is not None and len(got) < wanted
-        ]
-        if "before_sd" in inputs.change and len(view.before) < 2:
-            notes.append(
-                f"one pass before{of}: its standard deviation is unknown, the channel carries nothing"
-            )
-        if inputs.coherence:
-            notes.append(_coverage(cube, view))
-    return Selection(
-        event=span,
-        track=" and ".join(view.track for view in views),
-        before=views[0].before,
-        after=views[0].after,
-        rule=(
-            f"track={inputs.track!r}: largest share of pixels seen on both sides / sqrt(1/n_before + 1/n_after) among "
-            + "; ".join(
-                f"{v.track} {value:.3f} ({len(v.before)} before, {len(v.after)} after)"
-                for value, v in sorted(candidates, key=lambda c: c[1].before[0].index)
-            )
-        ),
-        notes=tuple(notes),
-        views=views,
+    return candidates, [f"not used: {refusal.message}" for refusal in refusals]
+
+
+def _view_of(
+    cube: xr.Dataset, inputs: Inputs, track: Track, times: _Times, valid: NDArray[np.bool_]
+) -> tuple[float, View] | None:
+    """The passes and pairs of one track, and their merit; None: no pixel has data before and after the event."""
+    instants, share = times.instants, valid.mean(axis=1)
+    usable = sorted((i for i in track.members if share[i] > 0), key=lambda i: instants[i])
+    before = [i for i in usable if times.sides[i] == "before"]
+    after = [i for i in usable if times.sides[i] == "after"][: inputs.after]
+    if inputs.newest_before == "dropped":
+        before = before[:-1]
+    before = before[-inputs.before :] if inputs.before else before
+    if not (before and after):
+        return None
+    seen = (valid[before].any(axis=0) & valid[after].any(axis=0)).mean()
+    merit = float(seen / np.sqrt(1 / len(before) + 1 / len(after)))
+    if merit == 0:
+        return None
+    found: tuple[PairUsed, ...] = ()
+    if inputs.needs_pairs:
+        members = [instants[i] for i in track.members]
+        found = pairs.until(
+            pairs.pairs_of(cube, track.relative_orbit, members, times.rule), instants[after[-1]]
+        )
+    view = View(
+        track=track.name,
+        direction=track.direction,
+        relative_orbit=track.relative_orbit,
+        before=tuple(_used(cube, i, instants, share) for i in before),
+        after=tuple(_used(cube, i, instants, share) for i in after),
+        pairs=found,
     )
+    return merit, view
+
+
+def _remarks_on(cube: xr.Dataset, inputs: Inputs, view: View, of: str) -> list[str]:
+    """What a view lacks of what the inputs ask for."""
+    notes = [
+        f"{len(got)} of {wanted} wanted passes {side}{of}"
+        for got, wanted, side in (
+            (view.before, inputs.before, "before"),
+            (view.after, inputs.after, "after"),
+        )
+        if wanted is not None and len(got) < wanted
+    ]
+    if any(channel.passes_before > len(view.before) for channel, _ in inputs.requested):
+        notes.append(
+            f"one pass before{of}: its standard deviation is unknown, the channel carries no information"
+        )
+    if inputs.needs_pairs:
+        notes.append(_coverage(cube, view))
+    return notes
 
 
 def check_view(cube: xr.Dataset, inputs: Inputs, view: View) -> None:
-    """Check that a view has what the inputs need beside passes.
+    """Check that a view has what the inputs need in addition to passes.
 
     Raises:
         ModelError: no geometry of its track; no pair of a kind that is needed; its direction is unknown.
     """
-    if inputs.geometry:
+    channels = [channel for channel, _ in inputs.requested]
+    if any(channel.look for channel in channels):
         tracks = [int(v) for v in cube["track"].values] if "track" in cube.coords else []
         if view.relative_orbit not in tracks:
             raise ModelError(
@@ -249,9 +308,10 @@ def check_view(cube: xr.Dataset, inputs: Inputs, view: View) -> None:
                 f"{', '.join(map(str, tracks)) or 'none'}.",
                 "Build again with interferometry on this track, or ask for another --track.",
             )
-    if places := pairs.lacking(view.pairs, inputs.coherence):
+    needed = [place for channel in channels for place in channel.pairs]
+    if places := pairs.lacking(view.pairs, needed):
         raise pairs.refused(view.track, places)
-    if inputs.aspect == "to sensor" and "aspect" in inputs.terrain:
+    if any(channel.direction for channel in channels):
         azimuth_to_sensor_deg(view.direction)
 
 
@@ -262,23 +322,14 @@ def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> t
     best: dict[str, View] = {}
     for _, view in candidates:
         best.setdefault(view.direction, view)
-    absent = [name for name in DIRECTIONS_OF_BOTH if name not in best]
+    absent = [name for name in DIRECTIONS if name not in best]
     if absent:
         raise ModelError(
             f"The cube has no track of {' and none of '.join(absent)} passes that serves, and both are asked for; it "
             f"has {', '.join(view.track for _, view in candidates)}.",
             "Build again with passes of both directions before and after the event, or ask for --track best.",
         )
-    return tuple(view for view in best.values() if view.direction in DIRECTIONS_OF_BOTH)
-
-
-def _pairs(
-    cube: xr.Dataset, inputs: Inputs, track: Track, instants: list[datetime], rule: Rule, newest: datetime
-) -> tuple[PairUsed, ...]:
-    if not inputs.coherence:
-        return ()
-    found = pairs.pairs_of(cube, track.relative_orbit, [instants[i] for i in track.members], rule)
-    return pairs.until(found, newest)
+    return tuple(view for view in best.values() if view.direction in DIRECTIONS)
 
 
 def _coverage(cube: xr.Dataset, view: View) -> str:

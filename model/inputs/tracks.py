@@ -10,13 +10,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs.cubes import shape_of
-from model.inputs.inputs import Inputs, Polarisation
+from model.inputs.inputs import Inputs
 from model.inputs.windows import Box, starts
+from pipeline.cube.schema import BACKSCATTER
 from pipeline.errors import ModelError
 
 SAMPLE_PX = 256
 SAMPLES_PER_AXIS = 3
-"""validity of a pass is judged on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
+"""validity of a pass is estimated on up to 3 x 3 boxes of 256 pixels, spread over the scene"""
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,13 @@ class Track:
     """positions on the cube's time axis"""
 
 
-def judged_on(cube: xr.Dataset, inputs: Inputs) -> tuple[Polarisation, ...]:
+def deciding_polarisations(cube: xr.Dataset, inputs: Inputs) -> tuple[str, ...]:
     """The polarisations that decide which pixels and passes are valid: those of the inputs, else those of the cube.
 
     Raises:
         ModelError: the cube has no backscatter.
     """
-    known: tuple[Polarisation, ...] = ("vv", "vh")
-    found = inputs.backscatter or tuple(name for name in known if name in cube)
+    found = inputs.backscatter or tuple(name for name in BACKSCATTER if name in cube)
     if not found:
         raise ModelError(
             "The cube has no backscatter (vv, vh), which says where its passes have data.",
@@ -83,7 +83,7 @@ def sample_boxes(cube: xr.Dataset) -> list[Box]:
     ]
 
 
-def sampled_validity(cube: xr.Dataset, polarisations: tuple[Polarisation, ...]) -> NDArray[np.bool_]:
+def sampled_validity(cube: xr.Dataset, polarisations: tuple[str, ...]) -> NDArray[np.bool_]:
     """(timestep, sampled pixel) whether every polarisation has a positive finite value."""
     boxes = sample_boxes(cube)
     rows = []

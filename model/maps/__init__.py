@@ -1,1 +1,1 @@
-"""From a cube and a bundle to a map: probability, validity, polygons, report, picture."""
+"""Maps of landslides from a cube, with a model or by log-ratio: rasters, polygons, report, picture."""

@@ -1,4 +1,4 @@
-"""A map of change that needs no training: how much the backscatter changed, on slopes."""
+"""The change of backscatter on slopes as a landslide score, without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 from model.inputs.cubes import shape_of
 from model.inputs.selection import PassUsed, Selection
 from model.inputs.windows import Box
-from model.maps.release import MapRows
+from model.maps.map_description import MapRows
 from pipeline.records import Frozen
 
 Array = NDArray[np.float32]
@@ -25,21 +25,19 @@ HIGHEST_DB = 30.0
 
 
 class LogRatioPlan(Frozen):
-    """How the change becomes a score."""
+    """How the change of backscatter becomes a score."""
 
     polarisation: Literal["vv", "vh"] = "vv"
     smoothing_px: int = Field(5, ge=1, le=31, description="side of the box mean; odd")
-    smallest_slope_deg: float = Field(
-        5.0, ge=0, lt=90, description="flatter ground scores 0: no landslide there"
-    )
+    smallest_slope_deg: float = Field(5.0, ge=0, lt=90, description="flatter terrain has the score 0")
 
 
 def log_ratio_rows(cube: xr.Dataset, selection: Selection, plan: LogRatioPlan) -> Iterator[MapRows]:
-    """The change in decibels (after minus before, medians over the passes) and its size as a score.
+    """The change in decibels (after minus before, medians over the passes) and its absolute value as a score.
 
-    The score is the absolute box mean of the change over valid pixels; 0 where the slope is smaller than the plan
-    says or unknown ground is flat by its digital elevation model; NaN where a side has no valid pass. Without a slope
-    in the cube every pixel counts.
+    The score is the absolute value of the change's box mean over valid pixels. It is 0 where the slope is below the
+    plan's limit, and NaN where no pass before or none after the event is valid. Without a slope in the cube no pixel
+    is set to 0.
     """
     height, width = shape_of(cube)
     halo = plan.smoothing_px // 2
@@ -52,7 +50,7 @@ def log_ratio_rows(cube: xr.Dataset, selection: Selection, plan: LogRatioPlan) -
         change = after - before
         kept = slice(top - first, top - first + bottom - top)
         box = Box(top=top, left=0, height=bottom - top, width=width)
-        score = np.abs(_box_mean(change, plan.smoothing_px))[kept]
+        score = np.abs(box_mean(change, plan.smoothing_px))[kept]
         if "dem_slope_radians" in cube:
             score[_static(cube, "dem_slope_radians", box) < np.deg2rad(plan.smallest_slope_deg)] = 0.0
         score[~np.isfinite(change[kept])] = np.nan
@@ -72,7 +70,7 @@ def _static(cube: xr.Dataset, name: str, box: Box) -> Array:
 
 
 def _median_db(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], band: Box) -> Array:
-    """(y, x) median over passes in decibels; NaN where no pass is valid. Held: all passes of 512 columns."""
+    """(y, x) median over passes in decibels; NaN where no pass is valid. In memory: all passes of 512 columns."""
     result = np.empty((band.height, band.width), dtype=np.float32)
     rows, _ = band.slices
     for left in range(0, band.width, COLUMNS_PX):
@@ -83,12 +81,12 @@ def _median_db(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], band: 
         valid = np.isfinite(stack) & (stack > 0)
         decibels = np.full(stack.shape, np.nan, dtype=np.float32)
         decibels[valid] = DB_PER_NEPER * np.log(stack[valid])
-        result[:, columns] = _nan_median(decibels)
+        result[:, columns] = nan_median(decibels)
     return result
 
 
-def _nan_median(values: Array) -> Array:
-    """(y, x) median over the first axis ignoring NaN; NaN where all are (numpy's warns there)."""
+def nan_median(values: Array) -> Array:
+    """(y, x) median over the first axis, ignoring NaN; NaN where all are NaN, without numpy's warning."""
     ordered = np.sort(values, axis=0)  # NaN last
     count = np.isfinite(ordered).sum(axis=0)
     lower, upper = np.maximum((count - 1) // 2, 0)[None], np.minimum(count // 2, len(values) - 1)[None]
@@ -97,8 +95,8 @@ def _nan_median(values: Array) -> Array:
     return median
 
 
-def _box_mean(values: Array, size: int) -> Array:
-    """Box mean over valid pixels; NaN where none is."""
+def box_mean(values: Array, size: int) -> Array:
+    """Box mean over valid pixels; NaN where no pixel of the box is valid."""
     valid = np.isfinite(values)
     total = uniform_filter(np.where(valid, values, 0.0).astype(np.float64), size, mode="constant")
     share = uniform_filter(valid.astype(np.float64), size, mode="constant")

@@ -1,4 +1,4 @@
-"""A picture of a map that a person can look at, gathered while the map is streamed."""
+"""The picture of a map, made from block means that are gathered while the map is written."""
 
 from __future__ import annotations
 
@@ -58,24 +58,22 @@ class Gathered:
 
 
 class Caption(Frozen):
-    """The words on the picture."""
+    """The text on the picture, and what is drawn on it."""
 
     title: str
-    backscatter: str = Field(description="as in 'VV'")
-    average: str = Field(description="as in 'mean'")
+    backscatter: str = Field(description="polarisation, such as VV")
+    average: str = Field(description="average over passes: mean or median")
     passes_before: int
     passes_after: int
     score: str = Field(description="name and unit of what is mapped")
     highest: float = Field(gt=0, description="value at the top of the colour scale")
-    threshold: float | None = None
-    simulated: bool
-    stamp: str = Field("", description="warning above the title")
+    warning: str = Field("", description="above the title")
     pixel_m: float
-    framed: tuple[Box, ...] = Field((), description="areas that were scored, outlined")
+    framed: tuple[Box, ...] = Field((), description="scored areas, outlined")
 
 
 def draw(gathered: Gathered, caption: Caption, file: Path) -> None:
-    """Four panels: before, after, the change, and the map over the hillshade with the mapped outlines."""
+    """Draw four panels: before, after, the change, and the map over a hillshade with the outlines of labels."""
     from matplotlib.figure import Figure
 
     before, after, score = gathered.before.image, gathered.after.image, gathered.score.image
@@ -107,8 +105,10 @@ def draw(gathered: Gathered, caption: Caption, file: Path) -> None:
         axes.set_xlabel("km")
     for axes in panels[:, 0]:
         axes.set_ylabel("km")
-    stamp = f"{caption.stamp}\n" if caption.stamp else ""
-    figure.suptitle(stamp + caption.title, color="#b2182b" if caption.simulated else "black", fontsize=13)
+    title = f"{caption.warning}\n{caption.title}" if caption.warning else caption.title
+    # the title has names from outside: a dollar sign in one is no formula
+    colour = "#b2182b" if caption.warning else "black"
+    figure.suptitle(title, color=colour, fontsize=13, parse_math=False)
     figure.savefig(file, dpi=100)
 
 
@@ -143,7 +143,7 @@ def _draw_score(
     words = caption.score
     if gathered.has_truth:
         truth = np.nan_to_num(gathered.truth.image)
-        # an outline at full resolution; where the picture is coarser, any block with half its pixels labelled
+        # outlines at full resolution; in a coarser picture, of blocks with at least half their pixels labelled
         axes.contour(truth, levels=[0.5], colors=["#00c8ff"], linewidths=0.7, extent=extent, origin="upper")
         words += "; blue: mapped landslides"
     size = caption.pixel_m / 1000.0

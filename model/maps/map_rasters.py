@@ -1,4 +1,4 @@
-"""Rasters and polygons of a map, written row by row."""
+"""The rasters of a map, written in rows, and its polygons."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ COLUMNS: dict[str, str] = {
     "simulated": "bool",
     "review": "str",
 }
-"""attributes of a polygon"""
+"""attributes of a polygon and their types"""
 
 
 class RowRaster:
-    """One raster, written in rows of full width to a scratch file and then made a cloud-optimised GeoTIFF."""
+    """One raster, written in rows of full width to a scratch file, which then becomes a cloud-optimised GeoTIFF."""
 
     def __init__(
         self,
@@ -85,16 +85,16 @@ class RowRaster:
         self._dataset.close()
 
     def write(self, box: Box, values: NDArray[Any]) -> None:
-        """Put (y, x) values at `box`."""
+        """Write (y, x) values at `box`."""
         self._dataset.write(values, 1, window=Window(box.left, box.top, box.width, box.height))
 
     def describe(self, description: str, tags: Mapping[str, str]) -> None:
-        """Name the band and tag the file."""
+        """Set the band's description and the file's tags."""
         self._dataset.set_band_description(1, description)
         self._dataset.update_tags(**tags)
 
     def publish(self, target: Path) -> None:
-        """Close, and write the cloud-optimised GeoTIFF; classes are never averaged in its overviews."""
+        """Close the scratch file and write the cloud-optimised GeoTIFF; its overviews never average classes."""
         self._dataset.close()
         rasterio.shutil.copy(
             self.path,
@@ -110,15 +110,15 @@ class RowRaster:
 def landslide_polygons(
     classes: Path, probability: Path, reference: Georeference, smallest_px: int, attributes: Mapping[str, Any]
 ) -> gpd.GeoDataFrame:
-    """Connected landslide pixels (by their sides) of at least `smallest_px` as polygons.
+    """Landslide pixels, connected by their edges, as polygons of at least `smallest_px` pixels.
 
     Args:
-        classes: class raster, read by GDAL in scan lines, never as a whole.
-        probability: probability raster on the same grid, read around each polygon.
-        attributes: what every polygon carries: the columns of `COLUMNS` that are not computed here.
+        classes: class raster; GDAL reads it line by line.
+        probability: probability raster on the same grid; read in the bounds of each polygon.
+        attributes: attributes that all polygons share: the columns of `COLUMNS` that are not computed here.
 
     Returns:
-        One row a polygon, with the columns of `COLUMNS`.
+        One row for each polygon, with the columns of `COLUMNS`.
     """
     rows: list[dict[str, Any]] = []
     geometries = []
@@ -160,5 +160,5 @@ def _values_inside(polygon: Any, file: Any) -> NDArray[np.float32]:
 
 
 def write_polygons(frame: gpd.GeoDataFrame, target: Path) -> None:
-    """A GeoPackage with the layer `landslides`, also where there is no polygon."""
+    """Write a GeoPackage with the layer `landslides`, also where there is no polygon."""
     frame.to_file(target, layer="landslides", driver="GPKG", engine="pyogrio", geometry_type="Polygon")

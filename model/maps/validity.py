@@ -1,4 +1,4 @@
-"""Where a map says nothing, and why; and where the radar sees too badly to be believed."""
+"""Flags of a map's pixels: why a pixel has no value, and where layover or shadow makes its value unreliable."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from model.inputs.inputs import GEOMETRY_VARIABLES, TERRAIN_VARIABLES, Inputs
+from model.inputs.inputs import Inputs
 from model.inputs.selection import PassUsed, Selection
-from model.inputs.tracks import judged_on
+from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
-"""flags of the validity raster; several may hold at once"""
+"""flags of the validity raster; a pixel can have several"""
 MEANINGS = {
     NO_PASS_BEFORE: "no valid pass before the event",
     NO_PASS_AFTER: "no valid pass after the event",
     NO_TERRAIN: "no terrain",
-    LAYOVER_SHADOW: "layover or shadow in every view: there is a value, and it should not be believed",
+    LAYOVER_SHADOW: "layover or shadow in every view: the value is unreliable",
     OTHER_INPUT_MISSING: "another input is missing",
 }
 COLUMNS_PX = 512
@@ -27,24 +27,29 @@ Flags = NDArray[np.uint8]
 
 
 def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, invalid: Mask) -> Flags:
-    """(y, x) flags of `box`. Values are read again only in those 512 columns where `invalid` holds somewhere."""
+    """(y, x) flags of `box`. Values are read again only in blocks of 512 columns that have an invalid pixel.
+
+    Args:
+        invalid: (y, x) of `box`, pixels without a score.
+    """
     flags = np.zeros((box.height, box.width), dtype=np.uint8)
     for first in range(0, box.width, COLUMNS_PX):
         columns = slice(first, min(first + COLUMNS_PX, box.width))
-        lost = invalid[:, columns]
-        if not lost.any():
+        missing = invalid[:, columns]
+        if not missing.any():
             continue
-        part = Box(top=box.top, left=box.left + first, height=box.height, width=lost.shape[1])
-        found = np.zeros(lost.shape, dtype=np.uint8)
+        part = Box(top=box.top, left=box.left + first, height=box.height, width=missing.shape[1])
+        found = np.zeros(missing.shape, dtype=np.uint8)
         for view in selection.every_view:
-            for name in judged_on(cube, inputs):
+            for name in deciding_polarisations(cube, inputs):
                 found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
                 found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
-        for terrain in inputs.terrain:
-            if terrain != "aspect":  # flat ground has none, and is valid
-                found[~np.isfinite(_layer(cube[TERRAIN_VARIABLES[terrain]], part))] |= NO_TERRAIN
+        for channel, _ in inputs.requested:
+            if channel.group == "terrain" and channel.no_value == "invalid":
+                for name in channel.variables:
+                    found[~np.isfinite(_layer(cube[name], part))] |= NO_TERRAIN
         found[found == 0] |= OTHER_INPUT_MISSING
-        flags[:, columns] = np.where(lost, found, 0)
+        flags[:, columns] = np.where(missing, found, 0)
     flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
     return flags
 
@@ -59,8 +64,8 @@ def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -
 
 
 def _unseen(cube: xr.Dataset, selection: Selection, box: Box) -> Mask:
-    """(y, x) whether every view has layover or shadow; nowhere, where the cube does not know it of each."""
-    name = GEOMETRY_VARIABLES["layover_shadow"]
+    """(y, x) whether every view has layover or shadow; False where the cube lacks that layer of a view."""
+    name = "layover_shadow"
     none = np.zeros((box.height, box.width), dtype=bool)
     if name not in cube or cube[name].dims != ("track", "y", "x") or "track" not in cube.coords:
         return none

@@ -1,4 +1,4 @@
-"""Chips changed in ways that keep them possible: the radar looks from one side."""
+"""Augmentation of chips that keeps the geometry of a side-looking radar."""
 
 from __future__ import annotations
 
@@ -7,43 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.inputs.channel_registry import channel_named
 from model.network.training_plan import Augmentation
 from pipeline.errors import ModelError
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
-"""largest shift of a whole side's backscatter, natural logarithm: 0.3 dB, about what dates differ by in calibration
-and moisture"""
+"""largest shift of the backscatter of all passes before, or of all after, natural logarithm: 0.3 dB, about what dates
+differ by in calibration and moisture"""
 
 
-def turned_by_mirror(channels: tuple[str, ...]) -> NDArray[np.float32]:
-    """(channel,) -1 where a mirror along the track turns the sign of a channel, else 1.
+def mirror_signs(channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """(channel,) -1 where a mirror along the track flips the sign of a channel, else 1.
 
     Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so that
-    the side that it looks from stays; the look of a mirrored chip is up to 21 degrees off. The north component of a
-    direction changes its sign; of a direction counted from the look it is the sine.
+    the side to which it looks stays; the look direction of a mirrored chip is up to 21 degrees off.
 
     Raises:
-        ModelError: aspect in degrees is among them, which no sign turns.
+        ModelError: a channel among them cannot be mirrored, or is unknown.
     """
-    if any(name.split("@")[0] == "aspect_deg" for name in channels):
+    rules = [channel_named(name).mirror for name in channels]
+    refused = [name for name, rule in zip(channels, rules, strict=True) if rule == "impossible"]
+    if refused:
         raise ModelError(
-            "A chip with aspect in degrees cannot be mirrored.",
+            f"A chip with {', '.join(refused)} cannot be mirrored.",
             "Take aspect as a direction, or train without `mirror along track`.",
         )
-    turned = ("aspect_cos", "aspect_to_sensor_sin")
-    return np.array([-1.0 if name.split("@")[0] in turned else 1.0 for name in channels], dtype=np.float32)
-
-
-def gain_side(channel: str) -> tuple[str, ...]:
-    """Which sides' gains a channel takes, with their sign: as ('+before',), ('-before', '+after') for a ratio."""
-    name = channel.split("@")[0]
-    if name.startswith(("vv_", "vh_")):
-        side = name[3:]
-        if side in ("before", "after"):
-            return (f"+{side}",)
-        if side == "log_ratio":
-            return ("-before", "+after")
-    return ()
+    return np.array([-1.0 if rule == "sign flipped" else 1.0 for rule in rules], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ class Changes:
         return Changes(self.mirrored[part], self.shift[part])
 
 
-def drawn(
+def draw_changes(
     chips: int,
     channels: tuple[str, ...],
     sd: tuple[float, ...],
@@ -80,6 +69,6 @@ def drawn(
         if "gain" in wanted:
             gains = {side: float(rng.uniform(-GAIN_NEPER, GAIN_NEPER)) for side in ("before", "after")}
             for index, name in enumerate(channels):
-                terms = ((1.0 if word[0] == "+" else -1.0) * gains[word[1:]] for word in gain_side(name))
+                terms = (sign * gains[side] for side, sign in channel_named(name).gain)
                 shift[chip, index] = sum(terms) / sd[index]
     return Changes(mirrored, shift)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from model.inputs.windows import Box
-from model.network.augmentation import Changes, drawn, turned_by_mirror
+from model.network.augmentation import Changes, draw_changes, mirror_signs
 from model.network.torch_guard import torch
 from model.network.training_plan import TrainingPlan
 from model.split.chips import ChipTable, batch_of
@@ -54,7 +54,7 @@ class Batches:
         self._plan, self._rng, self._scenes, self._part = plan, rng, tuple(scenes), part
         if "mirror along track" in plan.augmentation:
             for scene in scenes:
-                turned_by_mirror(scene.statistics.channels)
+                mirror_signs(scene.statistics.channels)
         stride = plan.chip_px if plan.sampling == "fixed chips" else plan.stride_px
         self._tables = [
             ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
@@ -72,7 +72,7 @@ class Batches:
         return sum(len(table) for table in self._tables)
 
     def take(self, count: int) -> Iterator[Tensors]:
-        """The next `count` batches; each is read while the one before is learned from.
+        """The next `count` batches; each is read while the network is trained on the one before.
 
         The thread that reads calls nothing of torch: a second set of torch's own threads costs a small network as much
         as its step.
@@ -98,7 +98,9 @@ class Batches:
         changes = None
         if plan.augmentation:
             channels = statistics.channels
-            changes = drawn(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(self._part)
+            changes = draw_changes(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(
+                self._part
+            )
         return _Begun(number, changes, self._stores[number].read(boxes[self._part]))
 
     def _finished(self, begun: _Begun) -> Tensors:
@@ -106,7 +108,7 @@ class Batches:
         tensors = begun.read()
         if begun.changes is None:
             return tensors
-        return changed(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
+        return apply_changes(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
 
     def _fixed(self, number: int) -> list[Box]:
         """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
@@ -120,14 +122,14 @@ class Batches:
         return chosen
 
 
-def changed(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Tensors:
+def apply_changes(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Tensors:
     """A batch with the changes made, on the device where it is."""
     inputs, targets, masks = tensors
     device = inputs.device
     chosen = torch.from_numpy(changes.mirrored).to(device)[:, None, None]
     shift = torch.from_numpy(changes.shift).to(device)[:, :, None, None]
     if changes.mirrored.any():
-        sign = torch.from_numpy(turned_by_mirror(channels)).to(device)[:, None, None]
+        sign = torch.from_numpy(mirror_signs(channels)).to(device)[:, None, None]
         inputs = torch.where(chosen[:, None], inputs.flip(2) * sign, inputs)
     inputs = inputs + shift
     return (

@@ -1,7 +1,7 @@
 """One training over several processes, one for each GPU, by torch's own distributed data parallel.
 
-Every process draws the same batch by chance and learns from its own part of it; gradients are averaged. A batch means
-the same however many share it, but for what is computed over it: the loss is the mean over parts, and on a CPU batch
+Every process draws the same random batch and trains on its own part of it; gradients are averaged. A batch means the
+same however many processes share it, with two exceptions: the loss is the mean over parts, and on a CPU batch
 normalisation sees a part (on GPUs it is synchronised).
 """
 
@@ -22,7 +22,7 @@ from model.network.torch_guard import torch
 from pipeline.errors import ModelError
 
 PATIENCE = timedelta(hours=1)
-"""how long processes wait for the one that judges the network on the validation area"""
+"""how long processes wait for the one that evaluates the network on the validation area"""
 START_S = 600.0
 """how long they wait for each other to start"""
 _FAILED = (ProcessRaisedException, ProcessExitedException)
@@ -30,15 +30,15 @@ _FAILED = (ProcessRaisedException, ProcessExitedException)
 
 @dataclass(frozen=True)
 class Group:
-    """The place of this process among those that train together."""
+    """The rank of this process among those that train together."""
 
     rank: int = 0
-    """from 0; the first one judges and keeps the network"""
+    """from 0; the first process evaluates and keeps the network"""
     size: int = 1
 
     @property
     def part(self) -> slice:
-        """Which chips of a batch are learned from here."""
+        """Which chips of a batch this process trains on."""
         return slice(self.rank, None, self.size)
 
     def prepared(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
@@ -68,11 +68,13 @@ class Group:
         return float(value)
 
 
-ALONE = Group()
+SINGLE = Group()
 
 
 @contextmanager
-def together(processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any) -> Iterator[Group]:
+def process_group(
+    processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any
+) -> Iterator[Group]:
     """Begin `work(*arguments, group)` in other processes, and be the first of the group here.
 
     Args:
@@ -83,7 +85,7 @@ def together(processes: int, on_gpus: bool, work: Callable[..., object], *argume
         ModelError: there are fewer GPUs than processes, or another process failed.
     """
     if processes == 1:
-        yield ALONE
+        yield SINGLE
         return
     if on_gpus and torch.cuda.device_count() < processes:
         raise ModelError(
@@ -91,22 +93,26 @@ def together(processes: int, on_gpus: bool, work: Callable[..., object], *argume
             f"Train with --processes {max(1, torch.cuda.device_count())}.",
         )
     threads = torch.get_num_threads()
-    share = max(1, threads // processes)
     with TemporaryDirectory(prefix="slidecube-") as folder:
-        meeting = str(Path(folder) / "meeting")
+        meeting = _Rendezvous(
+            file=str(Path(folder) / "meeting"),
+            processes=processes,
+            on_gpus=on_gpus,
+            threads=max(1, threads // processes),
+        )
         others = torch.multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-            _other, (processes, on_gpus, share, meeting, work, arguments), processes - 1, join=False
+            _other, (meeting, work, arguments), processes - 1, join=False
         )
         try:
-            torch.set_num_threads(share)
-            _meet(0, processes, on_gpus, meeting, lambda: others.join(timeout=0.1))
+            torch.set_num_threads(meeting.threads)
+            meeting.join(0, lambda: others.join(timeout=0.1))
             yield Group(0, processes)
             while not others.join(timeout=1.0):
                 pass
         except (RuntimeError, *_FAILED) as error:
-            if (told := _failure(others, error)) is error:
+            if (cause := _failure(others, error)) is error:
                 raise
-            raise told from error
+            raise cause from error
         finally:
             torch.set_num_threads(threads)
             for process in others.processes:
@@ -116,51 +122,66 @@ def together(processes: int, on_gpus: bool, work: Callable[..., object], *argume
                 torch.distributed.destroy_process_group()
 
 
+@dataclass(frozen=True)
+class _Rendezvous:
+    """How the processes of one training find each other."""
+
+    file: str
+    """through which they meet"""
+    processes: int
+    on_gpus: bool
+    threads: int
+    """of the processor, for each process"""
+
+    def join(self, rank: int, watch: Callable[[], object]) -> None:
+        """Wait for all processes, then join them. `watch` raises where one has failed.
+
+        Raises:
+            ModelError: not all of them start in time.
+        """
+        store = torch.distributed.FileStore(self.file, self.processes)  # type: ignore[attr-defined]
+        store.set(f"ready {rank}", "yes")
+        if rank == 0:
+            began = time.monotonic()
+            while not store.check([f"ready {other}" for other in range(self.processes)]):
+                watch()
+                if time.monotonic() - began > START_S:
+                    raise ModelError(
+                        f"Not all of {self.processes} processes have started after {START_S:.0f} s."
+                    )
+        torch.distributed.init_process_group(
+            "nccl" if self.on_gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=self.processes,
+            timeout=PATIENCE,
+        )
+
+
 def _other(
-    index: int,
-    processes: int,
-    on_gpus: bool,
-    threads: int,
-    meeting: str,
-    work: Callable[..., object],
-    arguments: tuple[object, ...],
+    index: int, meeting: _Rendezvous, work: Callable[..., object], arguments: tuple[object, ...]
 ) -> None:
-    """What a further process does."""
+    """The work of a further process."""
     rank = index + 1
-    torch.set_num_threads(threads)
-    if on_gpus:
+    torch.set_num_threads(meeting.threads)
+    if meeting.on_gpus:
         torch.cuda.set_device(rank)
-    _meet(rank, processes, on_gpus, meeting, lambda: None)
+    meeting.join(rank, lambda: None)
     try:
-        work(*arguments, Group(rank, processes))
+        work(*arguments, Group(rank, meeting.processes))
     finally:
         torch.distributed.destroy_process_group()
 
 
-def _meet(rank: int, processes: int, on_gpus: bool, meeting: str, watch: Callable[[], object]) -> None:
-    """Wait for all processes, then join them. `watch` raises where one has failed."""
-    store = torch.distributed.FileStore(meeting, processes)  # type: ignore[attr-defined]
-    store.set(f"ready {rank}", "yes")
-    if rank == 0:
-        began = time.monotonic()
-        while not store.check([f"ready {other}" for other in range(processes)]):
-            watch()
-            if time.monotonic() - began > START_S:
-                raise ModelError(f"Not all of {processes} processes have started after {START_S:.0f} s.")
-    torch.distributed.init_process_group(
-        "nccl" if on_gpus else "gloo", store=store, rank=rank, world_size=processes, timeout=PATIENCE
-    )
-
-
 def _failure(others: Any, error: Exception) -> Exception:
-    """What another process failed of, which tells more than that it is gone; else the error itself."""
+    """The error of another process, which says more than that the process has ended; else the error itself."""
     if isinstance(error, ModelError):
         return error
     if not isinstance(error, _FAILED):
         try:
             others.join(timeout=5.0)
-        except _FAILED as told:
-            error = told
+        except _FAILED as cause:
+            error = cause
         else:
             return error
     last = str(error).strip().splitlines()[-1]

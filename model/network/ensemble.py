@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.network.augmentation import turned_by_mirror
+from model.network.augmentation import mirror_signs
 from model.network.inference import Array, NetworkProbability, Probability
 from model.network.torch_guard import torch
 from model.network.training_plan import TestTime
@@ -43,12 +43,12 @@ class Ensemble:
         return mean_probability([member(inputs) for member in self._members])
 
 
-class MirroredViews:
+class MirrorMean:
     """A `Probability`, and what it says of the window mirrored along the track (`model.network.augmentation`)."""
 
     def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
         self._probability = probability
-        self._sign = turned_by_mirror(channels)[:, None, None]
+        self._sign = mirror_signs(channels)[:, None, None]
 
     def __call__(self, inputs: Array) -> Array:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
@@ -56,9 +56,9 @@ class MirroredViews:
         return mean_probability([self._probability(inputs), mirrored[::-1]])
 
 
-def viewed(
+def probability_of(
     networks: Sequence[torch.nn.Module], device: torch.device, channels: tuple[str, ...], test_time: TestTime
 ) -> Probability:
     """The networks' probability, of the scene as it is or the mean with that of its mirror."""
     together = Ensemble([NetworkProbability(network, device) for network in networks])
-    return MirroredViews(together, channels) if test_time == "mirrored" else together
+    return MirrorMean(together, channels) if test_time == "mirrored" else together

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Statistics
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, starts, taper
 from model.network.network import log_odds
 from model.network.torch_guard import torch
 from model.network.training_plan import STRIDE_PX, InferencePlan
+from pipeline.progress import Progress, no_progress
 
 Array = NDArray[np.float32]
-Advance = Callable[[int, int], None]
-"""called with windows done and windows in all"""
 
 
 class Probability(Protocol):
@@ -59,7 +59,7 @@ def predict(
     statistics: Statistics,
     probability: Probability,
     plan: InferencePlan | None = None,
-    advance: Advance | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[Strip]:
     """Probabilities of `area` in strips of full width, from top to bottom, each row once.
 
@@ -91,8 +91,7 @@ def predict(
                 total[:height, left : left + width] += weight * found
             weights[:height, left : left + width] += weight
             done += 1
-            if advance is not None:
-                advance(done, len(tops) * len(lefts))
+            progress("map", done, len(tops) * len(lefts))
         finished = (tops[number + 1] if number + 1 < len(tops) else area.height) - top
         blended = total[:finished] / weights[:finished]
         channels = raw[:, :finished]

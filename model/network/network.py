@@ -1,10 +1,11 @@
-"""The networks: U-Net and U-Net++ of segmentation-models-pytorch, whose output becomes the log-odds of 'landslide'."""
+"""Building a network, and the log-odds of 'landslide' from its output."""
 
 from __future__ import annotations
 
 import logging
 
-from model.network.torch_guard import smp, torch
+from model.network.architectures import ARCHITECTURES
+from model.network.torch_guard import torch
 from model.network.training_plan import NetworkSpec
 from pipeline.errors import ModelError
 
@@ -20,20 +21,18 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         pretrained: False: leave out the initial weights, because others are about to be loaded.
 
     Raises:
-        ModelError: the ImageNet weights cannot be had.
+        ModelError: no such network is registered, or the ImageNet weights cannot be had.
     """
+    architecture = ARCHITECTURES.get(spec.architecture)
+    if architecture is None:
+        raise ModelError(f"No network {spec.architecture!r} is registered (model.network.architectures).")
     wanted = "imagenet" if spec.initial_weights == "imagenet" and pretrained else None
-    try:
-        architecture = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus}[spec.architecture]
-        decoder = {"decoder_channels": spec.decoder} if spec.decoder else {}
-        network: torch.nn.Module = architecture(
-            encoder_name=spec.encoder,
-            encoder_depth=spec.encoder_depth,
-            encoder_weights=wanted,
-            in_channels=spec.in_channels,
-            classes=spec.classes,
-            **decoder,
+    if wanted and not architecture.imagenet:
+        raise ModelError(
+            f"There are no ImageNet weights of {architecture.title}.", "Train from random weights."
         )
+    try:
+        network = architecture.build(spec, wanted)
     except Exception as error:
         if wanted is None:
             raise

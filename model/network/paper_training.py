@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from model.network.network import build_as_obtainable, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
 from model.network.training import masked_loss
-from model.network.training_plan import NetworkSpec, PaperPlan, Progress, no_progress
+from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
 class PaperChips:
-    """Chips as the published experiment learns from them."""
+    """Chips as the published experiment trains on them."""
 
     inputs: NDArray[np.float32]
     """(chip, channel, y, x) standardised"""
     targets: NDArray[np.float32]
     """(chip, y, x) 0 or 1"""
     known: NDArray[np.bool_]
-    """(chip, y, x) whether the pixel is learned from"""
+    """(chip, y, x) whether the pixel counts in the loss"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def published_order(count: int, seed: int) -> list[int]:
 def train_as_published(
     spec: NetworkSpec, plan: PaperPlan, seed: int, chips: PaperChips, progress: Progress = no_progress
 ) -> PaperNetwork:
-    """Train for `plan.epochs` epochs; nothing is chosen on the way.
+    """Train for `plan.epochs` epochs; nothing is chosen during training.
 
     Raises:
         ModelError: the loss is no finite number.

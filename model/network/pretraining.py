@@ -1,9 +1,10 @@
-"""Self-supervised pretraining: a network learns the scene without labels before it learns landslides from few.
+"""Self-supervised pretraining: a network is trained on the scene without labels before it is trained on few labels.
 
 Patches of the standardised channels are hidden, and the network fills them in from what surrounds them, as masked
 autoencoders do (He et al. 2022, with a U-Net in place of the transformer). To fill in backscatter after the event from
-backscatter before, terrain and the surroundings, it has to learn what changes everywhere (season, speckle, look) and
-what does not. No label is read. Only the training area is read, so that nothing is known of tested pixels.
+backscatter before, terrain and the surroundings, it has to learn what changes everywhere (season, speckle,
+incidence) and what does not. No label is read. Only the training area is read: the weights are independent of the
+test area.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box
 from model.network.network import build, choose_device
 from model.network.torch_guard import torch
-from model.network.training_plan import STRIDE_PX, NetworkSpec, Progress, no_progress
+from model.network.training_plan import STRIDE_PX, NetworkSpec
 from model.network.training_scene import Scene
 from model.split.chips import window_sums
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 WEIGHTS = "weights.safetensors"
@@ -68,7 +70,7 @@ def pretrain(
     seed: int,
     progress: Progress = no_progress,
 ) -> Pretrained:
-    """Learn to fill in hidden patches of the training areas.
+    """Train a network to fill in hidden patches of the training areas.
 
     Raises:
         ModelError: no chip fits into a training area.
@@ -117,40 +119,33 @@ def pretrain(
     return Pretrained(weights=kept, loss=float(np.mean(losses[-max(1, len(losses) // 10) :])))
 
 
-class PretrainingDocument(Frozen):
-    """What a file of pretrained weights is, and what it was learned from."""
+class PretrainingOrigin(Frozen):
+    """How pretrained weights came about."""
 
-    format: Literal["slidecube-pretraining-1"] = "slidecube-pretraining-1"
     network: NetworkSpec
     channels: tuple[str, ...] = Field(description="names of the inputs, in order")
     plan: PretrainingPlan
     seed: int
-    cubes: tuple[CubeFacts, ...] = Field((), description="seen without their labels")
+    cubes: tuple[CubeFacts, ...] = Field((), description="read without their labels")
+
+
+class PretrainingDocument(PretrainingOrigin):
+    """The document of a folder of pretrained weights."""
+
+    format: Literal["slidecube-pretraining-1"] = "slidecube-pretraining-1"
     loss: float = Field(description="mean squared error of hidden, standardised values; 1 is a constant's")
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def save(
-    made: Pretrained,
-    spec: NetworkSpec,
-    channels: tuple[str, ...],
-    plan: PretrainingPlan,
-    seed: int,
-    target: Path,
-    cubes: tuple[CubeFacts, ...] = (),
-) -> PretrainingDocument:
-    """Write the folder `target` with the weights and what they saw, whole or not at all.
+def save(made: Pretrained, origin: PretrainingOrigin, target: Path) -> PretrainingDocument:
+    """Write the folder `target` with the weights and their origin, whole or not at all.
 
     Raises:
         ModelError: something else is at `target`.
     """
     weights = save_tensors({name: tensor.contiguous() for name, tensor in made.weights.items()})
     document = PretrainingDocument(
-        network=spec,
-        channels=channels,
-        plan=plan,
-        seed=seed,
-        cubes=cubes,
+        **{name: getattr(origin, name) for name in PretrainingOrigin.model_fields},
         loss=made.loss,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
     )
@@ -163,7 +158,7 @@ def save(
 def load(
     folder: Path, spec: NetworkSpec, channels: tuple[str, ...]
 ) -> tuple[dict[str, torch.Tensor], PretrainingDocument]:
-    """Weights to start the training of a network of these inputs from, and what they saw.
+    """Weights to start the training of a network of these inputs from, and their origin.
 
     Raises:
         ModelError: they cannot be read, are damaged, or are those of other inputs or of another network.
@@ -195,13 +190,23 @@ def load(
 
 
 def _width(network: torch.nn.Module) -> int:
-    """Channels that the decoder gives to the head."""
-    convolution = next(m for m in network.segmentation_head.modules() if isinstance(m, torch.nn.Conv2d))  # type: ignore[union-attr]
-    return convolution.in_channels
+    """Channels that the decoder gives to the head.
+
+    Raises:
+        ModelError: the network has no `segmentation_head` that another head can replace.
+    """
+    head = getattr(network, "segmentation_head", torch.nn.Identity())
+    convolutions = [m for m in head.modules() if isinstance(m, torch.nn.Conv2d)]
+    if not convolutions:
+        raise ModelError(
+            f"{type(network).__name__} cannot be pretrained: it has no segmentation_head with a convolution.",
+            "Take a U-Net, or name the last layer of the network `segmentation_head`.",
+        )
+    return convolutions[0].in_channels
 
 
 def _windows(scene: Scene, size: int) -> NDArray[np.int64]:
-    """(n, 2) starts of every chip without closed pixels and with some valid ones that may be learned from."""
+    """(n, 2) starts of every chip without pixels closed to training and with some valid training pixels."""
     shape = scene.labels.shape
     seen = scene.split.train_mask(shape) & scene.usable
     if min(shape) >= size:
@@ -227,7 +232,7 @@ def _batch(
 
 
 def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(chip, channel, y, x) patches, drawn for each channel by itself: one may be told from another."""
+    """(chip, channel, y, x) patches, drawn for each channel by itself: a network may infer one channel from another."""
     coarse = tuple(-(-side // plan.patch_px) for side in shape[2:])
     drawn = rng.random((*shape[:2], *coarse)) < plan.share_hidden
     full = drawn.repeat(plan.patch_px, axis=2).repeat(plan.patch_px, axis=3)
@@ -236,9 +241,9 @@ def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class FewerLabels:
-    """Parts of which only some training labels are used. Satisfies `model.split.partition.Parts`."""
+    """Partition of which only some training labels are used. Satisfies `model.split.partition.Partition`."""
 
-    parts: Parts
+    parts: Partition
     kept: Mask
     """(y, x) training pixels whose labels are used"""
 
@@ -258,8 +263,9 @@ class FewerLabels:
 def keep_labels(train: Mask, labels: NDArray[np.uint8], share: float, seed: int) -> Mask:
     """(y, x) a connected part of the training area that holds about `share` of its pixels and some landslides.
 
-    As an interpreter works: one corner is mapped whole, and not single pixels everywhere. Cells of 32 pixels are taken
-    by their distance from a cell with landslides that the seed draws; larger shares of one seed hold the smaller ones.
+    This is how an interpreter works: one corner is mapped completely, not single pixels everywhere. Cells of 32 pixels
+    are taken by their distance from a cell with landslides that the seed draws; larger shares of one seed hold the
+    smaller ones.
 
     Raises:
         ModelError: the training area holds no landslide.

@@ -6,7 +6,8 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ from numpy.typing import NDArray
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.network.batches import Batches, Tensors
-from model.network.distributed import Group, together
+from model.network.distributed import Group, process_group
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
-from model.network.training_plan import Check, InferencePlan, NetworkSpec, Progress, TrainingPlan, no_progress
+from model.network.training_plan import Check, InferencePlan, NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene, Trained
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
+from pipeline.progress import Progress, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,11 @@ def train(
 ) -> Trained:
     """Train a network; the weights of the step with the best validation AUPRC are kept.
 
-    Several scenes (events, or views of one scene with other numbers of passes) take turns by chance, each with its own
-    statistics; what is judged is the mean of their AUPRC, which are never pooled. The same seed on the same machine
+    Of several scenes (events, or one scene with other numbers of passes) each batch takes one at random, each with its
+    own statistics; the score is the mean of their AUPRC, which are never pooled. The same seed on the same machine
     with the same number of threads gives the same weights.
 
-    With `plan.processes` above 1 further processes are begun, one for each GPU, and each learns from its part of every
+    With `plan.processes` above 1 further processes are started, one for each GPU, and each trains on its part of every
     batch. They read the same scratch copies of the scenes.
 
     Args:
@@ -53,77 +55,126 @@ def train(
     """
     scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
     on_gpus = choose_device(plan.device).type == "cuda"
-    with together(plan.processes, on_gpus, _fit, scenes, spec, plan, seed, start) as group:
-        trained = _fit(scenes, spec, plan, seed, start, group, progress)
+    task = _Task(scenes, spec, plan, seed, start)
+    with process_group(plan.processes, on_gpus, _fit, task) as group:
+        trained = _fit(task, group, progress)
     if trained is None:
         raise ModelError("Training made no step.")
     return trained
 
 
-def _fit(
-    scenes: tuple[Scene, ...],
-    spec: NetworkSpec,
-    plan: TrainingPlan,
-    seed: int,
-    start: dict[str, torch.Tensor] | None,
-    group: Group,
-    progress: Progress = no_progress,
-) -> Trained | None:
-    """What each process of a training does; only the first one judges the network and has an answer."""
+@dataclass(frozen=True)
+class _Task:
+    """One training; every process of it has the same."""
+
+    scenes: tuple[Scene, ...]
+    spec: NetworkSpec
+    plan: TrainingPlan
+    seed: int
+    start: dict[str, torch.Tensor] | None
+    """weights to start from"""
+
+
+def _fit(task: _Task, group: Group, progress: Progress = no_progress) -> Trained | None:
+    """The training as one of its processes does it; the first one evaluates the network and returns it."""
+    plan = task.plan
     device = choose_device(plan.device)
-    rng = np.random.default_rng(seed)
-    batches = Batches(scenes, plan, rng, device, part=group.part)
-    with _deterministic(seed, device):
-        # the others are sent the weights of the first one before they begin
-        network = build(spec, pretrained=start is None and group.rank == 0)
-        if start is not None:
-            _start_from(network, start)
-        network = group.prepared(network, device).to(device)
-        kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan))
-        mean = _Mean(network, plan.ema_decay)
-        on_gpu = device.type == "cuda"
-        run: Callable[[torch.Tensor], torch.Tensor] = group.shared(network, device)
-        if plan.compiled and on_gpu:
-            run = torch.compile(run)
-        mixed = torch.autocast("cuda", torch.bfloat16, enabled=on_gpu and plan.precision == "bfloat16")
-        history: list[Check] = []
+    rng = np.random.default_rng(task.seed)
+    batches = Batches(task.scenes, plan, rng, device, part=group.part)
+    with _deterministic(task.seed, device):
+        learner = _Learner(_initial(task, group, device), plan, group, device)
         losses: list[float] = []
-        best_weights: dict[str, torch.Tensor] = {}
-        best: Check | None = None
         for step, batch in enumerate(batches.take(plan.steps), start=1):
-            losses.append(_step(network, run, optimiser, batch, plan, mixed, group))
-            schedule.step()
-            mean.update()
+            losses.append(learner.step(batch))
+            best = learner.best
             remark = f"loss {losses[-1]:.3f}" + (f", best AUPRC {best.validation_auprc:.3f}" if best else "")
             progress("train", step, plan.steps, remark)
             if group.rank > 0 or (step % plan.validate_every and step != plan.steps):
                 continue
-            auprc = float(np.mean([_validation_auprc(scene, mean.network, device) for scene in scenes]))
-            check = Check(step=step, loss=float(np.mean(losses)), validation_auprc=auprc)
+            learner.evaluate(step, float(np.mean(losses)), task.scenes)
             losses.clear()
-            history.append(check)
-            log.info("step %d: loss %.4f, validation AUPRC %.4f", step, check.loss, check.validation_auprc)
-            if best is None or check.validation_auprc > best.validation_auprc:
-                best = check
-                best_weights = {k: v.detach().cpu().clone() for k, v in mean.network.state_dict().items()}
-        if best is None:
+        if learner.best is None:
             return None
-        kept = build(spec, pretrained=False).to(device)
-    kept.load_state_dict(best_weights)
+        kept = build(task.spec, pretrained=False).to(device)
+    kept.load_state_dict(learner.best_weights)
     return Trained(
         network=kept.eval(),
-        history=tuple(history),
-        best=best,
+        history=tuple(learner.history),
+        best=learner.best,
         parameters=parameters(kept),
         chips=batches.chips,
         device=str(device),
     )
 
 
+def _initial(task: _Task, group: Group, device: torch.device) -> torch.nn.Module:
+    """The network before the first step, on the device."""
+    # the other processes receive the weights of the first one before they begin
+    network = build(task.spec, pretrained=task.start is None and group.rank == 0)
+    if task.start is not None:
+        _start_from(network, task.start)
+    return group.prepared(network, device).to(device)
+
+
+class _Learner:
+    """A network with its optimiser; and the best weights so far."""
+
+    def __init__(
+        self, network: torch.nn.Module, plan: TrainingPlan, group: Group, device: torch.device
+    ) -> None:
+        self._network, self._plan, self._group, self._device = network, plan, group, device
+        kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
+        self._optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, plan))
+        self._mean = _Mean(network, plan.ema_decay)
+        on_gpu = device.type == "cuda"
+        self._run: Callable[[torch.Tensor], torch.Tensor] = group.shared(network, device)
+        if plan.compiled and on_gpu:
+            self._run = torch.compile(self._run)
+        self._mixed = torch.autocast("cuda", torch.bfloat16, enabled=on_gpu and plan.precision == "bfloat16")
+        self.history: list[Check] = []
+        self.best: Check | None = None
+        self.best_weights: dict[str, torch.Tensor] = {}
+
+    def step(self, batch: Tensors) -> float:
+        """One step of the optimiser; the loss before it, the mean over all processes.
+
+        Raises:
+            ModelError: the loss is no longer a finite number.
+        """
+        inputs, targets, masks = batch
+        self._network.train()
+        with self._mixed:
+            logits = log_odds(self._run(inputs))
+        loss = masked_loss(logits.float(), targets, masks, self._plan.dice_weight)
+        value = self._group.mean(loss)
+        if not math.isfinite(value):
+            raise ModelError(
+                "The training loss is no longer a finite number.",
+                "Train with a lower learning rate (--learning-rate).",
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 5.0)
+        self._optimiser.step()
+        self._schedule.step()
+        self._mean.update()
+        return value
+
+    def evaluate(self, step: int, loss: float, scenes: Sequence[Scene]) -> None:
+        """Score the mean network on the validation areas, and keep its weights where they are the best so far."""
+        network = self._mean.network
+        auprc = float(np.mean([_validation_auprc(scene, network, self._device) for scene in scenes]))
+        check = Check(step=step, loss=loss, validation_auprc=auprc)
+        self.history.append(check)
+        log.info("step %d: loss %.4f, validation AUPRC %.4f", step, check.loss, check.validation_auprc)
+        if self.best is None or auprc > self.best.validation_auprc:
+            self.best = check
+            self.best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+
+
 def _start_from(network: torch.nn.Module, start: dict[str, torch.Tensor]) -> None:
-    """Put weights in place; only the head may be absent.
+    """Load weights to start from; only those of the head may be absent.
 
     Raises:
         ModelError: they are those of another network.
@@ -167,7 +218,7 @@ def _exponential(decay: float) -> Callable[[Any, Any, Any], None]:
 
 
 class _Mean:
-    """The network that is judged: the trained one, or the exponential mean of its weights."""
+    """The network that is evaluated: the trained one, or the exponential mean of its weights."""
 
     def __init__(self, network: torch.nn.Module, decay: float | None) -> None:
         self._network, self._averaged = network, None
@@ -183,9 +234,9 @@ class _Mean:
 
     @property
     def network(self) -> torch.nn.Module:
-        """What is judged and kept."""
-        judged: torch.nn.Module = self._network if self._averaged is None else self._averaged.module
-        return judged
+        """The network that is evaluated and kept."""
+        evaluated: torch.nn.Module = self._network if self._averaged is None else self._averaged.module
+        return evaluated
 
 
 def predictions(
@@ -225,39 +276,6 @@ def masked_loss(
     truth = target * weight
     dice = 1.0 - (2.0 * (probability * truth).sum() + 1.0) / (probability.sum() + truth.sum() + 1.0)
     return mean_entropy + dice_weight * dice
-
-
-def _step(
-    network: torch.nn.Module,
-    run: Callable[[torch.Tensor], torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    batch: Tensors,
-    plan: TrainingPlan,
-    mixed: AbstractContextManager[object],
-    group: Group,
-) -> float:
-    """One step of the optimiser; the loss before it, of all processes.
-
-    Args:
-        run: the network, or its shared or compiled form.
-        mixed: the context of the forward pass.
-    """
-    inputs, targets, masks = batch
-    network.train()
-    with mixed:
-        logits = log_odds(run(inputs))
-    loss = masked_loss(logits.float(), targets, masks, plan.dice_weight)
-    value = group.mean(loss)
-    if not math.isfinite(value):
-        raise ModelError(
-            "The training loss is no longer a finite number.",
-            "Train with a lower learning rate (--learning-rate).",
-        )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    optimiser.step()
-    return value
 
 
 def _rate(step: int, plan: TrainingPlan) -> float:

@@ -1,18 +1,18 @@
-"""What can be chosen: inputs, network, training, windows. Nothing here needs torch."""
+"""What can be chosen of networks, their training and their windows. Nothing here needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from model.network.architectures import ARCHITECTURES, architecture_name
 from pipeline.records import Frozen
 
 STRIDE_PX = 32
-"""sides of a window must be multiples of this: five halvings in the encoder"""
+"""the sides of a window must be multiples of this: five halvings in the encoder"""
 
-Architecture = Literal["unet", "unetplusplus"]
+ArchitectureName = Annotated[str, AfterValidator(architecture_name)]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
 TestTime = Literal["plain", "mirrored"]
@@ -20,9 +20,9 @@ Standardise = Literal["auto", "scene", "training"]
 
 
 class NetworkSpec(Frozen):
-    """What is built. Only known encoders: a bundle from elsewhere must not name any class that smp can find."""
+    """What is built. Only registered networks and known encoders: a bundle from elsewhere cannot name any class."""
 
-    architecture: Architecture = "unet"
+    architecture: ArchitectureName = "unet"
     encoder: Encoder = "resnet18"
     encoder_depth: int = Field(5, ge=3, le=5, description="halvings in the encoder")
     decoder_channels: tuple[int, ...] | None = Field(
@@ -38,10 +38,16 @@ class NetworkSpec(Frozen):
     def _one_each(self) -> NetworkSpec:
         if self.decoder_channels is not None:
             if len(self.decoder_channels) != self.encoder_depth:
-                raise ValueError("decoder_channels wants one number for each halving of the encoder")
+                raise ValueError("decoder_channels needs one number for each halving of the encoder")
             if not all(1 <= width <= 1024 for width in self.decoder_channels):
                 raise ValueError("decoder_channels lie between 1 and 1024")
         return self
+
+    @property
+    def in_words(self) -> str:
+        """As in 'unet with a resnet18 encoder'."""
+        kind = ARCHITECTURES[self.architecture]
+        return f"{self.architecture} with a {self.encoder} encoder" if kind.encoder else kind.title
 
     @property
     def decoder(self) -> tuple[int, ...] | None:
@@ -54,7 +60,7 @@ class NetworkSpec(Frozen):
 class TrainingPlan(Frozen):
     """How a network is trained; the defaults are the best recipe that model/README.md knows of.
 
-    There is no rotation and no flip across the look: the radar looks from one side, and a slope that faces it cannot
+    There is no rotation and no flip across the track: the radar looks to one side, and a slope that faces it cannot
     become one that does not. A mirror along the track keeps the radar on its side, and chips are shifted.
     """
 
@@ -75,8 +81,10 @@ class TrainingPlan(Frozen):
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
     weight_decay: float = Field(1e-2, ge=0)
     warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
-    dice_weight: float = Field(1.0, ge=0, description="weight of the Dice loss beside the cross entropy")
-    validate_every: int = Field(30, ge=1, description="steps between two looks at the validation area")
+    dice_weight: float = Field(
+        1.0, ge=0, description="weight of the Dice loss, which is added to the cross entropy"
+    )
+    validate_every: int = Field(30, ge=1, description="steps between two evaluations on the validation area")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: mixed precision where there is a GPU; a CPU keeps float32"
@@ -140,17 +148,17 @@ class PaperPlan(Frozen):
 
 
 class Check(Frozen):
-    """One look at the validation area."""
+    """One evaluation on the validation area."""
 
     step: int
-    loss: float = Field(description="mean training loss since the last look")
+    loss: float = Field(description="mean training loss since the last evaluation")
     validation_auprc: float
 
 
 class InferencePlan(Frozen):
     """Windows and how they overlap, in pixels.
 
-    The outermost `margin_px` of a window, where padding tells on the network, count only at the scene's edge.
+    The outermost `margin_px` of a window, which padding affects, count only at the scene's edge.
     """
 
     window_px: int = Field(512, ge=STRIDE_PX, multiple_of=STRIDE_PX)
@@ -172,13 +180,5 @@ class Case(Frozen):
 
 
 def member_seed(seed: int, number: int) -> int:
-    """Of a network of an ensemble; the first one's is the seed itself."""
+    """The seed of a network of an ensemble; that of the first one is the seed itself."""
     return seed + 1000 * number
-
-
-Progress = Callable[[str, int, int, str], None]
-"""called with what is being done, how much is done, of how much, and a remark"""
-
-
-def no_progress(stage: str, done: int, total: int, remark: str) -> None:
-    """A progress that nobody watches."""

@@ -1,4 +1,4 @@
-"""A scene as a network learns from it."""
+"""A scene as training reads it, and what training returns."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Mask, Statistics
+from model.inputs.channel import Mask
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.network.torch_guard import torch
 from model.network.training_plan import Check
-from model.split.partition import Parts
+from model.split.partition import Partition
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is learned from: channels, labels and their division."""
+    """Channels, labels and their division."""
 
     channels: ChannelSource
     labels: NDArray[np.uint8]
     """(y, x) 1, 0, or 255 not mapped"""
     usable: Mask
     """(y, x) whether the inputs are valid"""
-    split: Parts
+    split: Partition
     statistics: Statistics
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves."""
+    """The result of a training."""
 
     network: torch.nn.Module
     """with the best weights, in evaluation mode"""

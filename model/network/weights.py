@@ -27,7 +27,7 @@ def weights_of(networks: Sequence[Network]) -> bytes:
     return bytes(save_tensors(tensors))
 
 
-def built(spec: NetworkSpec, members: int) -> tuple[Network, ...]:
+def build_members(spec: NetworkSpec, members: int) -> tuple[Network, ...]:
     """Networks of one kind, without weights that mean anything."""
     return tuple(build(spec, pretrained=False) for _ in range(members))
 
@@ -37,7 +37,7 @@ def bytes_of(networks: Sequence[Network]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in _together(networks).values())
 
 
-def fill(networks: Sequence[Network], weights: bytes) -> None:
+def load_weights(networks: Sequence[Network], weights: bytes) -> None:
     """Give the networks their weights, and set them to evaluation.
 
     Raises:

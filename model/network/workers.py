@@ -1,4 +1,4 @@
-"""Work side by side in processes of this machine, each with its share of the cores and its GPU."""
+"""Parallel work in processes of this machine, each with its share of the cores and its GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def each(work: Callable[..., R], tasks: Sequence[T], workers: int, *more: object) -> Iterator[tuple[int, R]]:
+def run_each(
+    work: Callable[..., R], tasks: Sequence[T], workers: int, *more: object
+) -> Iterator[tuple[int, R]]:
     """Index and result of `work(task, *more)` of every task, as they are done; here where there is one worker.
 
     Args:
@@ -35,7 +37,7 @@ def each(work: Callable[..., R], tasks: Sequence[T], workers: int, *more: object
     numbers: Queue[int] = context.Queue()
     for number in range(workers):
         numbers.put(number)
-    with ProcessPoolExecutor(workers, context, prepared, (threads, numbers)) as pool:
+    with ProcessPoolExecutor(workers, context, start_worker, (threads, numbers)) as pool:
         waiting = {pool.submit(work, task, *more): index for index, task in enumerate(tasks)}
         try:
             for future in as_completed(waiting):
@@ -45,7 +47,7 @@ def each(work: Callable[..., R], tasks: Sequence[T], workers: int, *more: object
             raise
 
 
-def prepared(threads: int, numbers: Queue[int]) -> None:
+def start_worker(threads: int, numbers: Queue[int]) -> None:
     """Begin a worker.
 
     Args:

@@ -1,6 +1,9 @@
-"""All figures of one map on one set of pixels."""
+"""The evaluation of a map against labels: all figures on one set of pixels."""
 
 from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,49 +24,64 @@ SIZES_M2: tuple[float, ...] = (0.0, 1_000.0, 3_000.0, 10_000.0)
 """lower ends of the classes of a landslide's area"""
 
 
-def evaluate(
-    score: Score,
-    labels: NDArray[np.uint8],
-    counted: Mask,
-    threshold: float,
-    pixel_m: tuple[float, float],
-    chip_px: int = CHIP_PX,
-    *,
-    probability: bool = True,
-) -> Evaluation:
-    """Score a map against labels. Arrays have the scene's size, so that chips and cells lie where they always lie.
+@dataclass(frozen=True)
+class ScoredPixels:
+    """The pixels of a scene that a map is scored on, and their labels."""
 
-    A landslide counts where most of its pixels are counted, so that no landslide is judged in two folds; chips and
-    cells are cut at the edge of what is counted.
+    labels: NDArray[np.uint8]
+    """(y, x) 1 landslide, 0 none, of the whole scene"""
+    scored: Mask
+    """(y, x) which pixels are scored; all of them have a label"""
+    pixel_m: tuple[float, float]
+    """(x, y)"""
+
+    @property
+    def truth(self) -> Mask:
+        """(y, x) whether there is a landslide."""
+        landslide: Mask = self.labels == 1
+        return landslide
+
+    def digest(self, prefix: bytes = b"") -> str:
+        """sha256 over which pixels are scored, and their labels."""
+        digest = hashlib.sha256(prefix)
+        digest.update(np.packbits(self.scored).tobytes())
+        digest.update(self.labels[self.scored].tobytes())
+        return digest.hexdigest()
+
+
+def evaluate(
+    score: Score, pixels: ScoredPixels, threshold: float, chip_px: int = CHIP_PX, *, probability: bool = True
+) -> Evaluation:
+    """Score a map against labels. Arrays have the scene's size, so that the lattice of chips and cells is fixed.
+
+    A landslide is counted if most of its pixels are scored, so that no landslide is counted in two folds. Chips and
+    cells end at the edge of the scored pixels.
 
     Args:
-        score: (y, x) higher means landslide; finite where counted.
-        labels: (y, x) 1 landslide, 0 none.
-        counted: (y, x) the pixels that are judged; all of them have a label.
-        threshold: at or above it a pixel is called landslide; chosen elsewhere.
-        pixel_m: size of a pixel (x, y), metres.
+        score: (y, x) higher means landslide; finite where scored.
+        threshold: at or above it a pixel is classified as landslide; chosen on other pixels.
         chip_px: side of the chips, on a lattice from the scene's first pixel.
         probability: False: the score is no probability, and there is no calibration error.
 
     Raises:
-        ModelError: no landslide pixel is counted, or a counted score is not finite.
+        ModelError: no landslide pixel is scored, or a score is not finite.
     """
-    truth = labels == 1
+    truth, scored = pixels.truth, pixels.scored
     values = score.astype(np.float64)  # a comparison in float16 would round the threshold
-    ranking = Ranking.of(values[counted], truth[counted])
-    called = (values >= threshold) & counted
-    with_slide, empty = _chips(truth & counted, counted, chip_px)
-    in_chips = counted & with_slide
-    false = counted & empty
+    ranking = Ranking.of(values[scored], truth[scored])
+    detected = (values >= threshold) & scored
+    with_slide, empty = _chips(truth & scored, scored, chip_px)
+    in_chips = scored & with_slide
+    false = scored & empty
     return Evaluation(
         scene=ranking.scores(threshold),
         chips=Ranking.of(values[in_chips], truth[in_chips]).scores(threshold),
         best_f1=ranking.scores().f1,
-        roc_auc_cells=_roc_auc(values, truth, counted, pixel_m),
-        recall_by_size=_recall_by_size(called, truth, counted, pixel_m[0] * pixel_m[1]),
+        roc_auc_cells=_roc_auc(values, truth, scored, pixels.pixel_m),
+        recall_by_size=_recall_by_size(detected, truth, scored, pixels.pixel_m[0] * pixels.pixel_m[1]),
         empty_chips=_number_of_chips(false, chip_px),
-        false_alarm_share=float(called[false].mean()) if false.any() else None,
-        calibration_error=(calibration_error(values[counted], truth[counted]) if probability else None),
+        false_alarm_share=float(detected[false].mean()) if false.any() else None,
+        calibration_error=(calibration_error(values[scored], truth[scored]) if probability else None),
     )
 
 
@@ -87,13 +105,13 @@ def calibration_error(probability: NDArray[np.float64], truth: Mask) -> float:
     return float(np.clip(np.abs(predicted - observed).sum() / probability.size, 0.0, 1.0))
 
 
-def _chips(slid: Mask, counted: Mask, chip_px: int) -> tuple[Mask, Mask]:
-    """(y, x) twice: pixels of chips that hold a counted landslide pixel, of chips that hold counted ones but none."""
+def _chips(slid: Mask, scored: Mask, chip_px: int) -> tuple[Mask, Mask]:
+    """(y, x) twice: pixels of chips that hold a scored landslide pixel, of chips that hold scored ones but none."""
     with_slide, empty = np.zeros_like(slid), np.zeros_like(slid)
     for chip in _lattice(slid.shape, chip_px):
         if slid[chip].any():
             with_slide[chip] = True
-        elif counted[chip].any():
+        elif scored[chip].any():
             empty[chip] = True
     return with_slide, empty
 
@@ -111,43 +129,43 @@ def _lattice(shape: tuple[int, ...], size: int) -> list[tuple[slice, slice]]:
 
 
 def _roc_auc(
-    score: NDArray[np.float64], truth: Mask, counted: Mask, pixel_m: tuple[float, float]
+    score: NDArray[np.float64], truth: Mask, scored: Mask, pixel_m: tuple[float, float]
 ) -> float | None:
-    """ROC-AUC of cells of 200 m: of each the largest score against whether any of its pixels slid.
+    """ROC-AUC of cells of 200 m: the largest score of each against whether it holds a landslide pixel.
 
-    The largest and not the mean score, because the question of a cell is whether there is a landslide in it: one of
-    three pixels would vanish in the mean of four hundred. None: all cells are of one kind.
+    It takes the largest score and not the mean, because a landslide of three pixels would not change the mean of four
+    hundred. None: all cells are of one kind.
     """
     from sklearn.metrics import roc_auc_score
 
     side = (max(1, round(CELL_M / pixel_m[1])), max(1, round(CELL_M / pixel_m[0])))
-    rows, columns = np.nonzero(counted)
-    across = -(-counted.shape[1] // side[1])
+    rows, columns = np.nonzero(scored)
+    across = -(-scored.shape[1] // side[1])
     index = (rows // side[0]) * across + columns // side[1]
     size = int(index.max()) + 1
     largest, slid = np.full(size, -np.inf), np.zeros(size, dtype=bool)
-    np.maximum.at(largest, index, score[counted])
-    slid[index[truth[counted]]] = True
+    np.maximum.at(largest, index, score[scored])
+    slid[index[truth[scored]]] = True
     seen = np.isfinite(largest)
     if slid[seen].all() or not slid[seen].any():
         return None
     return float(roc_auc_score(slid[seen], largest[seen]))
 
 
-def _recall_by_size(called: Mask, truth: Mask, counted: Mask, pixel_m2: float) -> tuple[SizeClass, ...]:
-    """Connected landslides (8 neighbours) by area; found where half of their counted pixels are called."""
+def _recall_by_size(detected: Mask, truth: Mask, scored: Mask, pixel_m2: float) -> tuple[SizeClass, ...]:
+    """Connected landslides (8 neighbours) by area; found where half of their scored pixels are detected."""
     number, count = ndimage.label(truth, structure=np.ones((3, 3)))
     if count == 0:
         return ()
     whole_px = np.bincount(number.ravel(), minlength=count + 1)[1:]
-    inside_px = np.bincount(number[counted], minlength=count + 1)[1:]
-    called_px = np.bincount(number[called], minlength=count + 1)[1:]
-    judged = 2 * inside_px > whole_px
-    found = judged & (2 * called_px >= inside_px)
+    inside_px = np.bincount(number[scored], minlength=count + 1)[1:]
+    detected_px = np.bincount(number[detected], minlength=count + 1)[1:]
+    counted = 2 * inside_px > whole_px
+    found = counted & (2 * detected_px >= inside_px)
     area_m2 = whole_px * pixel_m2
     classes = []
     for lower, upper in zip(SIZES_M2, (*SIZES_M2[1:], None), strict=True):
-        within = judged & (area_m2 >= lower) & ((area_m2 < upper) if upper is not None else True)
+        within = counted & (area_m2 >= lower) & ((area_m2 < upper) if upper is not None else True)
         classes.append(
             SizeClass(
                 smallest_m2=lower,
@@ -169,10 +187,10 @@ class SizeClass(Frozen):
 
 
 class Evaluation(Frozen):
-    """Every figure of one set of predictions on one set of pixels; thresholds come from the validation part.
+    """All figures of one prediction on one set of pixels; thresholds come from the validation rectangle.
 
-    `scene` is over all scored pixels, `chips` over those in chips of 128 x 128 that hold a landslide, which is what
-    the paper reports.
+    `scene` is over all scored pixels, `chips` over those in chips of 128 x 128 that hold a landslide, as the paper
+    reports.
     """
 
     scene: Scores = Field(description="all scored pixels")

@@ -1,4 +1,4 @@
-"""How sure an average precision is: resampled blocks of ground, and units of training."""
+"""Confidence intervals of the average precision: resampled blocks of pixels, and resampled trainings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
 BLOCK_PX = 64
-"""side of a block: landslides and speckle of one block are not independent of each other, those of two nearly are"""
+"""side of a block: pixels of one block are not independent of each other, those of two blocks nearly are"""
 CLASSES = 2048
 RESAMPLES = 1000
 LEVEL = 0.95
 
 
 class Interval(Frozen):
-    """A mean and the range that 95 % of the resampled means lie in."""
+    """A mean and the range that holds 95 % of the resampled means."""
 
     mean: float
     lower: float
@@ -32,13 +32,13 @@ class Interval(Frozen):
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole range lies on one side of 0."""
+        """Whether the whole range is above 0 or below it."""
         return self.lower > 0 or self.upper < 0
 
 
 @dataclass(frozen=True)
 class BlockCounts:
-    """Counts of pixels by block and class of score: all that an average precision under resampled blocks needs."""
+    """Counts of pixels by block and class of score, from which the AUPRC of resampled blocks follows."""
 
     totals: NDArray[np.int64]
     """(block, class) pixels; classes by descending score"""
@@ -51,8 +51,8 @@ class BlockCounts:
     ) -> BlockCounts:
         """Count (n,) pixels.
 
-        Classes are quantiles of the scores of landslide pixels and of the others, so that the AUPRC is good to about
-        1e-3; a score that many pixels share is never divided.
+        Classes are quantiles of the scores of landslide pixels and of the others, so that the AUPRC is exact to
+        about 1e-3; pixels of one score are in one class.
 
         Args:
             score: (n,) finite, higher means landslide.
@@ -120,35 +120,35 @@ def counts_of_file(file: Path) -> BlockCounts:
 
 
 def interval(
-    units: Sequence[BlockCounts], grounds: Sequence[Hashable] | None = None, seed: int = 0
+    units: Sequence[BlockCounts], areas: Sequence[Hashable] | None = None, seed: int = 0
 ) -> Interval:
     """Mean AUPRC over units (one network on one fold each), and its range.
 
-    Grounds are drawn with replacement, on each of them blocks, and among the units of a ground units: the range holds
-    what other ground, another fold and another seed would have changed. Units of one ground see the same blocks drawn:
-    more seeds on the same ground do not make the ground larger. With few grounds it is rough.
+    Test areas are drawn with replacement, in each of them blocks, and among its units again units: the range holds what
+    other scenes, other folds and other seeds would have changed. Units of one area get the same blocks, so more seeds
+    do not narrow the range that the area's size sets. With few areas the range is rough.
 
     Args:
-        grounds: of each unit, the ground that it was scored on, as in (cube, fold); None: each has its own.
+        areas: the test area of each unit, as in (cube, fold); None: each has its own.
 
     Raises:
-        ModelError: there is no unit, or units of one ground differ in their blocks.
+        ModelError: there is no unit, or units of one area differ in their blocks.
     """
-    return _resampled([(unit, None) for unit in units], grounds, seed)
+    return _resampled([(unit, None) for unit in units], areas, seed)
 
 
 def paired_difference(
     first: Sequence[BlockCounts],
     second: Sequence[BlockCounts],
-    grounds: Sequence[Hashable] | None = None,
+    areas: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Interval:
-    """Mean of AUPRC(first) - AUPRC(second) over pairs of units on the same ground, and its range.
+    """Mean of AUPRC(first) - AUPRC(second) over pairs of units with the same test area, and its range.
 
-    Both of a pair are resampled in the same way, so that what is hard for both does not widen the range.
+    Both of a pair are resampled in the same way, so pixels that are hard for both do not widen the range.
 
     Args:
-        grounds: of each pair, as in `interval`.
+        areas: of each pair, as in `interval`.
 
     Raises:
         ModelError: the pairs are not on the same blocks; or as `interval`.
@@ -157,40 +157,39 @@ def paired_difference(
     for one, other in pairs:
         if not np.array_equal(one.totals.sum(axis=1), other.totals.sum(axis=1)):
             raise ModelError("The two results are not of the same blocks of pixels.", "Score both anew.")
-    return _resampled(pairs, grounds, seed)
+    return _resampled(pairs, areas, seed)
 
 
 def _resampled(
-    pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], grounds: Sequence[Hashable] | None, seed: int
+    pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], areas: Sequence[Hashable] | None, seed: int
 ) -> Interval:
     if not pairs:
         raise ModelError("There is no result to resample.")
     rng = np.random.default_rng([seed, 1])
-    by_ground: dict[Hashable, list[tuple[BlockCounts, BlockCounts | None]]] = {}
-    for ground, pair in zip(grounds if grounds is not None else range(len(pairs)), pairs, strict=True):
-        by_ground.setdefault(ground, []).append(pair)
-    drawn = np.empty((RESAMPLES, len(by_ground)))
-    plain = np.empty(len(by_ground))
-    for index, members in enumerate(by_ground.values()):
-        drawn[:, index], plain[index] = _on_one_ground(members, rng)
-    chosen = rng.integers(len(by_ground), size=drawn.shape)
+    by_area: dict[Hashable, list[tuple[BlockCounts, BlockCounts | None]]] = {}
+    for area, pair in zip(areas if areas is not None else range(len(pairs)), pairs, strict=True):
+        by_area.setdefault(area, []).append(pair)
+    drawn = np.empty((RESAMPLES, len(by_area)))
+    plain = np.empty(len(by_area))
+    for index, members in enumerate(by_area.values()):
+        drawn[:, index], plain[index] = _on_one_area(members, rng)
+    chosen = rng.integers(len(by_area), size=drawn.shape)
     picked = np.take_along_axis(drawn, chosen, axis=1)
     known = np.isfinite(picked)
-    some = known.any(
-        axis=1
-    )  # at least 1 - 1/e of the draws: a block with landslides is missed by at most 1/e
+    # at least 1 - 1/e of the draws: a block with landslides is missed by at most 1/e
+    some = known.any(axis=1)
     means = np.where(known, picked, 0.0).sum(axis=1)[some] / known.sum(axis=1)[some]
     lower, upper = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean=float(plain.mean()), lower=float(lower), upper=float(upper), units=len(pairs))
 
 
-def _on_one_ground(
+def _on_one_area(
     members: Sequence[tuple[BlockCounts, BlockCounts | None]], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], float]:
     """(resample,) mean of drawn units under drawn blocks, NaN where a draw holds no landslide; and the plain mean."""
     blocks = members[0][0].blocks
     if any(one.blocks != blocks for one, _ in members):
-        raise ModelError("Results of one ground are not of the same blocks of pixels.", "Score them anew.")
+        raise ModelError("Results of one test area are not of the same blocks of pixels.", "Score them anew.")
     weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
     values, plain = np.empty((RESAMPLES, len(members))), []
     for index, (one, other) in enumerate(members):

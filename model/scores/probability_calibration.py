@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: the log-odds of a network, stretched and shifted on the validation area."""
+"""Calibrated probabilities: the log-odds of a network, scaled and shifted on the validation area."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.records import Frozen
 SMALLEST = 1e-7
 """probabilities are kept this far from 0 and 1, so that their log-odds are finite"""
 CLASSES = 4096
-"""classes of log-odds that the fit counts in: it takes as long for a million pixels as for a thousand"""
+"""classes of log-odds in which the fit counts pixels, so that its time does not grow with their number"""
 SLOPES = (0.05, 20.0)
-"""a slope below 0 would turn the map around; one near 0 would make ties of it"""
+"""a slope below 0 would reverse the ranking; one near 0 would round scores to the same value"""
 RELIABILITY_CLASSES = 15
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,17 +36,17 @@ class Reliability(Frozen):
 class Calibration(Frozen):
     """Calibrated log-odds = `slope` times the network's log-odds + `intercept` (Platt 1999, on log-odds).
 
-    Training on chips of which most hold a landslide, and a Dice loss, make a network call landslides too often: its
-    prior is that of the chips. The intercept brings it back to the prevalence of the validation area, the slope undoes
-    over-confidence (temperature scaling, Guo et al. 2017, is the case of intercept 0). The order of pixels, and so the
-    AUPRC, does not change. A scene with another prevalence needs another intercept, which nobody knows beforehand.
+    Training on chips of which most hold a landslide, and a Dice loss, make a network predict landslides too often: its
+    prior is that of the chips. The intercept restores the prevalence of the validation area. The slope corrects
+    over-confidence (temperature scaling, Guo et al. 2017, has the intercept 0). The order of pixels, and so the AUPRC,
+    does not change. A scene with another prevalence needs another intercept, which is not known beforehand.
     """
 
     slope: Annotated[float, Field(ge=SLOPES[0], le=SLOPES[1], allow_inf_nan=False)] = 1.0
     intercept: Finite = 0.0
-    pixels: int = Field(ge=1, description="pixels of the validation area that it was fitted on")
+    pixels: int = Field(ge=1, description="pixels of the validation area in the fit")
     error_before: Share = Field(description="expected calibration error on the validation area as predicted")
-    error_after: Share = Field(description="the same once calibrated; on the pixels that were fitted on")
+    error_after: Share = Field(description="the same once calibrated, on the pixels of the fit")
     before: tuple[Reliability, ...] = Field((), max_length=RELIABILITY_CLASSES)
     after: tuple[Reliability, ...] = Field((), max_length=RELIABILITY_CLASSES)
 
@@ -55,9 +55,11 @@ class Calibration(Frozen):
         return _calibrated(probability.astype(np.float64), self.slope, self.intercept).astype(np.float32)
 
     def applied_to(self, scores: Scores) -> Scores:
-        """Scores of a prediction with their thresholds calibrated; the order of pixels, and so the rest, stays."""
-        told = np.array([scores.threshold, *(point.threshold for point in scores.curve)], dtype=np.float32)
-        threshold, *along = map(float, self.apply(told))
+        """The scores with calibrated thresholds; the order of pixels, and so all other figures, stay."""
+        thresholds = np.array(
+            [scores.threshold, *(point.threshold for point in scores.curve)], dtype=np.float32
+        )
+        threshold, *along = map(float, self.apply(thresholds))
         curve = tuple(
             point.model_copy(update={"threshold": value})
             for point, value in zip(scores.curve, along, strict=True)
@@ -68,7 +70,7 @@ class Calibration(Frozen):
 class CaseCalibration(Frozen):
     """The calibration and threshold of maps with fewer passes after the event than the model's scene has.
 
-    Fewer passes leave more speckle, of which a network is less certain.
+    With fewer passes there is more speckle, and a network is less certain.
     """
 
     after: int = Field(ge=1, description="passes after the event")
@@ -77,7 +79,7 @@ class CaseCalibration(Frozen):
 
 
 def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibration:
-    """The slope and the intercept with the smallest cross entropy.
+    """Fit the slope and the intercept with the smallest cross entropy.
 
     Args:
         probability: (n,) as predicted, finite.

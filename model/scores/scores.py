@@ -1,4 +1,4 @@
-"""How good a map is: average precision, with the prevalence that it must be compared with."""
+"""Scores of a map: average precision, and the prevalence that it must be compared with."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class Scores(Frozen):
     prevalence: Share = Field(description="share of landslide pixels: the AUPRC of a random map")
     pixels: int = Field(ge=1)
     positives: int = Field(ge=1)
-    threshold: Annotated[float, Field(allow_inf_nan=False)] = Field(
-        description="at which the next three hold"
-    )
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = Field(description="of the next three")
     f1: Share
     precision: Share
     recall: Share
@@ -54,7 +52,7 @@ class Scores(Frozen):
 
 
 class Ranking:
-    """Scores sorted against truth: everything else follows from the counts at each distinct score."""
+    """Counts of pixels and landslides at each distinct score, from which all figures follow."""
 
     def __init__(
         self, threshold: NDArray[np.float64], totals: NDArray[np.int64], hits: NDArray[np.int64]
@@ -120,7 +118,7 @@ class Ranking:
         return f1
 
     def scores(self, threshold: float | None = None) -> Scores:
-        """Everything at `threshold`, or at the best one."""
+        """All figures at `threshold`, or at the best one."""
         chosen = self.best_threshold if threshold is None else threshold
         at = int(np.searchsorted(-self.threshold, -chosen, side="right")) - 1
         precision, recall, f1 = (
@@ -154,12 +152,15 @@ class Ranking:
 
 
 class Tally:
-    """Counts of scores in narrow classes, for maps too large to sort: the AUPRC is good to about 1e-4."""
+    """Counts of scores in narrow classes, for maps too large to sort: the AUPRC is exact to about 1e-4."""
 
     CLASSES = 1 << 16
 
     def __init__(self, highest: float) -> None:
-        """Scores lie in 0 to `highest`; larger ones count as `highest`."""
+        """
+        Args:
+            highest: scores lie in 0 to this; larger ones count as this.
+        """
         self._step = highest / (self.CLASSES - 1)
         self._totals = np.zeros(self.CLASSES, dtype=np.int64)
         self._hits = np.zeros(self.CLASSES, dtype=np.int64)
@@ -171,7 +172,7 @@ class Tally:
         self._hits += np.bincount(index[truth], minlength=self.CLASSES)
 
     def ranking(self) -> Ranking:
-        """What was counted.
+        """The ranking of the counted scores.
 
         Raises:
             ModelError: there is no landslide pixel.

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channels import ChannelSource, Mask, Statistics
+from model.inputs.channel import Mask
+from model.inputs.channel_source import ChannelSource
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
-from model.split.partition import Parts
+from model.split.partition import Partition
 from pipeline.errors import ModelError
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32], Mask]
@@ -21,11 +23,11 @@ class ChipTable:
     """The training chips of one scene: windows that hold no closed pixel, those with landslides apart.
 
     Windows lie on a lattice of `stride_px`; where the open area has room, the last ones of a row or column lie flush
-    with its end. A chip may reach into pixels that are neither learned from nor closed (a buffer): as context only.
+    with its end. A chip may reach into pixels that are neither training nor closed (a buffer): as context only.
     """
 
     def __init__(
-        self, parts: Parts, labels: NDArray[np.uint8], usable: Mask, size_px: int, stride_px: int
+        self, parts: Partition, labels: NDArray[np.uint8], usable: Mask, size_px: int, stride_px: int
     ) -> None:
         """
         Args:

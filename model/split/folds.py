@@ -20,18 +20,18 @@ class FoldPlan(Frozen):
     """How a scene is cut for cross validation. There is no seed: the same labels give the same cut."""
 
     count: int = Field(
-        4, ge=3, le=32, description="rectangles; one is tested, one chosen on, the rest learned from"
+        4, ge=3, le=32, description="rectangles; one for test, one for validation, the rest for training"
     )
     buffer_px: int = Field(32, ge=0, description="pixels between a training pixel and a tested one, at least")
     shortest_px: int = Field(64, ge=1, description="shortest side of a rectangle")
 
 
 class Fold(Frozen):
-    """One rectangle tested, the next one chosen on, everything further than the buffer from both learned from.
+    """One rectangle for test, the next one for validation, everything beyond the buffer of both for training.
 
-    Satisfies `model.split.partition.Parts`.
+    Satisfies `model.split.partition.Partition`.
 
-    The rectangle that is chosen on touches the tested one: it decides only when
+    The validation rectangle touches the test rectangle: it decides only when
     training stops and at which threshold. A training chip may reach into the buffer as context, where neither labels
     nor statistics are taken, but holds no pixel of either rectangle.
     """
@@ -45,7 +45,7 @@ class Fold(Frozen):
     @model_validator(mode="after")
     def _apart(self) -> Fold:
         if self.test.gap(self.validation) < 0:
-            raise ValueError("the tested rectangle overlaps the one that is chosen on")
+            raise ValueError("the test rectangle overlaps the validation rectangle")
         if not all(box.inside(whole(self.shape)) for box in (self.test, self.validation)):
             raise ValueError("a rectangle reaches out of the scene")
         return self
@@ -139,5 +139,5 @@ def _bisected(weight: NDArray[np.float64], area: Box, count: int, shortest: int)
 
 
 def _needed(count: int, across: int, shortest: int) -> int:
-    """Length that `count` boxes need where they may lie beside each other."""
+    """Length that `count` boxes need where they may lie next to each other."""
     return -(-count // max(1, across // shortest)) * shortest

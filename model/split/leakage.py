@@ -1,4 +1,4 @@
-"""Whether anything of the tested pixels reached training: checked on every trial, not only in tests."""
+"""Check, on every trial, that no test or validation pixel reached training."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
-from model.inputs.channels import Array, ChannelSource
+from model.inputs.channel import Array
+from model.inputs.channel_source import ChannelSource
 from model.inputs.windows import Box
-from model.split.partition import Mask, Parts
+from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
 
 NAMED = 3
 """pixels that an error names"""
 
 
-class OnlyWithin:
-    """Channels of a scene inside a mask, NaN outside; it keeps which pixels it gave away.
+class MaskedChannels:
+    """Channels of a scene inside a mask, NaN outside; it keeps which pixels were read.
 
-    Statistics that are taken through it can have seen nothing else. Satisfies `model.inputs.channels.ChannelSource`.
+    Statistics that are taken through it can have read nothing else. Satisfies
+    `model.inputs.channel_source.ChannelSource`.
     """
 
     def __init__(self, source: ChannelSource, mask: Mask) -> None:
@@ -37,39 +39,39 @@ class OnlyWithin:
 
 
 def assert_no_leak(
-    parts: Parts,
+    parts: Partition,
     shape: tuple[int, int],
     buffer_px: int,
     boxes_of_chips: Iterable[Box] = (),
     statistics_mask: Mask | None = None,
 ) -> None:
-    """Check that training sees nothing of what is chosen on or tested.
+    """Check that training reads no validation or test pixel.
 
     Args:
         buffer_px: pixels that lie between a training pixel and a tested one, at least (chessboard distance).
         boxes_of_chips: what training reads.
-        statistics_mask: (y, x) pixels that the statistics saw.
+        statistics_mask: (y, x) pixels that the statistics read.
 
     Raises:
         ModelError: a training pixel is tested or too near to a tested one, a chip holds a tested pixel, or
-            the statistics saw a pixel that is not learned from. The pixels are named.
+            the statistics read a pixel outside training. The pixels are named.
     """
     train = parts.train_mask(shape)
-    judged = np.zeros(shape, dtype=bool)
+    held_out = np.zeros(shape, dtype=bool)
     for part in ("validation", "test"):
         for box in parts.boxes(part):
-            judged[box.slices] = True
-    if judged.any():
+            held_out[box.slices] = True
+    if held_out.any():
         # 1 for a neighbour: with n pixels between two, their distance is n + 1
-        near = train & (distance_transform_cdt(~judged, metric="chessboard") <= buffer_px)
-        _refuse(near, f"lie within {buffer_px} pixels of what is chosen on or tested and are learned from")
-    closed = parts.closed_mask(shape) | judged
+        near = train & (distance_transform_cdt(~held_out, metric="chessboard") <= buffer_px)
+        _refuse(near, f"lie within {buffer_px} pixels of validation or test and are training pixels")
+    closed = parts.closed_mask(shape) | held_out
     read = np.zeros(shape, dtype=bool)
     for box in boxes_of_chips:
         read[box.slices] = True
     _refuse(read & closed, "are closed to training and lie in a training chip")
     if statistics_mask is not None:
-        _refuse(statistics_mask & ~train, "are not learned from and entered the statistics")
+        _refuse(statistics_mask & ~train, "are not training pixels and entered the statistics")
 
 
 def _refuse(leaked: Mask, how: str) -> None:

@@ -1,4 +1,4 @@
-"""Who may see what: the division of a scene as training sees it, whatever its shape."""
+"""What a division of a scene gives to training, validation and test, whatever its shape."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from model.inputs.windows import Box
 Mask = NDArray[np.bool_]
 
 
-class Parts(Protocol):
-    """A division of one scene into what is learned from, what is chosen on, and what is tested on."""
+class Partition(Protocol):
+    """A division of one scene into training, validation and test."""
 
     def boxes(self, part: str) -> tuple[Box, ...]:
         """The rectangles of `validation` or `test`."""

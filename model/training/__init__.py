@@ -1,1 +1,1 @@
-"""From cubes to a bundle: the events that it learns from, and the scores that stand beside its own."""
+"""Training of a model on the cubes of one event or several, and the scores that its bundle reports."""

@@ -1,4 +1,4 @@
-"""What is tried on a cube, apart from how long a network is trained."""
+"""The choices of an experiment other than the training plan: inputs, encoder, split."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from model.inputs.inputs import EventSpan, Inputs
-from model.network.training_plan import Case, Encoder, TestTime
+from model.network.training_plan import ArchitectureName, Case, Encoder, TestTime
 from model.split.split import SplitPlan
 from pipeline.records import Frozen
 
 
 class Experiment(Frozen):
-    """What is tried, apart from how long it is trained: inputs, encoder, division of the scene."""
+    """The choices of an experiment other than the training plan: inputs, encoder, split of the scene."""
 
-    inputs: Inputs | None = Field(
-        None, description="None: the best that the cube can give (`best.best_inputs`)"
-    )
+    inputs: Inputs | None = Field(None, description="None: the best that the cubes allow (`best_inputs`)")
     settled: dict[str, JsonValue] = Field(
-        default_factory=dict, description="fields of `inputs` that are settled where the rest is chosen"
+        default_factory=dict, description="fields of `inputs` that are fixed while the rest is chosen"
     )
     cases: tuple[Case, ...] | None = Field(
         None,
         max_length=6,
-        description="numbers of passes that the network is trained on in turn; empty: those of `inputs`; None: 1, 2 "
-        "and all passes after the event where `inputs` takes all and there are more",
+        description="numbers of passes that the network is trained on in turn; empty: those of `inputs`; None: where "
+        "`inputs` takes all passes after the event, also the first 1 and 2 of them",
     )
     test_time: TestTime = "mirrored"
+    architecture: ArchitectureName = Field("unet", exclude_if=lambda name: name == "unet")
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
-    members: int = Field(1, ge=1, le=20, description="networks, each of its own seed, whose mean is mapped")
+    members: int = Field(1, ge=1, le=20, description="networks of an ensemble, each with its own seed")
     split: SplitPlan = SplitPlan()
-    event: EventSpan | None = Field(None, description="None: the one that the cube records")
+    event: EventSpan | None = Field(None, description="None: the event that the cube records")
     others: tuple[str, ...] = Field(
         (),
         max_length=30,
-        description="further cubes, paths or names, that one network learns from too; each has its own division and "
-        "is standardised by itself",
+        description="paths or names of further cubes in the training set; each has its own split and its own "
+        "statistics",
     )

@@ -1,21 +1,19 @@
-"""What methods without a network score where a bundle is judged: the figure that its network must beat."""
+"""Reference scores: what methods without a network reach on the test area that a network is scored on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
-from model.bundle.expected import BaselineScore, figures
-from model.experiments.baselines import answer
+from model.bundle.expected_scores import BaselineScore, area_score_fields
+from model.experiments.baselines import baseline_prediction
 from model.experiments.results.results import Trial
-from model.experiments.results.scored_pixels import Ground
+from model.experiments.results.scored_scene import ScoredScene
 from model.inputs import cubes
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import mask_of
-from model.network.training_plan import Progress
 from model.scores.scores import Method, Ranking
-from model.training.training_events import Lesson
+from model.training.training_data import EventData, TrainingRun
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -23,36 +21,39 @@ log = logging.getLogger(__name__)
 COMPARED: tuple[Method, ...] = ("log-ratio", "boosting")
 
 
-def beside(lesson: Lesson, seed: int, scratch: Path, progress: Progress) -> Iterator[BaselineScore]:
-    """Change detector and boosted pixels, trained and scored on the very pixels of a network.
+def reference_scores(data: EventData, run: TrainingRun, seed: int) -> Iterator[BaselineScore]:
+    """Score the change detector and boosted pixels on the test pixels of a network, after the same training pixels.
 
-    The classifier has the network's inputs, the detector those of its own that the cube has; a threshold is chosen on
-    the validation area. A method that the cube cannot serve is left out.
+    The classifier has the network's inputs, the detector those of its own that the cube has. Each threshold is chosen
+    on the validation area. A method that the cube does not allow is left out.
 
     Args:
-        scratch: folder for scratch files, which leave no trace.
+        seed: of the classifier.
     """
-    told, split = lesson.told, lesson.told.split
-    place = Ground(
-        dataset=lesson.dataset,
-        facts=told.cube,
-        labels=lesson.labels,
-        scored=lesson.usable & (lesson.labels != UNMAPPED),
-        pixel_m=cubes.pixel_m(lesson.dataset),
+    event, split = data.event, data.event.split
+    scene = ScoredScene(
+        dataset=data.dataset,
+        facts=event.cube,
+        event=event.selection.event,
+        labels=data.labels,
+        scored=data.usable & (data.labels != UNMAPPED),
+        pixel_m=cubes.pixel_m(data.dataset),
     )
-    shape = lesson.labels.shape
-    truth = lesson.labels == 1
-    chosen_on, tested = (mask_of(split.boxes(part), shape) & place.scored for part in ("validation", "test"))
+    shape = data.labels.shape
+    truth = data.labels == 1
+    validation, test = (mask_of(split.boxes(part), shape) & scene.scored for part in ("validation", "test"))
     for number, method in enumerate(COMPARED):
-        progress("without a network", number, len(COMPARED), method)
-        trial = Trial(label=method, method=method, inputs=lesson.inputs, protocol="strict", seed=seed)
+        run.progress("methods without a network", number, len(COMPARED), method)
+        trial = Trial(label=method, method=method, inputs=data.inputs, protocol="strict", seed=seed)
         try:
-            made = answer(place, trial, split, told.selection.event, scratch, held=lesson.held[0])
-            score = made.ranked()
-            threshold = Ranking.of(score[chosen_on], truth[chosen_on]).best_threshold
-            scores = Ranking.of(score[tested], truth[tested]).scores(threshold)
+            made = baseline_prediction(scene, trial, split, run.scratch, channels=data.channels[0])
+            score = made.filled()
+            threshold = Ranking.of(score[validation], truth[validation]).best_threshold
+            scores = Ranking.of(score[test], truth[test]).scores(threshold)
         except ModelError as error:
-            log.info("%s is not compared on %s: %s", method, told.cube.area, error)
+            log.info("%s is not compared on %s: %s", method, event.cube.area, error)
             continue
-        yield BaselineScore(area=told.cube.area, cube=told.cube.digest, method=method, **figures(scores))
-    progress("without a network", len(COMPARED), len(COMPARED), "")
+        yield BaselineScore(
+            area=event.cube.area, cube=event.cube.digest, method=method, **area_score_fields(scores)
+        )
+    run.progress("methods without a network", len(COMPARED), len(COMPARED))

@@ -1,190 +1,95 @@
-"""ASF: searching granules and bursts through asf-search, which asks NASA's Common Metadata Repository."""
+"""ASF, NASA's archive of Sentinel-1: its hosts, its login at Earthdata, its search, its service of orbit files."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
-import asf_search
 import requests
-from asf_search.search.search_generator import search_generator
 
-from pipeline.archives import http_client
-from pipeline.area import AreaOfInterest, Interferometry
-from pipeline.catalogue.granules import kept
+from pipeline.archives.archive import (
+    SLC_BURSTS,
+    SLC_GRANULES,
+    Archive,
+    LoginNote,
+    Query,
+    Reachable,
+    host_of,
+)
+from pipeline.archives.credentials import login_note
+from pipeline.archives.earthdata import Earthdata, earthdata
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
-from pipeline.settings import settings
+from pipeline.settings import FetchMode, settings
 
-# asf-search sends failed searches, with what was searched for, to ASF by default
-asf_search.REPORT_ERRORS = False
-
-log = logging.getLogger(__name__)
-
-MOST_ITEMS = 50_000
-"""More answers than any area within the limits can need: a year of every burst over 50,000 km² is 20,000."""
-MOST_PAGE_BYTES = 64 * 2**20
-"""A page holds 250 items of about 10 kB."""
-ROUNDS = 3
-"""So often a search whose pages do not add up is begun anew: new scenes may come in between two pages."""
+ORBIT_HOST = "s1-orbits.asf.alaska.edu"
+"""Public: no login is needed, and none is sent."""
 
 
-class PatientSession(asf_search.ASFSession):  # type: ignore[misc]
-    """asf-search's transport with the waiting, limits and messages of every other archive.
+class Asf(Archive):
+    """ASF; `login` is Earthdata's, by default that of the process."""
 
-    What it raises is no error that asf-search knows, so that it neither tries again by itself nor reports it. Proxies
-    and certificates come from the environment; a netrc is not read, because a search needs no login.
-    """
+    name = "asf"
+    title = "ASF"
+    hosts = ("asf.alaska.edu", ".asf.alaska.edu", "cmr.earthdata.nasa.gov")
+    collections = frozenset({SLC_GRANULES, SLC_BURSTS})
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers["User-Agent"] = http_client.user_agent()
-        self.auth = _no_login
+    def __init__(self, login: Earthdata | None = None) -> None:
+        self._login = login
 
-    def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> requests.Response:
-        """One page of results, checked to be one.
+    @property
+    def endpoint(self) -> str:
+        """The address that is searched."""
+        return "https://cmr.earthdata.nasa.gov"
+
+    def search(self, collection: str, query: Query) -> list[dict[str, Any]]:
+        """Items of every granule or burst that meets the geometry's box within the time, on the tracks.
 
         Raises:
-            ArchiveError: refused, failed, unreachable, too large, or no page of results.
+            ArchiveError: refused, failed, malformed, incomplete, or more items than any area can need.
         """
-        options |= {"timeout": settings().timeout_s, "stream": True, "allow_redirects": False}
+        from pipeline.archives import cmr  # asf-search takes half a second to import
 
-        def once() -> requests.Response:
-            with http_client.limit("cmr"):
-                try:
-                    answer: requests.Response = requests.Session.post(self, url, data=data, **options)
-                except requests.RequestException as error:
-                    raise http_client.unreachable(url, error) from None
-                if answer.status_code != 200:
-                    wait_s = http_client.retry_after_s(answer.headers.get("Retry-After"))
-                    answer.close()
-                    raise http_client.refused(url, answer.status_code, wait_s=wait_s)
-                # requests keeps a body that was read here, and asf-search reads it from there
-                answer._content = http_client.read_bounded(answer, MOST_PAGE_BYTES)
-            _check_page(answer.content, url)
-            return answer
+        return (cmr.search_granules if collection == SLC_GRANULES else cmr.search_bursts)(query)
 
-        return http_client.patiently(once)
+    def open(
+        self,
+        href: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        public: bool = False,
+    ) -> requests.Response:
+        """One response at the end of the redirects, after a login where one is needed; see `Earthdata.ask`."""
+        login = not public and host_of(href) != ORBIT_HOST
+        return (self._login or earthdata()).ask(href, dict(headers or {}), method=method, login=login)
 
+    def login_note(self, mode: FetchMode) -> LoginNote:
+        """Which login the fetching of bursts or granules needs, and whether it is available."""
+        return login_note(mode)
 
-def _no_login(request: Any) -> Any:
-    return request
+    def reachability(self) -> list[Reachable]:
+        """The login and the service of orbit files, without which cubes have no pairs."""
+        note = self.login_note(settings().slc_fetch)
+        login = Reachable(name="Earthdata login", ok=note.ok, detail=note.text, needed=False)
+        return [login, self._orbit_service()]
 
-
-def _check_page(body: bytes, url: str) -> None:
-    try:
-        page = json.loads(body)
-        sound = (
-            isinstance(page["hits"], int)
-            and isinstance(page["items"], list)
-            and all(
-                isinstance(item["umm"], dict) and isinstance(item["meta"], dict) for item in page["items"]
-            )
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise ArchiveError(
-            f"{http_client.bare(url)} answered something that is no page of results.",
-            "Check HTTPS_PROXY, or try again later.",
-        )
+    def _orbit_service(self) -> Reachable:
+        """Asked for a granule that does not exist: a refusal shows that the service works."""
+        url = orbit_address("none")
+        try:
+            with self.open(url) as response:
+                if response.status_code not in (400, 404):
+                    http_client.accepted(response, url)
+        except ArchiveError as error:
+            return Reachable(name="orbit files", ok=False, detail=str(error), needed=False)
+        return Reachable(name="orbit files", ok=True, detail=f"https://{ORBIT_HOST}/scene", needed=False)
 
 
-def search_granules(area: AreaOfInterest) -> list[dict[str, Any]]:
-    """Items of every IW SLC product that meets the area's box within its time range, on its tracks.
+def orbit_address(scene: str) -> str:
+    """Where the best orbit file for a granule is asked for; it redirects to the file.
 
-    Raises:
-        ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
+    400 means no name of a granule, 404 no file yet (protocol of the PyPI package `s1-orbits` 0.2.0).
     """
-    return _search(area, "SLC granules", dataset="SENTINEL-1", processingLevel="SLC", beamMode="IW")
-
-
-def search_bursts(area: AreaOfInterest, wanted: Interferometry) -> list[dict[str, Any]]:
-    """Items of every burst of the wanted polarisation that meets the area's box within its time range.
-
-    Raises:
-        ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
-    """
-    return _search(area, "bursts", dataset="SLC-BURST", polarization=wanted.polarisation.upper())
-
-
-def _search(area: AreaOfInterest, what: str, **options: Any) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    # one search for each track: asf-search splits a list into searches and then tells of the last one only whether
-    # it is complete
-    for track in area.tracks or (None,):
-        options = {**options, "relativeOrbit": track} if track is not None else options
-        found |= {item["umm"]["GranuleUR"]: item for item in _whole(area, what, options)}
-        if len(found) > MOST_ITEMS:
-            raise _too_many(what)
-    log.info("%s: %d %s", area.name, len(found), what)
-    return [found[name] for name in sorted(found)]
-
-
-def _whole(area: AreaOfInterest, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every result of one search, or an error: never a part."""
-    for _ in range(ROUNDS):
-        items = _once(area, what, options)
-        if items is not None:
-            return items
-        log.warning("the search of %s ended before all was given; asking anew", what)
-    raise ArchiveError(
-        f"The search of {what} at ASF gave fewer results than it announced, {ROUNDS} times.",
-        "Try again later.",
-        transient=True,
-    )
-
-
-def _once(area: AreaOfInterest, what: str, options: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Every result; None where the pages hold fewer than announced."""
-    items: list[dict[str, Any]] = []
-    complete = False
-    try:
-        for page in _pages(area, options):
-            complete = bool(page.searchComplete)
-            if not len(page) and not complete:
-                return None
-            items += [_named(product) for product in page]
-            if len(items) > MOST_ITEMS:
-                raise _too_many(what)
-    except ArchiveError:
-        raise
-    except Exception as error:  # malformed items raise what they make asf-search raise
-        raise ArchiveError(
-            f"The search of {what} at ASF answered something unusable ({type(error).__name__}: "
-            f"{http_client.without_secrets(str(error))[:200]}).",
-            "Try again later.",
-        ) from error
-    return items if complete else None
-
-
-def _pages(area: AreaOfInterest, options: dict[str, Any]) -> Iterator[Any]:
-    """A box is asked for, which asf-search passes on as it is; outlines it may simplify."""
-    asked = asf_search.ASFSearchOptions(
-        bbox=list(area.footprint.bounds),
-        start=area.start,
-        # asked in whole seconds
-        end=area.end + timedelta(seconds=1),
-        session=PatientSession(),
-        **options,
-    )
-    pages: Iterator[Any] = search_generator(opts=asked)
-    return pages
-
-
-def _named(product: Any) -> dict[str, Any]:
-    item = kept(product.meta, product.umm)
-    if not isinstance(item["umm"].get("GranuleUR"), str):
-        raise ArchiveError("The search at ASF answered an item without a name.", "Try again later.")
-    # half of a surrogate pair is allowed in JSON and cannot be saved
-    json.dumps(item, ensure_ascii=False).encode()
-    return item
-
-
-def _too_many(what: str) -> ArchiveError:
-    return ArchiveError(
-        f"The search at ASF found more than {MOST_ITEMS} {what}.",
-        "Narrow the area's time range, geometry or tracks.",
-    )
+    return f"https://{ORBIT_HOST}/scene/{quote(scene, safe='')}"

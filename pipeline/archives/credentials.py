@@ -1,4 +1,4 @@
-"""Logins for NASA's Earthdata: where they are looked for, and which one a source wants. Nothing secret is shown."""
+"""Logins for NASA's Earthdata: where they are found, and which one a fetch mode needs. Nothing secret is shown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from pipeline.archives.archive import LoginNote
 from pipeline.errors import SettingsError
-
-Source = Literal["bursts", "granules"]
+from pipeline.settings import FetchMode
 
 LOGIN_HOST = "urs.earthdata.nasa.gov"
 ACCOUNT = f"https://{LOGIN_HOST}"
@@ -26,7 +25,7 @@ HOW = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What there is to log in with; nothing secret is in its text."""
+    """A token, or a user name and password; nothing secret is in its text."""
 
     token: SecretStr | None = None
     user: SecretStr | None = None
@@ -36,13 +35,6 @@ class Credentials:
     def has_password(self) -> bool:
         """Whether there are user name and password."""
         return self.user is not None and self.password is not None
-
-
-class LoginNote(NamedTuple):
-    """What a source wants and what there is."""
-
-    ok: bool
-    text: str
 
 
 def find_credentials() -> Credentials:
@@ -58,7 +50,7 @@ def find_credentials() -> Credentials:
     if not re.fullmatch(r"[!-~]*", token.strip()):
         raise SettingsError(
             "EARTHDATA_TOKEN holds blanks or characters that no token has.",
-            f"Copy it anew from {ACCOUNT}/user_tokens.",
+            f"Copy it again from {ACCOUNT}/user_tokens.",
         )
     user, password = _from_netrc()
     return Credentials(
@@ -88,25 +80,25 @@ def _from_netrc() -> tuple[str, str]:
     return "", ""
 
 
-def login_note(source: Source, found: Credentials | None = None) -> LoginNote:
-    """Which login a source wants and whether it is at hand, for the plan and `doctor`; nothing secret."""
+def login_note(mode: FetchMode, found: Credentials | None = None) -> LoginNote:
+    """Which login a fetch mode needs and whether it is available, for the plan and `doctor`; nothing secret."""
     try:
         found = found or find_credentials()
     except SettingsError as error:
-        return LoginNote(False, str(error))
-    wants = (
-        "bursts want a cookie that Earthdata sets for user name and password"
-        if source == "bursts"
-        else "granules want user name and password, or a token"
+        return LoginNote(ok=False, text=str(error))
+    needs = (
+        "bursts need a cookie that Earthdata sets for user name and password"
+        if mode == "bursts"
+        else "granules need user name and password, or a token"
     )
     if found.has_password:
-        return LoginNote(True, f"{wants}: user name and password found in netrc")
+        return LoginNote(ok=True, text=f"{needs}: user name and password found in netrc")
     if found.token is None:
-        return LoginNote(False, f"{wants}: no login found. {HOW}, or set EARTHDATA_TOKEN.")
-    if source == "granules":
-        return LoginNote(True, f"{wants}: token found in EARTHDATA_TOKEN")
+        return LoginNote(ok=False, text=f"{needs}: no login found. {HOW}, or set EARTHDATA_TOKEN.")
+    if mode == "granules":
+        return LoginNote(ok=True, text=f"{needs}: token found in EARTHDATA_TOKEN")
     return LoginNote(
-        True,
-        f"{wants}: only a token found (EARTHDATA_TOKEN). A token gets the cookie by a detour, where ASF allows it; "
-        f"if it does not: {HOW}, or set SLIDECUBE_SLC_FETCH=granules.",
+        ok=True,
+        text=f"{needs}: only a token found (EARTHDATA_TOKEN). A token gets the cookie by way of another file, where "
+        f"ASF allows it; if it does not: {HOW}, or set SLIDECUBE_SLC_FETCH=granules.",
     )

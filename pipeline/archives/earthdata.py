@@ -1,14 +1,14 @@
-"""NASA's Earthdata: logging in, and asking for files whose addresses lead there and back.
+"""NASA's Earthdata: logging in, and requests for files whose addresses redirect there and back.
 
-What is known of it, from asf_search 14.1 (`ASFSession`) and burst2safe 1.4 (`download.py`):
+How it works, from asf_search 14.1 (`ASFSession`) and burst2safe 1.4 (`download.py`):
 
-- a host of ASF either knows the caller by a cookie (`asf-urs`), or accepts a bearer token, or redirects to the login
-  host, which wants user name and password and redirects back, where the cookie is set;
-- the host of the bursts knows only the cookie. A token gets one where a plain file is asked for with it first.
+- a host of ASF accepts a cookie (`asf-urs`) or a bearer token, or redirects to the login host, which needs user name
+  and password and redirects back, where the cookie is set;
+- the host of the bursts accepts only the cookie. A token brings one where a plain file is requested with it first.
 
-Redirects are followed here hop by hop, because a client that follows them by itself sends on what it should not:
-user name and password go to the login host alone, the token to hosts of ASF and Earthdata alone, and neither goes
-along to where the files lie.
+Redirects are followed here hop by hop, because a client that follows them by itself forwards secrets: user name and
+password go to the login host alone, the token to hosts of ASF and Earthdata alone, and neither goes to the stores
+where the files lie.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import urllib3
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
-from pipeline.archives import http_client
 from pipeline.archives.credentials import ACCOUNT, HOW, LOGIN_HOST, Credentials, find_credentials
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -45,18 +45,11 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class LoginError(ArchiveError):
-    """Earthdata did not let us in, and trying again will not help."""
-
-
-class _Nobody(requests.auth.AuthBase):
-    """No login: keeps requests from looking into netrc by itself, for whatever host."""
-
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        return r
+    """Earthdata refused the login, and a retry will not help."""
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone: requests reads their whole body and parses where they lead, even if it may not follow."""
+    """Ignores redirects: requests reads their whole body and parses their target, even if it may not follow."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         return None
@@ -69,7 +62,7 @@ class Earthdata:
         self._credentials = credentials
         self._cookies = RequestsCookieJar()
         self._lock = threading.RLock()
-        self._let_in: set[str] = set()
+        self._known_hosts: set[str] = set()
         self._asked_for_cookie = False
         self._local = threading.local()
 
@@ -77,48 +70,48 @@ class Earthdata:
         return "Earthdata()"
 
     def credentials(self) -> Credentials:
-        """What there is to log in with, looked up once."""
+        """The credentials of this login, looked up once."""
         with self._lock:
             if self._credentials is None:
                 self._credentials = find_credentials()
             return self._credentials
 
     def ask(
-        self, url: str, headers: dict[str, str] | None = None, *, login: bool = True
+        self, url: str, headers: dict[str, str] | None = None, *, method: str = "GET", login: bool = True
     ) -> requests.Response:
-        """The answer that stands at the end of the redirects, its body still to be read and closed by the caller.
+        """The response at the end of the redirects; the caller reads and closes the body.
 
-        Its status may be 200, 202 (asked too early), 206, 412, 416 or one that `http.refused` names; the first
-        request to a host that needs a login is made by one thread alone, so that there is one login and not many.
+        Its status may be 200, 202 (requested too early), 206, 412, 416 or one that `http_client.refused` names; one
+        thread alone makes the first request to a host that needs a login, so that there is one login and not many.
 
         Raises:
-            LoginError: not let in: no login, a wrong one, an expired token, terms not accepted.
-            ArchiveError: no answer, or redirects that lead nowhere or off https.
+            LoginError: the login failed: there is none, it is wrong, the token expired, terms are not accepted.
+            ArchiveError: no response, or redirects that lead nowhere or off https.
         """
         if not login:
-            return self._follow(url, headers or {}, login=False)
+            return self._follow(url, headers or {}, method, login=False)
         host = urlsplit(url).hostname or ""
-        if host in self._let_in:
-            return self._follow(url, headers or {}, login=True)
+        if host in self._known_hosts:
+            return self._follow(url, headers or {}, method, login=True)
         with self._lock:
-            answer = self._follow(url, headers or {}, login=True)
-            if answer.status_code < 400:
-                self._let_in.add(host)
-            return answer
+            response = self._follow(url, headers or {}, method, login=True)
+            if response.status_code < 400:
+                self._known_hosts.add(host)
+            return response
 
-    def _follow(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
-        start, renewed = url, False
+    def _follow(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
+        start, retried = url, False
         for _hop in range(2 * MOST_REDIRECTS):
             _check_address(url, start)
-            answer = self._send(url, headers, login=login)
-            target = answer.headers.get("Location")
-            if answer.status_code not in _REDIRECTS or not target:
-                if login and answer.status_code in (401, 403) and not renewed and self._forget_cookie(url):
-                    answer.close()
-                    url, renewed = start, True
+            response = self._send(url, headers, method, login=login)
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not target:
+                if login and response.status_code in (401, 403) and not retried and self._forget_cookie(url):
+                    response.close()
+                    url, retried = start, True
                     continue
-                return self._checked(answer, start) if login else answer
-            answer.close()
+                return self._checked(response, start) if login else response
+            response.close()
             came_from, url = urlsplit(url).hostname or "", _next_address(url, target)
             if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
                 continue
@@ -132,13 +125,13 @@ class Earthdata:
                 url = start
         raise ArchiveError(
             f"{http_client.bare(start)} redirects more than {MOST_REDIRECTS} times.",
-            f"If it goes on, the login goes round in circles: check user name and password at {ACCOUNT}.",
+            f"If this repeats, the login does not succeed: check user name and password at {ACCOUNT}.",
         )
 
-    def _send(self, url: str, headers: dict[str, str], *, login: bool) -> requests.Response:
+    def _send(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
         host = urlsplit(url).hostname or ""
         own = {} if host == LOGIN_HOST else dict(headers)
-        auth: requests.auth.AuthBase = _Nobody()
+        auth: requests.auth.AuthBase = http_client.NoLogin()
         if login:
             found = self.credentials()
             if host == LOGIN_HOST:
@@ -146,14 +139,20 @@ class Earthdata:
                     auth = HTTPBasicAuth(
                         found.user.get_secret_value().encode(), found.password.get_secret_value().encode()
                     )
-            # with user name and password at hand the redirects bring a cookie, which every host of ASF accepts
+            # where there are user name and password the redirects bring a cookie, which every host of ASF accepts
             elif found.token is not None and not found.has_password and _may_have_token(host):
                 own["Authorization"] = f"Bearer {found.token.get_secret_value()}"
         try:
-            return self._session().get(
-                url, headers=own, auth=auth, timeout=settings().timeout_s, stream=True, allow_redirects=False
+            return self._session().request(
+                method,
+                url,
+                headers=own,
+                auth=auth,
+                timeout=settings().timeout_s,
+                stream=True,
+                allow_redirects=False,
             )
-        # an address that cannot be looked up passes through requests as urllib3's own error
+        # a host name that cannot be looked up passes through requests as urllib3's own error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise http_client.unreachable(url, error) from None
 
@@ -167,7 +166,7 @@ class Earthdata:
         return held
 
     def _forget_cookie(self, url: str) -> bool:
-        """Drop ASF's cookie, which may have run out, where it was shown to `url`; whether there was one."""
+        """Drop ASF's cookie, which may have expired, where it was sent to `url`; True if there was one."""
         if not _may_have_token(urlsplit(url).hostname or ""):
             return False
         with self._lock:
@@ -178,19 +177,19 @@ class Earthdata:
             return bool(held)
 
     def _cookie_by_token(self) -> bool:
-        """Ask once for a plain file with the token; whether that brought the cookie."""
+        """Request a plain file with the token, once; True if that brought the cookie."""
         with self._lock:
             if self.credentials().token is None or self._asked_for_cookie:
                 return False
             self._asked_for_cookie = True
             url = TOKEN_COOKIE_URL
             for _hop in range(MOST_REDIRECTS + 1):
-                answer = self._send(url, {}, login=True)
-                answer.close()
-                target = answer.headers.get("Location")
+                response = self._send(url, {}, "GET", login=True)
+                response.close()
+                target = response.headers.get("Location")
                 if COOKIE_NAME in self._cookies.keys():  # noqa: SIM118  (a jar, not a dict)
                     return True
-                if answer.status_code not in _REDIRECTS or not target:
+                if response.status_code not in _REDIRECTS or not target:
                     break
                 url = _next_address(url, target)
                 if urlsplit(url).scheme != "https" or urlsplit(url).hostname == LOGIN_HOST:
@@ -204,24 +203,24 @@ class Earthdata:
                 f"{host} asks for an Earthdata login, and there is none.", f"{HOW}, or set EARTHDATA_TOKEN."
             )
         return LoginError(
-            f"{host} does not know the token in EARTHDATA_TOKEN: it is expired, or the host wants a cookie that only "
+            f"{host} does not accept the token in EARTHDATA_TOKEN: it is expired, or the host needs a cookie that only "
             "user name and password bring.",
             f"{HOW}; or make a new token at {ACCOUNT}/user_tokens and set SLIDECUBE_SLC_FETCH=granules.",
         )
 
-    def _checked(self, answer: requests.Response, start: str) -> requests.Response:
-        host = urlsplit(answer.url).hostname or ""
-        if host == LOGIN_HOST and answer.status_code < 400:
-            answer.close()
+    def _checked(self, response: requests.Response, start: str) -> requests.Response:
+        host = urlsplit(response.url).hostname or ""
+        if host == LOGIN_HOST and response.status_code < 400:
+            response.close()
             raise LoginError(
-                "Earthdata shows a page instead of letting us in: the account must approve an application or accept "
+                "Earthdata returned a page instead of a login: the account must approve an application or accept "
                 "terms first.",
                 f"Sign in at {ACCOUNT}, approve 'Alaska Satellite Facility Data Access' under Applications, and "
                 "accept the terms.",
             )
-        if answer.status_code not in (401, 403):
-            return answer
-        status, text = answer.status_code, _short_body(answer)
+        if response.status_code not in (401, 403):
+            return response
+        status, text = response.status_code, _short_body(response)
         if "eula" in text.lower():
             raise LoginError(
                 f"{host} answered HTTP {status}: the account has not accepted ASF's terms (EULA).",
@@ -233,7 +232,7 @@ class Earthdata:
                 f"Sign in at {ACCOUNT} to check them, then correct netrc.",
             )
         if not _may_have_token(host):
-            # a signed address of the store behind: it is made anew with the next try
+            # a signed address of the store behind ASF: the next request gets a new one
             raise ArchiveError(
                 f"{host} refused a signed address (HTTP {status}).", "Try again.", transient=True
             )
@@ -280,16 +279,16 @@ def _check_address(url: str, start: str) -> None:
         )
 
 
-def _short_body(answer: requests.Response) -> str:
+def _short_body(response: requests.Response) -> str:
     try:
-        with answer:
-            return answer.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
+        with response:
+            return response.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
     except http_client.NETWORK_ERRORS:
         return ""
 
 
 def _approval_address(text: str) -> str:
-    """Where the answer says that the terms are accepted, if that is a page of the login host; else the profile."""
+    """The page of the login host that the response names for accepting the terms; else the profile."""
     try:
         found = json.loads(text).get("resolution_url", "")
         parts = urlsplit(found)

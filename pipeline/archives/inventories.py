@@ -1,11 +1,9 @@
-"""Landslide inventories: vector files fetched whole, with a size limit and a checksum, and looked into before use."""
+"""Landslide inventories: vector files fetched whole, with a size limit and a checksum, and examined before use."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import re
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -16,11 +14,14 @@ import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.archives import http_client
+from pipeline.archives.http import http_client
+from pipeline.archives.registry import archive_of
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
 from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.files import whole_file
+from pipeline.records import digest_of_json
 
 log = logging.getLogger(__name__)
 
@@ -74,50 +75,45 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
 
 
 def _download(url: str, cache_dir: Path) -> Path:
-    """Streamed to `.part` and renamed when whole."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    """The file in `cache_dir`, fetched unless it is there with the ETag that the server states now."""
 
     def once() -> Path:
-        answer = http_client.request("GET", url, headers={"Accept-Encoding": "identity"})
-        with answer:
-            key = hashlib.sha256(f"{url} {http_client.tag_of(answer)}".encode()).hexdigest()[:16]
+        with (
+            http_client.limit(http_client.host_of(url)),
+            archive_of(url).open(url, {"Accept-Encoding": "identity"}) as response,
+        ):
+            tag = http_client.tag_of(http_client.accepted(response, url))
+            key = hashlib.sha256(f"{url} {tag}".encode()).hexdigest()[:16]
             path = cache_dir / f"{key}-{_safe_name(url)}"
-            if http_client.tag_of(answer) is not None and path.is_file():
+            if tag is not None and path.is_file():
                 return path
-            stated = answer.headers.get("Content-Length", "")
-            if stated.isdigit() and int(stated) > MOST_BYTES:
-                raise _too_large(url)
-            part = cache_dir / f".{key}-{os.getpid()}.part"
-            try:
-                size = _stream(answer, part, url)
-                if stated.isdigit() and size != int(stated):
-                    raise ArchiveError(
-                        f"{http_client.bare(url)} sent {size} of {stated} bytes.",
-                        "Try again later.",
-                        transient=True,
-                    )
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            with whole_file(path) as partial:
+                size = _stream(response, partial, url)
             log.info("fetched %s (%d bytes)", http_client.bare(url), size)
             return path
 
-    return http_client.patiently(once)
+    return http_client.retried(once)
 
 
-def _stream(answer: Any, part: Path, url: str) -> int:
+def _stream(response: Any, partial: Path, url: str) -> int:
+    """Write the body to a file; returns its bytes."""
+    stated = response.headers.get("Content-Length", "")
+    if stated.isdigit() and int(stated) > MOST_BYTES:
+        raise _too_large(url)
     size = 0
-    with part.open("wb") as out:
+    with partial.open("wb") as out:
         try:
-            for piece in answer.iter_content(2**20):
+            for piece in response.iter_content(2**20):
                 size += len(piece)
                 if size > MOST_BYTES:
                     raise _too_large(url)
                 out.write(piece)
         except http_client.NETWORK_ERRORS as error:
             raise http_client.unreachable(url, error) from None
-        out.flush()
-        os.fsync(out.fileno())
+    if stated.isdigit() and size != int(stated):
+        raise ArchiveError(
+            f"{http_client.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
+        )
     return size
 
 
@@ -176,7 +172,7 @@ def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
     """Where the inventory was mapped, degrees WGS 84: the area itself, a geometry, or the union of a file's polygons.
 
     Raises:
-        ArchiveError, SourceDataError: the file cannot be had or holds no polygons.
+        ArchiveError, SourceDataError: the file cannot be fetched or holds no polygons.
     """
     if area.inventory is None or area.inventory.extent == "area":
         return area.footprint
@@ -222,10 +218,10 @@ def _polygons(document: dict[str, Any], where: str) -> Geometry:
 
 
 def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | None, list[str]]:
-    """What the inventory is now, without fetching it whole; and remarks where it is not to be had.
+    """The inventory's state, without fetching it whole; and remarks where it is not available.
 
     Raises:
-        ArchiveError: a server failed in a way that may pass.
+        ArchiveError: a server failed, and a retry may help.
     """
     if inventory is None:
         return None, ["the area names no inventory: the cube will have no labels"]
@@ -249,8 +245,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
                 f"the mapped extent of {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
             ]
     elif isinstance(inventory.extent, dict):
-        text = json.dumps(inventory.extent, sort_keys=True)
-        extent_url, extent_fingerprint = "inline", hashlib.sha256(text.encode()).hexdigest()
+        extent_url, extent_fingerprint = "inline", digest_of_json(inventory.extent)
     return (
         InventoryFile(
             url=_shown(inventory.url),
@@ -268,17 +263,23 @@ def _shown(url: str) -> str:
 
 
 def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
-    """The stated SHA-256, that of a local file, or the server's ETag; else None and why."""
+    """The stated SHA-256, that of a local file, or the server's ETag; else None and the reason."""
     if is_local(url):
         path = local_path(url)
         return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
     try:
-        answer = http_client.request("HEAD", url, headers={"Accept-Encoding": "identity"})
+        found = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
         if error.transient:
             raise
         return None, error.message
-    with answer:
-        return sha256 or http_client.tag_of(
-            answer
-        ) or f"size:{answer.headers.get('Content-Length', 'unknown')}", ""
+    return sha256 or found, ""
+
+
+def _remote_fingerprint(url: str) -> str:
+    with (
+        http_client.limit(http_client.host_of(url)),
+        archive_of(url).open(url, {"Accept-Encoding": "identity"}, method="HEAD") as response,
+    ):
+        http_client.accepted(response, url)
+        return http_client.tag_of(response) or f"size:{response.headers.get('Content-Length', 'unknown')}"

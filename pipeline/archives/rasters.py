@@ -1,7 +1,7 @@
 """Remote rasters: GDAL decodes, the bytes come by conditional range requests that are signed, limited and retried.
 
 GDAL's own network layer reports a refused or expired address as "not recognized as a supported file format", keeps
-that failure in a cache which rasterio cannot clear, and reads on when the file is replaced underneath it. Here each
+that failure in a cache which rasterio cannot clear, and goes on reading when the file is replaced meanwhile. Here each
 range is one request whose status is known, repeated with a fresh token where that helps, and tied to one content of
 the file by its ETag.
 """
@@ -23,8 +23,9 @@ from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from pipeline.archives import http_client
+from pipeline.archives.http import http_client
 from pipeline.archives.http.ranges import MOST_RANGE_BYTES, RemoteFile
+from pipeline.archives.registry import archive_of
 from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
@@ -33,13 +34,13 @@ log = logging.getLogger(__name__)
 
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # a window of 2048 x 2048 float32 with its surrounding blocks is asked for at once, not in pieces of 10 MB
+    # a window of 2048 x 2048 float32 with its surrounding blocks is requested at once, not in pieces of 10 MB
     "GDAL_MAX_RAW_BLOCK_CACHE_SIZE": str(MOST_RANGE_BYTES),
 }
 
 
 class _OneFile(MultiByteRangeResourceContainer):  # type: ignore[misc]
-    """Shows GDAL a folder that holds one file and nothing beside it."""
+    """A folder, for GDAL, that holds one file and nothing else."""
 
     def __init__(self, file: RemoteFile) -> None:
         self._file = file
@@ -74,7 +75,7 @@ class RemoteRaster:
 
     Raises:
         ArchiveError: on opening or reading: refused, gone, cut, changed since the catalogue was made.
-        SourceDataError: it was served whole and is no raster that GDAL can decode.
+        SourceDataError: it arrived whole and is no raster that GDAL can decode.
     """
 
     def __init__(self, href: str, etag: str | None = None) -> None:
@@ -95,7 +96,7 @@ class RemoteRaster:
                 source: Any = path
                 options: dict[str, Any] = {}
             else:
-                self._file = RemoteFile(self.href, self.expected_etag)
+                self._file = RemoteFile(self.href, archive_of(self.href), self.expected_etag)
                 # rasterio allows one opener per name at a time
                 source = f"{uuid.uuid4().hex}/{Path(urlsplit(self.href).path).name or 'raster'}"
                 options = {"opener": _OneFile(self._file)}
@@ -129,7 +130,7 @@ class RemoteRaster:
 
     @property
     def dataset(self) -> Any:
-        """The rasterio dataset, for what is not offered here; its errors do not say what the server answered."""
+        """The rasterio dataset, for what this class lacks; its errors do not name the server's status."""
         return self._dataset
 
     @property
@@ -191,7 +192,7 @@ class RemoteRaster:
                 problem = self._failed(error)
                 if isinstance(problem, ArchiveError) or attempt == 2 or self._file is None:
                     raise problem from error
-                # the bytes came but did not decode: once more from the start, in case they were cut
+                # the bytes arrived but did not decode: read them again from the start, in case they were cut
                 log.warning("%s Reading it once more.", problem.message)
                 self.close()
                 self._open()
@@ -224,7 +225,7 @@ def open_asset(asset: Asset) -> RemoteRaster:
 def open_raster(source: Asset | str) -> Iterator[Any]:
     """The rasterio dataset of an asset or address, for the length of the block.
 
-    A failure inside the block is raised as what the server really said.
+    A failure inside the block is raised with the server's status.
 
     Raises:
         ArchiveError, SourceDataError: as for `RemoteRaster`.

@@ -8,36 +8,42 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
 from pipeline.archives import search_area
 from pipeline.area import AreaOfInterest
-from pipeline.build.plan import BuildPlan, LayerTask, make_plan, manifest_of, store_of
+from pipeline.build.contents import manifest_of, store_of
+from pipeline.build.plan import BuildPlan
+from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
 from pipeline.cube import versions
-from pipeline.cube.layers import LayerRecord, folder_of, layer_problems
+from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import CubeError, SlidecubeError
-from pipeline.layers.derivation import PairProcessor, build_layer, by_backend
-from pipeline.layers.tasks import pairs_in_words
+from pipeline.grid import Grid
+from pipeline.layers.kind import LayerTask, Site, failures_by_reason
+from pipeline.layers.registry import KINDS, Kinds
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
 __all__ = [
     "BuildPlan",
     "LayerTask",
-    "PairProcessor",
-    "Progress",
+    "LayerWorkers",
+    "Outcomes",
     "Published",
     "build",
     "build_layer",
+    "build_layers",
     "discard_damaged",
     "find_catalogue",
     "make_plan",
@@ -48,16 +54,13 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with the label of a finished layer, how many are done and how many there are."""
-
 
 class Published(Frozen):
     """What a build ended with."""
 
     area: str
     version: int
-    uri: str = Field(description="path of the version, which xarray.open_zarr opens")
+    uri: str = Field(description="path of the version, for xarray.open_zarr")
     new: bool = Field(description="False: the cube was up to date and nothing was done")
     layers_built: int
     missing: tuple[str, ...]
@@ -69,9 +72,9 @@ class Published(Frozen):
 
 @contextmanager
 def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
-    """Hold the one writer's place of a cube, waiting for another build; yields whether there was a wait.
+    """Hold the cube's writer lock, waiting for a running build; yields True if it waited.
 
-    Whoever had to wait plans again, which finds the other's work. A kill frees the place.
+    A build plans after it has the lock, and so finds what another one made. A kill frees the lock.
     """
     store = store_of(area)
     with store.lock(versions.LOCK, wait=True) as waited:
@@ -81,22 +84,22 @@ def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
 
 
 def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogue:
-    """What the archives hold: `replay` if given, else one search, saved as a dated snapshot beside the cube.
+    """What the archives hold: `replay` if given, else one search, saved as a dated snapshot in the cube's folder.
 
-    An answer younger than `SLIDECUBE_SEARCH_INTERVAL_S` is used again instead of searching.
+    A snapshot younger than `SLIDECUBE_SEARCH_INTERVAL_S` is used instead of a new search.
 
     Raises:
         ArchiveError: the search failed, or the replayed file is not of this area.
     """
     if replay is not None:
         return load_catalogue(replay, area)
-    folder = store_of(area).root / "catalogues"
-    recent = search_area.latest_snapshot(folder, area)
+    store = store_of(area)
+    recent = search_area.latest_snapshot(store, area)
     if recent is not None:
-        log.info("replaying the search of %s", recent.searched_at.isoformat())
+        log.info("using the search of %s", recent.searched_at.isoformat())
         return recent
     found = search_area.search_catalogue(area)
-    save_catalogue(found, folder)
+    save_catalogue(found, store)
     return found
 
 
@@ -113,10 +116,10 @@ def publish(
     failed stays as it was in the latest version, or is left out; either way it is named in the version's `missing`.
 
     Raises:
-        CubeError: no pass is left, or somebody else published meanwhile.
+        CubeError: no pass is left, or another writer published meanwhile.
     """
     failed = failed or {}
-    store = store_of(area)
+    store, built = store_of(area), len(plan.wanted) - len(failed)
     manifest = manifest_of(area, plan, catalogue, failed)
     if not manifest.timesteps:
         reasons = "; ".join(failed.values())
@@ -129,7 +132,7 @@ def publish(
         entry: dict[str, Any] = {
             "catalogue": snapshot_name(catalogue),
             "searched_at": catalogue.searched_at.isoformat(),
-            "layers_built": len(plan.wanted) - len(failed),
+            "layers_built": built,
             "failed": sorted(set(failed.values())),
         }
         if started is not None:
@@ -138,43 +141,107 @@ def publish(
     return Published(
         area=area.name,
         version=number,
-        uri=str(store.path(versions.version_key(number))),
+        uri=store.uri_of(versions.version_key(number)),
         new=new,
-        layers_built=len(plan.wanted) - len(failed),
+        layers_built=built,
         missing=manifest.missing,
-        failed=_by_reason(plan, failed),
+        failed=failures_by_reason(plan.tasks, failed),
         layers_failed=len(failed),
     )
 
 
-def _by_reason(plan: BuildPlan, failed: dict[str, str]) -> tuple[str, ...]:
-    """Each reason once, after the layers that failed for it."""
-    tasks = {task.recipe.digest: task for task in plan.tasks}
-    found: dict[tuple[bool, str], list[str]] = {}
-    for digest, why in sorted(failed.items()):
-        task = tasks.get(digest)
-        pair = task.pair_id if task else None
-        found.setdefault((pair is not None, why), []).append(pair or (task.label if task else digest))
-    lines = []
-    for (of_pairs, why), names in found.items():
-        names.sort()
-        several = f"{len(names)} layers: {', '.join(names)}" if len(names) > 1 else names[0]
-        lines.append(f"{pairs_in_words(names) if of_pairs else several}: {why}")
-    return tuple(lines)
+def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
+    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
+
+    Raises:
+        ArchiveError: a source cannot be read, or changed since the catalogue was made.
+        SourceDataError: a source cannot be used.
+        InterferometryError: a pair cannot be processed, or its product cannot be used.
+    """
+    store = store_of(area)
+    held = read_record(store, task.recipe.digest)
+    if held is not None:
+        return held
+    grid = Grid.of_area(area)
+    data = task.kind.derive(
+        task, Site(area=area, grid=grid, downloads=settings().download_root(area.name).resolve())
+    )
+    return write_layer(store, task.recipe, data, grid)
+
+
+Outcomes = Generator[tuple[LayerTask, str | None], None, None]
+"""Each task when it has ended, with the reason if it failed."""
+
+
+class LayerWorkers(Protocol):
+    """What makes the layers of a build: threads of this process, or tasks of Prefect."""
+
+    @property
+    def processors(self) -> int:
+        """How many pairs are processed at once."""
+        ...
+
+    def make(self, tasks: Iterable[LayerTask]) -> Outcomes:
+        """Begin the tasks in their order, each within the limit of its kind. What has not begun is dropped on close."""
+        ...
+
+
+def build_layers(plan: BuildPlan, workers: LayerWorkers, progress: Progress = no_progress) -> dict[str, str]:
+    """Build every layer that the plan wants; why those that failed did, by digest of the recipe.
+
+    A layer that fails does not stop the others.
+    """
+    failed: dict[str, str] = {}
+    tasks = plan.in_order(workers.processors)
+    with closing(workers.make(tasks)) as outcomes:
+        for done, (task, reason) in enumerate(outcomes, start=1):
+            if reason is not None:
+                log.error("%s: %s", task.label, reason)
+                failed[task.recipe.digest] = reason
+            progress(task.label, done, len(tasks))
+    return failed
+
+
+@dataclass(frozen=True)
+class _Threads:
+    """Workers of this process: one pool for the processor and one for everything else."""
+
+    area: AreaOfInterest
+    processors: int
+
+    def make(self, tasks: Iterable[LayerTask]) -> Outcomes:
+        with ExitStack() as stack:
+            for_layers, for_pairs = (
+                stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
+                for count, name in ((settings().read_concurrency, "layer"), (self.processors, "pair"))
+            )
+            futures: dict[Future[LayerRecord], LayerTask] = {}
+            # an error that is not a layer's own ends the build: the waiting tasks are dropped
+            stack.callback(lambda: [future.cancel() for future in futures])
+            for task in tasks:
+                pool = for_pairs if task.kind.limit == "processor" else for_layers
+                futures[pool.submit(build_layer, self.area, task)] = task
+            for future in as_completed(futures):
+                try:
+                    future.result()
+                except SlidecubeError as error:
+                    yield futures[future], str(error)
+                else:
+                    yield futures[future], None
 
 
 def build(
     area: AreaOfInterest,
     replay: Path | None = None,
-    progress: Progress | None = None,
-    process: PairProcessor = by_backend,
+    progress: Progress = no_progress,
     *,
     pairs: bool = True,
+    kinds: Kinds = KINDS,
 ) -> Published:
     """Search, plan, build every missing layer, publish: all in one process, for the command line.
 
-    Pairs are processed beside the other layers, as many at once as `SLIDECUBE_INSAR_CONCURRENCY` says; `process` makes
-    their products. Without `pairs` those that are held stay, and new ones are left for a later build.
+    Other layers are built at the same time as pairs, of which at most `SLIDECUBE_INSAR_CONCURRENCY` are processed at
+    once. Without `pairs` those that are held stay, and new ones are left for a later build.
 
     Raises:
         ArchiveError, CubeError, SourceDataError: as the steps do. A layer that fails does not stop the others; it is
@@ -183,31 +250,8 @@ def build(
     started = time.monotonic()
     with writer_lock(area):
         catalogue = find_catalogue(area, replay)
-        plan = make_plan(area, catalogue, pairs)
-        failed: dict[str, str] = {}
-        with ExitStack() as stack:
-            for_layers, for_pairs = (
-                stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
-                for count, name in (
-                    (settings().read_concurrency, "layer"),
-                    (settings().insar_concurrency, "pair"),
-                )
-            )
-            futures: dict[Future[LayerRecord], LayerTask] = {}
-            # leaving by an error, what has not begun is not begun
-            stack.callback(lambda: [future.cancel() for future in futures])
-            for task in plan.wanted:
-                pool = for_pairs if task.kind == "interferometry" else for_layers
-                futures[pool.submit(build_layer, area, task, catalogue, process)] = task
-            for done, future in enumerate(as_completed(futures), start=1):
-                task = futures[future]
-                try:
-                    future.result()
-                except SlidecubeError as error:
-                    log.error("%s: %s", task.label, error)
-                    failed[task.recipe.digest] = str(error)
-                if progress:
-                    progress(task.label, done, len(futures))
+        plan = make_plan(area, catalogue, pairs, kinds=kinds)
+        failed = build_layers(plan, _Threads(area, settings().insar_concurrency), progress)
         return publish(area, plan, catalogue, failed, started)
 
 
@@ -221,7 +265,7 @@ def discard_damaged(area: AreaOfInterest) -> tuple[str, ...]:
         number = versions.current_version(store)
         if number is None:
             return ()
-        verdict = verify_cube(store.root)
+        verdict = verify_cube(store.uri)
         if not verdict.sound:
             manifest = versions.read_manifest(store, number)
             for digest, record in manifest.records.items():

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
 from pipeline.errors import ArchiveError
-from pipeline.files import write_whole
 
+FOLDER = "catalogues"
 MOST_SNAPSHOT_BYTES = 512 * 2**20
+_REMEDY = "Give a file that a build saved (catalogue-*.json), or build without --catalogue."
+
+
+class SnapshotStore(Protocol):
+    """What snapshots need of a cube's store."""
+
+    def uri_of(self, key: str) -> str:
+        """Address of a key."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Names directly below `prefix`, sorted."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes of a key, or None where there are none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a key, whole or not at all."""
+        ...
 
 
 def snapshot_name(catalogue: Catalogue) -> str:
@@ -19,21 +41,21 @@ def snapshot_name(catalogue: Catalogue) -> str:
     return f"catalogue-{catalogue.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(catalogue)[:8]}.json"
 
 
-def save_catalogue(catalogue: Catalogue, folder: Path) -> Path:
-    """Write the snapshot into `folder`: whole or not at all; returns its path.
+def save_catalogue(catalogue: Catalogue, store: SnapshotStore) -> str:
+    """Write the snapshot into a cube's store: whole or not at all; returns its path or URI.
 
     Raises:
-        ArchiveError: the folder cannot be written to.
+        ArchiveError: the store cannot be written to.
     """
-    path = folder / snapshot_name(catalogue)
+    key = f"{FOLDER}/{snapshot_name(catalogue)}"
     try:
-        write_whole(path, catalogue.model_dump_json())
+        store.write(key, catalogue.model_dump_json().encode())
     except OSError as error:
         raise ArchiveError(
-            f"The catalogue cannot be saved in {folder} ({error.strerror or error}).",
+            f"The catalogue cannot be saved in {store.uri_of(FOLDER)} ({error.strerror or error}).",
             "Free disk space or set SLIDECUBE_DATA_DIR to a folder that can be written.",
         ) from error
-    return path
+    return store.uri_of(key)
 
 
 def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
@@ -42,20 +64,30 @@ def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
     Raises:
         ArchiveError: it cannot be read, is no catalogue, or belongs to another area.
     """
-    remedy = "Give a file that a build saved (catalogue-*.json), or build without --catalogue."
     try:
         if path.stat().st_size > MOST_SNAPSHOT_BYTES:
-            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", remedy)
-        catalogue = Catalogue.model_validate_json(path.read_bytes())
+            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", _REMEDY)
+        raw = path.read_bytes()
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", remedy) from error
+        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", _REMEDY) from error
+    return parse_catalogue(raw, str(path), area)
+
+
+def parse_catalogue(raw: bytes, where: str, area: AreaOfInterest | None = None) -> Catalogue:
+    """The snapshot in `raw`, checked; with `area`, that it belongs to it. `where` names it in errors.
+
+    Raises:
+        ArchiveError: it is no catalogue, or belongs to another area.
+    """
+    try:
+        catalogue = Catalogue.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(map(str, first["loc"])) or "it"
-        raise ArchiveError(f"{path} is no catalogue: {field}: {first['msg']}.", remedy) from error
+        raise ArchiveError(f"{where} is no catalogue: {field}: {first['msg']}.", _REMEDY) from error
     if area is not None:
         try:
             check_area(catalogue, area)
         except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error.message}", error.remedy) from error
+            raise ArchiveError(f"{where}: {error.message}", error.remedy) from error
     return catalogue

@@ -1,1 +1,1 @@
-"""The cube on disk: schema, layers, manifest, versions, reading and verifying."""
+"""The cube: its store, schema, layers, manifest, versions, reading and verifying."""

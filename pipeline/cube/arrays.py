@@ -1,4 +1,4 @@
-"""How arrays of the cube are laid out on disk, and the digest of what they hold."""
+"""How arrays of the cube are stored, and the digest of what they hold."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import LocalStore
 
 from pipeline.cube.schema import CHUNK, SHARD, Variable
+from pipeline.cube.store import ZarrStore
 
 ZSTD_LEVEL = 1
 PYTHON_CODECS = "zarr.core.codec_pipeline.BatchedCodecPipeline"
@@ -24,7 +25,7 @@ _configuring = threading.Lock()
 
 
 def create(
-    folder: Path, variable: Variable, shape: tuple[int, ...], attributes: dict[str, Any]
+    store: ZarrStore, variable: Variable, shape: tuple[int, ...], attributes: dict[str, Any]
 ) -> zarr.Array[Any]:
     """An empty array of that variable: shards of 2048 x 2048, inner chunks of 256 x 256, zstd, then crc32c.
 
@@ -37,7 +38,7 @@ def create(
     shard = (_shard(height), _shard(width))
     with writing():
         return zarr.create_array(
-            store=str(folder),
+            store=store,
             shape=shape,
             dtype=variable.dtype,
             chunks=(*leading, *chunk),
@@ -61,13 +62,14 @@ def writing() -> Iterator[None]:
         yield
 
 
-def open_fast(folder: Path) -> zarr.Array[Any]:
-    """An array opened for reading with the `zarrs` decoder, whatever this process otherwise decodes with.
+def open_fast(store: ZarrStore) -> zarr.Array[Any]:
+    """An array opened for reading, with the `zarrs` decoder where it can read the store, which is on a local disk.
 
     It is not used for writing: its shards differ from run to run, and it leaves empty ones out.
     """
-    with _configuring, zarr.config.set({"codec_pipeline.path": FAST_CODECS}):
-        return zarr.open_array(str(folder), mode="r")
+    codecs = FAST_CODECS if isinstance(store, LocalStore) else PYTHON_CODECS
+    with _configuring, zarr.config.set({"codec_pipeline.path": codecs}):
+        return zarr.open_array(store, mode="r")
 
 
 def _chunk(length: int) -> int:
@@ -97,16 +99,16 @@ def content_digest(values: NDArray[Any]) -> str:
     """Digest of decoded values (little endian, C order); every NaN counts as the same NaN."""
     values = np.ascontiguousarray(values)
     if values.dtype.kind == "f":
-        hollow = np.isnan(values)
-        if hollow.any():
+        invalid = np.isnan(values)
+        if invalid.any():
             values = values.copy()
-            values[hollow] = np.nan
+            values[invalid] = np.nan
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     return hashlib.sha256(values.data.cast("B")).hexdigest()
 
 
-def consolidate(folder: Path) -> None:
+def consolidate(store: ZarrStore) -> None:
     """Write consolidated metadata (zarr-python warns that Zarr v3 does not specify it yet)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(str(folder))
+        zarr.consolidate_metadata(store)

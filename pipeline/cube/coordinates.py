@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from pyproj import CRS
 from pipeline.cube import arrays
 from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep, timepair_labels
 from pipeline.cube.schema import TIME_UNITS, Axis
+from pipeline.cube.store import Store
 from pipeline.grid import Grid
 
 _TIME = {"units": TIME_UNITS, "calendar": "proleptic_gregorian", "standard_name": "time"}
@@ -32,12 +32,12 @@ class Coordinate:
 
 
 def auxiliary_names(manifest: Manifest) -> list[str]:
-    """Names of the coordinates that are not their dimension's own, which readers must be told of."""
+    """Names of the coordinates that are not their dimension's own, which the attribute `coordinates` has to list."""
     return ["spatial_ref", *(c.name for c in _along_axes(manifest) if (c.name,) != c.dims)]
 
 
-def write_coordinates(root: Path, manifest: Manifest) -> None:
-    """Every coordinate of the version below `root`."""
+def write_coordinates(store: Store, key: str, manifest: Manifest) -> None:
+    """Write every coordinate of the version at `key`."""
     grid = manifest.grid
     for name, values in (("x", grid.x), ("y", grid.y)):
         attributes = {
@@ -46,10 +46,10 @@ def write_coordinates(root: Path, manifest: Manifest) -> None:
             "units": "m",
             "axis": name.upper(),
         }
-        _write(root, Coordinate(name, values, (name,), attributes))
-    _write(root, Coordinate("spatial_ref", np.array(grid.epsg, dtype="int64"), (), _grid_mapping(grid)))
+        _write(store, key, Coordinate(name, values, (name,), attributes))
+    _write(store, key, Coordinate("spatial_ref", np.array(grid.epsg, dtype="int64"), (), _grid_mapping(grid)))
     for coordinate in _along_axes(manifest):
-        _write(root, coordinate)
+        _write(store, key, coordinate)
 
 
 def _along_axes(manifest: Manifest) -> list[Coordinate]:
@@ -149,11 +149,11 @@ def _instants(values: Iterable[datetime]) -> NDArray[Any]:
     return np.array(naive, dtype="M8[us]").astype("int64")
 
 
-def _write(root: Path, coordinate: Coordinate) -> None:
+def _write(store: Store, key: str, coordinate: Coordinate) -> None:
     values = coordinate.values
     with arrays.writing():
         array = zarr.create_array(
-            store=str(root / coordinate.name),
+            store=store.zarr(f"{key}/{coordinate.name}"),
             shape=values.shape,
             dtype=str if values.dtype == object else values.dtype,
             chunks=tuple(max(1, n) for n in values.shape),

@@ -1,9 +1,11 @@
-"""A picture of a version, to look at before trusting it."""
+"""The quicklook: a picture of a version, for a check by eye."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -13,35 +15,59 @@ from matplotlib.colors import Colormap, LightSource
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.cube.addresses import resolve_version
 from pipeline.cube.read import open_cube
-from pipeline.cube.storage import STAGING, LocalStore
+from pipeline.errors import CubeError
 
 MAX_SIDE_PX = 900
 MAX_PASSES = 11
 MAX_PAIRS = 3
-"""More make a picture that nobody looks through; those nearest to the event are shown."""
+"""Of more passes or pairs, those nearest to the event are shown."""
 NO_DATA = "#402020"
+FOLDER = "quicklook"
 
 
-def write_quicklook(version: str | Path) -> Path:
-    """A PNG of passes in dB, the hillshade with the labels, coherence and phase of pairs, in `quicklook/<n>.png`.
+@dataclass(frozen=True, slots=True)
+class Quicklook:
+    """The stored picture of a version."""
 
-    `version` is the path of one version. An existing picture is left as it is.
+    uri: str
+    """its path or URI"""
+    png: bytes
+
+
+def write_quicklook(address: str | Path) -> Quicklook:
+    """A PNG of passes in dB, the hillshade with the labels, coherence and phase of pairs, at `quicklook/<n>.png`.
+
+    `address` is the path or URI of a cube or of one version. An existing picture stays as it is.
+
+    Raises:
+        CubeError: there is no version of a slidecube cube.
     """
-    folder = Path(version)
-    target = folder.parent.parent / "quicklook" / f"{folder.stem}.png"
-    if target.is_file():
-        return target
-    # two builds may draw at once, and a killed one leaves a partial picture, which the next one writes over
-    with LocalStore(target.parent).lock("writer.lock", wait=True):
-        if target.is_file():
-            return target
-        with open_cube(folder) as cube:
-            figure = draw(cube)
-        partial = target.with_name(f"{STAGING}picture.png")
-        figure.savefig(partial, dpi=80)
-        partial.replace(target)
-    return target
+    version = resolve_version(address)
+    store, number = version.store, version.number
+    if number is None:
+        raise CubeError(
+            f"{version.uri} is no version of a slidecube cube.", "Give one, as `slidecube build` does."
+        )
+    key = f"{FOLDER}/{number}.png"
+    png = store.read(key)
+    if png is None:
+        # two builds may draw at once
+        with store.lock(f"{FOLDER}/writer.lock", wait=True):
+            store.sweep(FOLDER)
+            png = store.read(key)
+            if png is None:
+                with open_cube(version.uri) as cube:
+                    png = _as_png(draw(cube))
+                store.write(key, png)
+    return Quicklook(store.uri_of(key), png)
+
+
+def _as_png(figure: Figure) -> bytes:
+    written = BytesIO()
+    figure.savefig(written, dpi=80, format="png")
+    return written.getvalue()
 
 
 def draw(cube: xr.Dataset) -> Figure:
@@ -118,7 +144,7 @@ def _pairs(cube: xr.Dataset) -> list[int]:
 
 
 def _across(cube: xr.Dataset, pairs: list[int]) -> int:
-    """The pair whose passes stand on either side of the event, else the last."""
+    """The pair with one pass before and one after the event, else the last."""
     span = _event(cube)
     if span is not None and {"timepair_start", "timepair_end"} <= set(cube.coords):
         for index in pairs:
@@ -129,7 +155,7 @@ def _across(cube: xr.Dataset, pairs: list[int]) -> int:
 
 
 def _event(cube: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
-    """Start and end of the event, where the cube tells them."""
+    """Start and end of the event, or None where the cube does not record them."""
     try:
         event = json.loads(cube.attrs["event"])
         start, end = (np.datetime64(event[key].removesuffix("Z"), "us") for key in ("start", "end"))
@@ -139,7 +165,7 @@ def _event(cube: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
 
 
 def _side(cube: xr.Dataset, index: int) -> str:
-    """', before' or ', after' the event, where the cube tells it."""
+    """', before' or ', after' the event; empty where the cube does not record the event."""
     span = _event(cube)
     if span is None:
         return ""
@@ -149,7 +175,7 @@ def _side(cube: xr.Dataset, index: int) -> str:
 
 
 def _gray() -> Colormap:
-    """Grey values, and a colour that no value has where there is none."""
+    """Grey values, and a colour of its own where there is no data."""
     # an axis that is off draws no face, so that the image itself must show it
     return matplotlib.colormaps["gray"].with_extremes(bad=NO_DATA)
 

@@ -13,17 +13,17 @@ from pydantic import Field, JsonValue, ValidationError
 
 from pipeline.cube import arrays
 from pipeline.cube.schema import VARIABLES
-from pipeline.cube.storage import LocalStore, digest_of
+from pipeline.cube.store import Store, ZarrStore, digest_of
 from pipeline.errors import CubeError, GridError
 from pipeline.grid import Grid
-from pipeline.records import Frozen
+from pipeline.records import Frozen, digest_of_json
 
 RECORD = "layer.json"
 
 
 @dataclass(frozen=True)
 class LayerData:
-    """A layer in memory, on its way to the store."""
+    """A layer in memory, before it is written."""
 
     arrays: dict[str, NDArray[Any]]
     """by variable name, each (y, x) on the cube's grid; float32 with NaN, or int32"""
@@ -55,8 +55,7 @@ class Recipe(Frozen):
     @property
     def digest(self) -> str:
         """Name of the layer."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return digest_of(text.encode())[:32]
+        return digest_of_json(self.model_dump(mode="json"), compact=True)[:32]
 
 
 class LayerRecord(Frozen):
@@ -81,7 +80,7 @@ def folder_of(digest: str) -> str:
     return f"layers/{digest}"
 
 
-def read_record(store: LocalStore, digest: str) -> LayerRecord | None:
+def read_record(store: Store, digest: str) -> LayerRecord | None:
     """The record of a finished layer, or None where there is none.
 
     Raises:
@@ -103,8 +102,8 @@ def read_record(store: LocalStore, digest: str) -> LayerRecord | None:
     return record
 
 
-def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) -> LayerRecord:
-    """Write, read back, verify and commit one layer; a layer that is there already is left as it is.
+def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> LayerRecord:
+    """Write, read back, verify and commit one layer; a layer that is there already stays as it is.
 
     Raises:
         GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
@@ -118,17 +117,10 @@ def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) 
     try:
         content = {}
         for name, values in data.arrays.items():
-            variable = VARIABLES[name]
-            shape = values.shape if variable.leading is None else (1, *values.shape)
-            written = arrays.create(
-                store.path(f"{staging}/{name}"), variable, shape, data.attributes.get(name, {})
-            )
-            for _, window in arrays.shard_keys(grid.shape):
-                # shard by shard: twice as fast as one assignment, and the bytes repeat
-                written[window if variable.leading is None else (0, *window)] = values[window]
+            _write_array(store.zarr(f"{staging}/{name}"), name, values, data.attributes.get(name, {}))
             content[name] = _read_back(store, f"{staging}/{name}", values, recipe)
         for name, raw in data.files.items():
-            store.put_new(f"{staging}/{name}", raw)
+            store.write(f"{staging}/{name}", raw)
         record = LayerRecord(
             recipe=recipe,
             content=content,
@@ -136,7 +128,7 @@ def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) 
             attributes=data.attributes,
             report=data.report,
         )
-        store.put_new(f"{staging}/{RECORD}", canonical_json(record.model_dump(mode="json")))
+        store.write(f"{staging}/{RECORD}", canonical_json(record.model_dump(mode="json")))
         store.commit(staging, folder_of(recipe.digest))
     except BaseException:
         store.delete(staging)
@@ -144,25 +136,25 @@ def write_layer(store: LocalStore, recipe: Recipe, data: LayerData, grid: Grid) 
     return record
 
 
-def layer_problems(store: LocalStore, record: LayerRecord) -> list[str]:
-    """What is wrong with a layer on the disk: shards and files that are not what its record says."""
+def layer_problems(store: Store, record: LayerRecord) -> list[str]:
+    """What is wrong with a stored layer: shards and files that are not what its record says."""
     problems = []
-    folder = store.path(folder_of(record.digest))
+    folder = folder_of(record.digest)
     for name, shards in record.content.items():
         try:
-            stored = zarr.open_array(str(folder / name), mode="r")
+            stored = zarr.open_array(store.zarr(f"{folder}/{name}"), mode="r")
             windows = dict(arrays.shard_keys((stored.shape[-2], stored.shape[-1])))
             for shard, digest in shards.items():
                 index = windows[shard] if stored.ndim == 2 else (0, *windows[shard])
                 chunk = "c/" + ("" if stored.ndim == 2 else "0/") + shard
-                if not (folder / name / chunk).is_file():
+                if not store.exists(f"{folder}/{name}/{chunk}"):
                     problems.append(f"{name} {shard}: missing")
                 elif arrays.content_digest(np.asarray(stored[index])) != digest:
                     problems.append(f"{name} {shard}: other values")
         except Exception as error:
             problems.append(f"{name}: {type(error).__name__}: {error}")
     for name, digest in record.files.items():
-        raw = store.read(f"{folder_of(record.digest)}/{name}")
+        raw = store.read(f"{folder}/{name}")
         if raw is None or digest_of(raw) != digest:
             problems.append(f"{name}: missing or other bytes")
     return problems
@@ -176,7 +168,7 @@ def canonical_json(value: Any) -> bytes:
 def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
     if set(data.arrays) != set(recipe.variables):
         raise GridError(
-            f"A {recipe.kind} layer brought {sorted(data.arrays)}, not {sorted(recipe.variables)}."
+            f"A {recipe.kind} layer has the variables {sorted(data.arrays)}, not {sorted(recipe.variables)}."
         )
     for name, values in data.arrays.items():
         if values.shape != grid.shape:
@@ -188,9 +180,19 @@ def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
             raise GridError(f"A layer cannot keep a file named {name!r}.")
 
 
-def _read_back(store: LocalStore, key: str, values: NDArray[Any], recipe: Recipe) -> dict[str, str]:
-    """Decode every shard from the disk and compare it with what was to be written."""
-    stored = arrays.open_fast(store.path(key))
+def _write_array(target: ZarrStore, name: str, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+    """One variable of a layer, (y, x), with an axis of length 1 before it where the variable has one."""
+    variable = VARIABLES[name]
+    shape = values.shape if variable.leading is None else (1, *values.shape)
+    written = arrays.create(target, variable, shape, attributes)
+    for _, window in arrays.shard_keys((values.shape[0], values.shape[1])):
+        # shard by shard: twice as fast as one assignment, and the bytes repeat
+        written[window if variable.leading is None else (0, *window)] = values[window]
+
+
+def _read_back(store: Store, key: str, values: NDArray[Any], recipe: Recipe) -> dict[str, str]:
+    """Decode every stored shard and compare it with what was to be written; their digests, by shard."""
+    stored = arrays.open_fast(store.zarr(key))
     digests = {}
     for shard, window in arrays.shard_keys((values.shape[0], values.shape[1])):
         selection = window if stored.ndim == 2 else (0, *window)

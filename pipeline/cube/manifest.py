@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, ValidationError
 from pipeline.area import Event
 from pipeline.catalogue.item_fields import Direction
 from pipeline.cube.layers import LayerRecord, canonical_json
-from pipeline.cube.storage import digest_of
+from pipeline.cube.store import digest_of
 from pipeline.errors import CubeError
 from pipeline.grid import Grid
 from pipeline.records import Frozen, Utc
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 class Timestep(Frozen):
-    """One pass in the cube: its place on the time axis and its layers by variable."""
+    """One pass in the cube: its position on the time axis and its layers by variable."""
 
     pass_id: str
     instant: Utc
@@ -30,19 +30,19 @@ class Timestep(Frozen):
 
 
 class Timepair(Frozen):
-    """One pair of passes in the cube: its place on the pair axis and its layers by variable."""
+    """One pair of passes in the cube: its position on the pair axis and its layers by variable."""
 
     pair_id: str = Field(description="identity: track, start, end, as in T046_20180824_20180905")
     start: Utc
     end: Utc
     relative_orbit: int
-    perpendicular_baseline_m: float | None = Field(None, description="None where no state vectors tell it")
+    perpendicular_baseline_m: float | None = Field(None, description="None where no state vectors give it")
     backend: str = Field(description="what made the interferogram")
     layers: dict[str, str] = Field(description="digest of the layer, by variable")
 
 
 class Look(Frozen):
-    """How one track looks at the area: its layers by variable."""
+    """The look geometry of one track: its layers by variable."""
 
     relative_orbit: int
     layers: dict[str, str] = Field(description="digest of the layer, by variable")
@@ -56,7 +56,7 @@ class Manifest(Frozen):
     title: str
     event: Event
     grid: Grid
-    catalogue: str = Field(description="digest of the archive's answer, without its time")
+    catalogue: str = Field(description="digest of what the archive listed, without the time of the search")
     timesteps: tuple[Timestep, ...]
     timepairs: tuple[Timepair, ...] = Field((), description="ascending by start, end, track")
     looks: tuple[Look, ...] = Field((), description="ascending by track")
@@ -106,7 +106,7 @@ def timepair_labels(timepairs: tuple[Timepair, ...]) -> tuple[str, ...]:
     )
 
 
-def parse_manifest(raw: bytes, where: Any) -> Manifest:
+def parse_manifest(raw: bytes, where: str) -> Manifest:
     """The manifest in `raw`; `where` names it in errors.
 
     Raises:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pipeline.cube.addresses import resolve_version
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
 
@@ -16,56 +16,34 @@ _PUBLISHED_COHERENCE = "topophase.cor_1"
 _ORBIT_STATES = {"d": "descending", "a": "ascending", "descending": "descending", "ascending": "ascending"}
 
 
-def resolve_version(path: str | Path) -> Path:
-    """The Zarr folder that `path` means: itself, or the latest version of a cube's root, resolved once.
-
-    Raises:
-        CubeError: there is no cube, or its pointer is damaged.
-    """
-    folder = Path(path)
-    if (folder / "zarr.json").is_file() or (folder / ".zgroup").is_file():
-        return folder
-    pointer = folder / "latest"
-    if not pointer.is_file():
-        raise CubeError(
-            f"There is no cube at {folder}.", "Run `slidecube build AREA`, or give the path of a Zarr cube."
-        )
-    try:
-        number = int(json.loads(pointer.read_text(encoding="utf-8"))["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CubeError(
-            f"The pointer {pointer} is damaged.", "Delete it and run `slidecube build` again."
-        ) from error
-    return folder / "versions" / f"{number}.zarr"
-
-
-def open_cube(path: str | Path) -> xr.Dataset:
+def open_cube(address: str | Path) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
-    `path` is a cube's root (its latest version is taken), a version, or a cube as published (Zarr v2). A published cube
-    is brought to our names and types: ascending UTC times, orbit states in words ('unknown' where absent), label NaN
-    taken as background with the attribute `label_nan_assumed`, ISCE2's band of coherence named `coherence`.
+    `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube as published (Zarr
+    v2). A published cube is brought to our names and types: ascending UTC times, orbit states in words ('unknown'
+    where absent), label NaN taken as background with the attribute `label_nan_assumed`, ISCE2's band of coherence
+    named `coherence`.
 
     Returns:
         Dataset with dims (timestep, y, x), where there are pairs also timepair and track, see `pipeline.cube.schema`;
-        `encoding["source"]` is the version's path.
+        `encoding["source"]` is the version's path or URI.
 
     Raises:
         CubeError: there is no cube, or it holds no variable on (y, x).
     """
-    folder = resolve_version(path)
+    version = resolve_version(address)
     try:
-        dataset: xr.Dataset = xr.open_zarr(folder, chunks=None)
+        dataset: xr.Dataset = xr.open_zarr(version.zarr(), chunks=None)
     except Exception as error:
         raise CubeError(
-            f"{folder} cannot be opened as Zarr ({type(error).__name__}: {error}).",
+            f"{version.uri} cannot be opened as Zarr ({type(error).__name__}: {error}).",
             "Run `slidecube verify` on it.",
         ) from error
     if not any({"y", "x"} <= set(v.dims) for v in dataset.data_vars.values()):
-        raise CubeError(f"{folder} holds no variable on (y, x).", "Give the path of a landslide cube.")
+        raise CubeError(f"{version.uri} holds no variable on (y, x).", "Give the path of a landslide cube.")
     if dataset.attrs.get("schema") != SCHEMA_VERSION:
         dataset = _as_published(dataset)
-    dataset.encoding["source"] = str(folder)
+    dataset.encoding["source"] = version.uri
     return dataset
 
 

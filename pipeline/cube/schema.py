@@ -6,12 +6,10 @@ Three axes lie before (y, x), each with its own coordinates:
     timepair    pairs of passes of one track, ascending by start, end and track: `timepair` ('20180824_20180905', with
                 '_T046' where two tracks have the same dates), `timepair_start`, `timepair_end`,
                 `perpendicular_baseline_m` (NaN where unknown), `timepair_relative_orbit`, `timepair_backend`
-    track       tracks that look at the area, ascending: `track` (the relative orbit's number), the index of the look
-                geometry
+    track       tracks with a look geometry, ascending: `track` (the relative orbit's number)
 
-A relative orbit belongs to all three, and one name cannot stand for a coordinate of one dimension and for another
-dimension: whoever selects by it would get one or the other by chance. `relative_orbit` stays the coordinate of
-timestep, as every cube so far and every reader of them has it; the dimension is `track`.
+A relative orbit belongs to all three, but one name cannot be both a coordinate along one dimension and a dimension of
+its own. `relative_orbit` is the coordinate along timestep, as in every cube so far; the dimension is `track`.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ class Variable:
 
     @property
     def fill(self) -> float | int:
-        """What stands where there is no data."""
+        """The value of a pixel without data."""
         return float("nan") if self.dtype == "float32" else 0
 
     def attributes(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import numpy as np
 import zarr
 
 from pipeline.cube import arrays
+from pipeline.cube.addresses import VersionAddress, canonical_address, resolve_version
 from pipeline.cube.manifest import MANIFEST, Manifest
-from pipeline.cube.read import resolve_version
 from pipeline.cube.schema import VARIABLES
-from pipeline.cube.storage import LocalStore, digest_of
+from pipeline.cube.store import Store, digest_of
 from pipeline.cube.versions import POINTER, current_version, read_manifest, version_key
 from pipeline.errors import CubeError
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
-
-Progress = Callable[[int, int], None]
 
 
 class Verdict(Frozen):
@@ -37,35 +36,33 @@ class Verdict(Frozen):
         return not self.problems
 
 
-def verify_cube(path: str | Path, progress: Progress | None = None) -> Verdict:
+def verify_cube(address: str | Path, progress: Progress = no_progress) -> Verdict:
     """Decode every shard of a version and compare it, the coordinates and all other files with the manifest.
 
-    `path` is a cube's root (its latest version) or one version. `progress(done, all)` is called per shard.
+    `address` is the path or URI of a cube (its latest version) or of one version. `progress` counts shards.
 
     Raises:
         CubeError: there is no version with a manifest to compare with.
     """
-    folder = resolve_version(path).resolve()
-    if folder.parent.name != "versions" or not folder.stem.isdigit():
-        raise CubeError(f"{folder} is no version of a slidecube cube.", "Only those carry a manifest.")
-    store, number = LocalStore(folder.parent.parent), int(folder.stem)
+    version = resolve_version(canonical_address(address))
+    store, number = version.store, version.number
+    if number is None:
+        raise CubeError(f"{version.uri} is no version of a slidecube cube.", "Only those have a manifest.")
     problems: list[str] = list(_pointer_problems(store, number))
     manifest = read_manifest(store, number)
     expected = list(_shards(manifest))
-    present: set[str] = set(store.files(version_key(number)))
-    problems += _file_problems(store, number, manifest, present - {key for key, *_ in expected})
-    problems += _grid_problems(folder, manifest)
+    present = set(store.files(version.key))
+    problems += _file_problems(version, manifest, present - {key for key, *_ in expected})
+    problems += _grid_problems(version, manifest)
     opened: dict[str, zarr.Array[Any]] = {}
-    for done, (key, name, selection, digest) in enumerate(expected, start=1):
-        problem = None if key in present else f"{key}: the shard is missing"
-        if problem is None:
-            problem = _shard_problem(folder, opened, (key, name, selection, digest))
-        if problem:
+    for done, shard in enumerate(expected, start=1):
+        key = shard[0]
+        missing = None if key in present else f"{key}: the shard is missing"
+        if problem := missing or _shard_problem(version, opened, shard):
             problems.append(problem)
-        if progress:
-            progress(done, len(expected))
+        progress("shards", done, len(expected))
     return Verdict(
-        cube=str(store.root),
+        cube=store.uri,
         version=number,
         shards=len(expected),
         files=len(manifest.files) + 1,
@@ -73,12 +70,12 @@ def verify_cube(path: str | Path, progress: Progress | None = None) -> Verdict:
     )
 
 
-def _pointer_problems(store: LocalStore, number: int) -> Iterator[str]:
+def _pointer_problems(store: Store, number: int) -> Iterator[str]:
     if current_version(store) != number:
         return
-    told = json.loads(store.read(POINTER) or b"{}").get("manifest")
+    recorded = json.loads(store.read(POINTER) or b"{}").get("manifest")
     raw = store.read(f"{version_key(number)}/{MANIFEST}") or b""
-    if told != digest_of(raw):
+    if recorded != digest_of(raw):
         yield f"{MANIFEST}: is not the one that the pointer names"
 
 
@@ -96,21 +93,21 @@ def _shards(manifest: Manifest) -> Iterator[tuple[str, str, tuple[Any, ...], str
             yield f"{name}/c/{shard}", name, window, content.get(shard, "")
 
 
-def _file_problems(store: LocalStore, number: int, manifest: Manifest, others: set[str]) -> Iterator[str]:
+def _file_problems(version: VersionAddress, manifest: Manifest, others: set[str]) -> Iterator[str]:
     for key in sorted(others - set(manifest.files) - {MANIFEST}):
         yield f"{key}: is not in the manifest"
     for key, digest in sorted(manifest.files.items()):
-        raw = store.read(f"{version_key(number)}/{key}")
+        raw = version.read(key)
         if raw is None:
             yield f"{key}: is missing"
         elif digest_of(raw) != digest:
             yield f"{key}: differs from the manifest"
 
 
-def _grid_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]:
     for name, wanted in (("x", manifest.grid.x), ("y", manifest.grid.y)):
         try:
-            found = np.asarray(zarr.open_array(str(folder / name), mode="r")[:])
+            found = np.asarray(_array(version, name)[:])
         except Exception as error:
             yield f"{name}: cannot be read ({type(error).__name__})"
             continue
@@ -120,7 +117,7 @@ def _grid_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
     counts |= {name: (len(layers), *manifest.grid.shape) for name, layers in manifest.stacks.items()}
     for name, shape in sorted(counts.items()):
         try:
-            array = zarr.open_array(str(folder / name), mode="r")
+            array = _array(version, name)
         except Exception as error:
             yield f"{name}: cannot be opened ({type(error).__name__})"
             continue
@@ -133,13 +130,17 @@ def _grid_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _shard_problem(
-    folder: Path, opened: dict[str, zarr.Array[Any]], shard: tuple[str, str, tuple[Any, ...], str]
+    version: VersionAddress, opened: dict[str, zarr.Array[Any]], shard: tuple[str, str, tuple[Any, ...], str]
 ) -> str | None:
     key, name, selection, digest = shard
     try:
         if name not in opened:
-            opened[name] = zarr.open_array(str(folder / name), mode="r")
+            opened[name] = _array(version, name)
         values = np.asarray(opened[name][selection])
     except Exception as error:
         return f"{key}: cannot be decoded ({type(error).__name__}: {error})"
     return None if arrays.content_digest(values) == digest else f"{key}: its values differ from the manifest"
+
+
+def _array(version: VersionAddress, name: str) -> zarr.Array[Any]:
+    return zarr.open_array(version.store.zarr(f"{version.key}/{name}"), mode="r")

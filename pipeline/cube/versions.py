@@ -1,6 +1,6 @@
-"""Versions: a published cube is made of hard links to its layers, renamed into place, then pointed at.
+"""Versions: publishing links layers into a staged folder, commits it, and then replaces the pointer `latest`.
 
-A reader resolves the pointer `latest` once and sees one whole version. Appending, inserting in the middle, replacing
+A reader resolves the pointer once and sees one whole version. Appending, inserting in the middle, replacing
 and removing a pass, a pair or a track are the same code: another manifest.
 """
 
@@ -18,7 +18,7 @@ from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
-from pipeline.cube.storage import LocalStore, digest_of
+from pipeline.cube.store import Store, digest_of
 from pipeline.errors import CubeError
 
 POINTER = "latest"
@@ -33,7 +33,7 @@ def version_key(number: int) -> str:
     return f"versions/{number}.zarr"
 
 
-def version_numbers(store: LocalStore) -> list[int]:
+def version_numbers(store: Store) -> list[int]:
     """Numbers of the versions that are there, ascending."""
     return sorted(
         int(name.removesuffix(".zarr"))
@@ -42,7 +42,7 @@ def version_numbers(store: LocalStore) -> list[int]:
     )
 
 
-def current_version(store: LocalStore) -> int | None:
+def current_version(store: Store) -> int | None:
     """The number that `latest` points at, or None where nothing was published.
 
     Raises:
@@ -55,17 +55,17 @@ def current_version(store: LocalStore) -> int | None:
         number = int(json.loads(raw)["version"])
     except (ValueError, KeyError, TypeError) as error:
         raise CubeError(
-            f"The pointer {store.root / POINTER} is damaged.", "Delete it and run `slidecube build` again."
+            f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
         ) from error
     if not store.exists(version_key(number)):
         raise CubeError(
-            f"{store.root / POINTER} points at version {number}, which is not there.",
+            f"{store.uri_of(POINTER)} points at version {number}, which is not there.",
             "Delete the pointer and run `slidecube build` again.",
         )
     return number
 
 
-def read_manifest(store: LocalStore, number: int) -> Manifest:
+def read_manifest(store: Store, number: int) -> Manifest:
     """The manifest of a version.
 
     Raises:
@@ -74,32 +74,32 @@ def read_manifest(store: LocalStore, number: int) -> Manifest:
     key = f"{version_key(number)}/{MANIFEST}"
     raw = store.read(key)
     if raw is None:
-        raise CubeError(f"{store.root / key} is missing.", "Run `slidecube build` again.")
-    return parse_manifest(raw, store.root / version_key(number))
+        raise CubeError(f"{store.uri_of(key)} is missing.", "Run `slidecube build` again.")
+    return parse_manifest(raw, store.uri_of(version_key(number)))
 
 
-def publish(store: LocalStore, manifest: Manifest, spare: frozenset[str] = frozenset()) -> tuple[int, bool]:
+def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset()) -> tuple[int, bool]:
     """Make `manifest` the latest version; (its number, whether it is new). Only under the writer's lock.
 
     Nothing is done when the latest version already has the same substance. Layers that no kept version uses are
-    removed, but for those of `spare`: a later build will want them.
+    removed, except those of `spare`, which a later build will want.
 
     Raises:
-        CubeError: a layer is missing, or somebody else moved the pointer.
+        CubeError: a layer is missing, or another build moved the pointer.
     """
     pointer = store.read(POINTER)
     current = current_version(store)
     if current is not None and read_manifest(store, current).substance == manifest.substance:
         return current, False
     number = (current or 0) + 1
-    # a version beyond the pointer is what a killed writer left between rename and pointer
+    # a killed writer left a version beyond the pointer: it was committed, and the pointer not yet replaced
     for orphan in version_numbers(store):
         if orphan >= number:
             store.delete(version_key(orphan))
     staging = store.staging("versions")
     try:
         finished = _assemble(store, staging, manifest)
-        store.put_new(f"{staging}/{MANIFEST}", finished)
+        store.write(f"{staging}/{MANIFEST}", finished)
         store.commit(staging, version_key(number))
     except BaseException:
         store.delete(staging)
@@ -108,31 +108,31 @@ def publish(store: LocalStore, manifest: Manifest, spare: frozenset[str] = froze
     if not store.compare_and_swap(POINTER, pointer, target):
         store.delete(version_key(number))
         raise CubeError(
-            f"Somebody else published the cube {store.root} meanwhile.", "Run `slidecube build` again."
+            f"Another build has published the cube {store.uri} meanwhile.", "Run `slidecube build` again."
         )
-    log.info("published version %d of %s", number, store.root)
+    log.info("published version %d of %s", number, store.uri)
     sweep(store, spare)
     return number, True
 
 
-def withdraw(store: LocalStore, number: int) -> None:
-    """Take a damaged latest version away: `latest` goes back to the one before, if it is there. Under the lock."""
+def withdraw(store: Store, number: int) -> None:
+    """Remove a damaged latest version: `latest` points at the one before, if there is one. Only under the lock."""
     before = [n for n in version_numbers(store) if n < number]
     if before:
         raw = store.read(f"{version_key(before[-1])}/{MANIFEST}") or b""
-        store.put_new(POINTER, canonical_json({"version": before[-1], "manifest": digest_of(raw)}))
+        store.write(POINTER, canonical_json({"version": before[-1], "manifest": digest_of(raw)}))
     else:
         store.delete(POINTER)
     store.delete(version_key(number))
 
 
-def journal(store: LocalStore, number: int, entry: dict[str, Any]) -> None:
-    """Note beside the version what happened when; no comparison reads it."""
+def journal(store: Store, number: int, entry: dict[str, Any]) -> None:
+    """Record the times of a version's build in a file of its own, which no comparison reads."""
     entry = {"written": datetime.now(UTC).isoformat(), **entry}
-    store.put_new(f"journal/{number}.json", canonical_json(entry))
+    store.write(f"journal/{number}.json", canonical_json(entry))
 
 
-def sweep(store: LocalStore, spare: frozenset[str] = frozenset()) -> None:
+def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
     """Keep two versions, their layers and those of `spare`; remove the rest and what killed writers left."""
     numbers = version_numbers(store)
     current = current_version(store)
@@ -145,41 +145,47 @@ def sweep(store: LocalStore, spare: frozenset[str] = frozenset()) -> None:
         if name not in used | spare and not name.startswith("."):
             store.delete(folder_of(name))
     for prefix in ("layers", "versions", "journal", ""):
-        store.sweep(prefix or ".")
+        store.sweep(prefix)
 
 
-def _assemble(store: LocalStore, staging: str, manifest: Manifest) -> bytes:
-    """Links, coordinates and metadata of a version in a staged folder; the finished manifest."""
-    root = store.path(staging)
-    zarr.create_group(store=str(root), zarr_format=3, attributes=_attributes(manifest))
+def _assemble(store: Store, staging: str, manifest: Manifest) -> bytes:
+    """Write links, coordinates and metadata of a version into a staged folder; the finished manifest."""
+    zarr.create_group(store=store.zarr(staging), zarr_format=3, attributes=_attributes(manifest))
     shape = manifest.grid.shape
-    stacks = manifest.stacks
-    for name, layers in stacks.items():
+    for name, layers in manifest.stacks.items():
         attributes = _shared_attributes(manifest, layers, name)
-        arrays.create(root / name, VARIABLES[name], (len(layers), *shape), attributes)
+        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], (len(layers), *shape), attributes)
         for index, digest in enumerate(layers):
             _link_shards(store, digest, name, f"{staging}/{name}/c/{index}", f"{name}/c/0")
     for name, digest in sorted(manifest.static.items()):
-        arrays.create(root / name, VARIABLES[name], shape, _shared_attributes(manifest, (digest,), name))
+        attributes = _shared_attributes(manifest, (digest,), name)
+        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], shape, attributes)
         _link_shards(store, digest, name, f"{staging}/{name}/c", f"{name}/c")
-    write_coordinates(root, manifest)
-    arrays.consolidate(root)
+    write_coordinates(store, staging, manifest)
+    arrays.consolidate(store.zarr(staging))
     # after consolidating, which warns of files that are no part of a Zarr hierarchy
     for digest in sorted(set(manifest.static.values())):
         for file in manifest.records[digest].files:
             store.link(f"{folder_of(digest)}/{file}", f"{staging}/{file}")
-    shards = {
-        f"{name}/c/{index}/{shard}"
-        for name, layers in stacks.items()
-        for index in range(len(layers))
-        for shard, _ in arrays.shard_keys(shape)
-    } | {f"{name}/c/{shard}" for name in manifest.static for shard, _ in arrays.shard_keys(shape)}
+    shards = _shard_keys(manifest)
     files = {
-        key: digest_of(store.path(f"{staging}/{key}").read_bytes())
+        key: digest_of(store.read(f"{staging}/{key}") or b"")
         for key in store.files(staging)
         if key not in shards
     }
     return manifest.model_copy(update={"files": files}).to_bytes()
+
+
+def _shard_keys(manifest: Manifest) -> set[str]:
+    """Keys, relative to the version, of all shards."""
+    shards = [shard for shard, _ in arrays.shard_keys(manifest.grid.shape)]
+    stacked = {
+        f"{name}/c/{index}/{shard}"
+        for name, layers in manifest.stacks.items()
+        for index in range(len(layers))
+        for shard in shards
+    }
+    return stacked | {f"{name}/c/{shard}" for name in manifest.static for shard in shards}
 
 
 def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) -> dict[str, Any]:
@@ -190,10 +196,10 @@ def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) 
     )
 
 
-def _link_shards(store: LocalStore, digest: str, name: str, target: str, source: str) -> None:
+def _link_shards(store: Store, digest: str, name: str, target: str, source: str) -> None:
     record = read_record(store, digest)
     if record is None:
-        raise CubeError(f"Layer {digest} is gone from {store.root}.", "Run `slidecube build` again.")
+        raise CubeError(f"Layer {digest} is gone from {store.uri}.", "Run `slidecube build` again.")
     for shard in record.content[name]:
         store.link(f"{folder_of(digest)}/{source}/{shard}", f"{target}/{shard}")
 

@@ -57,17 +57,17 @@ def elevation_on(
     missing = missing_tiles(samples, outline.buffer(3.0, join_style="mitre"))
     if missing:
         raise SourceDataError(
-            f"Elevation tiles of {collection} are missing: {', '.join(missing)}. They are not taken for sea "
-            f"because the ground beside them is not at sea level or the collection does not reach there.",
+            f"Elevation tiles of {collection} are missing: {', '.join(missing)}. They do not count as sea, "
+            "because the terrain next to them is not at sea level or the collection does not reach there.",
             "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
         )
-    ground = surface(samples)
-    elevation, counts = _on_grid(ground, grid, to_tiles, _points_per_pixel(grid, lattice), halo_px)
+    fitted = surface(samples)
+    elevation, counts = _on_grid(fitted, grid, to_tiles, _points_per_pixel(grid, lattice), halo_px)
     report = {
         "collection": collection,
         "vertical_datum": source.vertical_datum,
         **samples.notes,
-        **ground.notes,
+        **fitted.notes,
         "margin_samples_without_tile": int(np.count_nonzero(~samples.covered)),
         "tiles_assumed_sea": assumed,
         **counts,
@@ -77,7 +77,7 @@ def elevation_on(
 
 @dataclass(frozen=True)
 class Elevation:
-    """Elevation on a grid, where it comes from, and what was met on the way."""
+    """Elevation on a grid, its source, and counts."""
 
     elevation_m: Float
     """(y, x) above the source's vertical datum, NaN where void"""
@@ -108,19 +108,19 @@ def _outline(grid: Grid, lattice: Lattice, to_tiles: Transformer) -> Geometry:
     rows, columns = lattice.index(*to_tiles.transform(x, y))
     if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
         raise SourceDataError(
-            f"The grid (EPSG:{grid.epsg}) cannot be taken to the CRS of the elevation tiles.",
+            f"The grid (EPSG:{grid.epsg}) cannot be transformed to the CRS of the elevation tiles.",
             "Give tiles that hold the area.",
         )
     return Polygon(np.column_stack([columns, rows]))
 
 
 def _points_per_pixel(grid: Grid, lattice: Lattice) -> int:
-    """Points along each side of a pixel whose mean is its elevation: 1 unless it is coarser than the samples."""
+    """Points along each edge of a pixel whose mean is its elevation: 1 unless it is coarser than the samples."""
     return max(1, round(grid.resolution_m / min(lattice.spacing_m())))
 
 
 def _on_grid(
-    ground: Surface, grid: Grid, to_tiles: Transformer, per_side: int, halo_px: int
+    fitted: Surface, grid: Grid, to_tiles: Transformer, per_side: int, halo_px: int
 ) -> tuple[Float, dict[str, Any]]:
     """(y, x) elevation on the grid, NaN where void; and the counts of sea and filled pixels without the halo."""
     elevation = np.empty(grid.shape, np.float32)
@@ -134,7 +134,7 @@ def _on_grid(
         sea, filled = np.ones(x.shape, bool), np.zeros(x.shape, bool)
         for dy in offsets:
             for dx in offsets:
-                metres, at_sea, was_void = ground.at(*to_tiles.transform(x + dx, y + dy))
+                metres, at_sea, was_void = fitted.at(*to_tiles.transform(x + dx, y + dy))
                 total += metres
                 sea &= at_sea
                 filled |= was_void

@@ -1,4 +1,4 @@
-"""Elevation tiles: one window of samples out of many tiles, voids and sea told apart, and a spline through them."""
+"""Elevation tiles: one window of samples from many tiles, with voids and sea distinguished."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 SEA_EDGE_M = 5.0
-"""A missing tile is sea only where the tiles beside it end nowhere higher than this."""
+"""A missing tile is sea only where no sample at its border is higher than this."""
 PLAUSIBLE_M = (-500.0, 9000.0)
 """Elevations outside are void: the Dead Sea's shore is at -430 m, the highest summit at 8849 m."""
 VOID_VALUES = (-32768.0, -32767.0)
@@ -64,7 +64,7 @@ def tile_name(tile: rasterio.DatasetReader) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The samples of all tiles of a collection as one endless lattice.
+    """The samples of all tiles of a collection as one unbounded lattice.
 
     Sample (row, column) lies at `y = top - row / rows_per_unit`, `x = left + column / columns_per_unit` in units
     of the CRS. Global one-degree collections share a lattice with a sample on every full degree.
@@ -93,7 +93,7 @@ class Lattice:
         geographic = bool(first.crs.is_geographic)
         per_unit = [_snapped(1 / s) if geographic else 1 / s for s in spacing]
         left, top = first.transform.c + spacing[0] / 2, first.transform.f - spacing[1] / 2
-        if geographic:  # the same lattice whichever tiles are at hand
+        if geographic:  # the same lattice for any choice of tiles
             left = -180.0 + _snapped((left + 180.0) * per_unit[0] % 1.0 * 2, 0.01) / 2 % 1.0 / per_unit[0]
             top = 90.0 - _snapped((90.0 - top) * per_unit[1] % 1.0 * 2, 0.01) / 2 % 1.0 / per_unit[1]
         lattice = cls(first.crs, left, top, per_unit[0], per_unit[1], geographic, middle)
@@ -107,7 +107,7 @@ class Lattice:
                 abs(tile.transform.a * per_unit[0] - 1) * tile.width,
                 abs(-tile.transform.e * per_unit[1] - 1) * tile.height,
             )
-            if drift > 0.05 or lattice.place(tile) is None:
+            if drift > 0.05 or lattice.first_sample(tile) is None:
                 raise SourceDataError(
                     f"Elevation tiles {tile_name(first)} and {tile_name(tile)} are not on one lattice of samples "
                     f"({first.res} and {tile.res}).",
@@ -124,7 +124,7 @@ class Lattice:
         row = (self.top - y) * self.rows_per_unit
         return np.rint(row * _QUANTUM) / _QUANTUM, np.rint(column * _QUANTUM) / _QUANTUM
 
-    def place(self, tile: rasterio.DatasetReader) -> tuple[int, int] | None:
+    def first_sample(self, tile: rasterio.DatasetReader) -> tuple[int, int] | None:
         """(row, column) of a tile's first sample; None if it lies between samples."""
         t = tile.transform
         row, column = self.index(np.asarray(t.c + t.a / 2), np.asarray(t.f + t.e / 2))
@@ -181,7 +181,7 @@ def read_samples(
     """Read the window (first row, first column, end row, end column) from tiles that abut or overlap.
 
     Void is what is not finite, outside `PLAUSIBLE_M`, one of `VOID_VALUES`, masked by the file, or its declared
-    nodata; but a declared nodata of 0 is not believed, because SRTM extracts declare it and 0 is sea level. Where
+    nodata; but a declared nodata of 0 is ignored, because SRTM extracts declare it and 0 is sea level. Where
     tiles overlap, the first in order north to south, west to east that is not void counts; differences are noted.
 
     Raises:
@@ -193,7 +193,9 @@ def read_samples(
     void, covered = np.ones(size, bool), np.zeros(size, bool)
     disagreeing, implausible, zero_nodata, used = 0, 0, [], []
     worst = 0.0
-    placed = sorted(((lattice.place(t) or (0, 0), t) for t in tiles), key=lambda p: (p[0], tile_name(p[1])))
+    placed = sorted(
+        ((lattice.first_sample(t) or (0, 0), t) for t in tiles), key=lambda p: (p[0], tile_name(p[1]))
+    )
     for (row, column), tile in placed:
         top, bottom = max(row, row0), min(row + tile.height, row1)
         left, right = max(column, column0), min(column + tile.width, column1)
@@ -229,7 +231,7 @@ def _read(tile: rasterio.DatasetReader, window: Window) -> tuple[NDArray[np.floa
         raw = tile.read(1, window=window)
         masked = tile.read_masks(1, window=window) == 0 if _has_mask(tile) else np.zeros(raw.shape, bool)
     except (RasterioError, OSError) as error:
-        # the cause is not chained: its text may hold a signed address
+        # the cause is not chained: its text may contain a signed address
         raise ArchiveError(
             f"The elevation tile {tile_name(tile)} could not be read ({type(error).__name__}).",
             "Try again; if it fails again, the file is damaged.",
@@ -251,10 +253,10 @@ def _has_mask(tile: rasterio.DatasetReader) -> bool:
 
 
 def assume_sea(samples: Samples, source: DemSource) -> list[str]:
-    """Set missing one-degree tiles to sea level, in place, where the collection leaves ocean out.
+    """Set missing one-degree tiles of `samples` to sea level where the collection leaves ocean out.
 
-    Only where the samples beside the missing tile are nowhere above `SEA_EDGE_M`: a tile that is missing for
-    another reason beside land stays void. Returns the names (south-west corner) of the tiles assumed.
+    Only where no sample next to the missing tile is above `SEA_EDGE_M`: a tile that is missing next to land stays
+    void. Returns the names (south-west corner) of the tiles assumed.
     """
     lattice = samples.lattice
     if not (source.ocean_left_out and lattice.geographic):
@@ -265,9 +267,9 @@ def assume_sea(samples: Samples, source: DemSource) -> list[str]:
         missing = ~samples.covered[part]
         if missing.mean() < 0.5 or not source.latitudes[0] <= south < source.latitudes[1]:
             continue
-        beside = np.s_[max(rows.start - 2, 0) : rows.stop + 2, max(columns.start - 2, 0) : columns.stop + 2]
-        known = ~samples.void[beside]
-        if np.any(samples.values[beside][known] > SEA_EDGE_M):
+        around = np.s_[max(rows.start - 2, 0) : rows.stop + 2, max(columns.start - 2, 0) : columns.stop + 2]
+        known = ~samples.void[around]
+        if np.any(samples.values[around][known] > SEA_EDGE_M):
             continue
         samples.values[part][missing] = 0.0
         samples.void[part] &= ~missing
@@ -303,7 +305,7 @@ def missing_tiles(samples: Samples, needed: Geometry) -> list[str]:
 
 
 def _covered_area(samples: Samples) -> Geometry:
-    """What the covered samples stand for, in sample positions."""
+    """Outline of the covered samples, in sample positions."""
     if samples.covered.all():
         height, width = samples.covered.shape
         parts = [box(-0.5, -0.5, width - 0.5, height - 0.5)]

@@ -1,4 +1,4 @@
-"""The elevation model that interferometry wants: heights above the WGS 84 ellipsoid, without a void."""
+"""The elevation model for interferometry: heights above the WGS 84 ellipsoid, without voids."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def write_dem(
     """Write a GeoTIFF (EPSG:4326, float32, metres above the WGS 84 ellipsoid) over `bbox` and a margin.
 
     `tiles` are open, in degrees and on one lattice; its samples are kept as they are (no resampling), a pixel's centre
-    is a sample. To each the undulation of the tiles' geoid at that place is added. Sea is 0 m above the geoid. Voids
+    is a sample. The undulation of the tiles' geoid at its position is added to each. Sea is 0 m above the geoid. Voids
     are filled (inverse distance where narrow, else from the nearest sample) and counted, so that the file has none.
     `bbox` is west, south, east, north in degrees.
 
     Raises:
         SourceDataError: no tiles or such as do not fit, `bbox` not covered (tiles named), too many voids, an unknown
-            vertical datum, or no grid of its geoid: heights are never passed on as if they were ellipsoidal.
+            vertical datum, or no grid of its geoid: heights above a geoid are never written as ellipsoidal ones.
         ArchiveError: a tile cannot be read.
     """
     if collection not in SOURCES:
@@ -89,15 +89,7 @@ def write_dem(
     grid = geoid_grid(model)  # before anything is read
     lattice = _lattice(tiles, collection, bbox)
     window, outer = _window(lattice, bbox, 0.0), _window(lattice, bbox, margin_deg)
-    samples = read_samples(tiles, lattice, outer)
-    assumed = assume_sea(samples, source)
-    needed = box(window[1], window[0], window[3] - 1, window[2] - 1)
-    missing = missing_tiles(samples, needed)
-    if missing:
-        raise SourceDataError(
-            f"Elevation tiles of {collection} are missing: {', '.join(missing)}.",
-            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
-        )
+    samples, assumed = _covering_samples(tiles, lattice, window, outer, collection)
     inner = np.s_[window[0] - outer[0] : window[2] - outer[0], window[1] - outer[1] : window[3] - outer[1]]
     heights, wide = _filled(samples, inner, collection)
     undulations = _add_undulation(heights, lattice, outer, model)
@@ -121,17 +113,40 @@ def write_dem(
         undulation_m=undulations,
         height_m=(float(heights.min()), float(heights.max())),
     )
+    _log_guesses(report)
+    return report
+
+
+def _covering_samples(
+    tiles: Sequence[rasterio.DatasetReader],
+    lattice: Lattice,
+    window: tuple[int, int, int, int],
+    outer: tuple[int, int, int, int],
+    collection: str,
+) -> tuple[Samples, list[str]]:
+    """The samples of the outer window and the tiles assumed to be sea; `window`, inside it, must be covered."""
+    samples = read_samples(tiles, lattice, outer)
+    assumed = assume_sea(samples, SOURCES[collection])
+    missing = missing_tiles(samples, box(window[1], window[0], window[3] - 1, window[2] - 1))
+    if missing:
+        raise SourceDataError(
+            f"Elevation tiles of {collection} are missing: {', '.join(missing)}.",
+            "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
+        )
+    return samples, assumed
+
+
+def _log_guesses(report: DemReport) -> None:
     if report.wide_voids_filled:
         log.warning(
             "%d samples of the elevation model are guessed: they lie in voids wider than %.0f m.",
             report.wide_voids_filled, MAX_VOID_M,
         )  # fmt: skip
-    if report.margin_filled:  # common, since tiles are sought for the box: no cause for alarm
+    if report.margin_filled:  # common, since tiles are searched for the box: no reason to warn
         log.info(
             "%d samples of the elevation model's margin lie in no tile and take the nearest height.",
             report.margin_filled,
         )
-    return report
 
 
 def _lattice(tiles: Sequence[rasterio.DatasetReader], collection: str, bbox: Bbox) -> Lattice:
@@ -177,9 +192,9 @@ def _filled(samples: Samples, inner: Any, collection: str) -> tuple[NDArray[np.f
         raise SourceDataError(
             f"The elevation tiles of {collection} hold no height in the area.", "Choose another."
         )
-    side = void_side(samples.lattice)
-    eroded = ndimage.minimum_filter(void.view(np.uint8), side, mode="nearest")
-    wide = np.asarray(ndimage.maximum_filter(eroded, side, mode="nearest")).astype(bool) & void
+    size = void_side(samples.lattice)
+    eroded = ndimage.minimum_filter(void.view(np.uint8), size, mode="nearest")
+    wide = np.asarray(ndimage.maximum_filter(eroded, size, mode="nearest")).astype(bool) & void
     guessed = float((wide & samples.covered)[inner].mean())
     if guessed > MOST_WIDE_VOIDS:
         raise SourceDataError(
@@ -188,14 +203,14 @@ def _filled(samples: Samples, inner: Any, collection: str) -> tuple[NDArray[np.f
         )
     _far, (rows, columns) = ndimage.distance_transform_edt(void, return_indices=True)
     nearest = values[rows, columns]
-    narrow = fillnodata(values.copy(), mask=~void, max_search_distance=max(side), smoothing_iterations=0)
+    narrow = fillnodata(values.copy(), mask=~void, max_search_distance=max(size), smoothing_iterations=0)
     return np.where(wide, nearest, np.where(void, narrow, values)).astype(np.float32), wide
 
 
 def _add_undulation(
     heights: NDArray[np.float32], lattice: Lattice, window: tuple[int, int, int, int], model: Model
 ) -> tuple[float, float]:
-    """Add the geoid's undulation, in place; its smallest and largest value."""
+    """Add the geoid's undulation to `heights` itself; returns its smallest and largest value."""
     longitude = lattice.left + np.arange(window[1], window[3]) / lattice.columns_per_unit
     smallest, largest = math.inf, -math.inf
     for first in range(0, heights.shape[0], _ROWS_AT_ONCE):
@@ -226,13 +241,13 @@ def _write(
         "crs": "EPSG:4326", "transform": transform, "compress": "deflate", "predictor": 3, "tiled": True,
     }  # fmt: skip
     try:
-        with whole_file(path) as part, rasterio.open(part, "w", **profile) as image:
+        with whole_file(path) as partial, rasterio.open(partial, "w", **profile) as image:
             image.write(heights, 1)
             image.units = ("metre",)
             image.update_tags(**tags)
     except (RasterioError, OSError) as error:
         raise SourceDataError(
-            f"{path.name} could not be written ({type(error).__name__}).", "Is there room on the disk?"
+            f"{path.name} could not be written ({type(error).__name__}).", "Check the free space of the disk."
         ) from error
     height, width = heights.shape
     return west, north - height / lattice.rows_per_unit, west + width / lattice.columns_per_unit, north

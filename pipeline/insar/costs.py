@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.archives.credentials import login_note
+from pipeline.archives.archive import SLC_GRANULES
+from pipeline.archives.registry import serving
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.slc import Pair
 from pipeline.console import readable_size
@@ -47,7 +48,8 @@ def pair_rows(
     wanted = tuple(pair for pair in pairs if pair.id not in held)
     costs = [row for row in rows if not row["held"]]
     total = {
-        "backend": backend, "fetch": mode, "login": login_note(mode).text if wanted else None, "wanted": len(wanted),
+        "backend": backend, "fetch": mode,
+        "login": serving(SLC_GRANULES).login_note(mode).text if wanted else None, "wanted": len(wanted),
         "fetch_bytes": bytes_of_all(wanted, mode),
         "granule_bytes": bytes_of_all(wanted, "granules"),
         "scratch_bytes": max((p["scratch_bytes"] for p in costs), default=0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from pydantic import Field
 
@@ -11,9 +10,8 @@ from pipeline.area import AreaOfInterest
 from pipeline.catalogue.slc import Burst, Pair, SlcPass
 from pipeline.insar.job import MOST_BURSTS, Backend
 from pipeline.records import Frozen
+from pipeline.settings import FetchMode as FetchMode
 from pipeline.settings import settings
-
-FetchMode = Literal["bursts", "granules"]
 
 BURST_BYTES = 150_000_000
 """Assumed for a burst of unknown size: the mean of recorded bursts of IW1, IW2 and IW3 (139, 163 and 147 MB)."""

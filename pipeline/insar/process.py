@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipeline.archives import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
-from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
@@ -242,8 +242,13 @@ class _Fetching:
 def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobAcquisition:
     """Fetch one overflight and hard-link its files into the job's inputs."""
     order, part, root, inputs = fetching.order, fetching.part, fetching.root, fetching.inputs
-    files = fetch_side(
-        one, part.bursts, order.pair.polarisation, root / "slc" / one.id, order.fetch, fetching.progress
+    files = fetch_slc(
+        one,
+        part.bursts,
+        order.pair.polarisation,
+        root / "slc" / one.id,
+        order.fetch,
+        fetching.progress,
     )
     names = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
     granules = [granule for granule in one.granules if granule.name in names] or list(one.granules)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.archives.credentials import login_note
+from pipeline.archives.archive import SLC_GRANULES
+from pipeline.archives.registry import serving
 from pipeline.errors import InterferometryError
 from pipeline.insar.backends import backend_named
 from pipeline.insar.estimates import FetchMode
@@ -15,5 +16,5 @@ def obstacle(mode: FetchMode) -> str | None:
         backend_named(settings().insar_backend).ready()
     except InterferometryError as error:
         return str(error)
-    note = login_note(mode)
+    note = serving(SLC_GRANULES).login_note(mode)
     return None if note.ok else note.text

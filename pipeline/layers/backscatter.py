@@ -1,349 +1,135 @@
-"""Backscatter of one pass: its slices read by windows, mosaicked first-valid, cleaned, on the cube's grid."""
+"""The kind of layer `backscatter`: one polarisation of one pass."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from affine import Affine
-from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from rasterio.windows import Window
-from scipy import ndimage
+from shapely.geometry import shape
 
-from pipeline.catalogue.assets import Asset
+from pipeline.archives import rasters
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.passes import Pass
-from pipeline.cube.layers import LayerData
-from pipeline.errors import GridError, SourceDataError
-from pipeline.grid import Grid
-
-ALGORITHM = "backscatter-1"
-BORDER_EROSION_PX = 3
-"""Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
-SEAM_REACH_PX = 2
-"""Invalid pixels this near to two slices are a seam, not the border of the pass."""
-MAX_WINDOW_PIXELS = 4_500_000
-
-FloatImage = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from pipeline.cube.layers import LayerData, Recipe, Source
+from pipeline.cube.manifest import Timestep
+from pipeline.cube.schema import BACKSCATTER
+from pipeline.layers import rtc_mosaic
+from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted
+from pipeline.layers.plan_inputs import PlanInputs
 
 
-class Raster(Protocol):
-    """An opened single-band raster, local or remote."""
+class BackscatterTask(LayerTask):
+    """One polarisation of one pass."""
+
+    overflight: Pass
 
     @property
-    def crs(self) -> Any:
-        """Reference system; None where the file names none."""
+    def key(self) -> str:
+        """Id of the pass."""
+        return self.overflight.id
 
     @property
-    def transform(self) -> Affine:
-        """From (column, row) of pixel corners to coordinates."""
-
-    @property
-    def nodata(self) -> float | None:
-        """Declared nodata."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)"""
-
-    @property
-    def block_shape(self) -> tuple[int, int]:
-        """(rows, columns) of the blocks in the file."""
-
-    def read(self, window: Window) -> NDArray[Any]:
-        """(rows, columns) of the first band."""
-
-
-Opener = Callable[[Asset], AbstractContextManager[Raster]]
+    def polarisation(self) -> str:
+        """The variable."""
+        return self.recipe.variables[0]
 
 
 @dataclass(frozen=True)
-class _Placement:
-    """How a raster lies on the grid refined `looks` times (so that its pixels are about as large)."""
+class Backscatter(LayerKind[BackscatterTask]):
+    """gamma0 of every pass, in each polarisation that any pass of the area has."""
 
-    looks: int
-    fine: Grid
-    offset: tuple[int, int] | None
-    """(row, column) of the fine grid's corner in the raster; None: another lattice or zone, sampled exactly"""
+    name = "backscatter"
+    variables = BACKSCATTER
+    axis = "timestep"
+    begun_first = False
 
-
-def read_backscatter(
-    overflight: Pass, polarisation: str, grid: Grid, opener: Opener, erosion_px: int = BORDER_EROSION_PX
-) -> LayerData:
-    """gamma0 of one polarisation of one pass on the grid, linear power, NaN where invalid.
-
-    Slices are taken in order of time and the first valid value of a pixel stands. Valid is finite, above 0 and not the
-    declared nodata. Then `erosion_px` pixels are removed along the outer border of the whole pass, never along the
-    seams between its slices. A raster on the grid's own lattice is only windowed; one on a finer multiple of it is
-    averaged (multilooked); one in another zone is sampled by nearest neighbour at exactly transformed pixel centres,
-    which keeps the speckle's distribution and does not depend on how the work is cut into windows.
-
-    Returns:
-        LayerData with one array (y, x) float32; `report` has coverage (0..1), seam_pixels, seam_gap_pixels,
-        eroded_pixels, and the slices used.
-
-    Raises:
-        SourceDataError: a raster has pixels coarser than the grid or is in no usable reference system.
-        ArchiveError: a raster cannot be read.
-    """
-    mosaic = np.full(grid.shape, np.nan, dtype=np.float32)
-    owner = np.zeros(grid.shape, dtype=np.uint8)
-    used: list[str] = []
-    resampled: list[str] = []
-    for number, piece in enumerate(overflight.slices, start=1):
-        asset = piece.assets.get(polarisation)
-        if asset is None:
-            continue
-        with opener(asset) as raster:
-            placement = _place(raster, grid, piece.id)
-            if placement.offset is None:
-                resampled.append(piece.id)
-            for window, values in _windows(raster, placement, grid, owner):
-                _paste(mosaic, owner, window, values, number)
-        used.append(piece.id)
-    gaps, seams = _seams(owner, len(used))
-    eroded = _erode_border(mosaic, gaps, erosion_px)
-    return LayerData(
-        arrays={polarisation: mosaic},
-        attributes={
-            polarisation: {"border_erosion_px": erosion_px, "mosaic": "first valid in order of time"}
-        },
-        report={
-            "coverage": float(np.count_nonzero(~np.isnan(mosaic)) / mosaic.size),
-            "slices": used,
-            "slices_in_another_zone": resampled,
-            "seam_pixels": seams,
-            "seam_gap_pixels": int(np.count_nonzero(gaps)),
-            "eroded_pixels": eroded,
-        },
-    )
-
-
-def valid_pixels(values: NDArray[Any], nodata: float | None) -> Mask:
-    """Where a pixel is finite, above 0 and not the declared nodata; borders of real scenes are filled with 0."""
-    # NaN compares as false, without a warning
-    valid: Mask = (values > 0) & (values < np.inf)
-    if nodata is not None and nodata > 0:
-        valid &= values != nodata
-    return valid
-
-
-def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
-    if raster.crs is None:
-        raise SourceDataError(
-            f"The raster of {item} has no reference system.", "Leave the item out of the search."
+    def wanted(self, inputs: PlanInputs) -> Wanted:
+        """One layer for each pass and polarisation; where a pass lacks one, the layer is without data."""
+        area, passes = inputs.area, inputs.passes.passes
+        present = [p for p in area.polarisations if any(p in s.assets for o in passes for s in o.slices)]
+        return Wanted(
+            kind=self,
+            tasks=tuple(
+                self._task(inputs, overflight, polarisation)
+                for overflight in passes
+                for polarisation in present
+            ),
+            missing=tuple(_absent_polarisations(area, passes)),
         )
-    transform = raster.transform
-    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise SourceDataError(f"The raster of {item} is not north-up.", "Leave the item out of the search.")
-    crs = CRS.from_user_input(raster.crs)
-    if not crs.is_projected:
-        raise SourceDataError(f"The raster of {item} is in degrees.", "Only projected RTC rasters are read.")
-    ratio = grid.resolution_m / transform.a
-    if ratio < 0.67:
-        raise SourceDataError(
-            f"The raster of {item} has pixels of {transform.a:g} m, the cube {grid.resolution_m:g} m.",
-            f"Set resolution_m to {transform.a:g} or more in the area file.",
+
+    def _task(self, inputs: PlanInputs, overflight: Pass, polarisation: str) -> BackscatterTask:
+        area = inputs.area
+        pieces = [piece for piece in overflight.slices if polarisation in piece.assets]
+        recipe = Recipe(
+            kind=self.name,
+            variables=(polarisation,),
+            grid=inputs.grid.digest,
+            # the order is that of the mosaic
+            sources=tuple(
+                Source(id=f"{piece.id}/{polarisation}", fingerprint=piece.assets[polarisation].fingerprint)
+                for piece in pieces
+            ),
+            parameters={"border_erosion_px": area.border_erosion_px},
+            algorithm=rtc_mosaic.ALGORITHM,
         )
-    looks = max(1, round(ratio))
-    fine = grid.finer(looks)
-    same_pixel = (
-        crs.to_epsg() == grid.epsg
-        and math.isclose(transform.a, fine.resolution_m, rel_tol=1e-9)
-        and math.isclose(-transform.e, fine.resolution_m, rel_tol=1e-9)
-    )
-    offset = None
-    if same_pixel:
-        column, row = ~transform @ (grid.left, grid.top)
-        # a thousandth of a pixel: UTM coordinates in float64 are exact to far less
-        if abs(row - round(row)) < 1e-3 and abs(column - round(column)) < 1e-3:
-            offset = round(row), round(column)
-    return _Placement(looks, fine, offset)
-
-
-def _windows(
-    raster: Raster, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
-) -> Iterator[tuple[tuple[slice, slice], FloatImage]]:
-    """Windows of the grid (y, x) and the raster's valid values there (NaN elsewhere), each source block read once."""
-    extent = _extent_on_grid(raster, placement, grid)
-    if extent is None:
-        return
-    rows, columns = extent
-    for top, bottom in _strips(raster, placement, rows, columns):
-        window = (slice(top, bottom), columns)
-        if (owner[window] != 0).all():
-            continue
-        fine = (
-            slice(top * placement.looks, bottom * placement.looks),
-            slice(columns.start * placement.looks, columns.stop * placement.looks),
+        return BackscatterTask(
+            kind=self,
+            recipe=recipe,
+            label=f"{polarisation} {overflight.instant:%Y-%m-%d %H:%M} track {overflight.relative_orbit}",
+            size_bytes=sum(
+                int((piece.assets[polarisation].size_bytes or 0) * _share_read(area, piece.geometry))
+                for piece in pieces
+            ),
+            overflight=overflight,
         )
-        values = (
-            _read_on_lattice(raster, placement, fine)
-            if placement.offset
-            else _sample(raster, placement, fine)
+
+    def derive(self, task: BackscatterTask, site: Site) -> LayerData:
+        """The slices of the pass, mosaicked on the grid."""
+        return rtc_mosaic.read_backscatter(
+            task.overflight, task.polarisation, site.grid, rasters.open_asset, site.area.border_erosion_px
         )
-        yield window, _multilook(values, placement.looks)
+
+    def entry(self, task: BackscatterTask, layers: dict[str, str]) -> Timestep:
+        """The pass."""
+        overflight = task.overflight
+        return Timestep(
+            pass_id=overflight.id,
+            instant=overflight.instant,
+            platform=overflight.platform,
+            absolute_orbit=overflight.absolute_orbit,
+            relative_orbit=overflight.relative_orbit,
+            direction=overflight.direction,
+            layers=layers,
+        )
+
+    def describe_losses(self, lost: Sequence[Lost[BackscatterTask]], version: int | None) -> list[str]:
+        """Each pass with its reason."""
+        return [
+            f"pass {one.task.key}: {f'kept as in version {version}' if one.kept else 'left out'} ({one.reason})"
+            for one in lost
+        ]
+
+    def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:
+        """The collection and where it was searched."""
+        return [f"backscatter: {area.rtc_collection} at {catalogue.endpoint}"]
 
 
-def _extent_on_grid(raster: Raster, placement: _Placement, grid: Grid) -> tuple[slice, slice] | None:
-    """Rows and columns of the grid that the raster may touch."""
-    height, width = raster.shape
-    if placement.offset is not None:
-        row, column = placement.offset
-        top, left = -row / placement.looks, -column / placement.looks
-        bottom, right = (height - row) / placement.looks, (width - column) / placement.looks
-    else:
-        to_grid = Transformer.from_crs(raster.crs, grid.epsg, always_xy=True)
-        west, north = raster.transform @ (0, 0)
-        east, south = raster.transform @ (width, height)
-        x0, y0, x1, y1 = to_grid.transform_bounds(west, south, east, north, densify_pts=101)
-        left, top = ~grid.affine @ (x0, y1)
-        right, bottom = ~grid.affine @ (x1, y0)
-        left, top, right, bottom = left - 2, top - 2, right + 2, bottom + 2
-    rows = slice(max(0, math.floor(top)), min(grid.height, math.ceil(bottom)))
-    columns = slice(max(0, math.floor(left)), min(grid.width, math.ceil(right)))
-    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+def _share_read(area: AreaOfInterest, geometry: dict[str, Any]) -> float:
+    """Share of a slice's footprint inside the area's box: about the part of its file that a build reads."""
+    footprint = shape(geometry)
+    if footprint.is_empty or footprint.area == 0:
+        return 1.0
+    return float(min(1.0, area.footprint.envelope.intersection(footprint).area / footprint.area))
 
 
-def _strips(raster: Raster, placement: _Placement, rows: slice, columns: slice) -> Iterator[tuple[int, int]]:
-    """Rows of the grid in strips that end on the raster's block edges, so that no block is read twice."""
-    looks = placement.looks
-    across = (columns.stop - columns.start) * looks
-    wanted = max(1, MAX_WINDOW_PIXELS // (across * looks))
-    row_offset = placement.offset[0] if placement.offset else 0
-    block = max(1, raster.block_shape[0])
-    top = rows.start
-    while top < rows.stop:
-        bottom = top + wanted
-        edge = (row_offset + bottom * looks) // block * block - row_offset
-        if placement.offset and edge // looks > top and edge % looks == 0:
-            bottom = edge // looks
-        bottom = min(bottom, rows.stop)
-        yield top, bottom
-        top = bottom
-
-
-def _read_on_lattice(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
-    assert placement.offset is not None
-    row, column = placement.offset
-    height, width = raster.shape
-    top, bottom = max(0, fine[0].start + row), min(height, fine[0].stop + row)
-    left, right = max(0, fine[1].start + column), min(width, fine[1].stop + column)
-    shape = fine[0].stop - fine[0].start, fine[1].stop - fine[1].start
-    if top >= bottom or left >= right:
-        return np.full(shape, np.nan, dtype=np.float32)
-    read = raster.read(Window(left, top, right - left, bottom - top)).astype(np.float32, copy=False)
-    np.copyto(read, np.float32(np.nan), where=~valid_pixels(read, raster.nodata))
-    if read.shape == shape:
-        return read
-    values: FloatImage = np.full(shape, np.nan, dtype=np.float32)
-    y, x = top - row - fine[0].start, left - column - fine[1].start
-    values[y : y + bottom - top, x : x + right - left] = read
-    return values
-
-
-def _sample(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
-    """Nearest neighbour at the exactly transformed centres of the fine grid's pixels."""
-    to_raster = Transformer.from_crs(placement.fine.epsg, raster.crs, always_xy=True)
-    x, y = np.meshgrid(placement.fine.x[fine[1]], placement.fine.y[fine[0]])
-    east, north = to_raster.transform(x, y)
-    inverse = ~raster.transform
-    # a pixel holds its left and upper edge
-    column = np.floor(inverse.a * east + inverse.c)
-    row = np.floor(inverse.e * north + inverse.f)
-    height, width = raster.shape
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    values = np.full(x.shape, np.nan, dtype=np.float32)
-    if not inside.any():
-        return values
-    r, c = row[inside].astype(np.intp), column[inside].astype(np.intp)
-    window = Window(c.min(), r.min(), c.max() - c.min() + 1, r.max() - r.min() + 1)
-    read = raster.read(window)
-    picked = read[r - r.min(), c - c.min()]
-    values[inside] = np.where(valid_pixels(picked, raster.nodata), picked, np.nan)
-    return values
-
-
-def _multilook(values: FloatImage, looks: int) -> FloatImage:
-    """Mean power of the valid ones of looks x looks pixels; NaN where fewer than half are valid."""
-    if looks == 1:
-        return values
-    height, width = values.shape[0] // looks, values.shape[1] // looks
-    blocks = values.reshape(height, looks, width, looks)
-    valid = ~np.isnan(blocks)
-    count = valid.sum(axis=(1, 3))
-    total = np.where(valid, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
-    mean = total / np.maximum(count, 1)
-    return np.where(2 * count >= looks * looks, mean, np.nan).astype(np.float32)
-
-
-def _paste(
-    mosaic: FloatImage, owner: NDArray[np.uint8], window: tuple[slice, slice], values: FloatImage, number: int
-) -> None:
-    if values.shape != mosaic[window].shape:
-        raise GridError(f"A window of {values.shape} does not fit {mosaic[window].shape}.")
-    taken = owner[window]
-    if not taken.any():
-        mosaic[window] = values
-        np.copyto(taken, np.uint8(number), where=values == values)  # NaN is not itself
-        return
-    valid = (values == values) & (taken == 0)
-    np.copyto(mosaic[window], values, where=valid)
-    np.copyto(taken, np.uint8(number), where=valid)
-
-
-def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
-    """Invalid pixels between two slices (y, x), and how many valid pixels lie beside another slice."""
-    gaps: Mask = np.zeros(owner.shape, dtype=bool)
-    if slices < 2:
-        return gaps, 0
-    mixed = np.flatnonzero(owner.min(axis=1) != owner.max(axis=1))
-    changing = np.flatnonzero(owner[1:, 0] != owner[:-1, 0])
-    rows = np.concatenate([mixed, changing])
-    if rows.size == 0:
-        return gaps, 0
-    # seams lie in few rows of a large scene
-    reach = 2 * SEAM_REACH_PX + 1
-    band = slice(max(0, int(rows.min()) - reach), min(owner.shape[0], int(rows.max()) + reach + 1))
-    part = owner[band]
-    beside = np.zeros(part.shape, dtype=bool)
-    for first, second in (
-        (np.s_[:-1, :], np.s_[1:, :]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-    ):
-        touching = (part[first] != part[second]) & (part[first] != 0) & (part[second] != 0)
-        beside[first] |= touching
-        beside[second] |= touching
-    if (part == 0).any():
-        highest = ndimage.maximum_filter(part, size=reach)
-        lowest = ndimage.minimum_filter(np.where(part == 0, np.uint8(255), part), size=reach)
-        gaps[band] = (part == 0) & (highest != lowest) & (highest != 0)
-    return gaps, int(np.count_nonzero(beside))
-
-
-def _erode_border(mosaic: FloatImage, gaps: Mask, erosion_px: int) -> int:
-    """Remove a rim along the outside of the pass, in place; how many pixels.
-
-    Outside is what is invalid and connected to the grid's edge without crossing a seam: invalid pixels inside (water,
-    shadow) keep their surroundings.
-    """
-    if erosion_px <= 0:
-        return 0
-    rim_of_grid = (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])
-    if not any((np.isnan(mosaic[line]) & ~gaps[line]).any() for line in rim_of_grid):
-        return 0
-    invalid = np.isnan(mosaic) & ~gaps
-    edge = np.zeros(mosaic.shape, dtype=bool)
-    for line in rim_of_grid:
-        edge[line] = invalid[line]
-    regions, _ = ndimage.label(invalid)
-    outside = np.isin(regions, np.unique(regions[edge]))
-    rim = ndimage.binary_dilation(outside, structure=np.ones((3, 3), dtype=bool), iterations=erosion_px)
-    removed = rim & ~np.isnan(mosaic)
-    mosaic[removed] = np.nan
-    return int(np.count_nonzero(removed))
+def _absent_polarisations(area: AreaOfInterest, passes: tuple[Pass, ...]) -> list[str]:
+    missing = []
+    for polarisation in area.polarisations:
+        lacking = [o for o in passes if not any(polarisation in s.assets for s in o.slices)]
+        if len(lacking) == len(passes):
+            missing.append(f"{polarisation}: no pass has it")
+        else:
+            missing += [f"{polarisation}: pass {o.id} lacks it (NaN, coverage 0)" for o in lacking]
+    return missing

@@ -1,4 +1,4 @@
-"""Landslide polygons: which features of an inventory count, valid, projected to the grid, each fate recorded."""
+"""Landslide polygons: which features of an inventory count, valid, projected to the grid, and what became of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.aoi import AreaOfInterest as PlaceOfUse
+from pyproj.aoi import AreaOfInterest as AreaOfUse
 from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 
@@ -34,7 +34,7 @@ Bounds = tuple[float, float, float, float]
 
 
 @dataclass
-class Fates:
+class Outcomes:
     """What became of features, by name and by number."""
 
     refused: dict[str, str] = field(default_factory=dict)
@@ -58,9 +58,9 @@ def counted_polygons(
 ) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
     """The landslides that count, as valid polygons in the grid's CRS that meet the grid, and a report.
 
-    In this order: features of other classes are left aside; empty, unreadable, not finite or impossible
-    geometry is refused; equal geometry is dropped but once; what is not near the grid is left aside; the rest is
-    projected with the best datum transformation at hand (never one that ignores the datum), points become discs
+    In this order: features of other classes are left out; empty, unreadable, not finite or impossible
+    geometry is refused; of equal geometries one is kept; features far from the grid are left out; the rest is
+    projected with the best installed datum transformation (never one that ignores the datum), points become discs
     of the stated radius, invalid polygons are repaired (GEOS "structure": rings are areas, holes are holes), and
     of collections the polygons are kept. Adds the columns "class", "source_feature" and "area_m2".
 
@@ -68,43 +68,43 @@ def counted_polygons(
         SourceDataError: the class attribute is missing, no feature counts, lines or points without a radius are
             among those that count, the datum cannot be transformed, or nothing meets the grid.
     """
-    fates = Fates()
-    fates.counts["features_read"] = len(frame)
-    frame = _of_class(frame, inventory, fates)
-    frame = _sound(frame, fates)
+    outcomes = Outcomes()
+    outcomes.counts["features_read"] = len(frame)
+    frame = _of_class(frame, inventory, outcomes)
+    frame = _sound(frame, outcomes)
     _check_kinds(frame, inventory)
-    frame = _repair(_distinct(frame, fates), fates)
-    place = _grid_in_degrees(grid)
-    forward, description = _operation(frame.crs, grid, place)
-    fates.counts["datum_transformation"] = description
-    frame = _near(frame, forward, grid, fates)
+    frame = _repair(_distinct(frame, outcomes), outcomes)
+    bounds_deg = _grid_in_degrees(grid)
+    forward, description = _operation(frame.crs, grid, bounds_deg)
+    outcomes.counts["datum_transformation"] = description
+    frame = _near(frame, forward, grid, outcomes)
     frame = _projected(frame, forward, grid)
-    frame = _as_polygons(_repair(frame, fates), inventory, fates)
+    frame = _as_polygons(_repair(frame, outcomes), inventory, outcomes)
     box = shapely.box(*grid.bounds)
     meets = shapely.intersects(frame.geometry.values, box) & ~shapely.touches(frame.geometry.values, box)
-    fates.counts["outside_the_area"] += int((~meets).sum())
+    outcomes.counts["outside_the_area"] += int((~meets).sum())
     frame = frame[meets]
     if frame.empty:
         raise SourceDataError(
-            f"No landslide of inventory {inventory.name!r} meets the area ({_reasons(fates)}).",
+            f"No landslide of inventory {inventory.name!r} meets the area ({_reasons(outcomes)}).",
             "Check that the inventory belongs to the area and that its CRS is right.",
         )
     frame = frame.assign(area_m2=frame.geometry.area)
-    fates.counts["polygons_counted"] = len(frame)
-    return frame, fates.report()
+    outcomes.counts["polygons_counted"] = len(frame)
+    return frame, outcomes.report()
 
 
-def _reasons(fates: Fates) -> str:
-    told = {k: v for k, v in fates.counts.items() if isinstance(v, int) and v}
-    told["refused"] = len(fates.refused)
-    first = next(iter(fates.refused.values()), None)
-    return ", ".join(f"{k}: {v}" for k, v in told.items()) + (
+def _reasons(outcomes: Outcomes) -> str:
+    numbers = {k: v for k, v in outcomes.counts.items() if isinstance(v, int) and v}
+    numbers["refused"] = len(outcomes.refused)
+    first = next(iter(outcomes.refused.values()), None)
+    return ", ".join(f"{k}: {v}" for k, v in numbers.items()) + (
         f", the first refused for: {first}" if first else ""
     )
 
 
 def _key(value: object) -> str | None:
-    """One spelling for 1, 1.0, '1' and ' 1'; None for what is missing."""
+    """One text for 1, 1.0, '1' and ' 1'; None for what is missing."""
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
         return None
     text = str(value).strip()
@@ -115,9 +115,9 @@ def _key(value: object) -> str | None:
     return str(int(number)) if np.isfinite(number) and number == int(number) else text
 
 
-def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) -> gpd.GeoDataFrame:
+def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) -> gpd.GeoDataFrame:
     if inventory.class_field is None:
-        fates.counts["by_class"] = {"new": len(frame)}
+        outcomes.counts["by_class"] = {"new": len(frame)}
         return frame.assign(**{"class": "new"})
     attributes = [c for c in frame.columns if c != frame.geometry.name]
     if inventory.class_field not in attributes:
@@ -129,10 +129,10 @@ def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) -> gp
     keys = [_key(value) for value in frame[inventory.class_field]]
     names = np.array([meaning.get(key, "unlisted") for key in keys], dtype=object)
     found, numbers = np.unique(names.astype(str), return_counts=True)
-    fates.counts["by_class"] = dict(zip(found.tolist(), numbers.tolist(), strict=True))
+    outcomes.counts["by_class"] = dict(zip(found.tolist(), numbers.tolist(), strict=True))
     unlisted = pd.Series([str(k) for k, n in zip(keys, names, strict=True) if n == "unlisted"], dtype=object)
     if len(unlisted):
-        fates.counts["unlisted_class_values"] = {
+        outcomes.counts["unlisted_class_values"] = {
             str(k): int(v) for k, v in unlisted.value_counts().head(NAMED).items()
         }
     counts = np.isin(names.astype(str), inventory.count)
@@ -145,7 +145,7 @@ def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) -> gp
     return frame.assign(**{"class": names})[counts]
 
 
-def _sound(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
+def _sound(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
     """Without features whose coordinates are missing, not finite or impossible; Z and M are dropped."""
     geometry: Geometries = shapely.force_2d(np.asarray(frame.geometry.values, dtype=object))
     why = np.full(len(frame), "", dtype=object)
@@ -168,13 +168,13 @@ def _sound(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
         why[(why == "") & (bounds[:, 2] - bounds[:, 0] > 180)] = "it spans more than 180 degrees of longitude"
     for name, reason in zip(frame.index, why, strict=True):
         if reason:
-            fates.refused[str(name)] = reason
+            outcomes.refused[str(name)] = reason
     good = why == ""
     return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))[good]
 
 
 def _only(geometry: Geometries, chosen: NDArray[np.bool_]) -> Geometries:
-    """The chosen geometries, None in the place of the others."""
+    """The chosen geometries, None instead of the others."""
     kept = geometry.copy()
     kept[~chosen] = None
     return kept
@@ -196,22 +196,22 @@ def _check_kinds(frame: gpd.GeoDataFrame, inventory: Inventory) -> None:
         )
 
 
-def _distinct(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
+def _distinct(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
     keys = pd.Series(
         shapely.to_wkb(shapely.normalize(frame.geometry.values)), index=frame.index, dtype=object
     )
     again = keys.duplicated().to_numpy()
-    fates.counts["duplicates_dropped"] = int(again.sum())
+    outcomes.counts["duplicates_dropped"] = int(again.sum())
     return frame[~again]
 
 
-def _repair(frame: gpd.GeoDataFrame, fates: Fates) -> gpd.GeoDataFrame:
+def _repair(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
     """Valid geometry. Before vertices are added (GEOS would drop parts in silence) and again once projected."""
     geometry = np.asarray(frame.geometry.values, dtype=object).copy()
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = shapely.make_valid(geometry[invalid], method="structure", keep_collapsed=False)
     named = (str(name) for name in frame.index[invalid])
-    fates.repaired.extend(name for name in named if name not in fates.repaired)
+    outcomes.repaired.extend(name for name in named if name not in outcomes.repaired)
     return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))
 
 
@@ -221,11 +221,11 @@ def _grid_in_degrees(grid: Grid) -> Bounds:
     return west, south, east, north
 
 
-def _operation(source: CRS, grid: Grid, place: Bounds) -> tuple[Transformer, dict[str, Any]]:
+def _operation(source: CRS, grid: Grid, bounds_deg: Bounds) -> tuple[Transformer, dict[str, Any]]:
     """The most accurate transformation to the grid's CRS there, and how it is called."""
     options: dict[str, Any] = {"always_xy": True, "allow_ballpark": False}
     flat = CRS.from_user_input(source).to_2d()
-    here = PlaceOfUse(*place) if place[0] <= place[2] else None
+    here = AreaOfUse(*bounds_deg) if bounds_deg[0] <= bounds_deg[2] else None
     group = TransformerGroup(flat, grid.epsg, area_of_interest=here, **options)
     if not group.transformers:
         raise SourceDataError(
@@ -239,7 +239,7 @@ def _operation(source: CRS, grid: Grid, place: Bounds) -> tuple[Transformer, dic
     return best, {**described, "more_accurate_ones_not_installed": lacking} if lacking else described
 
 
-def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, fates: Fates) -> gpd.GeoDataFrame:
+def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, outcomes: Outcomes) -> gpd.GeoDataFrame:
     """Only features near the grid, those that reach far from it cut, so that projecting is safe."""
     pixels = int(np.ceil(FAR_M / grid.resolution_m))
     with np.errstate(all="ignore"):
@@ -268,8 +268,8 @@ def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, fates: Fate
     cut = ~apart & ~within
     geometry = np.asarray(geometry, dtype=object)
     geometry[cut] = shapely.intersection(geometry[cut], around)
-    fates.counts["outside_the_area"] = int(apart.sum())
-    fates.counts["cut_far_from_the_area"] = int(cut.sum())
+    outcomes.counts["outside_the_area"] = int(apart.sum())
+    outcomes.counts["cut_far_from_the_area"] = int(cut.sum())
     return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))[~apart]
 
 
@@ -285,7 +285,7 @@ def _projected(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid) -> gpd
     return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=f"EPSG:{grid.epsg}"))
 
 
-def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) -> gpd.GeoDataFrame:
+def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) -> gpd.GeoDataFrame:
     """Points as discs, of collections the polygons; without what covers no area."""
     geometry = np.asarray(frame.geometry.values, dtype=object).copy()
     names = np.array([str(name) for name in frame.index], dtype=object)
@@ -293,16 +293,16 @@ def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, fates: Fates) ->
     points = np.isin(kinds, _POINTS)
     if points.any():
         geometry[points] = shapely.buffer(geometry[points], inventory.point_radius_m, quad_segs=32)
-    fates.counts["points_given_radius"] = int(points.sum())
+    outcomes.counts["points_given_radius"] = int(points.sum())
     mixed = shapely.get_type_id(geometry) == GeometryType.GEOMETRYCOLLECTION
     for i in np.flatnonzero(mixed):
         geometry[i] = shapely.union_all(_polygon_parts(geometry[i]))
     covering = np.isin(shapely.get_type_id(geometry), _POLYGONS) & (shapely.area(geometry) > 0)
-    fates.counts["collections_reduced_to_polygons"] = int(
+    outcomes.counts["collections_reduced_to_polygons"] = int(
         np.count_nonzero(covering & (kinds == GeometryType.GEOMETRYCOLLECTION))
     )
     for name in names[~covering]:
-        fates.refused[name] = "it covers no area, even repaired"
+        outcomes.refused[name] = "it covers no area, even repaired"
     frame = frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))
     return frame.assign(source_feature=names)[covering]
 

@@ -1,4 +1,4 @@
-"""Vector files: an inventory or extent read into a frame, whatever container it comes in, with its CRS known."""
+"""Vector files: an inventory or extent read into a frame with its CRS, from any of several formats."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
         "file": path.name,
         "layer": layer,
         "driver": driver,
-        # the record is one for the process: what other threads warned of meanwhile is not of this file
+        # warnings are recorded for the whole process: those of other threads do not belong to this file
         "remarks": sorted(
             {_without_path(w.message, path) for w in caught if "pyogrio" in Path(w.filename).parts}
         ),
@@ -81,7 +81,7 @@ def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
 
 
 def _choose(path: Path, wanted: str | None) -> tuple[str, str | None]:
-    """What GDAL is to open, and the layer still to be chosen in it."""
+    """The name that GDAL opens, and the layer to read from it; None where it is not chosen yet."""
     if not path.exists():
         raise SourceDataError(f"There is no file {path.name}.", "Check the inventory's url in the area file.")
     if path.is_dir() or not zipfile.is_zipfile(path):

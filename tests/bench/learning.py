@@ -28,7 +28,9 @@ from typing import Any
 import numpy as np
 
 from model.experiments.recipes import SCREENING
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import load
 from model.inputs.inputs import Inputs
 from model.inputs.selection import select
@@ -292,10 +294,11 @@ def _seconds_a_km2(spec: NetworkSpec, side: int = 1024) -> float:
     """A square of 1024 pixels from memory."""
     import torch
 
+    from model.inputs.channel_registry import CHANNELS
     from model.network.inference import NetworkProbability, predict
     from model.network.network import build
 
-    names = tuple(f"c{i}" for i in range(spec.in_channels))
+    names = tuple(channel.name for channel in CHANNELS)[: spec.in_channels]
     statistics = Statistics(channels=names, mean=(0.0,) * len(names), sd=(1.0,) * len(names), pixels=1)
     probability = NetworkProbability(build(spec), torch.device("cpu"))
     source = _Made(spec.in_channels, (side, side))

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from scipy.interpolate import CubicHermiteSpline
 
-from pipeline.archives import asf
+from pipeline.archives.archive import SLC_BURSTS, SLC_GRANULES, Query
+from pipeline.archives.asf import Asf
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.granules import kept, read_burst, read_granule
 from pipeline.catalogue.pairs import choose_pairs, perpendicular_baseline_m
@@ -313,8 +314,7 @@ def test_the_search_itself_on_recorded_answers(cmr: Cmr, recorded: Callable[[str
         -120.9, 54.2, datetime(2015, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC), tracks=[13, 174]
     )
     assert where.interferometry is not None
-    granules = asf.search_granules(where)
-    bursts = asf.search_bursts(where, where.interferometry)
+    granules, bursts = (Asf().search(one, Query.of_area(where)) for one in (SLC_GRANULES, SLC_BURSTS))
     assert [len(granules), len(bursts)] == [176, 166]
     # two pages of scenes on one track, none on the other; the same with bursts
     assert len(cmr.asked) == 2 + 1 + 1 + 2

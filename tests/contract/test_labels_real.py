@@ -13,7 +13,7 @@ import shapely
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
-from pipeline.layers.labels import LANDSLIDES_FILE, rasterise_labels, read_inventory
+from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels, read_inventory
 
 INVENTORY = Inventory(name="real", citation="see SOURCE.md", licence="see SOURCE.md")
 NOTO = (

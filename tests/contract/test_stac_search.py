@@ -11,7 +11,9 @@ import pytest
 import requests
 import yaml
 
-from pipeline.archives import http_client, planetary
+from pipeline.archives import stac
+from pipeline.archives.archive import Query
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -83,13 +85,13 @@ def replay(shared_data: Path, monkeypatch: pytest.MonkeyPatch, plain: None) -> R
 
 
 def test_the_real_landing_page_offers_search(replay: Replay) -> None:
-    opened = planetary.client()
+    opened = stac.opened(ENDPOINT)
     assert opened.conforms_to("ITEM_SEARCH")
     assert opened.get_search_link().target == f"{ENDPOINT}/search"
 
 
 def test_token_paging_is_followed_to_the_end(replay: Replay) -> None:
-    found = planetary.search("naip", intersects=HERE)
+    found = stac.search(stac.opened(ENDPOINT), "naip", Query(HERE))
     searches = [body for method, url, body in replay.asked if url.endswith("/search")]
     assert [body.get("token") for body in searches if body] == [
         None,
@@ -109,7 +111,7 @@ def test_token_paging_is_followed_to_the_end(replay: Replay) -> None:
 
 def test_the_limit_on_items_holds_on_a_real_answer(replay: Replay) -> None:
     with pytest.raises(ArchiveError, match="more than 5 items"):
-        planetary.search("naip", intersects=HERE, most=5)
+        stac.search(stac.opened(ENDPOINT), "naip", Query(HERE), most=5)
 
 
 def test_a_real_page_that_leads_to_itself_is_refused(replay: Replay) -> None:
@@ -118,4 +120,4 @@ def test_a_real_page_that_leads_to_itself_is_refused(replay: Replay) -> None:
     )
     replay.held[("POST", f"{ENDPOINT}/search", "next:naip:vt_m_4307307_nw_18_060_20211029")] = first
     with pytest.raises(ArchiveError, match="repeats a page"):
-        planetary.search("naip", intersects=HERE)
+        stac.search(stac.opened(ENDPOINT), "naip", Query(HERE))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.grid import Grid
-from pipeline.layers.terrain import derive_terrain
+from pipeline.layers.dem_derivatives import derive_terrain
 
 Array = NDArray[np.float64]
 

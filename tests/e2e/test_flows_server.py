@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving.limits import PLANETARY_COMPUTER
+from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.cube.verify import verify_cube
 from pipeline.sandbox.posing.faults import Fault
 from tests.e2e.conftest import AREA
@@ -133,7 +133,7 @@ def test_another_areas_model_maps_a_cube_beside_its_own_map(site: Site) -> None:
 
 def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_again(site: Site) -> None:
     with site.client() as client:
-        client.delete_global_concurrency_limit_by_name(PLANETARY_COMPUTER)
+        client.delete_global_concurrency_limit_by_name(PlanetaryComputer.name)
     site.archive.reset()
     run = site.run(BUILD)
     assert run.state is not None
@@ -143,7 +143,7 @@ def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_agai
     answer = site.user("python", "-m", "flows.setup")
     assert answer.returncode == 0, answer.stderr
     with site.client() as client:
-        assert client.read_global_concurrency_limit_by_name(PLANETARY_COMPUTER).active
+        assert client.read_global_concurrency_limit_by_name(PlanetaryComputer.name).active
         assert len(client.read_deployments()) == 5
         assert len(client.request("POST", "/automations/filter", json={}).json()) == 1
 

@@ -26,7 +26,7 @@ from pipeline.catalogue.pairs import choose_pairs
 from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
-from pipeline.layers.tasks import tiles_of_pair
+from pipeline.layers.interferometry import tiles_of_pair
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world

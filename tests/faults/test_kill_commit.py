@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
-from pipeline.cube.storage import LocalStore
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import current_version, version_key
 

@@ -21,8 +21,8 @@ from pipeline.area import Event
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest, Timepair, Timestep
-from pipeline.cube.storage import LocalStore
 from pipeline.grid import Grid
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
@@ -88,7 +88,7 @@ def write(root: Path) -> None:
 
 
 def count_and_kill(deadly: int) -> Callable[[], int]:
-    """From now on operations on the disk are counted, and the `deadly`-th kills; returns what tells the count."""
+    """Count operations on the disk from now on, and kill at the `deadly`-th; returns what gives the count."""
     count = 0
     lock = threading.Lock()
 

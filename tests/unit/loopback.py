@@ -14,7 +14,11 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from pipeline.archives import http_client
+from pipeline.archives import registry
+from pipeline.archives.asf import Asf
+from pipeline.archives.earthdata import Earthdata
+from pipeline.archives.http import http_client
+from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.settings import settings
 
 
@@ -172,6 +176,14 @@ def standing_for_all_hosts(server: Loopback) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HTTPAdapter, "send", send)
+        yield
+
+
+@contextlib.contextmanager
+def logged_in(login: Earthdata) -> Iterator[None]:
+    """Has ASF use this login instead of that of the process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "ARCHIVES", (PlanetaryComputer(), Asf(login)))
         yield
 
 

@@ -27,15 +27,15 @@ import pytest
 from click.testing import CliRunner
 
 from model.bundle import bundle
-from model.bundle.learnt_event import LearntEvent
+from model.bundle.training_event import TrainingEvent
 from model.cli.bundles import train
 from model.cli.experiments import ablate
 from model.cli.experiments import ladder as ladder_command
-from model.experiments import ablation, ladder, left_out_events, paper, strict, studies, trial_runs
+from model.experiments import ablation, ablation_plan, ladder, paper, strict, studies, trial_runs
 from model.experiments.baselines import baselines
-from model.experiments.results.results import Others, Trial
+from model.experiments.results.results import OtherEvents, Trial, TrialTask
 from model.inputs import cubes
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
@@ -48,18 +48,20 @@ from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.split.folds import FoldPlan
 from model.split.split import Split, SplitPlan
 from model.training.experiment import Experiment
-from pipeline.build.contents import manifest_of
-from pipeline.build.plan import make_plan
+from pipeline.build.contents import manifest_of, store_of
+from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import area_digest, content_digest, slc_dem_tiles_of
 from pipeline.cube.layers import LayerData, Recipe, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.schema import LABELS, VARIABLES
-from pipeline.cube.storage import LocalStore
 from pipeline.cube.versions import publish, read_manifest
 from pipeline.elevation import geoid
 from pipeline.grid import Grid
 from pipeline.insar.job_parts import parts_of
 from pipeline.insar.process import PairOrder, job_name
-from pipeline.layers.tasks import LayerTask, pair_tasks, store_of, tiles_of_pair
+from pipeline.layers.interferometry import Interferometry, PairTask, pair_tasks, tiles_of_pair
+from pipeline.layers.kind import LayerTask
+from pipeline.layers.plan_inputs import PlanInputs
 from pipeline.records import Frozen
 from pipeline.settings import settings
 from tests.small_cube import small_cube, write
@@ -111,8 +113,14 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         settings.cache_clear()
 
     def name(task: LayerTask) -> str:
-        what = (task.pass_id, *task.recipe.variables) if task.pass_id else (task.pair_id or task.track,)
-        return " ".join(str(word) for word in (task.kind, *what, task.backend) if word is not None)
+        variables = task.recipe.variables if task.kind.axis == "timestep" else ()
+        backend = task.backend if isinstance(task, PairTask) else None
+        words = (task.kind.name, task.key, *variables, backend)
+        return " ".join(str(word) for word in words if word is not None)
+
+    def all_pairs() -> tuple[PairTask, ...]:
+        inputs = PlanInputs(where, found, plan.grid, previous=None, is_held=lambda recipe: False)
+        return pair_tasks(Interferometry(), inputs)
 
     patch.setenv("SLIDECUBE_DATA_DIR", str(folder / "data"))
     patch.setenv("SLIDECUBE_SLC_FETCH", "bursts")
@@ -132,9 +140,14 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     )  # fmt: skip
     # that no processor is at hand here changes nothing: pairs are asked for beside the plan
     plan = make_plan(where, found, pairs=False)
-    pairs = pair_tasks(where, plan.grid, plan.pairs, slc_dem_tiles_of(found), None)
-    wanted = [*plan.tasks, *pairs]
-    assert {task.kind for task in wanted} == {"backscatter", "terrain", "labels", "interferometry", "look"}
+    wanted = [*plan.tasks, *all_pairs()]
+    assert {task.kind.name for task in wanted} == {
+        "backscatter",
+        "terrain",
+        "labels",
+        "interferometry",
+        "look",
+    }
     yield "grid", plan.grid.digest
     yield "catalogue: area", area_digest(where)
     yield "catalogue: content", content_digest(found)
@@ -162,7 +175,7 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
                 request: Any = SimpleNamespace(order=order, part=part, backend=backend)
                 yield f"job: {pair.id} {part.number} {backend}", job_name(request)
     choose("pygmtsar")
-    for task in pair_tasks(where, plan.grid, plan.pairs, slc_dem_tiles_of(found), None):
+    for task in all_pairs():
         yield f"recipe: {name(task)}", task.recipe.digest
     long = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=16, height=2100)
     recipe = Recipe(
@@ -210,26 +223,27 @@ def of_models(folder: Path) -> Named:
         "test_time": "mirrored", "seed": 0, "cube": FACTS, "history": (), "best_step": 1, "validation": SCORES,
         "test": SCORES, "calibration": calibration, "expected": (), "device": "cpu",
     }  # fmt: skip
-    one = bundle.sealed(weights_of([network]), **fields)
+    one = bundle.new_document(weights_of([network]), **fields)
     fewer = CaseCalibration(after=1, calibration=calibration, threshold=0.25)
-    more = {"members": 2, "by_passes": (fewer,), "others": (LearntEvent(cube=FACTS_OF_OTHER, **told),)}
-    two = bundle.sealed(weights_of([network, copy.deepcopy(network)]), **fields, **more)
+    more = {"members": 2, "by_passes": (fewer,), "others": (TrainingEvent(cube=FACTS_OF_OTHER, **told),)}
+    two = bundle.new_document(weights_of([network, copy.deepcopy(network)]), **fields, **more)
     for label, document in (("one event", one), ("two events, members, cases", two)):
         yield f"bundle: {label}", document.digest
         yield f"bundle: weights, {label}", document.weights_sha256
     made = pretraining.Pretrained(weights=network.state_dict(), loss=0.5)
     plan = pretraining.PretrainingPlan()
-    saved = pretraining.save(made, spec, inputs.channels, plan, 0, folder / "pretrained", (FACTS,))
+    origin = pretraining.PretrainingOrigin(
+        network=spec, channels=inputs.channels, plan=plan, seed=0, cubes=(FACTS,)
+    )
+    saved = pretraining.save(made, origin, folder / "pretrained")
     yield "pretraining: weights", saved.weights_sha256
     yield "pretraining: document", of_values(saved)
     yield "cube as a model sees it, without its files", cubes.facts(small_cube(64), "made").digest
 
 
-def of_trial(trial: Trial, event: EventSpan | None) -> str:
-    """The name of a trial's result on the cube `FACTS`."""
-    if trial.protocol == "paper":
-        return paper.paper_digest_of(trial, FACTS, event)
-    return strict.digest_of(trial, FACTS, strict.StrictPlan(event=event))
+def of_task(task: TrialTask) -> str:
+    """The name of a trial's result on the cube `FACTS`, of which others are `FACTS_OF_OTHER`."""
+    return trial_runs.digest_of(task, FACTS, [FACTS_OF_OTHER] if task.other_events else [])
 
 
 def asked(patch: pytest.MonkeyPatch, module: Any, name: str, command: Any, *words: str) -> list[Any]:
@@ -254,45 +268,48 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     """Protocols; the trials of the commands' defaults: ablation, ladder and its studies, both protocols."""
     for when in (None, EVENT):
         yield f"protocol: strict, event {when is not None}", strict.StrictPlan(event=when).digest
-        yield f"protocol: paper, event {when is not None}", paper.protocol_digest(PaperPlan(), when)
-    yield "protocol: paper corrected", paper.protocol_digest(PaperPlan(switches=CORRECTED), None)
+        plain = Trial(label="", inputs=Inputs(), protocol="paper", paper=PaperPlan(), seed=0)
+        task = TrialTask(cube="one", trial=plain, event=when)
+        yield f"protocol: paper, event {when is not None}", paper.protocol_digest(task)
+    plain = plain.model_copy(update={"paper": PaperPlan(switches=CORRECTED)})
+    yield "protocol: paper corrected", paper.protocol_digest(TrialTask(cube="one", trial=plain))
     for words in ((), ("--corrected",), ("--protocol", "strict", "--event", "2018-09-05T18:07:59Z")):
         (((cube, plan, _), _),) = asked(patch, ablation, "run_ablation", ablate, *words)
-        tasks = ablation.tasks(cube, plan)
-        found = [(task.row, of_trial(task.trial, task.event)) for task in tasks]
+        found = [(one.row, of_task(one.task)) for one in ablation_plan.trials_of(cube, plan)]
         yield from grouped(" ".join(("ablate", *words[:2])), found)
     for study in studies.STUDIES:
-        (((_, rungs, _), more),) = asked(patch, ladder, "climb", ladder_command, "--study", study)
-        trials = [(rung, rung.trial) for rung in rungs]
-        trials += [(None, t) for t in baselines(Inputs(before=None, after=rungs[0].trial.inputs.after))]
+        (((recipes, validation, _), _),) = asked(
+            patch, ladder, "run_ladder", ladder_command, "--study", study
+        )
+        trials = [(recipe, recipe.trial) for recipe in recipes]
+        trials += [(None, t) for t in baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))]
         found = []
-        for rung, trial in trials:
-            for job in trial_runs.jobs_of(["one"], [trial], more["folds"], more["seeds"], more["event"]):
-                if rung is None or rung.learns_from == "own scene":
-                    digest = strict.digest_of(job.trial, FACTS, job.plan)
-                else:
-                    own = rung.learns_from != "other events"
-                    others = Others(places=("two",), own=own, standardising=rung.standardising)
-                    digest = left_out_events.digest_of(job.trial, FACTS, [FACTS_OF_OTHER], job.plan, others)
-                found.append((job.trial.label, digest))
+        for recipe, trial in trials:
+            for task in validation.tasks([trial]):
+                if recipe is not None and recipe.training_set != "own scene":
+                    own = recipe.training_set != "other events"
+                    others = OtherEvents(cubes=("two",), own_scene=own, standardising=recipe.standardising)
+                    task = task.model_copy(update={"other_events": others})
+                found.append((task.trial.label, of_task(task)))
         yield from grouped(f"ladder {study}", found)
     for protocol in ("strict", "paper"):
-        calls = asked(patch, ablation, "run_task", train, "--protocol", protocol)
-        found = [(task.trial.label, of_trial(task.trial, task.event)) for (task, *_), _ in calls]
+        calls = asked(patch, trial_runs, "run_trial", train, "--protocol", protocol)
+        found = [(task.trial.label, of_task(task)) for (task, *_), _ in calls]
         yield from grouped(f"train --protocol {protocol}", found)
     whole = Trial(label="", inputs=Inputs(), protocol="strict", seed=0)
-    others = Others(places=("two",))
-    left_out = left_out_events.digest_of(whole, FACTS, [FACTS_OF_OTHER], strict.StrictPlan(), others)
-    yield "trial on a scene of which nothing is learned", left_out
+    left_out = TrialTask(cube="one", trial=whole, other_events=OtherEvents(cubes=("two",)))
+    yield "trial on a scene of which nothing is learned", of_task(left_out)
     # random scores stand for a network's: which pixels are scored, with which labels, is what is pinned
     place = str(write(small_cube(256, before=4, after=3), folder / "small.zarr"))
     drawn = whole.model_copy(update={"method": "random"})
     for fold in range(4):
-        result = strict.run_strict(place, drawn.model_copy(update={"fold": fold}))
+        task = TrialTask(cube=place, trial=drawn.model_copy(update={"fold": fold}))
+        result = trial_runs.run_trial(task)
         yield f"scored pixels: strict, fold {fold}", result.scored_digest
     for words, switches in (("as published", PaperSwitches()), ("corrected", CORRECTED)):
         plan = PaperPlan(chip_px=32, switches=switches)
-        result = paper.run_paper(place, drawn.model_copy(update={"protocol": "paper", "paper": plan}))
+        trial = drawn.model_copy(update={"protocol": "paper", "paper": plan})
+        result = trial_runs.run_trial(TrialTask(cube=place, trial=trial))
         yield f"scored pixels: paper {words}", result.scored_digest
 
 

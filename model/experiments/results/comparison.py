@@ -1,4 +1,4 @@
-"""Whether two methods may be compared, and which of them is better."""
+"""The comparison of two methods: whether their results may be compared, and the paired difference."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Scored:
     counts: BlockCounts
 
     @property
-    def ground(self) -> tuple[str, int]:
-        """What it was scored on: digest of the cube, fold (-1: none)."""
+    def test_area(self) -> tuple[str, int]:
+        """The pixels that it was scored on: digest of the cube, fold (-1: none)."""
         fold = self.result.trial.fold
         return self.result.cube.digest, -1 if fold is None else fold
 
 
 class Difference(Frozen):
-    """First less second, paired on the same ground, folds and seeds."""
+    """First minus second, paired by cube, fold and seed."""
 
     first: str
     second: str
@@ -36,14 +36,14 @@ class Difference(Frozen):
     wins: int = Field(ge=0, description="pairs in which the first is better")
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """As in '+0.031 [0.012, 0.050], 11 of 12'."""
         a = self.auprc
         return f"{a.mean:+.3f} [{a.lower:+.3f}, {a.upper:+.3f}], {self.wins} of {a.units}"
 
     @property
     def holds(self) -> bool:
-        """Whether the first is above the second by an interval above zero. Nothing else counts as an ordering."""
+        """Whether the whole interval lies above zero. Nothing else counts as an ordering."""
         return self.auprc.lower > 0
 
 
@@ -51,44 +51,44 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
     """The paired difference of two methods.
 
     Args:
-        same_budget: refuse networks that were trained for another number of steps; an ensemble counts by its members.
+        same_budget: refuse networks that were trained for different numbers of steps; of an ensemble each member's.
 
     Raises:
-        ModelError: they are of different protocols, pixels, seeds, folds or budgets; what differs is named.
+        ModelError: they differ in protocol, pixels, seeds, folds or budget; the error names which.
     """
-    ours, theirs = _by_place(first), _by_place(second)
+    ours, theirs = _by_unit(first), _by_unit(second)
     names = first[0].result.trial.label, second[0].result.trial.label
     if ours.keys() != theirs.keys():
-        odd = sorted(str(place) for place in ours.keys() ^ theirs.keys())
+        odd = sorted(str(unit) for unit in ours.keys() ^ theirs.keys())
         raise ModelError(
             f"{names[0]!r} and {names[1]!r} were not tried on the same cubes, folds and seeds: {', '.join(odd[:3])}.",
             "Run both on all of them.",
         )
-    for place in ours:
-        _must_agree(ours[place].result, theirs[place].result, same_budget)
-    places = sorted(ours)
-    a, b = [ours[p].counts for p in places], [theirs[p].counts for p in places]
-    grounds = [ours[p].ground for p in places]
+    units = sorted(ours)
+    for unit in units:
+        _must_agree(ours[unit].result, theirs[unit].result, same_budget)
+    a, b = [ours[u].counts for u in units], [theirs[u].counts for u in units]
+    areas = [ours[u].test_area for u in units]
     wins = sum(float(x.auprc()[0]) > float(y.auprc()[0]) for x, y in zip(a, b, strict=True))
-    return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, grounds), wins=wins)
+    return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, areas), wins=wins)
 
 
-Place = tuple[str, int, int]
+Unit = tuple[str, int, int]
 """digest of the cube, fold (-1: none), seed"""
 
 
-def _by_place(results: Sequence[Scored]) -> dict[Place, Scored]:
+def _by_unit(results: Sequence[Scored]) -> dict[Unit, Scored]:
     if not results:
         raise ModelError("There is no result to compare.")
-    found: dict[Place, Scored] = {}
+    found: dict[Unit, Scored] = {}
     for scored in results:
         trial = scored.result.trial
-        place = (*scored.ground, trial.seed)
-        if place in found:
+        unit = (*scored.test_area, trial.seed)
+        if unit in found:
             raise ModelError(
                 f"{trial.label!r} has two results of one cube, fold and seed.", "Give one of them."
             )
-        found[place] = scored
+        found[unit] = scored
     return found
 
 
@@ -108,7 +108,7 @@ def _must_agree(one: TrialResult, other: TrialResult, same_budget: bool) -> None
     if same_budget and None not in steps and steps[0] != steps[1]:
         raise ModelError(
             f"{names} were trained for different numbers of steps ({steps[0]}, {steps[1]}).",
-            "Train both for as long, or say that budgets may differ.",
+            "Train both for the same number of steps, or allow different budgets.",
         )
 
 

@@ -1,49 +1,63 @@
-"""What a method says of a scene."""
+"""The scores that a method gives to the pixels of a scene, and their figures under a protocol."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.inputs.selection import Selection
+from model.inputs.windows import Box
+from model.scores.evaluation import Evaluation, ScoredPixels
+from model.scores.scores import Scores
 from model.split.partition import Mask
-
-if TYPE_CHECKING:
-    pass
-
-
-if TYPE_CHECKING:
-    pass
 
 Score = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a method says of a scene, and what is to be told of how it came to it."""
+class Prediction:
+    """The scores of a method for a scene, and how the method came to them."""
 
     score: Score
-    """(y, x) NaN where it says nothing"""
+    """(y, x) higher means landslide; NaN where there is no prediction"""
     selection: Selection
     probability: bool
+    """whether the scores are probabilities"""
     parameters: int | None = None
     steps: int | None = None
     best_step: int | None = None
     device: str = "cpu"
     notes: tuple[str, ...] = ()
 
-    def ranked(self) -> Score:
-        """(y, x) the scores; where nothing is said, the lowest."""
-        silent = ~np.isfinite(self.score)
-        lowest = np.float32(0.0 if self.probability or silent.all() else np.nanmin(self.score))
-        return np.where(silent, lowest, self.score).astype(np.float32)
+    def filled(self) -> Score:
+        """(y, x) the scores; pixels without a prediction get the lowest one (0 for probabilities)."""
+        missing = ~np.isfinite(self.score)
+        lowest = np.float32(0.0 if self.probability or missing.all() else np.nanmin(self.score))
+        return np.where(missing, lowest, self.score).astype(np.float32)
 
-    def silence(self, scored: Mask) -> tuple[str, ...]:
-        """What is to be told where some of the scored pixels have no score; nothing where all have one."""
+    def missing_notes(self, scored: Mask) -> tuple[str, ...]:
+        """A note on the share of the scored pixels that have no prediction; none where all have one."""
         share = float((~np.isfinite(self.score) & scored).sum() / scored.sum())
         if share == 0:
             return ()
         return (f"{100 * share:.2f} % of the scored pixels have no prediction and count as lowest",)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A prediction and its figures under a protocol: what a trial found, before it is written."""
+
+    prediction: Prediction
+    tested: ScoredPixels
+    box: Box
+    """the rectangle that holds the tested pixels; its scores are kept"""
+    evaluation: Evaluation
+    validation: Scores | None
+    protocol_digest: str
+    scored_digest: str
+    notes: tuple[str, ...] = ()
+    """in addition to those of the prediction"""
+    switches: dict[str, str] | None = None
+    """the named defects of the published experiment"""

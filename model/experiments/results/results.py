@@ -1,46 +1,50 @@
-"""What a trial is and what it found: the values that tables, intervals and comparisons are made of."""
+"""Trials and their results: the values that tables, intervals and comparisons are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from model.inputs.cubes import CubeFacts
-from model.inputs.inputs import Inputs
+from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection
 from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperPlan, TestTime, TrainingPlan
 from model.scores.evaluation import Evaluation
 from model.scores.scores import Method, Scores
+from model.split.folds import FoldPlan
 from pipeline.records import Frozen
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Others(Frozen):
-    """Other events that a network learns from."""
+class OtherEvents(Frozen):
+    """Other events that a network is trained on."""
 
-    places: tuple[str, ...] = Field(min_length=1, description="paths or names of their cubes")
-    own: bool = Field(False, description="together with what a fold leaves of the tested scene")
+    cubes: tuple[str, ...] = Field(min_length=1, description="paths or names of their cubes")
+    own_scene: bool = Field(
+        False, description="train on the training part of the tested scene's fold as well"
+    )
     standardising: Literal["scene", "training"] = Field(
         "scene",
-        description="the tested scene is standardised with its own inputs (labels are not read), or with the mean of "
-        "the statistics of those learned from",
+        description="the tested scene is standardised by its own inputs (labels are not read), or by the mean of the "
+        "statistics of the training scenes",
     )
 
 
 class Trial(Frozen):
-    """One training, or one method without training, on one cube: all that decides its result."""
+    """One training, or one method without training: all that decides its result on a given cube."""
 
     label: str = Field(description="row of a table, as in 'VV+VH'")
     method: Method = "network"
     inputs: Inputs
     network: NetworkSpec | None = Field(None, description="None: the method is no network")
     plan: TrainingPlan | None = None
-    paper: PaperPlan | None = Field(None, description="in place of `plan` under the protocol paper")
+    paper: PaperPlan | None = Field(None, description="instead of `plan` under the protocol paper")
     protocol: Literal["paper", "strict"]
     seed: int
-    fold: int | None = Field(None, ge=0, description="strict: which block is tested")
+    fold: int | None = Field(None, ge=0, description="strict: which rectangle is tested")
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, trained from successive seeds")
     test_time: TestTime = Field(
         "plain", description="mirrored: the mean with the prediction of the scene mirrored along the track"
@@ -51,20 +55,55 @@ class Trial(Frozen):
     cases: tuple[Case, ...] = Field(
         (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
     )
-    pretraining_steps: int = Field(0, ge=0, description="steps of self-supervised pretraining before")
+    pretraining_steps: int = Field(
+        0, ge=0, description="steps of self-supervised pretraining before training"
+    )
     label_share: float = Field(
         1.0, gt=0, le=1, description="share of the training area whose labels are used"
     )
 
 
+class TrialTask(Frozen):
+    """A trial on a cube, with the settings of its protocol that are not the trial's own."""
+
+    cube: str
+    trial: Trial
+    folds: FoldPlan = FoldPlan()
+    event: EventSpan | None = Field(None, description="None: the event that the cube records")
+    other_events: OtherEvents | None = Field(None, description="other events in the training set; None: none")
+
+
+class CrossValidation(Frozen):
+    """The cubes, folds and seeds that trials of the protocol strict run on."""
+
+    cubes: tuple[str, ...]
+    folds: tuple[int, ...] = (0, 1, 2, 3)
+    seeds: tuple[int, ...] = (0,)
+    event: EventSpan | None = Field(None, description="None: the event that each cube records")
+
+    def tasks(self, trials: Iterable[Trial]) -> list[TrialTask]:
+        """Every trial on every cube, fold and seed; fold f and seed s give the trial the seed 100 s + f."""
+        return [
+            TrialTask(
+                cube=cube,
+                trial=trial.model_copy(update={"fold": fold, "seed": 100 * seed + fold}),
+                event=self.event,
+            )
+            for seed in self.seeds
+            for fold in self.folds
+            for trial in tuple(trials)
+            for cube in self.cubes
+        ]
+
+
 class TrialResult(Frozen):
-    """What a trial found, and on what. Two results are comparable when protocol and scored pixels are the same."""
+    """The figures of a trial. Two results are comparable if their protocols and their scored pixels are the same."""
 
     format: Literal["slidecube-trial-1"] = "slidecube-trial-1"
     trial: Trial
     cube: CubeFacts
     trained_on: tuple[CubeFacts, ...] = Field(
-        (), description="other cubes than `cube`, where trained on others"
+        (), description="cubes other than `cube` that were in the training set"
     )
     protocol_digest: Digest = Field(description="sha256 of everything that decides what is scored and how")
     scored_digest: Digest = Field(description="sha256 over which pixels were scored, and their labels")

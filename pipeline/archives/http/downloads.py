@@ -11,38 +11,35 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
-from filelock import FileLock
 
-from pipeline.archives import http_client
-from pipeline.archives.earthdata import Earthdata, earthdata
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.files import write_whole
+from pipeline.lock import held
+from pipeline.progress import Progress, no_progress
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**16
-"""Read at once, and so the most that is lost where a stream is cut."""
+"""Read at once: a cut stream loses at most this much."""
 MOST_FILE_BYTES = 32 * 2**30
-"""More than any granule has; a stream without an end is not written until the disk is full."""
+"""More than any granule has; it keeps a stream without an end from filling the disk."""
 DISK_MARGIN_BYTES = 256 * 2**20
 """Left free on the disk."""
-LONGEST_CUTTING_S = 600.0
-"""How long an archive may answer that the file is still being cut out (202)."""
-LONGEST_CUTTING_WAIT_S = 30.0
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes at hand and the file's size if it is known."""
+LONGEST_PREPARATION_S = 600.0
+"""How long an archive may prepare a file, answering 202."""
+LONGEST_PREPARATION_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to be fetched; at least one of size, MD5 and check must be given, so that a wrong file is noticed."""
+    """A file to be fetched; at least one of size, MD5 and check must be given, so that a wrong file is rejected."""
 
     url: str
     path: Path
@@ -50,32 +47,34 @@ class Wanted:
     md5: str | None = None
     check: Callable[[Path], None] | None = None
     """raises SourceDataError where the content is not what it should be"""
-    login: bool = True
+    public: bool = False
+    """the file is requested without a login or signature"""
 
 
-def download(wanted: Wanted, progress: Progress | None = None, archive: Earthdata | None = None) -> Path:
-    """Fetch a file to `wanted.path`, or find there that it is right already.
+def download(wanted: Wanted, archive: http_client.Opener, progress: Progress = no_progress) -> Path:
+    """Fetch a file to `wanted.path` from its archive, unless the right file is there already.
 
-    The bytes go to `<name>.part`, which a later call (of another process, too) goes on with where the archive still
-    has the same file by its ETag. Only a whole file that passed its checks gets its name. One that is there is
-    checked and not trusted; a wrong one is fetched anew. Two processes at once wait for each other.
+    The bytes go to `<name>.part`. A later call, also of another process, resumes it where the archive still has the
+    same file by its ETag. Only a whole file that passed its checks gets its name. A file that is there is checked
+    too, and fetched again if it is wrong. Two processes wait for each other. `progress` gets the file's name, the
+    bytes fetched and the file's size.
 
     Raises:
-        ArchiveError: refused, gone, not reachable, cut again and again, or no room on the disk.
-        SourceDataError: it came whole and is wrong, twice.
+        ArchiveError: refused, gone, unreachable, cut repeatedly, or no room on the disk.
+        SourceDataError: it arrived whole and is wrong, twice.
     """
     if wanted.size_bytes is None and wanted.md5 is None and wanted.check is None:
         raise ValueError("nothing to check the file by")
-    with written_to(wanted.path.parent, wanted.path.name), only_one(wanted.path):
+    with written_to(wanted.path.parent, wanted.path.name), locked(wanted.path):
         if wanted.path.is_file():
             try:
                 _verify(wanted.path, wanted)
                 return wanted.path
             except SourceDataError as error:
-                log.warning("%s It is fetched anew.", error.message)
+                log.warning("%s It is fetched again.", error.message)
                 wanted.path.unlink()
         for last in (False, True):
-            part = _Part(wanted, archive or earthdata(), progress)
+            part = _Part(wanted, archive, progress)
             part.complete()
             try:
                 _verify(part.path, wanted)
@@ -90,11 +89,9 @@ def download(wanted: Wanted, progress: Progress | None = None, archive: Earthdat
     return wanted.path
 
 
-def only_one(path: Path) -> FileLock:
-    """A lock for making `path`, held by one thread of one process; it ends with its holder."""
-    locks = path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{path.name}.lock")
+def locked(path: Path) -> AbstractContextManager[bool]:
+    """Hold the lock for making `path`, waiting for its holder; see `pipeline.lock.held`."""
+    return held(path.parent / ".locks" / f"{path.name}.lock")
 
 
 def _verify(path: Path, wanted: Wanted) -> None:
@@ -117,9 +114,9 @@ def _verify(path: Path, wanted: Wanted) -> None:
 
 
 class _Part:
-    """The partial file and what is known of the whole."""
+    """The partial file, and what is known of the whole one."""
 
-    def __init__(self, wanted: Wanted, archive: Earthdata, progress: Progress | None) -> None:
+    def __init__(self, wanted: Wanted, archive: http_client.Opener, progress: Progress) -> None:
         self.wanted = wanted
         self.path = wanted.path.with_name(f"{wanted.path.name}.part")
         self._note = wanted.path.with_name(f".{wanted.path.name}.part.json")
@@ -131,20 +128,20 @@ class _Part:
 
     @property
     def have(self) -> int:
-        """Bytes at hand."""
+        """Bytes fetched so far."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def complete(self) -> None:
-        """Fetch what lacks. A try that brought bytes does not count as one that failed."""
+        """Fetch the missing bytes. A request that brought bytes does not count as a failure."""
         while True:
             before = self.have
             try:
-                http_client.patiently(self._once)
+                http_client.retried(self._once)
                 return
             except ArchiveError as error:
                 if not error.transient or self.have <= before:
                     raise
-                log.warning("%s Going on from %d bytes.", error.message, self.have)
+                log.warning("%s Resuming at %d bytes.", error.message, self.have)
 
     def finish(self) -> None:
         """Give the file its name."""
@@ -170,7 +167,7 @@ class _Part:
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        self.discard()  # without its ETag a partial file cannot be gone on with
+        self.discard()  # without its ETag a partial file cannot be resumed
 
     def _remember(self, etag: str | None, total: int | None) -> None:
         self._etag = etag
@@ -178,7 +175,7 @@ class _Part:
             self._note.unlink(missing_ok=True)
             return
         text = json.dumps({"url": http_client.bare(self.wanted.url), "etag": etag, "total": total})
-        self._note.write_text(text, encoding="utf-8")
+        write_whole(self._note, text)
 
     def _once(self) -> None:
         have = self.have
@@ -191,45 +188,45 @@ class _Part:
         if have and self._etag:
             headers |= {"Range": f"bytes={have}-", "If-Range": self._etag}
         with (
-            http_client.limit(urlsplit(self.wanted.url).hostname or "local"),
-            self._answer(headers) as answer,
+            http_client.limit(http_client.host_of(self.wanted.url)),
+            self._response(headers) as response,
         ):
-            if answer.status_code == 416:
+            if response.status_code == 416:
                 self.discard()
                 raise ArchiveError(
                     f"{http_client.bare(self.wanted.url)} has become shorter than what was fetched of it.",
                     "Try again.",
                     transient=True,
                 )
-            self._write(answer, have)
+            self._write(response, have)
 
-    def _answer(self, headers: dict[str, str]) -> requests.Response:
-        """An answer with a body of the file, or 416; waits while the archive is still cutting the file out."""
+    def _response(self, headers: dict[str, str]) -> requests.Response:
+        """A response with a body of the file, or 416; waits while the archive prepares the file (202)."""
         began, wait_s = time.monotonic(), settings().backoff_s
         while True:
-            answer = self._archive.ask(self.wanted.url, headers, login=self.wanted.login)
-            status = answer.status_code
+            response = self._archive.open(self.wanted.url, headers, public=self.wanted.public)
+            status = response.status_code
             if status in (200, 206, 416):
-                return answer
-            asked = http_client.retry_after_s(answer.headers.get("Retry-After"))
-            answer.close()
+                return response
+            asked = http_client.retry_after_s(response.headers.get("Retry-After"))
+            response.close()
             if status != 202:
                 raise http_client.refused(self.wanted.url, status, wait_s=asked)
-            pause = min(wait_s if asked is None else asked, LONGEST_CUTTING_WAIT_S)
-            if time.monotonic() - began + pause > LONGEST_CUTTING_S:
+            pause = min(wait_s if asked is None else asked, LONGEST_PREPARATION_WAIT_S)
+            if time.monotonic() - began + pause > LONGEST_PREPARATION_S:
                 raise ArchiveError(
-                    f"{http_client.bare(self.wanted.url)} is still being made ready after {LONGEST_CUTTING_S:.0f} s.",
-                    "Build again later: the archive goes on with it meanwhile.",
+                    f"{http_client.bare(self.wanted.url)} is still being prepared after {LONGEST_PREPARATION_S:.0f} s.",
+                    "Build again later: the archive continues meanwhile.",
                 )
-            log.info("%s is being made ready; asking again in %.0f s", self.wanted.path.name, pause)
+            log.info("%s is being prepared; asking again in %.0f s", self.wanted.path.name, pause)
             time.sleep(pause)
-            wait_s = min(2 * wait_s, LONGEST_CUTTING_WAIT_S)
+            wait_s = min(2 * wait_s, LONGEST_PREPARATION_WAIT_S)
 
-    def _write(self, answer: requests.Response, have: int) -> None:
+    def _write(self, response: requests.Response, have: int) -> None:
         url = http_client.bare(self.wanted.url)
-        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ArchiveError(f"{url} is served in a packed form that was not asked for.", "Report it.")
-        begin, total = _extent(answer, have, url)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ArchiveError(f"{url} is served compressed, which was not asked for.", "Report it.")
+        begin, total = _extent(response, have, url)
         if self.wanted.size_bytes is not None and total is not None and total != self.wanted.size_bytes:
             raise ArchiveError(
                 f"{url} has {total} bytes, not the {self.wanted.size_bytes} that the catalogue states.",
@@ -237,7 +234,7 @@ class _Part:
             )
         if (total or 0) > MOST_FILE_BYTES:
             raise ArchiveError(f"{url} has {total} bytes, more than any file of this kind.", "Report it.")
-        etag = _strong_etag(answer)
+        etag = _strong_etag(response)
         if begin and etag is not None and etag != self._etag:
             self.discard()
             raise ArchiveError(f"{url} changed while it was fetched.", "Try again.", transient=True)
@@ -248,7 +245,7 @@ class _Part:
         most = self._total if self._total is not None else MOST_FILE_BYTES
         if self._total is not None:
             ensure_room(self.path.parent, self._total - begin, self.wanted.path.name)
-        at = self._append(answer, begin, most)
+        at = self._append(response, begin, most)
         if self._total is None:
             self._total = at
         if at < self._total:
@@ -256,36 +253,35 @@ class _Part:
                 f"{url} was cut after {at} of {self._total} bytes.", "Try again later.", transient=True
             )
 
-    def _append(self, answer: requests.Response, at: int, most: int) -> int:
-        """Write the body behind the first `at` bytes; the bytes at hand afterwards."""
+    def _append(self, response: requests.Response, at: int, most: int) -> int:
+        """Write the body after the first `at` bytes; returns the file's bytes afterwards."""
         name = self.wanted.path.name
         try:
             with self.path.open("r+b" if self.path.is_file() else "wb") as file:
                 file.truncate(at)
                 file.seek(at)
-                for chunk in answer.iter_content(CHUNK_BYTES):
+                for chunk in response.iter_content(CHUNK_BYTES):
                     at += len(chunk)
                     if at > most:
                         raise ArchiveError(
                             f"{http_client.bare(self.wanted.url)} sends more than {most} bytes.", "Report it."
                         )
                     file.write(chunk)
-                    if self._progress is not None:
-                        self._progress(name, at, self._total)
+                    self._progress(name, at, self._total)
         except requests.RequestException as error:
-            raise http_client.unreachable(answer.url, error) from None
+            raise http_client.unreachable(response.url, error) from None
         return at
 
 
-def _extent(answer: requests.Response, have: int, url: str) -> tuple[int, int | None]:
-    """(first byte of the body within the file, size of the file if it is said)."""
-    if answer.status_code == 200:
-        return 0, _whole(answer.headers.get("Content-Length", ""))
-    unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
+def _extent(response: requests.Response, have: int, url: str) -> tuple[int, int | None]:
+    """(first byte of the body within the file, size of the file if it is stated)."""
+    if response.status_code == 200:
+        return 0, _whole(response.headers.get("Content-Length", ""))
+    unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     size = _whole(total)
     if unit != "bytes" or span.partition("-")[0] != str(have) or (size is None and total != "*"):
-        raise ArchiveError(f"{url} answered a range that was not asked for.", "Try again.", transient=True)
+        raise ArchiveError(f"{url} returned a range that was not requested.", "Try again.", transient=True)
     return have, size
 
 
@@ -293,13 +289,13 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _strong_etag(answer: requests.Response) -> str | None:
-    tag = answer.headers.get("ETag", "").strip()
+def _strong_etag(response: requests.Response) -> str | None:
+    tag = response.headers.get("ETag", "").strip()
     return tag if tag.startswith('"') and len(tag) <= 256 else None
 
 
 def ensure_room(folder: Path, needed_bytes: int, name: str) -> None:
-    """Refuse before the first byte what cannot fit.
+    """Refuse, before the first byte, a file that does not fit.
 
     Raises:
         ArchiveError: less than `needed_bytes` and a margin are free on the folder's disk.
@@ -311,7 +307,7 @@ def ensure_room(folder: Path, needed_bytes: int, name: str) -> None:
 
 @contextmanager
 def written_to(folder: Path, name: str) -> Iterator[None]:
-    """Tell what the disk refuses, whichever of the files made on the way to `name` it was.
+    """Turn what the disk refuses into an error about `name`, whichever temporary file it was.
 
     Raises:
         ArchiveError: no room, no permission, or a disk that fails.
@@ -329,8 +325,8 @@ def written_to(folder: Path, name: str) -> Iterator[None]:
 
 def no_room(folder: Path, name: str, needed_bytes: int | None = None) -> ArchiveError:
     """The error of a full disk."""
-    wants = "" if needed_bytes is None else f": it wants {needed_bytes / 1e9:.2f} GB"
+    needs = "" if needed_bytes is None else f": it needs {needed_bytes / 1e9:.2f} GB"
     return ArchiveError(
-        f"There is no room for {name} in {folder}{wants}.",
+        f"There is no room for {name} in {folder}{needs}.",
         "Free some, or set SLIDECUBE_DATA_DIR to another disk.",
     )

@@ -1,14 +1,13 @@
-"""Files behind https, read by conditional range requests that are signed, limited and retried."""
+"""Files behind https, read by conditional range requests that are limited and retried."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import requests
 
-from pipeline.archives import http_client, planetary
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 
 HEADER_BYTES = 64 * 1024
@@ -20,14 +19,18 @@ MOST_RANGE_BYTES = 64 * 2**20
 
 
 class RemoteFile(io.RawIOBase):
-    """A file behind https, read by range requests; every answer must carry the same ETag.
+    """A file behind https, read by range requests; every response must carry the same ETag.
 
-    Methods that GDAL calls never raise: the first failure is kept in `failure` and reads come up short from then on.
+    `archive` makes the requests, with the signature or login that the file needs.
+
+    Methods that GDAL calls never raise: the first failure is kept in `failure`, and reads return too few bytes from
+    then on.
     """
 
-    def __init__(self, href: str, etag: str | None = None) -> None:
+    def __init__(self, href: str, archive: http_client.Opener, etag: str | None = None) -> None:
         super().__init__()
         self.href = href
+        self._archive = archive
         self.etag = etag
         self.size = 0
         self.bytes_read = 0
@@ -41,53 +44,37 @@ class RemoteFile(io.RawIOBase):
         """Bytes from `offset`, `length` of them or up to the end.
 
         Raises:
-            ArchiveError: refused, cut, changed; asked again first where that may help.
+            ArchiveError: refused, cut, changed; after retries where they may help.
         """
-        refusals = 0
+        return http_client.retried(lambda: self._request(offset, length))
 
-        def once() -> bytes:
-            nonlocal refusals
-            try:
-                return self._request(offset, length, anew=refusals > 0)
-            except _NotAllowedError:
-                refusals += 1
-                if refusals > 1 or not planetary.needs_signing(self.href):
-                    raise
-                return self._request(offset, length, anew=True)
-
-        return http_client.patiently(once)
-
-    def _request(self, offset: int, length: int, *, anew: bool) -> bytes:
-        url = planetary.sign(self.href, anew=anew)
+    def _request(self, offset: int, length: int) -> bytes:
         headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
         if self.etag is not None and self.etag.startswith('"'):
             headers["If-Match"] = self.etag
-        with http_client.limit(urlsplit(url).hostname or "local"):
-            answer = http_client.get_once(url, headers=headers)
-            with answer:
-                return self._checked(answer, offset, length)
+        with (
+            http_client.limit(http_client.host_of(self.href)),
+            self._archive.open(self.href, headers) as response,
+        ):
+            return self._checked(response, offset, length)
 
-    def _checked(self, answer: requests.Response, offset: int, length: int) -> bytes:
-        if answer.status_code == 412:
+    def _checked(self, response: requests.Response, offset: int, length: int) -> bytes:
+        if response.status_code == 412:
             raise self._changed()
-        if answer.status_code in (401, 403):
-            raise _NotAllowedError.of(self.href, answer.status_code)
-        if answer.status_code >= 400:
-            wait_s = http_client.retry_after_s(answer.headers.get("Retry-After"))
-            raise http_client.refused(self.href, answer.status_code, wait_s=wait_s)
-        tag = http_client.tag_of(answer)
+        http_client.accepted(response, self.href)
+        tag = http_client.tag_of(response)
         if self.etag is None:
             self.etag = tag
         elif tag is not None and tag != self.etag:
             raise self._changed()
-        self.size = _total_bytes(answer, self.href, offset)
+        self.size = _total_bytes(response, self.href, offset)
         wanted = min(length, self.size - offset)
-        if answer.status_code == 200 and self.size > max(length, HEADER_BYTES) + MERGE_GAP_BYTES:
+        if response.status_code == 200 and self.size > max(length, HEADER_BYTES) + MERGE_GAP_BYTES:
             raise ArchiveError(
                 f"{http_client.bare(self.href)} does not serve parts of the file.",
                 "It must be served with range requests.",
             )
-        data = http_client.body(answer, wanted)
+        data = http_client.body(response, wanted)
         self.bytes_read += len(data)
         return data
 
@@ -121,7 +108,7 @@ class RemoteFile(io.RawIOBase):
             flush()
         return [found[i] for i in range(len(ranges))]
 
-    # what GDAL calls ---------------------------------------------------------------------------------------------
+    # called by GDAL ----------------------------------------------------------------------------------------------
 
     def read(self, size: int = -1) -> bytes:
         """Bytes from the position on; small reads are served from a block read at once."""
@@ -148,7 +135,7 @@ class RemoteFile(io.RawIOBase):
         return block[offset - start : offset - start + length]
 
     def get_byte_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
-        """Several ranges at once, short where one failed."""
+        """Several ranges at once; empty ones where a request failed."""
         ranges = [(int(o), int(s)) for o, s in zip(offsets, sizes, strict=True)]
         if self.failure is None:
             try:
@@ -176,24 +163,17 @@ class RemoteFile(io.RawIOBase):
         return True
 
 
-class _NotAllowedError(ArchiveError):
-    """401 or 403: a fresh token may help, once."""
-
-    @classmethod
-    def of(cls, href: str, status: int) -> _NotAllowedError:
-        return cls(f"{http_client.bare(href)} answered HTTP {status}.", http_client.REMEDIES[status])
-
-
-def _total_bytes(answer: requests.Response, href: str, offset: int) -> int:
+def _total_bytes(response: requests.Response, href: str, offset: int) -> int:
     """The file's size, from `Content-Range: bytes 0-65535/838784900`, which must begin where asked."""
-    if answer.status_code == 206:
-        unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
+    if response.status_code == 206:
+        unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
         span, _, total = rest.partition("/")
         if unit == "bytes" and total.isdigit() and span.partition("-")[0] == str(offset):
             return int(total)
-    elif answer.status_code == 200 and offset == 0 and answer.headers.get("Content-Length", "").isdigit():
-        return int(answer.headers["Content-Length"])
+    elif response.status_code == 200 and offset == 0 and response.headers.get("Content-Length", "").isdigit():
+        return int(response.headers["Content-Length"])
     raise ArchiveError(
-        f"{http_client.bare(href)} answered HTTP {answer.status_code} to a range request in a way that cannot be used.",
+        f"{http_client.bare(href)} answered a range request with HTTP {response.status_code} in a way that cannot "
+        "be used.",
         "It must be served with range requests.",
     )

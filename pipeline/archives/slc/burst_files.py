@@ -1,7 +1,7 @@
-"""Bursts as ASF serves them: a GeoTIFF, and one XML document with the annotation of its granule.
+"""Bursts as the archive serves them: a GeoTIFF, and one XML document with the annotation of its granule.
 
-The archive states no MD5 of a burst, and has been seen to answer with the file of another one (burst2safe,
-`download.py`); so the annotation is checked against the burst that was asked for, and the TIFF against the annotation.
+The archive states no MD5 of a burst, and has been seen to return the file of another one (burst2safe, `download.py`);
+so the annotation is checked against the burst that was asked for, and the TIFF against the annotation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_XML_BYTES = 128 * 2**20
 MOST_LINES, MOST_SAMPLES = 4000, 60_000
 """A burst of IW has about 1500 lines of 20,000 to 27,000 samples."""
 MOST_EMPTY_LINES = 0.01
-"""Share of the valid lines that may be zero throughout: lines lost on the way down."""
+"""Share of the valid lines that may be zero throughout: lines lost in the downlink."""
 _LINES_AT_ONCE = 256
 _opening = threading.Lock()
 _AGAIN = "It is fetched again by the next build; if it comes the same, set SLIDECUBE_SLC_FETCH=granules."
@@ -145,7 +145,7 @@ def check_burst_tiff(path: Path, annotation: BurstAnnotation) -> None:
                     path, f"holds {image.count} bands of {image.dtypes[0]}, not one of complex_int16"
                 )
             if image.compression is None and size < least:
-                raise _wrong(path, f"has {size} bytes, and its samples alone want {least}")
+                raise _wrong(path, f"has {size} bytes, and its samples alone need {least}")
             empty = _empty_lines(image, annotation)
     except RasterioError as error:
         raise _wrong(path, f"cannot be read to its end ({type(error).__name__})") from None
@@ -155,7 +155,7 @@ def check_burst_tiff(path: Path, annotation: BurstAnnotation) -> None:
 
 
 def _opened(path: Path) -> Any:
-    # some bursts carry no ground control points, of which rasterio warns; their place is in the annotation
+    # some bursts have no ground control points, of which rasterio warns; the annotation locates them
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, driver="GTiff")

@@ -1,9 +1,7 @@
-"""Orbit files from ASF's public store: precise where there is one that covers the overflight, else restituted.
+"""Orbit files: precise where there is one that covers the overflight, else restituted.
 
-Protocol of the PyPI package `s1-orbits` 0.2.0: `GET https://s1-orbits.asf.alaska.edu/scene/<granule>` redirects to the
-best file for that granule; 400 no name of a granule, 404 no file yet. The package itself is not used, because it
-writes whatever comes under its last name, without time limit, check or a second try. No login is wanted, and none is
-sent.
+The protocol is that of the PyPI package `s1-orbits` 0.2.0 (`asf.orbit_address`). The package itself is not used: it
+writes any response under the final name, without timeout, check or retry. No login is needed, and none is sent.
 """
 
 from __future__ import annotations
@@ -13,13 +11,14 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from pipeline.archives import http_client
-from pipeline.archives.earthdata import Earthdata, earthdata
+from pipeline.archives.asf import orbit_address
+from pipeline.archives.http import http_client
 from pipeline.archives.http.downloads import Wanted, download
+from pipeline.archives.registry import archive_of
 from pipeline.catalogue.slc import SlcPass
 from pipeline.catalogue.state_vectors import OrbitKind, OrbitName, read_orbit_file, read_orbit_name
 from pipeline.errors import ArchiveError, SourceDataError
@@ -27,9 +26,8 @@ from pipeline.records import Frozen, Utc
 
 log = logging.getLogger(__name__)
 
-SERVICE = "https://s1-orbits.asf.alaska.edu/scene"
 MARGIN = timedelta(seconds=60)
-"""State vectors wanted before and after the overflight: what topsApp takes (`extractPreciseOrbit`)."""
+"""State vectors needed before and after the overflight: what topsApp takes (`extractPreciseOrbit`)."""
 PRECISE_AFTER = timedelta(days=20)
 """Precise files come about 20 days after the overflight (Copernicus POD service)."""
 _NAME = re.compile(r"S1[A-D]_OPER_AUX_(POEORB|RESORB)_[A-Z0-9_]{4}_\d{8}T\d{6}_V\d{8}T\d{6}_\d{8}T\d{6}\.EOF")
@@ -45,7 +43,7 @@ class FetchedOrbit(Frozen):
 
 
 def choose_orbit(names: Iterable[str], platform: str, start: datetime, end: datetime) -> OrbitName | None:
-    """The best of some orbit files for an overflight, by their names alone; None where none will do.
+    """The best of some orbit files for an overflight, by their names alone; None where none is usable.
 
     It must be of the platform and valid from `MARGIN` before `start` to `MARGIN` after `end`. Precise is better than
     restituted; of one kind the one made last counts, of restituted files the one whose middle is nearest.
@@ -74,39 +72,38 @@ def fetch_orbit(
     folder: Path,
     *,
     scene: str,
-    archive: Earthdata | None = None,
 ) -> FetchedOrbit:
     """The orbit file for an overflight of `platform` from `start` to `end` (aware), fetched to `folder` or found there.
 
-    `scene` is the name of a granule of the overflight, which is what the service asks for. A precise file at hand is
-    used without asking. A restituted one is used without asking while there can be no precise one yet, and where the
-    service does not answer.
+    `scene` is the name of a granule of the overflight, which the service needs. A precise file that is
+    there is used without a request. A restituted one is used while there can be no precise one yet, and where the
+    service fails.
 
     Raises:
         ArchiveError: there is no orbit file (yet), or the service fails.
-        SourceDataError: the file that came is damaged, of another platform, or does not cover the overflight.
+        SourceDataError: the fetched file is damaged, of another platform, or does not cover the overflight.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    at_hand = _at_hand(folder, platform, start, end)
-    if at_hand is not None and (at_hand.kind == "precise" or datetime.now(UTC) - end < PRECISE_AFTER):
-        return at_hand
+    available = _available(folder, platform, start, end)
+    if available is not None and (available.kind == "precise" or datetime.now(UTC) - end < PRECISE_AFTER):
+        return available
     try:
-        fetched = _fetch(platform, start, end, folder, scene, archive or earthdata())
+        fetched = _fetch(platform, start, end, folder, scene)
     except ArchiveError as error:
-        if at_hand is None:
+        if available is None:
             raise
-        log.warning("%s The restituted orbit file that is at hand is used.", error.message)
-        return at_hand
+        log.warning("%s The restituted orbit file that is there is used.", error.message)
+        return available
     return fetched
 
 
-def orbit_of(side: SlcPass, folder: Path, archive: Earthdata | None = None) -> FetchedOrbit:
+def orbit_of(slc_pass: SlcPass, folder: Path) -> FetchedOrbit:
     """The orbit file for all granules of an overflight; see `fetch_orbit`."""
-    start, end = min(g.start for g in side.granules), max(g.end for g in side.granules)
-    return fetch_orbit(side.platform, start, end, folder, scene=side.granules[0].name, archive=archive)
+    start, end = min(g.start for g in slc_pass.granules), max(g.end for g in slc_pass.granules)
+    return fetch_orbit(slc_pass.platform, start, end, folder, scene=slc_pass.granules[0].name)
 
 
-def _at_hand(folder: Path, platform: str, start: datetime, end: datetime) -> FetchedOrbit | None:
+def _available(folder: Path, platform: str, start: datetime, end: datetime) -> FetchedOrbit | None:
     names = [path.name for path in folder.glob("S1*.EOF")]
     while (best := choose_orbit(names, platform, start, end)) is not None:
         path = folder / f"{best.name}.EOF"
@@ -118,11 +115,9 @@ def _at_hand(folder: Path, platform: str, start: datetime, end: datetime) -> Fet
     return None
 
 
-def _fetch(
-    platform: str, start: datetime, end: datetime, folder: Path, scene: str, archive: Earthdata
-) -> FetchedOrbit:
-    url = f"{SERVICE}/{quote(scene, safe='')}"
-    final, name = http_client.patiently(lambda: _place(url, scene, archive))
+def _fetch(platform: str, start: datetime, end: datetime, folder: Path, scene: str) -> FetchedOrbit:
+    url = orbit_address(scene)
+    final, name = http_client.retried(lambda: _location(url, scene))
 
     def check(path: Path) -> None:
         _checked(path, platform, start, end, name)
@@ -135,38 +130,34 @@ def _fetch(
             f"{MARGIN.total_seconds():.0f} s to spare.",
             "Build again later: another file may follow.",
         )
-    download(Wanted(final, path, check=check, login=False), archive=archive)
+    download(Wanted(final, path, check=check, public=True), archive_of(url))
     return _checked(path, platform, start, end)
 
 
-def _place(url: str, scene: str, archive: Earthdata) -> tuple[str, str]:
-    """Where the file lies, and its name; the body of the answer is left unread."""
-    with archive.ask(url, login=False) as answer:
-        status = answer.status_code
-        if status == 404:
+def _location(url: str, scene: str) -> tuple[str, str]:
+    """The address of the file, and its name; the body of the response is left unread."""
+    with archive_of(url).open(url, public=True) as response:
+        if response.status_code == 404:
             raise ArchiveError(
                 f"There is no orbit file for {scene} yet.",
                 "Restituted orbit files come some hours after the overflight: build again then.",
             )
-        if status >= 400:
-            raise http_client.refused(
-                url, status, wait_s=http_client.retry_after_s(answer.headers.get("Retry-After"))
-            )
-        name = urlsplit(answer.url).path.rpartition("/")[2]
+        http_client.accepted(response, url)
+        name = urlsplit(response.url).path.rpartition("/")[2]
         if not _NAME.fullmatch(name):
-            said = re.search(r'filename="?([\w.-]+)"?', answer.headers.get("Content-Disposition", ""))
+            said = re.search(r'filename="?([\w.-]+)"?', response.headers.get("Content-Disposition", ""))
             name = said.group(1) if said else ""
         if not _NAME.fullmatch(name):
             raise ArchiveError(
-                f"{http_client.bare(url)} answered something that is no orbit file.", "Try again later."
+                f"{http_client.bare(url)} returned something that is no orbit file.", "Try again later."
             )
-        return answer.url, name
+        return response.url, name
 
 
 def _checked(
     path: Path, platform: str, start: datetime, end: datetime, name: str | None = None
 ) -> FetchedOrbit:
-    """Read the whole file and see that its vectors cover the overflight; `name` where the file is still partial."""
+    """Read the whole file and check that its vectors cover the overflight; `name` while the file is partial."""
     stated = read_orbit_name(name or path.name)
     orbit = read_orbit_file(path, name=name)
     if stated.platform != platform:

@@ -1,4 +1,4 @@
-"""Single look complex data of one overflight on the disk: bursts as ASF cuts them, or whole granules unpacked."""
+"""Single look complex data of one overflight on the disk: bursts one by one, or whole granules unpacked."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.archives.credentials import Source
-from pipeline.archives.earthdata import Earthdata
-from pipeline.archives.http.downloads import Progress, Wanted, download, only_one, written_to
+from pipeline.archives.http.downloads import Wanted, download, locked, written_to
+from pipeline.archives.registry import archive_of
 from pipeline.archives.slc.burst_files import check_burst_tiff, read_burst_annotation
 from pipeline.archives.slc.zips import unpack
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, SlcPass
 from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.settings import settings
+from pipeline.files import write_whole
+from pipeline.progress import Progress, no_progress
+from pipeline.settings import FetchMode, settings
 
 log = logging.getLogger(__name__)
 
@@ -28,52 +29,52 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def fetch_side(
-    side: SlcPass,
+def fetch_slc(
+    slc_pass: SlcPass,
     burst_ids: Iterable[str],
     polarisation: Polarisation,
     folder: Path,
-    mode: Source = "bursts",
-    progress: Progress | None = None,
-    archive: Earthdata | None = None,
+    mode: FetchMode = "bursts",
+    progress: Progress = no_progress,
 ) -> tuple[Path, ...]:
-    """Fetch what a job needs of one overflight into `folder`, or find it there and whole.
+    """Fetch what a job needs of one overflight into `folder`, unless it is there and whole.
 
     `burst_ids` are full ids (`Burst.full_id`). In the mode "bursts" the `.tiff` files are returned in the order of
-    `burst_ids`, each with an `.xml` of the same stem beside it; in "granules" the SAFE folders, ascending in time, of
-    the granules that hold the bursts.
+    `burst_ids`, each with an `.xml` of the same stem in its folder; in "granules" the SAFE folders, ascending in time,
+    of the granules that hold the bursts.
 
     Raises:
-        ArchiveError: refused, gone or not reachable; no login; no room; or the overflight lacks a burst.
-        SourceDataError: what came is damaged or something else.
+        ArchiveError: refused, gone or unreachable; no login; no room; or the overflight lacks a burst.
+        SourceDataError: what arrived is damaged or something else.
     """
-    wanted = _chosen(side, tuple(burst_ids), polarisation)
+    wanted = _chosen(slc_pass, tuple(burst_ids), polarisation)
     folder.mkdir(parents=True, exist_ok=True)
     if mode == "bursts":
-        return _in_threads(partial(_fetch_burst, folder, progress, archive), wanted)
+        return _in_threads(partial(_fetch_burst, folder, progress), wanted)
     names = {burst.granule for burst in wanted}
-    granules = [granule for granule in side.granules if granule.name in names]
+    granules = [granule for granule in slc_pass.granules if granule.name in names]
     lacking = names - {granule.name for granule in granules}
     if lacking:
         raise ArchiveError(
-            f"The granules {', '.join(sorted(lacking))} of {side.id} are not in the catalogue.", "Plan again."
+            f"The granules {', '.join(sorted(lacking))} of {slc_pass.id} are not in the catalogue.",
+            "Plan again.",
         )
-    return _in_threads(partial(_fetch_granule, folder, polarisation, progress, archive), granules)
+    return _in_threads(partial(_fetch_granule, folder, polarisation, progress), granules)
 
 
-def _chosen(side: SlcPass, burst_ids: tuple[str, ...], polarisation: Polarisation) -> list[Burst]:
-    at_hand = {burst.full_id: burst for burst in side.bursts if burst.polarisation == polarisation}
-    lacking = [full_id for full_id in burst_ids if full_id not in at_hand]
+def _chosen(slc_pass: SlcPass, burst_ids: tuple[str, ...], polarisation: Polarisation) -> list[Burst]:
+    listed = {burst.full_id: burst for burst in slc_pass.bursts if burst.polarisation == polarisation}
+    lacking = [full_id for full_id in burst_ids if full_id not in listed]
     if lacking or not burst_ids:
         raise ArchiveError(
-            f"The overflight {side.id} has no burst {', '.join(lacking) or 'at all'} in {polarisation.upper()}.",
+            f"The overflight {slc_pass.id} has no burst {', '.join(lacking) or 'at all'} in {polarisation.upper()}.",
             "Plan again without --catalogue: a burst list can be incomplete for some minutes after the overflight.",
         )
-    return [at_hand[full_id] for full_id in burst_ids]
+    return [listed[full_id] for full_id in burst_ids]
 
 
 def _in_threads(action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
-    """Results in the order of the items; the first error ends what has not begun."""
+    """Results in the order of the items; the first error cancels what has not begun."""
     pool = ThreadPoolExecutor(max_workers=settings().read_concurrency, thread_name_prefix="slc")
     try:
         return tuple(pool.map(action, items))
@@ -81,7 +82,7 @@ def _in_threads(action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
         pool.shutdown(cancel_futures=True)
 
 
-def _fetch_burst(folder: Path, progress: Progress | None, archive: Earthdata | None, burst: Burst) -> Path:
+def _fetch_burst(folder: Path, progress: Progress, burst: Burst) -> Path:
     stem = _file_name(burst.id)
     annotation = folder / f"{stem}.xml"
 
@@ -91,28 +92,23 @@ def _fetch_burst(folder: Path, progress: Progress | None, archive: Earthdata | N
     def check_image(path: Path) -> None:
         check_burst_tiff(path, read_burst_annotation(annotation, burst))
 
-    download(Wanted(burst.xml_url, annotation, check=check_annotation), progress, archive)
-    # the size that the catalogue states of a burst is that of its samples, not of the file: it is no check
-    return download(Wanted(burst.tiff_url, folder / f"{stem}.tiff", check=check_image), progress, archive)
+    download(Wanted(burst.xml_url, annotation, check=check_annotation), archive_of(burst.xml_url), progress)
+    # the size of a burst in the catalogue is that of its samples, not of the file, so it is no check
+    wanted = Wanted(burst.tiff_url, folder / f"{stem}.tiff", check=check_image)
+    return download(wanted, archive_of(burst.tiff_url), progress)
 
 
-def _fetch_granule(
-    folder: Path,
-    polarisation: Polarisation,
-    progress: Progress | None,
-    archive: Earthdata | None,
-    granule: Granule,
-) -> Path:
+def _fetch_granule(folder: Path, polarisation: Polarisation, progress: Progress, granule: Granule) -> Path:
     """Fetch and unpack a granule; the zip is deleted once its folder is whole."""
     name = _file_name(granule.name)
     safe, packed, listing = folder / f"{name}.SAFE", folder / f"{name}.zip", folder / f".{name}.files.json"
-    with written_to(folder, safe.name), only_one(safe):
+    with written_to(folder, safe.name), locked(safe):
         if safe.is_dir():
             try:
                 _check_listing(safe, listing)
                 return safe
             except SourceDataError as error:
-                log.warning("%s It is fetched anew.", error.message)
+                log.warning("%s It is fetched again.", error.message)
                 shutil.rmtree(safe)
         wanted = Wanted(
             granule.url,
@@ -121,14 +117,14 @@ def _fetch_granule(
             granule.md5,
             check=partial(_check_zip, polarisation=polarisation),
         )
-        download(wanted, progress, archive)
+        download(wanted, archive_of(granule.url), progress)
         unpack(packed, folder, safe.name)
         files = {
             str(path.relative_to(safe)): path.stat().st_size
             for path in sorted(safe.rglob("*"))
             if path.is_file()
         }
-        listing.write_text(json.dumps({"granule": granule.name, "files": files}), encoding="utf-8")
+        write_whole(listing, json.dumps({"granule": granule.name, "files": files}))
         packed.unlink()
     return safe
 

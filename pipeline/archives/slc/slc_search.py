@@ -1,4 +1,4 @@
-"""What ASF holds for an area: granules, bursts, and the elevation that their interferometry needs."""
+"""Single look complex data of an area: granules, bursts, and the elevation that their interferometry needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import shapely
 from shapely.geometry import mapping, shape
 
-from pipeline.archives import planetary
+from pipeline.archives.archive import SLC_BURSTS, SLC_GRANULES, Query
+from pipeline.archives.registry import serving
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG
 from pipeline.catalogue.granules import read_burst
@@ -23,28 +24,29 @@ from pipeline.errors import ArchiveError
 log = logging.getLogger(__name__)
 
 
-def search_slc(area: AreaOfInterest, api: Any) -> tuple[SlcHoldings | None, list[str]]:
-    """What ASF holds for the area, with the elevation items around it (`api` is the STAC client), and remarks.
+def search_slc(area: AreaOfInterest) -> tuple[SlcHoldings | None, list[str]]:
+    """Granules, bursts and the elevation items around them, and remarks.
 
-    None where the area asks for nothing, or where ASF cannot be searched: backscatter is built all the same.
+    None where the area asks for no pairs, or where the archive cannot be searched: backscatter is built all the same.
 
     Raises:
         ArchiveError: the elevation cannot be searched.
     """
     if area.interferometry is None or not wants_slc(area):
         return None, []
-    from pipeline.archives import asf  # takes half a second to import
-
+    archive = serving(SLC_GRANULES)
+    query = Query.of_area(area)
     try:
-        granules = asf.search_granules(area)
-        bursts = asf.search_bursts(area, area.interferometry)
+        granules = archive.search(SLC_GRANULES, query)
+        archive = serving(SLC_BURSTS)
+        bursts = archive.search(SLC_BURSTS, query)
     except ArchiveError as error:
         log.warning("no interferometry: %s", error)
-        return None, [f"no pairs: ASF could not be searched ({error.message})"]
+        return None, [f"no pairs: {archive.title} could not be searched ({error.message})"]
     dem: list[dict[str, Any]] = []
     region = _region(bursts, area)
     if region is not None:
-        dem = planetary.search(area.dem.collection, intersects=mapping(region), api=api)
+        dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(region)))
     return SlcHoldings(
         granules=tuple(granules),
         bursts=tuple(bursts),

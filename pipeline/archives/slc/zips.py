@@ -1,4 +1,4 @@
-"""Zip archives from outside: what is in them is checked before anything is unpacked."""
+"""Zip archives from outside: their entries are checked before anything is unpacked."""
 
 from __future__ import annotations
 

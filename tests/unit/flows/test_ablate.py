@@ -31,7 +31,7 @@ def test_an_ablation_runs_as_a_flow_and_a_second_run_trains_nothing(tmp_path, mo
     assert state.is_completed(), state.message
     assert "| VH | 1 |" in (tmp_path / "out" / "report.md").read_text()
     monkeypatch.setattr(
-        "model.experiments.paper._answered", lambda *args: pytest.fail("a finished trial was run again")
+        "model.experiments.paper.run", lambda *args: pytest.fail("a finished trial was run again")
     )
     assert ablate(cube, PLAN, str(tmp_path / "out"), return_state=True).is_completed()
     narrow = PLAN.model_copy(update={"passes": (9,), "rows": ("VV",)})

@@ -1,69 +1,90 @@
-"""Pairs in the flow: begun beside the layers, tried again only where that may help, listed with the passes."""
+"""Layers in the flow: their order, their limits, retries only where they may help, pairs in the table of passes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed, Pending
 
 from flows import build_datacube
 from flows.serving import artifacts
-from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
-from pipeline.build.run import BuildPlan, LayerTask
+from flows.serving.limits import INTERFEROMETRY, LIMITS
+from pipeline.archives.planetary import PlanetaryComputer
+from pipeline.build import run as build
+from pipeline.build.plan import BuildPlan
 from pipeline.catalogue.slc import Pair
 from pipeline.cube.layers import Recipe
-from pipeline.errors import SettingsError
+from pipeline.errors import ArchiveError, SettingsError
 from pipeline.grid import Grid
+from pipeline.layers.interferometry import PairTask
+from pipeline.layers.kind import LayerTask, Wanted
+from pipeline.layers.registry import KINDS
 from tests.unit.pipeline.catalogue.test_pairs import overflight
+from tests.unit.pipeline.catalogue.test_passes import area
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 
 
-def layer(kind: str, name: str) -> LayerTask:
+OF_KIND = {kind.name: kind for kind in KINDS}
+
+
+def layer(kind: str, name: str, **fields: Any) -> LayerTask:
     recipe = Recipe(kind=kind, variables=(), grid=GRID.digest, sources=(), algorithm=name)
-    pair = name if kind == "interferometry" else None
-    return LayerTask(recipe=recipe, label=name, kind=kind, size_bytes=0, held=False, pair_id=pair)
+    made = PairTask if "pair" in fields else LayerTask
+    return made(kind=OF_KIND[kind], recipe=recipe, label=name, **fields)
 
 
-def test_the_first_pairs_run_beside_the_layers_and_no_pair_waits_in_a_layers_place():
+def plan_of(*tasks: LayerTask, **fields: Any) -> BuildPlan:
+    parts = tuple(
+        Wanted(kind=kind, tasks=tuple(task for task in tasks if task.kind == kind)) for kind in KINDS
+    )
+    given = {"area": "here", "cube": "/x", "grid": GRID, "passes": (), "missing": (), "current_version": None}
+    return BuildPlan(parts=parts, changes=True, **given | fields)
+
+
+def test_the_first_pairs_and_long_layers_are_begun_first_and_no_pair_takes_a_layers_worker():
     pairs = [layer("interferometry", f"p{n}") for n in range(4)]
-    layers = (layer("terrain", "t"), *pairs, layer("backscatter", "b"), layer("look", "l"))
-    order = [task.label for task in build_datacube.in_order(layers)]
-    assert order == ["p0", "t", "b", "l", "p1", "p2", "p3"]
+    plan = plan_of(layer("backscatter", "b"), layer("terrain", "t"), *pairs, layer("look", "l"))
+    order = [task.label for task in plan.in_order(processors=1)]
+    assert order == ["p0", "t", "l", "b", "p1", "p2", "p3"]
+    assert build_datacube.PrefectTasks(None).processors == LIMITS[INTERFEROMETRY]
     most = build_datacube.build_datacube.task_runner._max_workers
     assert most == build_datacube.LAYERS_AT_ONCE + LIMITS[INTERFEROMETRY]
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"),
+    ("kind", "limit"),
     [
         ("interferometry", INTERFEROMETRY),
-        ("backscatter", PLANETARY_COMPUTER),
-        ("look", PLANETARY_COMPUTER),
+        ("backscatter", PlanetaryComputer.name),
+        ("terrain", PlanetaryComputer.name),
+        ("look", PlanetaryComputer.name),
         ("labels", None),
     ],
 )
-def test_every_kind_of_layer_holds_the_place_that_protects_what_it_uses(monkeypatch, kind, place):
+def test_every_kind_of_layer_is_built_within_the_limit_that_protects_what_it_uses(monkeypatch, kind, limit):
     held: list[str] = []
 
-    class Place:
-        def __init__(self, name: str) -> None:
-            held.append(name)
+    class Slot:
+        def __init__(self, *names: str) -> None:
+            held.extend(names)
 
         def __enter__(self) -> None: ...
 
         def __exit__(self, *rest: Any) -> None: ...
 
-    monkeypatch.setattr(build_datacube, "place_at", Place)
+    monkeypatch.setattr(build_datacube, "slot_of", Slot)
     monkeypatch.setattr(build_datacube.build, "build_layer", lambda *args: None)
-    task = build_datacube.build_pair if kind == "interferometry" else build_datacube.build_layer
-    task.fn(None, layer(kind, "x"), None)
-    assert held == ([place] if place else [])
+    build_datacube.build_layer.fn(area(), layer(kind, "x"))
+    assert held == ([limit] if limit else [])
 
 
 def test_a_pair_is_a_task_of_its_own_name_and_as_patient_as_a_layer():
     pair, other = build_datacube.build_pair, build_datacube.build_layer
     assert (pair.name, pair.task_run_name) == ("pair", "{layer.label}")
+    assert pair.fn is other.fn
     assert pair.retry_condition_fn is other.retry_condition_fn is build_datacube.is_transient
     assert pair.retries == other.retries > 0
 
@@ -73,12 +94,12 @@ def test_a_limit_that_nobody_made_is_refused_by_name(monkeypatch):
 
     from flows.serving import limits
 
-    def refuse(name: str, **options: Any) -> Any:
+    def refuse(names: list[str], **options: Any) -> Any:
         assert options["strict"] is True
-        raise ConcurrencySlotAcquisitionError(name)
+        raise ConcurrencySlotAcquisitionError(names)
 
     monkeypatch.setattr(limits, "concurrency", refuse)
-    with pytest.raises(SettingsError, match="no limit 'interferometry'"), limits.place_at(INTERFEROMETRY):
+    with pytest.raises(SettingsError, match=INTERFEROMETRY), limits.slot_of(INTERFEROMETRY):
         raise AssertionError("nothing runs without the limit")
 
 
@@ -94,16 +115,43 @@ def test_the_table_of_passes_lists_the_pairs_with_all_columns(monkeypatch):
         )
         for a, b, bp in ((first, second, 34.5), (second, third, None))
     )
-    plan = BuildPlan(
-        area="here", cube="/x", grid=GRID, passes=(), pairs=pairs, missing=("labels: no inventory",),
-        current_version=None, changes=True,
-        tasks=(layer("interferometry", pairs[0].id).model_copy(update={"held": True}),),
-    )  # fmt: skip
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(artifacts, "create_table_artifact", lambda **given: told.update(given))
+    held = layer("interferometry", "held", held=True, pair=pairs[0], backend="isce2", tiles=())
+    plan = plan_of(held, pairs=pairs, missing=("labels: no inventory",))
+    given_to_prefect: dict[str, Any] = {}
+    monkeypatch.setattr(artifacts, "create_table_artifact", lambda **given: given_to_prefect.update(given))
     artifacts.show_passes(plan)
-    assert [row["kind"] for row in told["table"]] == ["pair, held", "pair, wanted"]
-    assert [row["baseline (m)"] for row in told["table"]] == [34.5, None]
-    assert told["table"][0]["days"] == 12
-    assert len({tuple(row) for row in told["table"]}) == 1, "every row has every column"
-    assert "pairs: 2" in told["description"] and "labels" in told["description"]
+    assert [row["kind"] for row in given_to_prefect["table"]] == ["pair, held", "pair, wanted"]
+    assert [row["baseline (m)"] for row in given_to_prefect["table"]] == [34.5, None]
+    assert given_to_prefect["table"][0]["days"] == 12
+    assert len({tuple(row) for row in given_to_prefect["table"]}) == 1, "every row has every column"
+    assert "pairs: 2" in given_to_prefect["description"] and "labels" in given_to_prefect["description"]
+
+
+class Run:
+    """A task run of Prefect that has ended; its state is known once it was waited for."""
+
+    def __init__(self, state: State) -> None:
+        self.ended = state
+        self.state = Pending()
+
+    def wait(self) -> None:
+        self.state = self.ended
+
+
+def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch):
+    failed = layer("interferometry", "p")
+    plan = plan_of(failed, layer("labels", "l"))
+    gone = ArchiveError("It is gone.", "Search again.")
+    submitted: list[str] = []
+
+    def submit(outcome: State) -> Any:
+        return lambda area, task: submitted.append(task.label) or Run(outcome)
+
+    monkeypatch.setattr(build_datacube, "as_completed", reversed)
+    monkeypatch.setattr(build_datacube.build_pair, "submit", submit(Failed(data=gone, message="failed")))
+    monkeypatch.setattr(build_datacube.build_layer, "submit", submit(Completed()))
+    seen: list[tuple[Any, ...]] = []
+    found = build.build_layers(plan, build_datacube.PrefectTasks(None), lambda *step: seen.append(step))
+    assert found == {failed.recipe.digest: "It is gone. Search again."}
+    assert submitted == ["p", "l"]
+    assert seen == [("l", 1, 2), ("p", 2, 2)]

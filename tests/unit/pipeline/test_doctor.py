@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import doctor
 from pipeline.archives.credentials import LOGIN_HOST
-from pipeline.doctor import interferometry
 from pipeline.elevation import geoid
 from tests.unit.loopback import Loopback, Reply, brisk_settings, standing_for_all_hosts
 
@@ -28,8 +28,12 @@ def server() -> Iterator[Loopback]:
         yield loopback
 
 
+def examined() -> list[doctor.Finding]:
+    return [*doctor.examine_archives(), *doctor.examine_geoids()]
+
+
 def states() -> dict[str, str]:
-    return {finding.name: finding.state for finding in interferometry()}
+    return {finding.name: finding.state for finding in examined()}
 
 
 def test_what_is_there_and_what_is_not(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +54,7 @@ def test_a_login_is_named_and_not_shown(
 ) -> None:
     (tmp_path / "netrc").write_text(f"machine {LOGIN_HOST} login some-one password s3cret\n")
     monkeypatch.setenv("EARTHDATA_TOKEN", "t0ken")
-    findings = {finding.name: finding for finding in interferometry()}
+    findings = {finding.name: finding for finding in examined()}
     assert findings["Earthdata login"].state == "ok"
     assert "netrc" in findings["Earthdata login"].detail
     assert not any(secret in str(findings) for secret in ("some-one", "s3cret", "t0ken"))

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from flows.serving.deployments import POOL, PROJECT
-from flows.serving.limits import INTERFEROMETRY, LIMITS, PLANETARY_COMPUTER
+from flows.serving.limits import INTERFEROMETRY, LIMITS
+from pipeline.archives.planetary import PlanetaryComputer
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 COMPOSE = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text())
@@ -59,7 +60,7 @@ def test_building_carries_a_schedule():
 
 
 def test_the_limit_that_the_tasks_ask_for_is_made_by_the_set_up():
-    assert LIMITS[PLANETARY_COMPUTER] >= 1
+    assert LIMITS[PlanetaryComputer.name] >= 1
     assert LIMITS[INTERFEROMETRY] == 1
 
 

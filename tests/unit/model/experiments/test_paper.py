@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.experiments.ablation import orderings, run_ablation, run_task
-from model.experiments.ablation_plan import AblationPlan, tasks
-from model.experiments.paper import chips_of, published_inputs, run_paper, split_chips
-from model.experiments.results.results import Trial
+from model.experiments.ablation import run_ablation
+from model.experiments.ablation_plan import AblationPlan, trials_of
+from model.experiments.ablation_tables import FinishedRow, orderings
+from model.experiments.paper import chips_of, published_inputs, split_chips
+from model.experiments.results.results import OtherEvents, Trial, TrialTask
+from model.experiments.trial_runs import FinishedTrial, run_trial
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
 from model.network.torch_guard import torch
@@ -24,6 +26,10 @@ TRIAL = Trial(
     protocol="paper", seed=0,
 )  # fmt: skip
 EVENT = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-05T18:07:59Z")
+
+
+def run(cube, trial, out=None, event=None):
+    return run_trial(TrialTask(cube=str(cube), trial=trial, event=event), out)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def test_every_switch_changes_what_it_names():
 
 
 def test_the_defects_show_in_the_passes_and_a_result_says_how_each_stood(cube):
-    published = run_paper(cube, TRIAL)
+    published = run(cube, TRIAL)
     assert published.switches["dropped_newest_before"] == "as published"
     # the newest pass of the track is two hours after the event on its UTC day: by date it counts as before; it is the
     # newest "before" and so dropped, and the first "after" is 12 days later
@@ -78,7 +84,7 @@ def test_the_defects_show_in_the_passes_and_a_result_says_how_each_stood(cube):
             )
         }
     )
-    corrected = run_paper(cube, TRIAL.model_copy(update={"paper": mended}))
+    corrected = run(cube, TRIAL.model_copy(update={"paper": mended}))
     assert corrected.selection.after[0].instant.date().isoformat() == "2018-09-05"
     assert corrected.evaluation.scene.pixels != published.evaluation.scene.pixels
     assert corrected.protocol_digest != published.protocol_digest
@@ -88,7 +94,7 @@ def test_the_defects_show_in_the_passes_and_a_result_says_how_each_stood(cube):
 def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tmp_path):
     from torchmetrics.functional.classification import binary_average_precision
 
-    result = run_paper(cube, TRIAL, tmp_path)
+    result = run(cube, TRIAL, tmp_path)
     with np.load(next(tmp_path.glob("*.npz"))) as held:
         counted = held["labels"] != 255
         exact = binary_average_precision(
@@ -97,27 +103,27 @@ def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tm
         )
     assert result.evaluation.scene.auprc == pytest.approx(float(exact), abs=1e-6)
     assert counted.sum() == result.evaluation.scene.pixels
-    assert run_paper(cube, TRIAL, tmp_path) == result
+    assert run(cube, TRIAL, tmp_path) == result
 
 
-def test_weights_that_cannot_be_had_are_said_and_not_hidden(cube, monkeypatch):
-    import model.network.network
+def test_a_note_says_that_weights_cannot_be_fetched(cube, monkeypatch):
+    from model.network import network
 
-    real = model.network.build
+    real = network.build
 
     def offline(spec, **options):
         if spec.initial_weights == "imagenet":
             raise ModelError("The ImageNet weights of resnet18 cannot be had (OSError).")
         return real(spec, **options)
 
-    monkeypatch.setattr(model.network, "build", offline)
+    monkeypatch.setattr(network, "build", offline)
     wanted = TRIAL.model_copy(update={"network": NETWORK.model_copy(update={"initial_weights": "imagenet"})})
-    assert any("starts from random weights" in note for note in run_paper(cube, wanted).notes)
+    assert any("starts from random weights" in note for note in run(cube, wanted).notes)
 
 
-def test_a_published_cube_is_tried_as_it_is(tmp_path):
+def test_a_published_cube_serves_as_it_is(tmp_path):
     path = write_published(small_cube(256, before=4, after=3), tmp_path / "hokkaido_japan.zarr")
-    result = run_paper(str(path), TRIAL, event=EVENT)
+    result = run(path, TRIAL, event=EVENT)
     assert result.cube.label_nan_assumed == "background (0)"
     assert 0 < result.evaluation.scene.auprc < 1
 
@@ -130,9 +136,9 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
         seeds=(0, 1),
         paper=PLAN,
     )
-    wanted = tasks(cube, plan)
+    wanted = trials_of(cube, plan)
     assert len(wanted) == 2 * (2 * 3 + 2) + 2  # nothing of the log-ratio is drawn by a seed
-    assert tuple(dict.fromkeys(task.trial.label for task in wanted)) == (
+    assert tuple(dict.fromkeys(one.task.trial.label for one in wanted)) == (
         "VV, 1",
         "VV+VH+DEM, 1",
         "DEM",
@@ -144,33 +150,51 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
         "boosting, 2",
         "log-ratio, 2",
     )
-    first = run_task(wanted[0], tmp_path)
-    told = []
+    first = run_trial(wanted[0].task, tmp_path / "trials")
+    reported = []
     results = run_ablation(
-        cube, plan, tmp_path, progress=lambda stage, done, total, word: told.append((done, total))
+        cube, plan, tmp_path, progress=lambda stage, done, total, word: reported.append((done, total))
     )
-    assert results[0] == first and told[-1] == (18, 18)
+    assert results[0] == first and reported[-1] == (18, 18)
     for name in ("trials.csv", "trials.parquet", "summary.csv", "figure4.png", "figure5.png", "report.md"):
         assert (tmp_path / name).stat().st_size > 200, name
     report = (tmp_path / "report.md").read_text()
     assert "SIMULATED" in report and "raw aspect: as published" in report and "| VV+VH+DEM | 2 |" in report
-    # what needs no network is scored on the very same chips
+    # methods without a network are scored on the same chips
     assert len({result.scored_digest for result in results}) == 1
     means = pd.read_csv(tmp_path / "summary.csv").set_index(["row", "passes"]).auprc
     assert means["boosting", 2] > 2 * means["random", 0]
     assert "| log-ratio | 2 |" in report and {
         r.parameters for r in results if r.trial.method != "network"
     } == {None}
-    # nothing is trained again
+    # a second call trains nothing
     monkeypatch.setattr(
-        "model.experiments.paper._answered", lambda *args: pytest.fail("a finished trial was run again")
+        "model.experiments.paper.run", lambda *args: pytest.fail("a finished trial was run again")
     )
     assert run_ablation(cube, plan, tmp_path) == results
-    asked = {(o.better, o.worse): o for o in orderings(wanted, results, tmp_path)}
-    assert set(asked) == {("DEM", "random")}
-    assert asked["DEM", "random"].words.endswith("of 2")
+    rows = [
+        FinishedRow(one, FinishedTrial(task=one.task, result=result))
+        for one, result in zip(wanted, results, strict=True)
+    ]
+    (found,) = orderings(rows, tmp_path)
+    assert (found.better, found.worse) == ("DEM", "random") and found.difference.endswith("of 2")
+
+
+def test_a_report_has_orderings_and_chips_only_if_its_rows_allow_them(cube, tmp_path):
+    plan = AblationPlan(network=NETWORK, rows=("log-ratio", "random"), passes=(1,), seeds=(0,), paper=PLAN)
+    run_ablation(cube, plan, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "| log-ratio | 1 |" in report and "| ordering |" not in report and "figure5" not in report
+    run_ablation(cube, plan.model_copy(update={"rows": ("DEM", "random")}), tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "| ordering |" in report and "| DEM > random |" in report
+
+
+def test_a_protocol_of_one_event_refuses_other_events(cube):
+    with pytest.raises(ModelError, match="one event"):
+        run_trial(TrialTask(cube=cube, trial=TRIAL, other_events=OtherEvents(cubes=(cube,))))
 
 
 def test_an_unknown_row_is_refused(cube):
     with pytest.raises(ModelError, match="no row HH"):
-        tasks(cube, AblationPlan(network=NETWORK, rows=("HH",)))
+        trials_of(cube, AblationPlan(network=NETWORK, rows=("HH",)))

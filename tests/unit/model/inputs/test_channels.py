@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from scipy.special import polygamma
 
 from model.inputs.change import PRIOR_PASSES, SPECKLE_SD, change_of, moments_of
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics, optional
+from model.inputs.channel_registry import may_lack
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import load
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
-from model.inputs.selection import Selection, narrowed, select
+from model.inputs.selection import Selection, limit_passes, select
 from model.inputs.windows import Box, whole
 from pipeline.errors import ModelError
 from tests.small_cube import BORDER_PX, DAY, EVENT, small_cube, write_published
@@ -283,7 +286,7 @@ def test_a_pixel_without_coherence_stays_valid_and_is_told_of(cube):
 
 def test_coherence_alone_is_not_optional(cube):
     inputs = Inputs(backscatter=(), terrain=(), coherence=("across",))
-    assert not optional(inputs.channels).any()
+    assert not may_lack(inputs.channels).any()
     assert np.isnan(everything(cube, inputs)["coherence_across"][:, -20:]).all()
 
 
@@ -294,7 +297,7 @@ def test_an_early_map_knows_no_later_pair(cube):
         select(cube, Inputs(after=1, coherence=("recovery",)))
     full = select(cube, Inputs(coherence=("recovery",)))
     with pytest.raises(ModelError, match="no pair after the event"):
-        CubeChannels(cube, Inputs(coherence=("recovery",)), narrowed(full, None, 1))
+        CubeChannels(cube, Inputs(coherence=("recovery",)), limit_passes(full, None, 1))
 
 
 def test_a_cube_without_the_pairs_is_refused_by_name(cube):
@@ -393,15 +396,15 @@ def test_narrowed_keeps_the_newest_before_and_the_first_after(cube):
     for track in (46, "both"):
         chosen = select(cube, Inputs(track=track))
         for before, after in ((1, 1), (2, 3), (None, 2), (9, None)):
-            got = narrowed(chosen, before, after)
+            got = limit_passes(chosen, before, after)
             assert got.before == got.views[0].before
             for view, old in zip(got.views, chosen.views, strict=True):
                 assert view.before == (old.before[-before:] if before else old.before)
                 assert view.after == old.after[:after]
     direct = select(cube, Inputs(track=46, before=2, after=1))
-    assert narrowed(select(cube, Inputs(track=46)), 2, 1).views == direct.views
+    assert limit_passes(select(cube, Inputs(track=46)), 2, 1).views == direct.views
     with pytest.raises(ModelError, match="At least one"):
-        narrowed(direct, 0, 1)
+        limit_passes(direct, 0, 1)
 
 
 def test_an_older_document_without_views_still_reads(cube):
@@ -424,7 +427,7 @@ def test_windows_and_the_scratch_copy_give_every_channel_of_the_whole(cube, tmp_
     np.testing.assert_array_equal(source.read(box), every[:, 7:38, 3:53])
     np.testing.assert_array_equal(scratch.read(box), every[:, 7:38, 3:53])
     np.testing.assert_array_equal(
-        scratch.usable(), np.isfinite(every[~optional(inputs.channels)]).all(axis=0)
+        scratch.usable(), np.isfinite(every[~may_lack(inputs.channels)]).all(axis=0)
     )
 
 

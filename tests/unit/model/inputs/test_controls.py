@@ -13,15 +13,14 @@ import pytest
 import xarray as xr
 
 from model.experiments.baselines import baselines
-from model.experiments.results.results import Trial
-from model.experiments.trial_runs import Done, jobs_of, run, scored
+from model.experiments.results.results import CrossValidation, Trial
+from model.experiments.trial_runs import FinishedTrial, run_trials, scored
 from model.inputs.inputs import Inputs
 from model.scores.intervals import interval, paired_difference
 from pipeline.sandbox.earth.scenarios import scenario
 from tests.bench.acceptance import heights_as_published, labels_of, scene_of
 from tests.small_cube import DAY, EVENT, EVENT_JSON, HOUR, write
 
-FOLDS = (0, 1, 2, 3)
 SIDE_PX = 320
 
 
@@ -73,16 +72,16 @@ TERRAIN = Inputs(backscatter=(), terrain=("dem", "slope", "aspect"))
 BOTH = Inputs(terrain=("dem", "slope", "aspect"))
 
 
-def tried(cube: Path, inputs: Inputs, out: Path) -> list[Done]:
+def tried(cube: Path, inputs: Inputs, out: Path) -> list[FinishedTrial]:
     boosting = next(trial for trial in baselines(inputs) if trial.method == "boosting")
-    return run(jobs_of([str(cube)], [boosting], FOLDS, (0,)), out)
+    return run_trials(CrossValidation(cubes=(str(cube),)).tasks([boosting]), out)
 
 
-def auprc(done: list[Done]) -> float:
+def auprc(done: list[FinishedTrial]) -> float:
     return float(np.mean([d.result.evaluation.scene.auprc for d in done]))
 
 
-def prevalence(done: list[Done]) -> float:
+def prevalence(done: list[FinishedTrial]) -> float:
     return float(np.mean([d.result.evaluation.scene.prevalence for d in done]))
 
 
@@ -127,5 +126,6 @@ def test_shuffled_labels_are_worth_the_prevalence(events, tmp_path):
 
 def test_random_scores_are_worth_the_prevalence(events, tmp_path):
     trial = Trial(label="random", method="random", inputs=RADAR, protocol="strict", seed=0)
-    done = run(jobs_of([str(events[0])], [trial], FOLDS, (0, 1)), tmp_path)
+    validation = CrossValidation(cubes=(str(events[0]),), seeds=(0, 1))
+    done = run_trials(validation.tasks([trial]), tmp_path)
     assert auprc(done) == pytest.approx(prevalence(done), rel=0.05)

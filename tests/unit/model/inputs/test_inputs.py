@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from model.inputs.channels import CubeChannels, ScratchChannels, Statistics
+from model.inputs.channel_source import ScratchChannels
+from model.inputs.channel_statistics import Statistics
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import facts, georeference, labels, load, prepared
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
@@ -165,7 +167,7 @@ def test_statistics_see_the_training_areas_alone(cube):
 
 
 def test_standardising_zeroes_what_is_invalid_and_cuts_what_is_extreme():
-    statistics = Statistics(channels=("a", "b"), mean=(1.0, 10.0), sd=(2.0, 5.0), pixels=1)
+    statistics = Statistics(channels=("dem", "slope"), mean=(1.0, 10.0), sd=(2.0, 5.0), pixels=1)
     values = np.array([[[3.0, np.nan, 1e9]], [[10.0, 20.0, 15.0]]], dtype=np.float32)
     scaled, valid = statistics.standardise(values)
     np.testing.assert_allclose(scaled[:, 0], [[1.0, 0.0, 6.0], [0.0, 0.0, 1.0]])
@@ -188,6 +190,30 @@ def test_a_cube_with_rows_from_south_to_north_is_turned(cube):
         prepared(cube.isel(x=[0, 1, 3, 4]))
     with pytest.raises(ModelError, match="coordinate reference"):
         georeference(cube.drop_vars("spatial_ref"))
+
+
+@pytest.mark.parametrize("form", ["epsg", "proj:code", "crs", "another grid mapping", "a data variable"])
+def test_the_reference_system_is_found_as_the_cube_records_it(cube, form):
+    expected = georeference(cube)
+    bare = cube.drop_vars("spatial_ref")
+    if form == "epsg":
+        bare = bare.assign_coords(epsg=32654)
+    elif form == "another grid mapping":
+        bare = cube.rename({"spatial_ref": "utm"})
+        for name in ("vv", "vh"):
+            bare[name] = bare[name].assign_attrs(grid_mapping="utm")
+    elif form == "a data variable":
+        bare = cube.reset_coords("spatial_ref")
+    else:
+        bare = bare.assign_attrs({form: "EPSG:32654"})
+    found = georeference(bare)
+    assert found.crs.to_epsg() == 32654 and found.transform == expected.transform
+
+
+def test_the_transform_of_a_part_is_that_of_its_coordinates(cube):
+    recorded = cube.spatial_ref.assign_attrs(GeoTransform="500000 10 0 4700000 0 -10")
+    part = cube.assign_coords(spatial_ref=recorded).isel(y=slice(4, None), x=slice(2, None))
+    assert georeference(part).transform == (10.0, 0.0, 500_020.0, 0.0, -10.0, 4_699_960.0)
 
 
 def test_the_digest_of_a_cube_follows_its_passes(cube):

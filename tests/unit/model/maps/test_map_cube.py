@@ -1,4 +1,4 @@
-"""Maps: rasters, polygons, report, picture, and the map that needs no training."""
+"""Maps: rasters, polygons, report, picture, and the log-ratio map."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from model.cli.bundles import map_landslides
 from model.cli.bundles import train as train_command
 from model.inputs.cubes import Georeference
 from model.inputs.windows import Box
-from model.maps.log_ratio import LogRatioPlan, _box_mean, _nan_median
+from model.maps.log_ratio import LogRatioPlan, box_mean, nan_median
 from model.maps.map_picture import Thumbnail
+from model.maps.map_plan import LogRatioMapPlan, MapPlan
 from model.maps.map_rasters import COLUMNS, RowRaster, landslide_polygons, write_polygons
 from model.network.training_plan import InferencePlan, TrainingPlan
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests.small_cube import BORDER_PX, small_cube, write
+from tests.unit.model.bundle.test_markdown import HOSTILE, ON_ONE_LINE, shown, structure
 
 PLAN = TrainingPlan(chip_px=64, stride_px=32, steps=30, batch=4, validate_every=10, device="cpu")
 WINDOWS = InferencePlan(window_px=96, overlap_px=40, margin_px=8)
+SMALL_WINDOWS = MapPlan(windows=WINDOWS)
 EPSG = 32654
 
 
@@ -39,7 +42,7 @@ def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("chain")
     write(small_cube(256), root / "cube.zarr")
     api.train_bundle(str(root / "cube.zarr"), root / "bundle", plan=PLAN)
-    api.map_cube(root / "bundle", str(root / "cube.zarr"), root / "map", windows=WINDOWS)
+    api.map_cube(root / "bundle", str(root / "cube.zarr"), root / "map", plan=SMALL_WINDOWS)
     return root
 
 
@@ -48,7 +51,7 @@ def read(path):
         return file.read(1), file.profile, file.tags(), file.tags(ns="IMAGE_STRUCTURE")
 
 
-def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_apart(folder):
+def test_rasters_are_cogs_on_the_cubes_grid_with_no_data_kept(folder):
     cube = small_cube(256)
     probability, profile, tags, structure = read(folder / "map" / "probability.tif")
     classes, class_profile, _, _ = read(folder / "map" / "landslides.tif")
@@ -95,14 +98,14 @@ def test_the_score_is_of_the_test_area_alone_and_beats_chance(folder):
 def test_a_map_of_another_scene_is_scored_on_all_of_it(folder, tmp_path):
     other = small_cube(192, seed=5).assign_attrs(area="elsewhere", simulated=False)
     path = write(other, tmp_path / "other.zarr")
-    with pytest.raises(ModelError, match="simulated area, and elsewhere is a real place") as error:
-        api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    with pytest.raises(ModelError, match="elsewhere") as error:
+        api.map_cube(folder / "bundle", str(path), tmp_path / "map", plan=SMALL_WINDOWS)
     assert "--allow-simulated-model" in error.value.remedy
     assert not (tmp_path / "map").exists()
     record = api.map_cube(
-        folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS, allow_simulated=True
+        folder / "bundle", str(path), tmp_path / "map", plan=MapPlan(windows=WINDOWS, allow_simulated=True)
     )
-    assert "not trained" in record.scored_on
+    assert "whole scene" in record.scored_on
     assert record.simulated  # the model is, whatever the cube
     report = json.loads(record.report.read_text())
     assert any("SIMULATED" in remark for remark in report["remarks"])
@@ -118,16 +121,16 @@ def test_a_later_event_on_the_same_ground_is_another_scene(folder, tmp_path):
         pass_id=("timestep", [f"later_{name}" for name in later.pass_id.values]),
     ).assign_attrs(event=later.event.replace("2018-09-05", "2019-10-10"))
     record = api.map_cube(
-        folder / "bundle", str(write(later, tmp_path / "later.zarr")), tmp_path / "map", windows=WINDOWS
+        folder / "bundle", str(write(later, tmp_path / "later.zarr")), tmp_path / "map", plan=SMALL_WINDOWS
     )
-    assert "not trained" in record.scored_on
+    assert "whole scene" in record.scored_on
     again = small_cube(256).assign_attrs(area="renamed")
     path = write(again, tmp_path / "again.zarr")  # another cube of the scene that was trained on
-    record = api.map_cube(folder / "bundle", str(path), tmp_path / "again", windows=WINDOWS)
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "again", plan=SMALL_WINDOWS)
     assert "test area" in record.scored_on
 
 
-def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_used(folder, tmp_path):
+def test_with_its_own_statistics_the_level_of_a_scene_does_not_matter(folder, tmp_path):
     other = small_cube(192, seed=5).assign_attrs(area="elsewhere")
     brighter = other.assign({name: 4 * other[name] for name in ("vv", "vh")})
     maps = {}
@@ -135,10 +138,12 @@ def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_u
         path = write(cube, tmp_path / f"{name}.zarr")
         for standardise in ("auto", "training"):
             out = tmp_path / f"{name}-{standardise}"
-            record = api.map_cube(folder / "bundle", str(path), out, windows=WINDOWS, standardise=standardise)
+            record = api.map_cube(
+                folder / "bundle", str(path), out, plan=MapPlan(windows=WINDOWS, standardise=standardise)
+            )
             maps[name, standardise] = read(out / "probability.tif")[0]
-            told = json.loads(record.report.read_text())["remarks"]
-            assert any("statistics of this scene" in remark for remark in told) == (standardise == "auto")
+            said = json.loads(record.report.read_text())["remarks"]
+            assert any("statistics of this scene" in remark for remark in said) == (standardise == "auto")
     np.testing.assert_allclose(maps["other", "auto"], maps["brighter", "auto"], atol=2e-3)
     assert np.nanmax(np.abs(maps["other", "training"] - maps["brighter", "training"])) > 0.05
     own = json.loads((folder / "map" / "report.json").read_text())["remarks"]
@@ -147,7 +152,7 @@ def test_a_scene_of_another_level_is_mapped_alike_where_its_own_statistics_are_u
     )  # its own model's, as it was trained
 
 
-def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
+def test_a_map_of_fewer_passes_has_the_calibration_for_their_number(folder, tmp_path):
     document = read_document(folder / "bundle")
     (first,) = document.by_passes
     every = document.calibrated_for(2)
@@ -165,9 +170,9 @@ def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
             plain = document.model_copy(update={"by_passes": ()})
             plain = plain.model_copy(update={"digest": plain.identity})
             (bundle / "bundle.json").write_text(plain.model_dump_json())
-        record = api.map_cube(bundle, str(path), tmp_path / f"{name} map", windows=WINDOWS)
-        told = json.loads(record.report.read_text())["remarks"]
-        assert any("calibrated" in remark for remark in told) == (name == "of all passes")
+        record = api.map_cube(bundle, str(path), tmp_path / f"{name} map", plan=SMALL_WINDOWS)
+        said = json.loads(record.report.read_text())["remarks"]
+        assert any("Calibration" in remark for remark in said) == (name == "of all passes")
         made[name] = read(tmp_path / f"{name} map" / "probability.tif")[0].astype(np.float64)
 
     def undone(probability, scale):
@@ -183,19 +188,19 @@ def test_a_map_of_fewer_passes_has_the_calibration_of_so_many(folder, tmp_path):
 
 def test_a_cube_without_labels_is_mapped_and_not_scored(folder, tmp_path):
     path = write(small_cube(128).drop_vars("landslides"), tmp_path / "cube.zarr")
-    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", plan=SMALL_WINDOWS)
     assert (record.auprc, record.prevalence) == (None, None)
     assert "Not scored" in (record.path / "report.md").read_text()
 
 
-def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(folder, tmp_path):
+def test_every_map_names_its_passes_and_its_expected_score(folder, tmp_path):
     cube = small_cube(256, seed=3)
     later = cube.timestep.values > np.datetime64("2018-09-10")
     first_night = cube.isel(timestep=~later)
     document = json.loads((folder / "bundle" / "bundle.json").read_text())
     for number, dataset in ((2, cube), (1, first_night)):
         path = write(dataset, tmp_path / f"{number}.zarr")
-        record = api.map_cube(folder / "bundle", str(path), tmp_path / str(number), windows=WINDOWS)
+        record = api.map_cube(folder / "bundle", str(path), tmp_path / str(number), plan=SMALL_WINDOWS)
         (row,) = [r for r in document["expected"] if r["after"] == number]
         assert record.passes_after == number
         assert record.expected is not None and record.expected.model_dump() == row
@@ -217,16 +222,16 @@ def test_every_map_says_what_it_rests_on_and_what_it_may_be_expected_to_score(fo
         assert not any("was trained on 3 passes" in remark for remark in remarks(tmp_path / str(number)))
     fewer = cube.isel(timestep=cube.timestep.values > np.datetime64("2018-08-10"))
     path = write(fewer, tmp_path / "fewer.zarr")
-    record = api.map_cube(folder / "bundle", str(path), tmp_path / "fewer", windows=WINDOWS)
-    assert record.expected is None and "never scored with 2 passes before" in record.expected_words
-    assert any("3 passes before and 1 or 2 after" in remark for remark in remarks(tmp_path / "fewer"))
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "fewer", plan=SMALL_WINDOWS)
+    assert record.expected is None and "2 passes before" in record.expected_words
+    assert any("3 passes before" in r and "1 or 2 after" in r for r in remarks(tmp_path / "fewer"))
 
 
 def remarks(folder: Path) -> list[str]:
     return json.loads((folder / "report.json").read_text())["remarks"]
 
 
-def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
+def test_the_validity_raster_gives_the_reason_for_no_data(folder, tmp_path):
     cube = small_cube(192, seed=4)
     vv, dem = cube.vv.values.copy(), cube.dem_slope_radians.values.copy()
     before = cube.timestep.values < np.datetime64("2018-09-05T18:07:59")
@@ -241,7 +246,7 @@ def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
         layover_shadow=(("track", "y", "x"), unseen),
     ).assign_coords(track=[46])
     path = write(spoilt, tmp_path / "cube.zarr")
-    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", windows=WINDOWS)
+    record = api.map_cube(folder / "bundle", str(path), tmp_path / "map", plan=SMALL_WINDOWS)
     flags, profile, *_ = read(tmp_path / "map" / "validity.tif")
     probability, *_ = read(tmp_path / "map" / "probability.tif")
     assert (flags[20:30, 20:30] == 2).all() and (flags[40:50, 40:50] == 1).all()
@@ -255,21 +260,20 @@ def test_the_validity_raster_says_why_there_is_no_value(folder, tmp_path):
     assert "layover" in (tmp_path / "map" / "report.md").read_text()
 
 
-def test_the_smallest_mapped_unit_is_an_area(folder, tmp_path):
+def test_the_minimum_mapping_unit_is_an_area(folder, tmp_path):
     for number, area in enumerate((400.0, 6_000.0)):
         record = api.map_cube(
             folder / "bundle",
             str(folder / "cube.zarr"),
             tmp_path / str(number),
-            windows=WINDOWS,
-            smallest_m2=area,
+            plan=MapPlan(windows=WINDOWS, smallest_m2=area),
         )
         frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
         assert frame.area_m2.min() >= area and record.polygons == len(frame) > 0
     assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg"))
 
 
-def test_polygons_carry_what_a_reviewer_needs(folder):
+def test_polygons_have_the_attributes_that_a_reviewer_needs(folder):
     frame = gpd.read_file(folder / "map" / "landslides.gpkg")
     classes, *_ = read(folder / "map" / "landslides.tif")
     assert len(frame) > 10
@@ -313,7 +317,7 @@ def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
     assert set(COLUMNS) <= set(again.columns)
 
 
-def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder, tmp_path):
+def test_log_ratio_finds_change_without_training_and_keeps_no_data(folder, tmp_path):
     record = api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "map")
     assert record.kind == "log-ratio"
     assert record.auprc > 3 * record.prevalence
@@ -334,33 +338,46 @@ def test_log_ratio_finds_change_without_training_and_keeps_no_data_apart(folder,
     assert not (tmp_path / "map" / "landslides.gpkg").exists()
 
 
-def test_log_ratio_is_refused_where_no_track_sees_both_sides(tmp_path):
+def test_an_areas_name_adds_no_markup_to_the_report(tmp_path):
+    reports = []
+    for number, name in enumerate((HOSTILE, "plain")):
+        path = write(small_cube(64).assign_attrs(area=name), tmp_path / f"{number}.zarr")
+        api.map_log_ratio(str(path), tmp_path / str(number))
+        reports.append((tmp_path / str(number) / "report.md").read_text())
+    assert structure(reports[0]) == structure(reports[1])
+    assert ON_ONE_LINE in shown(reports[0])
+
+
+def test_log_ratio_is_refused_without_a_pass_after_the_event(tmp_path):
     path = write(small_cube(128).isel(timestep=slice(0, 5)), tmp_path / "cube.zarr")
     with pytest.raises(ModelError, match="no pass after"):
         api.map_log_ratio(str(path), tmp_path / "map")
     assert not (tmp_path / "map").exists()
 
 
+SMOOTHED = LogRatioMapPlan(detector=LogRatioPlan(smoothing_px=7))
+
+
 def test_strips_do_not_change_the_log_ratio(monkeypatch, folder, tmp_path):
-    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "one", plan=LogRatioPlan(smoothing_px=7))
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "one", plan=SMOOTHED)
     monkeypatch.setattr("model.maps.log_ratio.ROWS_PX", 37)
     monkeypatch.setattr("model.maps.log_ratio.COLUMNS_PX", 50)
-    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "two", plan=LogRatioPlan(smoothing_px=7))
+    api.map_log_ratio(str(folder / "cube.zarr"), tmp_path / "two", plan=SMOOTHED)
     for name in ("score.tif", "change_db.tif"):
         np.testing.assert_allclose(
             read(tmp_path / "one" / name)[0], read(tmp_path / "two" / name)[0], atol=1e-6
         )
 
 
-def test_medians_and_means_ignore_what_is_missing():
+def test_medians_and_means_ignore_missing_values():
     values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
     values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
     values[:, 0, 0] = np.nan
-    found = _nan_median(values)
+    found = nan_median(values)
     assert np.isnan(found[0, 0])
     known = np.isfinite(values).any(axis=0)
     np.testing.assert_allclose(found[known], np.nanmedian(values[:, known], axis=0), rtol=1e-6)
-    assert _box_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
+    assert box_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
 
 
 def test_thumbnails_do_not_depend_on_how_rows_arrive():

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from model.inputs.channels import ScratchChannels
+from model.inputs.channel_source import ScratchChannels
 from model.network.batches import Batches
-from model.network.distributed import ALONE, Group, together
+from model.network.distributed import SINGLE, Group, process_group
 from model.network.network import build, log_odds
 from model.network.torch_guard import torch
 from model.network.training import masked_loss, train
@@ -108,11 +108,11 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 def test_too_few_gpus_are_named():
     with (
         pytest.raises(ModelError, match=r"64 processes want a GPU each, and there are \d+\."),
-        together(64, True, print),
+        process_group(64, True, print),
     ):
         pass
-    with together(1, True, print) as group:
-        assert group == ALONE
+    with process_group(1, True, print) as group:
+        assert group == SINGLE
 
 
 def fails(group: Group) -> None:
@@ -130,7 +130,7 @@ def is_killed(group: Group) -> None:
 @pytest.mark.parametrize(("work", "told"), [(fails, "process 1 has no memory"), (is_killed, "SIGKILL")])
 def test_a_process_that_fails_ends_the_training_and_says_why(work, told):
     began = time.monotonic()
-    with pytest.raises(ModelError, match=told), together(2, False, work):
+    with pytest.raises(ModelError, match=told), process_group(2, False, work):
         torch.distributed.barrier()
     assert time.monotonic() - began < 60
     assert not torch.distributed.is_initialized()
@@ -138,6 +138,6 @@ def test_a_process_that_fails_ends_the_training_and_says_why(work, told):
 
 def test_an_error_here_does_not_leave_the_others_waiting():
     threads = torch.get_num_threads()
-    with pytest.raises(ModelError, match="lower learning rate"), together(2, False, waits):
+    with pytest.raises(ModelError, match="lower learning rate"), process_group(2, False, waits):
         raise ModelError("The training loss is no longer a finite number: lower learning rate")
     assert torch.get_num_threads() == threads

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from model.experiments.recipes import SCREENING
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, taper, whole
 from model.network.inference import NetworkProbability, predict
 from model.network.network import build
@@ -17,7 +17,7 @@ from model.network.torch_guard import torch
 from model.network.training import masked_loss
 from model.network.training_plan import InferencePlan
 
-STATISTICS = Statistics(channels=("a", "b"), mean=(0.5, -0.5), sd=(2.0, 1.0), pixels=1)
+STATISTICS = Statistics(channels=("dem", "slope"), mean=(0.5, -0.5), sd=(2.0, 1.0), pixels=1)
 PLAN = InferencePlan(window_px=64, overlap_px=24, margin_px=4)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from model.network import network as networks
+from model.network.architectures import ARCHITECTURES, Architecture, register
 from model.network.network import build, build_as_obtainable, log_odds, parameters
-from model.network.torch_guard import torch
+from model.network.torch_guard import smp, torch
 from model.network.training_plan import NetworkSpec
 from pipeline.errors import ModelError
 
@@ -48,7 +48,7 @@ def test_two_classes_are_the_log_odds_of_their_softmax_and_their_cross_entropy_t
 
 
 def test_the_decoder_wants_a_width_for_each_halving():
-    with pytest.raises(ValidationError, match="one number for each"):
+    with pytest.raises(ValidationError, match="decoder_channels"):
         NetworkSpec(encoder_depth=3, decoder_channels=(64, 32), in_channels=1)
     small = build(NetworkSpec(encoder_depth=3, decoder_channels=(32, 16, 8), in_channels=1))
     assert parameters(small) < parameters(build(NetworkSpec(encoder_depth=3, in_channels=1)))
@@ -56,17 +56,56 @@ def test_the_decoder_wants_a_width_for_each_halving():
 
 def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_ones(monkeypatch):
     spec = NetworkSpec(encoder_depth=3, in_channels=2, initial_weights="imagenet")
-    whole = networks.smp.Unet
+    whole = smp.Unet
 
     def offline(encoder_weights=None, **options):
         if encoder_weights is not None:
             raise OSError("no network")
         return whole(encoder_weights=None, **options)
 
-    monkeypatch.setattr(networks.smp, "Unet", offline)
-    with pytest.raises(ModelError, match="cannot be had"):
+    monkeypatch.setattr(smp, "Unet", offline)
+    with pytest.raises(ModelError, match="resnet18"):
         build(spec)
     network, note = build_as_obtainable(spec)
     assert parameters(network) > 0 and "starts from random weights" in note and "resnet18" in note
     random = spec.model_copy(update={"initial_weights": "random"})
     assert build_as_obtainable(random)[1] is None
+
+
+class Plain(torch.nn.Module):
+    """Three convolutions."""
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(in_channels, 8, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(8, classes, 3, padding=1),
+        )
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.layers(values)
+
+
+def test_a_network_of_ones_own_is_one_entry_and_no_other_class_can_be_named(monkeypatch):
+    with pytest.raises(ValidationError):
+        NetworkSpec(architecture="plain", in_channels=3)
+    plain = Architecture(
+        title="three convolutions", build=lambda sizes, _: Plain(sizes.in_channels, sizes.classes)
+    )
+    monkeypatch.setitem(ARCHITECTURES, "plain", plain)
+    spec = NetworkSpec(architecture="plain", in_channels=3)
+    network = build(spec)
+    assert isinstance(network, Plain) and spec.in_words == "three convolutions"
+    assert log_odds(network(torch.zeros(1, 3, 32, 64))).shape == (1, 32, 64)
+    with pytest.raises(ModelError):
+        build(spec.model_copy(update={"initial_weights": "imagenet"}))
+    monkeypatch.delitem(ARCHITECTURES, "plain")
+    with pytest.raises(ModelError, match="plain"):
+        build(spec)
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="unet"):
+        register("unet", Architecture(title="another", build=lambda sizes, _: Plain(1, 1)))
+    register("unet", ARCHITECTURES["unet"])

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box
-from model.network.ensemble import Ensemble, MirroredViews, mean_probability
+from model.network.ensemble import Ensemble, MirrorMean, mean_probability
 from model.network.network import build
-from model.network.pretraining import FewerLabels, PretrainingPlan, keep_labels, load, pretrain, save
+from model.network.pretraining import (
+    FewerLabels,
+    PretrainingOrigin,
+    PretrainingPlan,
+    keep_labels,
+    load,
+    pretrain,
+    save,
+)
 from model.network.torch_guard import torch
 from model.network.training import train
 from model.network.training_plan import NetworkSpec, TrainingPlan
@@ -103,17 +111,17 @@ def test_mirrored_views_turn_the_north_component_and_turn_the_answer_back():
     inputs = rng.standard_normal((2, 32, 32)).astype(np.float32)
     # a rule that is the same for a scene and its mirror: the mean is the rule itself
     np.testing.assert_allclose(
-        MirroredViews(north, ("vv_before", "aspect_cos"))(inputs), north(inputs), rtol=1e-4
+        MirrorMean(north, ("vv_before", "aspect_cos"))(inputs), north(inputs), rtol=1e-4
     )
     # with a channel that is not turned it is not
-    assert np.abs(MirroredViews(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
+    assert np.abs(MirrorMean(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
 
 
 def test_pretrained_weights_come_back_from_their_folder_for_the_same_inputs_and_network_only(tmp_path):
     plan, channels = PretrainingPlan(steps=2, chip_px=32, batch=2), ("vv_before", "aspect_cos")
     made = pretrain([scene()], SPEC, plan, 0)
     folder = tmp_path / "pretrained"
-    written = save(made, SPEC, channels, plan, 0, folder)
+    written = save(made, PretrainingOrigin(network=SPEC, channels=channels, plan=plan, seed=0), folder)
     tensors, document = load(folder, SPEC.model_copy(update={"classes": 2}), channels)
     assert document == written
     assert tensors.keys() == made.weights.keys()

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box
 from model.network.batches import Batches
 from model.network.inference import NetworkProbability

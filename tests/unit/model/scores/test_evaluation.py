@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from model.network.torch_guard import torch
-from model.scores.evaluation import calibration_error, evaluate
+from model.scores.evaluation import ScoredPixels, calibration_error, evaluate
 from pipeline.errors import ModelError
 
 PIXEL = (10.0, 10.0)
@@ -29,7 +29,7 @@ def scene():
 
 def test_pixel_scores_are_those_of_scikit_learn(scene):
     score, labels, counted = scene
-    found = evaluate(score, labels, counted, 0.3, PIXEL)
+    found = evaluate(score, ScoredPixels(labels, counted, PIXEL), 0.3)
     truth, values = labels[counted] == 1, score[counted]
     assert found.scene.auprc == pytest.approx(average_precision_score(truth, values), abs=1e-9)
     assert found.scene.f1 == pytest.approx(f1_score(truth, values >= 0.3))
@@ -45,7 +45,7 @@ def test_pixel_scores_are_those_of_scikit_learn(scene):
 def test_ties_and_narrow_floats_are_exact(scene, kind):
     score, labels, counted = scene
     coarse = (np.round(score * 8) / 8).astype(kind)
-    found = evaluate(coarse, labels, counted, 0.375, PIXEL)
+    found = evaluate(coarse, ScoredPixels(labels, counted, PIXEL), 0.375)
     truth, values = labels[counted] == 1, coarse[counted].astype(np.float64)
     assert found.scene.auprc == pytest.approx(average_precision_score(truth, values), abs=1e-12)
     assert found.scene.f1 == pytest.approx(f1_score(truth, values >= 0.375))
@@ -56,14 +56,14 @@ def test_a_threshold_between_two_narrow_floats_is_not_rounded():
     labels = np.array([[1, 0, 0, 0]], np.uint8)
     counted = np.ones((1, 4), bool)
     above = float(score[0, 0]) + 1e-6  # nearest float16 is the score itself
-    found = evaluate(score, labels, counted, above, PIXEL)
+    found = evaluate(score, ScoredPixels(labels, counted, PIXEL), above)
     assert found.scene.recall == 0
     assert sum(c.found for c in found.recall_by_size) == 0
 
 
 def test_chip_scores_are_over_chips_that_hold_a_landslide(scene):
     score, labels, counted = scene
-    found = evaluate(score, labels, counted, 0.3, PIXEL, chip_px=64)
+    found = evaluate(score, ScoredPixels(labels, counted, PIXEL), 0.3, chip_px=64)
     inside = np.zeros(labels.shape, bool)
     empty = 0
     alarms = []
@@ -92,11 +92,10 @@ def test_cells_of_200_m_take_their_largest_score(scene):
             if counted[cell].any():
                 largest.append(score[cell][counted[cell]].max())
                 slid.append(((labels[cell] == 1) & counted[cell]).any())
-    found = evaluate(score, labels, counted, 0.3, PIXEL)
+    found = evaluate(score, ScoredPixels(labels, counted, PIXEL), 0.3)
     assert found.roc_auc_cells == pytest.approx(roc_auc_score(slid, largest))
-    everywhere = evaluate(
-        score[20:60, :20], np.tile(np.eye(20, dtype=np.uint8), (2, 1)), np.ones((40, 20), bool), 0.3, PIXEL
-    )
+    squares = np.tile(np.eye(20, dtype=np.uint8), (2, 1))
+    everywhere = evaluate(score[20:60, :20], ScoredPixels(squares, np.ones((40, 20), bool), PIXEL), 0.3)
     assert everywhere.roc_auc_cells is None
 
 
@@ -112,14 +111,14 @@ def test_landslides_are_found_by_half_of_their_pixels_and_counted_once():
     score[20:30, 20:40] = 1.0
     counted = np.ones(labels.shape, bool)
     counted[:, 28:] = False
-    found = evaluate(score, labels, counted, 0.5, PIXEL).recall_by_size
+    found = evaluate(score, ScoredPixels(labels, counted, PIXEL), 0.5).recall_by_size
     assert [(c.smallest_m2, c.landslides, c.found) for c in found] == [
         (0, 1, 0),
         (1_000, 1, 1),
         (3_000, 0, 0),
         (10_000, 0, 0),
     ]
-    rest = evaluate(score, labels, ~counted, 0.5, PIXEL).recall_by_size
+    rest = evaluate(score, ScoredPixels(labels, ~counted, PIXEL), 0.5).recall_by_size
     assert [c.landslides for c in rest] == [0, 0, 0, 1]
 
 
@@ -140,13 +139,16 @@ def test_the_calibration_error_is_that_of_torchmetrics():
 
 def test_what_is_no_probability_has_no_calibration_error(scene):
     score, labels, counted = scene
-    assert evaluate(9 * score, labels, counted, 3.0, PIXEL, probability=False).calibration_error is None
+    assert (
+        evaluate(9 * score, ScoredPixels(labels, counted, PIXEL), 3.0, probability=False).calibration_error
+        is None
+    )
 
 
 def test_nothing_counted_or_no_number_is_an_error(scene):
     score, labels, counted = scene
     with pytest.raises(ModelError, match="no landslide pixel"):
-        evaluate(score, np.zeros_like(labels), counted, 0.3, PIXEL)
+        evaluate(score, ScoredPixels(np.zeros_like(labels), counted, PIXEL), 0.3)
     score[50, 50], counted[50, 50] = np.nan, True
     with pytest.raises(ModelError, match="not a finite"):
-        evaluate(score, labels, counted, 0.3, PIXEL)
+        evaluate(score, ScoredPixels(labels, counted, PIXEL), 0.3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from model.bundle.expected import ExpectedScore, expected_for
+from model.bundle.expected_scores import ExpectedScore, expected_for
 from model.scores.probability_calibration import fitted
 from pipeline.errors import ModelError
 

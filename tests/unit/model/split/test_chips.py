@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, whole
-from model.network.augmentation import GAIN_NEPER, drawn
-from model.network.batches import changed
+from model.network.augmentation import GAIN_NEPER, draw_changes
+from model.network.batches import apply_changes
 from model.network.torch_guard import torch
 from model.split.chips import ChipTable, batch_of
 from model.split.split import Split
@@ -26,7 +26,7 @@ def split_of(*train):
 
 @dataclass
 class Masks:
-    """Parts of any shape."""
+    """Partition of any shape."""
 
     train: np.ndarray
     closed: np.ndarray
@@ -91,7 +91,7 @@ def test_a_chip_may_reach_into_a_buffer_as_context_but_holds_no_closed_pixel_and
         def read(self, box):
             return np.ones((1, box.height, box.width), np.float32)
 
-    statistics = Statistics(channels=("a",), mean=(0,), sd=(1,), pixels=1)
+    statistics = Statistics(channels=("dem",), mean=(0,), sd=(1,), pixels=1)
     box = Box(top=0, left=96, height=64, width=64)
     _, target, mask = batch_of([box], Source(), labels, statistics, table.counted)
     assert mask[0, 0].tolist() == [column < 128 for column in range(96, 160)]
@@ -110,7 +110,7 @@ def test_pixels_without_label_or_input_do_not_count_in_a_batch():
         def read(self, box):
             return values[:, box.slices[0], box.slices[1]]
 
-    statistics = Statistics(channels=("a", "b"), mean=(0, 0), sd=(1, 1), pixels=1)
+    statistics = Statistics(channels=("dem", "slope"), mean=(0, 0), sd=(1, 1), pixels=1)
     inputs, target, mask = batch_of([whole((8, 8))], Source(), labels, statistics, labels != 255)
     assert np.isfinite(inputs).all()
     np.testing.assert_array_equal(mask[0].all(axis=1), [False, False, *[True] * 6])
@@ -129,9 +129,9 @@ def batch(seed=0):
 
 
 def augmented(numbers, sd, wanted):
-    changes = drawn(6, CHANNELS, sd, (wanted,), np.random.default_rng(3))
+    changes = draw_changes(6, CHANNELS, sd, (wanted,), np.random.default_rng(3))
     tensors = tuple(torch.from_numpy(part) for part in numbers)
-    return [part.numpy() for part in changed(tensors, changes, CHANNELS)]
+    return [part.numpy() for part in apply_changes(tensors, changes, CHANNELS)]
 
 
 def test_a_mirror_along_the_track_turns_the_north_component_and_keeps_the_look():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inputs.channels import Statistics
+from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, whole
 from model.split.folds import FoldPlan, folds
-from model.split.leakage import OnlyWithin, assert_no_leak
+from model.split.leakage import MaskedChannels, assert_no_leak
 from model.split.split import SplitPlan, divide
 from pipeline.errors import ModelError
 
@@ -69,14 +69,14 @@ def test_a_chip_that_holds_a_tested_pixel_is_caught(fold):
 
 def test_statistics_of_more_than_the_training_area_are_caught(fold):
     mask = fold.train_mask(SHAPE)
-    source = OnlyWithin(Grid(), mask)
-    honest = Statistics.of(source, ("a",), (whole(SHAPE),))
+    source = MaskedChannels(Grid(), mask)
+    honest = Statistics.of(source, ("dem",), (whole(SHAPE),))
     assert honest.pixels == mask.sum()
     assert honest.mean[0] == pytest.approx(float(np.nonzero(mask.ravel())[0].mean()), rel=1e-6)
     assert np.array_equal(source.given, mask)
     assert_no_leak(fold, SHAPE, 20, statistics_mask=source.given)
 
-    everything = OnlyWithin(Grid(), np.ones(SHAPE, bool))
-    Statistics.of(everything, ("a",), (whole(SHAPE),))
+    everything = MaskedChannels(Grid(), np.ones(SHAPE, bool))
+    Statistics.of(everything, ("dem",), (whole(SHAPE),))
     with pytest.raises(ModelError, match="entered the statistics"):
         assert_no_leak(fold, SHAPE, 20, statistics_mask=everything.given)

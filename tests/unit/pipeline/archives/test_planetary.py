@@ -11,12 +11,23 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline.archives import http_client, planetary
+from pipeline.archives import planetary, stac
+from pipeline.archives.archive import Query
+from pipeline.archives.http import http_client
+from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 HREF = "https://sentinel1euwestrtc.blob.core.windows.net/sentinel1-grd-rtc/GRD/2018/a/iw-vv.rtc.tiff"
 API = "https://stac.example/v1"
+
+
+def sign(href: str, *, anew: bool = False) -> str:
+    return PlanetaryComputer().sign(href, anew=anew).url
+
+
+def search(most: int | None = None) -> list[dict[str, Any]]:
+    return stac.search(stac.opened(API), "sentinel-1-rtc", Query(EVERYWHERE), most=most)
 
 
 def reply(document: Any, status: int = 200) -> requests.Response:
@@ -82,45 +93,45 @@ def test_only_azure_blobs_are_signed(monkeypatch: pytest.MonkeyPatch) -> None:
         HREF + "?st=1&se=2&sp=r&sig=x",
         "https://ai4edatasetspublicassets.blob.core.windows.net/assets/a.png",
     ):
-        assert planetary.sign(href) == href
+        assert sign(href) == href
     assert archive.asked == []
-    assert planetary.sign(HREF) == f"{HREF}?se=1&sig=S1"
+    assert sign(HREF) == f"{HREF}?se=1&sig=S1"
     assert archive.asked[0][1].endswith("/api/sas/v1/token/sentinel1euwestrtc/sentinel1-grd-rtc")
 
 
 def test_a_token_is_asked_for_once_per_container_by_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tokens(monkeypatch, 2700)
     with ThreadPoolExecutor(8) as pool:
-        signed = set(pool.map(planetary.sign, [HREF] * 32))
+        signed = set(pool.map(sign, [HREF] * 32))
     assert len(signed) == 1 and len(archive.asked) == 1
-    planetary.sign("https://elevationeuwest.blob.core.windows.net/copernicus-dem/a.tif")
+    sign("https://elevationeuwest.blob.core.windows.net/copernicus-dem/a.tif")
     assert len(archive.asked) == 2
 
 
 def test_a_refused_token_is_replaced_once_for_all_who_held_it(monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tokens(monkeypatch, 2700)
-    assert planetary.sign(HREF).endswith("S1")
-    assert planetary.sign(HREF, anew=True).endswith("S2")
-    assert planetary.sign(HREF).endswith("S2")
+    assert sign(HREF).endswith("S1")
+    assert sign(HREF, anew=True).endswith("S2")
+    assert sign(HREF).endswith("S2")
     assert len(archive.asked) == 2
 
 
 def test_a_token_near_its_end_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tokens(monkeypatch, 2700)
-    planetary.sign(HREF)
+    sign(HREF)
     (held,) = planetary.sas.TOKEN_CACHE.values()
     held.expiry = datetime.now(UTC) + timedelta(seconds=30)
-    assert planetary.sign(HREF).endswith("S2")
+    assert sign(HREF).endswith("S2")
     assert len(archive.asked) == 2
 
 
 def test_a_token_that_arrives_nearly_expired_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tokens(monkeypatch, 5, 2700)
-    assert planetary.sign(HREF).endswith("S2")
+    assert sign(HREF).endswith("S2")
     assert len(archive.asked) == 2
     planetary.sas.TOKEN_CACHE.clear()
     tokens(monkeypatch, 5)
-    assert "sig=S2" in planetary.sign(HREF)  # no better is to be had: it is used
+    assert "sig=S2" in sign(HREF)  # no better is to be had: it is used
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,7 @@ def test_a_token_that_arrives_nearly_expired_is_asked_for_again(monkeypatch: pyt
 def test_what_is_no_token_is_refused(monkeypatch: pytest.MonkeyPatch, document: Any) -> None:
     monkeypatch.setattr(http_client, "request", Archive(lambda *asked: reply(document)))
     with pytest.raises(ArchiveError, match="no token") as caught:
-        planetary.sign(HREF)
+        sign(HREF)
     assert caught.value.transient
 
 
@@ -137,7 +148,7 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SLIDECUBE_SUBSCRIPTION_KEY", "KEY")
     settings.cache_clear()
     archive = tokens(monkeypatch, 2700)
-    planetary.sign(HREF)
+    sign(HREF)
     assert archive.asked[0][2]["headers"] == {"Ocp-Apim-Subscription-Key": "KEY"}
     assert "KEY" not in repr(settings())
     monkeypatch.delenv("SLIDECUBE_SUBSCRIPTION_KEY")
@@ -200,7 +211,7 @@ def pages(monkeypatch: pytest.MonkeyPatch, *found: Any, endless: bool = False) -
 
 def test_pages_are_followed_and_an_id_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     archive = pages(monkeypatch, [feature("a"), feature("b")], [feature("b"), feature("c")])
-    found = planetary.search("sentinel-1-rtc", intersects=EVERYWHERE, interval="2018-01-01T00:00:00Z/..")
+    found = search()
     assert [item["id"] for item in found] == ["a", "b", "c"]
     searches = [options["json"] for method, url, options in archive.asked if url.endswith("/search")]
     assert all(list(body["collections"]) == ["sentinel-1-rtc"] for body in searches)
@@ -211,20 +222,20 @@ def test_pages_are_followed_and_an_id_counts_once(monkeypatch: pytest.MonkeyPatc
 
 def test_a_last_page_may_hold_only_what_its_border_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     pages(monkeypatch, [feature("a"), feature("b")], [feature("b")])
-    found = planetary.search("sentinel-1-rtc", intersects=EVERYWHERE)
+    found = search()
     assert [item["id"] for item in found] == ["a", "b"]
 
 
 def test_paging_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pages(monkeypatch, [feature("a")], endless=True)
     with pytest.raises(ArchiveError, match="repeats a page"):
-        planetary.search("sentinel-1-rtc", intersects=EVERYWHERE)
+        search()
 
 
 def test_too_many_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pages(monkeypatch, [feature(str(n)) for n in range(5)], [feature(str(n)) for n in range(5, 10)])
     with pytest.raises(ArchiveError, match="more than 7 items"):
-        planetary.search("sentinel-1-rtc", intersects=EVERYWHERE, most=7)
+        search(most=7)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +245,12 @@ def test_too_many_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unusable_pages_are_refused(monkeypatch: pytest.MonkeyPatch, page: Any) -> None:
     pages(monkeypatch, reply(page) if isinstance(page, bytes) else page)
     with pytest.raises(ArchiveError, match="search of sentinel-1-rtc"):
-        planetary.search("sentinel-1-rtc", intersects=EVERYWHERE)
+        search()
 
 
 def test_no_items_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pages(monkeypatch, [])
-    assert planetary.search("sentinel-1-rtc", intersects=EVERYWHERE) == []
+    assert search() == []
 
 
 @pytest.mark.parametrize(
@@ -249,13 +260,17 @@ def test_no_items_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_searched_is_named(monkeypatch: pytest.MonkeyPatch, landing: Any) -> None:
     monkeypatch.setattr(http_client, "request", Archive(lambda *asked: reply(landing)))
     with pytest.raises(ArchiveError, match=r"stac\.example") as caught:
-        planetary.client()
+        stac.opened(API)
     assert "SLIDECUBE_STAC_URL" in caught.value.remedy
 
 
-def test_the_key_goes_to_the_planetary_computer_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("api", [API, "https://planetarycomputer.microsoft.com/api/stac/v1"])
+def test_the_key_goes_to_the_planetary_computer_only(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
     monkeypatch.setenv("SLIDECUBE_SUBSCRIPTION_KEY", "KEY")
+    monkeypatch.setenv("SLIDECUBE_STAC_URL", api)
     settings.cache_clear()
     archive = pages(monkeypatch, [feature("a")])
-    planetary.search("sentinel-1-rtc", intersects=EVERYWHERE)
-    assert "KEY" not in repr(archive.asked)
+    PlanetaryComputer().search("sentinel-1-rtc", Query(EVERYWHERE))
+    hosts = {url.split("/")[2] for _, url, options in archive.asked if "KEY" in repr(options)}
+    assert hosts == ({"planetarycomputer.microsoft.com"} if api != API else set())
+    assert any(url.startswith(f"{API}/search") for _, url, _ in archive.asked)

@@ -12,9 +12,10 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from pipeline.archives.http.probes import probe
 from pipeline.archives.http.ranges import RemoteFile
+from pipeline.archives.probes import probe
 from pipeline.archives.rasters import RemoteRaster, open_asset, open_raster
+from pipeline.archives.registry import OTHER
 from pipeline.catalogue.assets import Asset
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
@@ -186,7 +187,7 @@ def test_a_server_without_ranges_is_refused(server: Loopback) -> None:
 def test_a_wrong_content_range_is_refused(server: Loopback, answer: str) -> None:
     server.rules.append(lambda seen: Reply(206, {"Content-Range": answer}, b"0123456789"))
     with pytest.raises(ArchiveError, match="cannot be used"):
-        RemoteFile(server.url("scene.tif"))
+        RemoteFile(server.url("scene.tif"), OTHER)
 
 
 def test_what_is_no_raster_is_named(server: Loopback) -> None:
@@ -270,7 +271,7 @@ def test_probes(server: Loopback, tiff: bytes) -> None:
 
 
 def test_ranges_close_together_are_one_request(server: Loopback, tiff: bytes) -> None:
-    file = RemoteFile(server.url("scene.tif"))
+    file = RemoteFile(server.url("scene.tif"), OTHER)
     server.seen.clear()
     wanted = [(400_000, 50), (400_100, 50), (1_500_000, 10), (400_040, 20)]
     assert file.fetch_ranges(wanted) == [tiff[o : o + n] for o, n in wanted]

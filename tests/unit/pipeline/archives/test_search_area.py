@@ -13,7 +13,10 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
-from pipeline.archives import asf, inventories, planetary, search_area
+from pipeline.archives import inventories, search_area
+from pipeline.archives.archive import SLC_GRANULES, Query
+from pipeline.archives.asf import Asf
+from pipeline.archives.stac import StacArchive
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue import snapshots
 from pipeline.catalogue.assets import Asset
@@ -27,6 +30,7 @@ from pipeline.catalogue.catalogue import (
 )
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
+from pipeline.cube.local_store import LocalStore
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.made_slc import burst_item, granule_item, repeats
@@ -79,24 +83,23 @@ def snapshot(where: AreaOfInterest | None = None, **changes: Any) -> Catalogue:
 
 def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     far = item(name="far", west=10.0, east=12.0)
-    asked: list[tuple[str, str | None]] = []
+    asked: list[tuple[str, datetime | None, datetime | None]] = []
     wanted: list[str] = []
 
-    def search(collection: str, *, interval: str | None = None, **_: Any) -> list[dict[str, Any]]:
-        asked.append((collection, interval))
+    def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        asked.append((collection, query.start, query.end))
         return [far, item()] if collection == "sentinel-1-rtc" else [dem_item()]
 
     def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
         wanted.extend(hrefs)
         return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, ["one is gone"]
 
-    monkeypatch.setattr(planetary, "client", lambda url: None)
-    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(StacArchive, "search", search)
     monkeypatch.setattr(search_area, "probe", probe)
     found = search_area.search_catalogue(area())
     assert asked == [
-        ("sentinel-1-rtc", "2018-08-01T00:00:00.000000Z/2018-10-01T00:00:00.000000Z"),
-        ("nasadem", None),
+        ("sentinel-1-rtc", datetime(2018, 8, 1, tzinfo=UTC), datetime(2018, 10, 1, tzinfo=UTC)),
+        ("nasadem", None, None),
     ]
     assert len(wanted) == 3 and not any("far" in href for href in wanted)
     assert "one is gone" in found.notes
@@ -107,9 +110,13 @@ def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.Monkey
     assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
 
 
+def saved(catalogue: Catalogue, folder: Path) -> Path:
+    return Path(save_catalogue(catalogue, LocalStore(folder)))
+
+
 def test_saved_and_read_again(tmp_path: Path) -> None:
     made = snapshot()
-    path = save_catalogue(made, tmp_path / "new" / "folder")
+    path = saved(made, tmp_path / "new" / "folder")
     assert path.name == snapshot_name(made)
     assert search_area.SNAPSHOT_NAME.match(path.name)
     assert load_catalogue(path, area()) == made
@@ -125,7 +132,7 @@ def test_the_content_digest_leaves_the_time_out() -> None:
 
 
 def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
-    path = save_catalogue(snapshot(), tmp_path)
+    path = saved(snapshot(), tmp_path)
     with pytest.raises(ArchiveError, match="of the area 'here', not of 'there'"):
         load_catalogue(path, area(name="there"))
     for change in (
@@ -193,7 +200,7 @@ def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_catalogue(tmp_path / "absent.json")
     with pytest.raises(ArchiveError, match="cannot be read"):
         load_catalogue(tmp_path)
-    path = save_catalogue(snapshot(), tmp_path)
+    path = saved(snapshot(), tmp_path)
     monkeypatch.setattr(snapshots, "MOST_SNAPSHOT_BYTES", 10)
     with pytest.raises(ArchiveError, match="larger than"):
         load_catalogue(path)
@@ -201,24 +208,24 @@ def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_only_a_young_answer_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
-    assert search_area.latest_snapshot(tmp_path / "absent", area()) is None
-    save_catalogue(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path / "absent"), area()) is None
+    saved(snapshot(searched_at=now - timedelta(seconds=600)), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
     young = snapshot(searched_at=now - timedelta(seconds=60))
-    save_catalogue(young, tmp_path)
-    save_catalogue(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
-    assert search_area.latest_snapshot(tmp_path, area()) == young
-    assert search_area.latest_snapshot(tmp_path, area(tracks=(46,))) is None
+    saved(young, tmp_path)
+    saved(snapshot(searched_at=now + timedelta(days=1)), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) == young
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area(tracks=(46,))) is None
     (tmp_path / f"catalogue-{now:%Y%m%dT%H%M%SZ}-00000000.json").write_text("damaged")
     (tmp_path / "catalogue-notes.json").write_text("{}")
-    assert search_area.latest_snapshot(tmp_path, area()) == young
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) == young
     monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://other.example/v1")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
     monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://stac.example/v1")
     monkeypatch.setenv("SLIDECUBE_SEARCH_INTERVAL_S", "0")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, area()) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), area()) is None
 
 
 def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: Path) -> None:
@@ -226,10 +233,10 @@ def test_an_answer_is_not_used_again_when_the_local_inventory_changed(tmp_path: 
     slides.write_text("one")
     where = area(inventory={"name": "i", "citation": "c", "licence": "l", "url": str(slides)})
     found = inventories.inventory_fingerprint(where.inventory)[0]
-    save_catalogue(snapshot(where, inventory=found), tmp_path / "catalogues")
-    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is not None
+    saved(snapshot(where, inventory=found), tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), where) is not None
     slides.write_text("two")
-    assert search_area.latest_snapshot(tmp_path / "catalogues", where) is None
+    assert search_area.latest_snapshot(LocalStore(tmp_path), where) is None
 
 
 def test_files_that_were_not_there_are_no_part_of_a_slice() -> None:
@@ -275,8 +282,8 @@ def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """A search that finds an item and a tile everywhere, and remembers where it was asked."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def search(collection: str, *, intersects: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
-        asked.append((collection, intersects))
+    def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        asked.append((collection, dict(query.geometry)))
         if collection == "sentinel-1-rtc":
             return [item()]
         return [dem_item(f"NASADEM_{len(asked)}")]
@@ -284,10 +291,16 @@ def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     def probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
         return {href: Asset(href=href, size_bytes=5, etag='"e"') for href in hrefs}, []
 
-    monkeypatch.setattr(planetary, "client", lambda url: None)
-    monkeypatch.setattr(planetary, "search", search)
+    monkeypatch.setattr(StacArchive, "search", search)
     monkeypatch.setattr(search_area, "probe", probe)
     return asked
+
+
+def found_by_asf(monkeypatch: pytest.MonkeyPatch, granules: list[Any], bursts: list[Any]) -> None:
+    def search(_archive: Asf, collection: str, _query: Query) -> list[Any]:
+        return granules if collection == SLC_GRANULES else bursts
+
+    monkeypatch.setattr(Asf, "search", search)
 
 
 def wants(**fields: Any) -> AreaOfInterest:
@@ -298,8 +311,7 @@ def test_an_area_that_wants_pairs_has_asf_searched_and_elevation_around_the_burs
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = burst_item("046_096009_IW3", box=(150.0, 42.0, 151.0, 43.0))
-    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item()])
-    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(), far])
+    found_by_asf(monkeypatch, [granule_item()], [burst_item(), far])
     found = search_area.search_catalogue(wants())
     assert found.slc is not None
     assert (len(found.slc.granules), len(found.slc.bursts)) == (1, 2)
@@ -316,8 +328,7 @@ def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = (179.5, -17.0, -179.5, -16.5)
-    monkeypatch.setattr(asf, "search_granules", lambda where: [granule_item(box=box)])
-    monkeypatch.setattr(asf, "search_bursts", lambda where, wanted: [burst_item(box=box)])
+    found_by_asf(monkeypatch, [granule_item(box=box)], [burst_item(box=box)])
     search_area.search_catalogue(wants(bbox=(179.6, -16.9, 179.9, -16.6)))
     asked = shape(stac[-1][1])
     assert asked.geom_type == "MultiPolygon" and asked.area < 1.5
@@ -327,25 +338,25 @@ def test_elevation_around_bursts_across_the_antimeridian_is_two_boxes(
 def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def unreachable(where: Any) -> Any:
+    def unreachable(*_: Any) -> Any:
         raise ArchiveError("cmr.earthdata.nasa.gov could not be reached: its name is not known.", "Wait.")
 
-    monkeypatch.setattr(asf, "search_granules", unreachable)
+    monkeypatch.setattr(Asf, "search", unreachable)
     found = search_area.search_catalogue(wants())
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
     # the next build asks again instead of replaying it
-    save_catalogue(found, tmp_path)
-    assert search_area.latest_snapshot(tmp_path, wants()) is None
+    saved(found, tmp_path)
+    assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
-    assert search_area.latest_snapshot(tmp_path, wants()) == found
+    assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) == found
 
 
 def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asf, "search_granules", lambda where: pytest.fail("asked"))
+    monkeypatch.setattr(Asf, "search", lambda *_: pytest.fail("asked"))
     assert search_area.search_catalogue(area()).slc is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
@@ -355,14 +366,14 @@ def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
 
 def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> None:
     old = snapshot(area())
-    path = save_catalogue(old, tmp_path)
+    path = saved(old, tmp_path)
     document = json.loads(path.read_text())
     del document["slc"]
     path.write_text(json.dumps(document))
     assert load_catalogue(path, wants()) == old
     # with pairs in it, it would be of another area
     new = snapshot(wants(), slc=repeats(2))
-    plain = save_catalogue(new, tmp_path / "new")
+    plain = saved(new, tmp_path / "new")
     assert load_catalogue(plain, wants()) == new
     for other in (area(), area(interferometry={"polarisation": "vh"})):
         with pytest.raises(ArchiveError, match="another definition"):

@@ -25,7 +25,8 @@ from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, InterferometryError
 from pipeline.insar.job import JobProducts
-from pipeline.layers import tasks
+from pipeline.layers.interferometry import Interferometry, PairProcessor, PairTask
+from pipeline.layers.registry import KINDS, Kinds
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT
 from tests.unit.made_slc import burst_item, granule_item, holdings, repeats
@@ -51,14 +52,6 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     settings.cache_clear()
     yield
     settings.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def obstacles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What keeps pairs from being made: nothing, until a test puts something in."""
-    found: list[str] = []
-    monkeypatch.setattr("pipeline.build.plan.obstacle", lambda mode: found[0] if found else None)
-    return found
 
 
 @pytest.fixture
@@ -119,18 +112,27 @@ class Processor:
 class Site:
     """An area, its archive and its processor."""
 
-    def __init__(self, tmp_path: Path, rtc: dict[str, Any], **fields: Any) -> None:
-        self.tmp_path, self.rtc = tmp_path, rtc
+    def __init__(self, tmp_path: Path, rtc: dict[str, Any], look: bool = True, **fields: Any) -> None:
+        self.tmp_path, self.rtc, self.look = tmp_path, rtc, look
         self.area = here(**fields)
-        self.processor = Processor(tmp_path / "jobs")
+        self.processor: PairProcessor = Processor(tmp_path / "jobs")
+        self.obstacles: list[str] = []
+        """what keeps this machine from making pairs"""
+
+    @property
+    def kinds(self) -> Kinds:
+        """All kinds of layer; look geometry needs orbits and elevation, which most tests lack."""
+        pairs = Interferometry(self.processor, lambda mode: next(iter(self.obstacles), None))
+        others = [one for one in KINDS if one.name not in ("interferometry", "" if self.look else "look")]
+        return (*others, pairs)
 
     def build(self, slc: SlcHoldings | None, *notes: str, pairs: bool = True) -> build.Published:
         found = catalogue_of(self.area, self.rtc, slc, *notes)
         replay = save_catalogue(found, self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}")
-        return build.build(self.area, replay, process=self.processor, pairs=pairs)
+        return build.build(self.area, replay, pairs=pairs, kinds=self.kinds)
 
     def plan(self, slc: SlcHoldings | None) -> build.BuildPlan:
-        return build.make_plan(self.area, catalogue_of(self.area, self.rtc, slc))
+        return build.make_plan(self.area, catalogue_of(self.area, self.rtc, slc), kinds=self.kinds)
 
     @property
     def pairs(self) -> list[str]:
@@ -143,22 +145,16 @@ class Site:
 
 
 @pytest.fixture
-def without_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look geometry needs orbits and elevation."""
-    monkeypatch.setattr("pipeline.build.plan.look_tasks", lambda *args: [])
+def site(tmp_path: Path, rtc: dict[str, Any]) -> Site:
+    return Site(tmp_path, rtc, look=False)
 
 
-@pytest.fixture
-def site(tmp_path: Path, rtc: dict[str, Any], without_looks: None) -> Site:
-    return Site(tmp_path, rtc)
-
-
-def test_pairs_are_planned_built_once_and_stand_in_the_cube(site: Site) -> None:
+def test_pairs_are_planned_built_once_and_are_in_the_cube(site: Site) -> None:
     planned = site.plan(repeats(3))
-    wanted = [task for task in planned.wanted if task.kind == "interferometry"]
+    wanted = [task for task in planned.wanted if task.kind.name == "interferometry"]
     assert [task.label for task in wanted] == ["pair T046_20180812_20180824", "pair T046_20180824_20180905"]
     assert all(task.size_bytes == 2 * 147_000_000 for task in wanted)
-    backscatter = sum(task.size_bytes for task in planned.wanted if task.kind == "backscatter")
+    backscatter = sum(task.size_bytes for task in planned.wanted if task.kind.name == "backscatter")
     assert planned.bytes_to_read - backscatter == 3 * 147_000_000, "the pass between is fetched once"
     first = site.build(repeats(3))
     assert first.failed == ()
@@ -177,10 +173,14 @@ def test_pairs_are_planned_built_once_and_stand_in_the_cube(site: Site) -> None:
     again = site.build(repeats(3))
     assert (again.new, again.version) == (False, 1)
     assert len(site.processor.made) == 2
-    assert not site.plan(repeats(3)).changes
+    planned = site.plan(repeats(3))
+    assert not planned.changes
+    written = json.loads(planned.model_dump_json())
+    pairs = next(part for part in written["parts"] if part["kind"] == "interferometry")
+    assert [task["pair"]["reference"]["platform"] for task in pairs["tasks"]] == ["sentinel-1a"] * 2
 
 
-def test_a_pass_of_which_the_archive_lists_no_slc_is_told_to_be_in_no_pair(site: Site) -> None:
+def test_a_pass_of_which_the_archive_lists_no_slc_is_listed_as_unpaired(site: Site) -> None:
     planned = site.plan(repeats(3))
     (seen,) = planned.passes
     listed = {
@@ -198,7 +198,7 @@ def test_a_pass_of_which_the_archive_lists_no_slc_is_told_to_be_in_no_pair(site:
     assert not any("lists no SLC" in found for found in site.plan(repeats(3)).unpaired)
 
 
-def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
+def test_a_pair_that_failed_is_named_and_the_others_are_built(site: Site) -> None:
     site.processor.fails = lambda pair: (
         InterferometryError("esd-no-coherence", "No coherent point was left.", "Turn ESD off.")
         if "20180812" in pair.id
@@ -218,7 +218,7 @@ def test_a_pair_that_failed_is_named_and_the_others_go_on(site: Site) -> None:
     assert len(site.processor.made) == 2, "what was made is not made again"
 
 
-def test_a_disk_that_fills_up_costs_the_pair_and_not_the_build(site: Site) -> None:
+def test_a_full_disk_fails_the_pair_and_not_the_build(site: Site) -> None:
     site.processor.fails = lambda pair: (
         OSError(errno.ENOSPC, "No space left on device") if "20180812" in pair.id else None
     )
@@ -229,7 +229,7 @@ def test_a_disk_that_fills_up_costs_the_pair_and_not_the_build(site: Site) -> No
     assert site.pairs == ["20180824_20180905"]
 
 
-def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
+def test_pairs_that_fail_for_one_reason_are_reported_in_one_line(site: Site) -> None:
     site.processor.fails = lambda pair: InterferometryError("no-room", "The disk is full.", "Free room.")
     published = site.build(repeats(4))
     ids = "T046_20180812_20180824, T046_20180824_20180905, T046_20180905_20180917"
@@ -238,11 +238,9 @@ def test_pairs_that_fail_for_one_reason_say_it_once(site: Site) -> None:
     assert published.missing[-1] == f"3 pairs: {ids}: left out (The disk is full. Free room.)"
 
 
-def test_pairs_that_nothing_here_can_make_are_named_once_and_nothing_is_asked_of_a_processor(
-    site: Site, obstacles: list[str]
-) -> None:
+def test_pairs_that_this_machine_cannot_process_are_named_once_and_not_processed(site: Site) -> None:
     site.build(repeats(2))
-    obstacles.append("There is no way to ISCE2. Build it.")
+    site.obstacles.append("There is no way to ISCE2. Build it.")
     published = site.build(repeats(4))
     assert published.failed == ()
     assert (
@@ -254,18 +252,18 @@ def test_pairs_that_nothing_here_can_make_are_named_once_and_nothing_is_asked_of
     assert (len(planned.pairs), planned.wanted) == (3, ()), "the plan still shows what is wanted"
     assert site.build(repeats(4)).new is False
     assert not [line for line in site.plan(repeats(2)).missing if "ISCE2" in line], "all are held"
-    obstacles.clear()
+    site.obstacles.clear()
     site.build(repeats(4))
     assert len(site.pairs) == 3
 
 
-def test_a_pair_of_before_stays_where_its_new_processing_cannot_be_done(
-    site: Site, obstacles: list[str]
+def test_an_earlier_pair_stays_if_it_cannot_be_processed_again(
+    site: Site,
 ) -> None:
     site.build(repeats(2))
     before = site.manifest()["timepairs"]
     site.area = here(interferometry={"range_looks": 10})
-    obstacles.append("No login.")
+    site.obstacles.append("No login.")
     published = site.build(repeats(2))
     line = "pair T046_20180812_20180824: not made (1 kept as before): No login."
     assert line in published.missing
@@ -295,7 +293,7 @@ def test_a_pair_whose_new_processing_fails_stays_as_it_was(site: Site) -> None:
             "granules": tuple(json.loads(json.dumps(g).replace("6dd7f6", "aaaaaa")) for g in renewed.granules)
         }
     )
-    assert [task.held for task in site.plan(renewed).tasks if task.pair_id] == [False]
+    assert [task.held for task in site.plan(renewed).tasks if isinstance(task, PairTask)] == [False]
     site.processor.fails = lambda pair: ArchiveError("ASF answered 503.", transient=True)
     published = site.build(renewed)
     assert published.missing[-1] == "pair T046_20180812_20180824: kept as it was (ASF answered 503.)"
@@ -324,7 +322,7 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     assert len(site.processor.made) == 2
 
 
-def test_an_area_without_interferometry_has_neither_pairs_nor_words_about_them(
+def test_an_area_without_interferometry_has_no_pairs_and_no_line_about_them(
     tmp_path: Path, rtc: dict[str, Any]
 ) -> None:
     site = Site(tmp_path, rtc, interferometry=None)
@@ -374,9 +372,9 @@ def test_where_no_pair_of_the_new_backend_could_be_made_the_old_ones_stay(
 
 
 def test_an_area_may_ask_for_a_mix(
-    tmp_path: Path, rtc: dict[str, Any], without_looks: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rtc: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = Site(tmp_path, rtc, interferometry={"allow_mixed_backends": True})
+    site = Site(tmp_path, rtc, look=False, interferometry={"allow_mixed_backends": True})
     site.build(repeats(2))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "isce2")
     settings.cache_clear()
@@ -393,12 +391,12 @@ def test_products_of_another_backend_than_planned_are_refused(site: Site) -> Non
         (made,) = honest(*order)
         return (made.model_copy(update={"metadata": made.metadata.model_copy(update={"backend": "isce2"})}),)
 
-    site.processor = other  # type: ignore[assignment]
+    site.processor = other
     published = site.build(repeats(2))
     assert "was planned for pygmtsar and made by isce2" in published.failed[0]
 
 
-def test_two_tracks_of_the_same_days_are_told_apart(site: Site) -> None:
+def test_two_tracks_of_the_same_days_have_distinct_labels(site: Site) -> None:
     one = repeats(2)
     granules, bursts = list(one.granules), list(one.bursts)
     for number, day in enumerate(("2018-08-12", "2018-08-24")):
@@ -420,13 +418,21 @@ def test_a_pair_depends_on_the_elevation_around_its_own_bursts_only(site: Site) 
     tiles = [dem_tile("near", 141.0, 42.0), dem_tile("far", 150.0, 42.0)]
     found = catalogue_of(site.area, site.rtc, repeats(2).model_copy(update={"dem_items": tuple(tiles)}))
     found = found.model_copy(update={"probes": probed([site.rtc, *tiles])})
-    (task,) = [task for task in build.make_plan(site.area, found).tasks if task.pair_id]
+    (task,) = [
+        task
+        for task in build.make_plan(site.area, found, kinds=site.kinds).tasks
+        if isinstance(task, PairTask)
+    ]
     assert [source.id for source in task.recipe.sources][2:] == ["near"]
     changed = {
         href: a.model_copy(update={"etag": '"new"'}) for href, a in found.probes.items() if "far" in href
     }
     other = found.model_copy(update={"probes": found.probes | changed})
-    (same,) = [task for task in build.make_plan(site.area, other).tasks if task.pair_id]
+    (same,) = [
+        task
+        for task in build.make_plan(site.area, other, kinds=site.kinds).tasks
+        if isinstance(task, PairTask)
+    ]
     assert same.recipe.digest == task.recipe.digest
 
 
@@ -436,16 +442,16 @@ def test_a_pair_depends_on_the_elevation_around_its_own_bursts_only(site: Site) 
     ids=lambda change: next(iter(change)),
 )
 def test_what_decides_the_values_decides_the_recipe(site: Site, change: dict[str, Any]) -> None:
-    (task,) = [task for task in site.plan(repeats(2)).tasks if task.pair_id]
+    (task,) = [task for task in site.plan(repeats(2)).tasks if isinstance(task, PairTask)]
     site.area = here(interferometry=change)
-    (other,) = [task for task in site.plan(repeats(2)).tasks if task.pair_id]
+    (other,) = [task for task in site.plan(repeats(2)).tasks if isinstance(task, PairTask)]
     assert task.recipe.digest != other.recipe.digest
     site.area = here(interferometry={"fetch": "granules"})
-    (same,) = [task for task in site.plan(repeats(2)).tasks if task.pair_id]
+    (same,) = [task for task in site.plan(repeats(2)).tasks if isinstance(task, PairTask)]
     assert same.recipe.digest == task.recipe.digest, "how it is fetched changes no value"
 
 
-def test_the_estimators_of_every_backend_are_told() -> None:
+def test_every_backend_has_its_estimators_in_the_recipe() -> None:
     from typing import get_args
 
     from pipeline.insar.job import Backend
@@ -454,10 +460,12 @@ def test_the_estimators_of_every_backend_are_told() -> None:
 
     assert set(ESTIMATORS) == set(get_args(Backend))
     assert ESTIMATORS["pygmtsar"]["processing"] == ALGORITHM, "raised together, or old pairs stay"
-    assert tasks.INTERFEROMETRY == ("interferogram", "coherence")
+    assert Interferometry.variables == ("interferogram", "coherence")
 
 
-def test_a_pair_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_one_pair_is_processed_at_once_unless_the_settings_allow_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many layers are read at once."""
     import threading
 
@@ -476,7 +484,7 @@ def test_a_pair_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
             with lock:
                 running -= 1
 
-    site.processor = watched  # type: ignore[assignment]
+    site.processor = watched
     site.build(repeats(4))
     assert most == 1
     monkeypatch.setenv("SLIDECUBE_INSAR_CONCURRENCY", "3")
@@ -538,7 +546,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["ASF has none", "ASF could not be asked"])
-def test_a_track_without_single_look_data_has_its_look_too(
+def test_a_track_without_single_look_data_has_look_geometry_too(
     tmp_path: Path, rtc: dict[str, Any], asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the product that the folder of the pass's files names; the layer is the same whatever ASF said."""
@@ -559,10 +567,10 @@ def test_a_track_without_single_look_data_has_its_look_too(
             path=tmp_path / f"{NAME}.EOF", kind="precise", name=NAME, validity=(INSTANT, INSTANT)
         )
 
-    monkeypatch.setattr("pipeline.layers.derivation.orbit_files.fetch_orbit", fetch)
+    monkeypatch.setattr("pipeline.layers.look_geometry.orbit_files.fetch_orbit", fetch)
     found = catalogue_of(site.area, rtc, SlcHoldings() if asked else None)
     found = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
-    published = build.build(site.area, save_catalogue(found, tmp_path), process=site.processor)
+    published = build.build(site.area, save_catalogue(found, tmp_path), kinds=site.kinds)
     assert published.failed == ()
     with open_cube(published.uri) as cube:
         assert cube["track"].values.tolist() == [46]
@@ -571,10 +579,11 @@ def test_a_track_without_single_look_data_has_its_look_too(
     assert not [line for line in published.missing if "look" in line]
     other = found.model_copy(update={"slc": None if asked else SlcHoldings()})
     planned = build.make_plan(site.area, other)
-    assert [task.held for task in planned.tasks if task.kind == "look"] == [True]
+    assert [task.held for task in planned.tasks if task.kind.name == "look"] == [True]
 
 
-def test_a_track_of_which_no_product_is_named_is_said_to_have_no_look(site: Site) -> None:
+def test_a_track_of_which_no_product_is_named_is_listed_without_look_geometry(site: Site) -> None:
+    site.look = True
     assert [line for line in site.plan(SlcHoldings()).missing if line.startswith("look")] == [
         "look geometry of track 46: none (an orbit is asked for by the name of a product, and no pass or granule of "
         "the track has one)"

@@ -16,9 +16,9 @@ from model.inputs.cubes import coherence
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube.cube_quicklook import draw
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Look, Manifest, Timepair, parse_manifest, timepair_labels
 from pipeline.cube.read import open_cube
-from pipeline.cube.storage import LocalStore
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import publish, version_key
 from pipeline.errors import ModelError
@@ -123,7 +123,7 @@ def test_pairs_and_tracks_have_axes_of_their_own_and_the_passes_keep_theirs(stor
     assert set(cube.data_vars) == {
         "vv", "interferogram", "coherence", "local_incidence_deg", "layover_shadow",
     }  # fmt: skip
-    # what all layers of a variable agree on is told, and nothing else
+    # the attributes that all layers of a variable agree on, and no others
     assert cube["coherence"].attrs["estimator"] == "boxcar"
     assert "window" not in cube["coherence"].attrs
     verdict = verify_cube(store.root)

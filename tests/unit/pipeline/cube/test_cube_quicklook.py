@@ -1,4 +1,4 @@
-"""The picture of a version: which passes it shows, and how it stands by the event."""
+"""The picture of a version: which passes it shows, and which of them are before the event."""
 
 from __future__ import annotations
 

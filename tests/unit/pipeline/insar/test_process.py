@@ -244,7 +244,7 @@ class Bench:
                 id="tile", collection="nasadem", asset=local_asset(str(tile)), bbox=(141.7, 42.5, 142.7, 43.0)
             ),
         )
-        monkeypatch.setattr(process, "fetch_side", self._fetch_side)
+        monkeypatch.setattr(process, "fetch_slc", self._fetch_slc)
         monkeypatch.setattr(process, "fetch_orbit", self._fetch_orbit)
         monkeypatch.setattr(process, "backend_named", lambda name: self.backend)
 
@@ -256,7 +256,7 @@ class Bench:
             tiles=self.tiles,
         )
 
-    def _fetch_side(
+    def _fetch_slc(
         self, side: SlcPass, burst_ids: Any, polarisation: str, folder: Path, mode: str, progress: Any
     ) -> tuple[Path, ...]:
         self.fetched.append((side.id, tuple(burst_ids), mode))

@@ -67,10 +67,10 @@ def test_a_paired_difference_is_narrower_than_the_results_themselves_and_finds_w
         paired_difference(first[:1], [BlockCounts.of(*scores(0, 1.5, size=128))])
 
 
-def test_more_seeds_on_the_same_ground_do_not_make_the_ground_larger():
+def test_more_seeds_on_one_test_area_do_not_narrow_the_range_that_its_size_sets():
     units = [BlockCounts.of(*scores(seed, 1.5)) for seed in range(3)]
     alone = interval(units, "abc")
-    thrice = interval([u for u in units for _ in range(3)], [g for g in "abc" for _ in range(3)])
+    thrice = interval([u for u in units for _ in range(3)], [area for area in "abc" for _ in range(3)])
     assert thrice.mean == pytest.approx(alone.mean) and thrice.units == 9
     width = alone.upper - alone.lower
     assert thrice.upper - thrice.lower == pytest.approx(width, rel=0.15)
@@ -97,7 +97,7 @@ def scored(label, strength, seeds=(0, 1), **changes):
 def test_two_methods_are_compared_pair_by_pair():
     found = compare(scored("good", 2.0), scored("bad", 0.5))
     assert found.wins == 2 and found.auprc.units == 2 and found.auprc.lower > 0
-    assert found.words.endswith("2 of 2") and found.words.startswith("+0.")
+    assert found.text.endswith("2 of 2") and found.text.startswith("+0.")
     assert compare(scored("good", 2.0), scored("bad", 0.5)).holds
     assert not compare(scored("bad", 0.5), scored("good", 2.0)).holds
     assert not compare(scored("same", 1.0), scored("same too", 1.0)).holds

@@ -15,7 +15,7 @@ from pipeline.archives.earthdata import Credentials, Earthdata
 from pipeline.archives.slc.orbit_files import choose_orbit, fetch_orbit, orbit_of
 from pipeline.catalogue.state_vectors import read_orbit_name
 from pipeline.errors import ArchiveError, SourceDataError
-from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
+from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, logged_in, standing_for_all_hosts
 from tests.unit.made_orbits import INSTANT
 from tests.unit.pipeline.archives.slc.test_slc_files import side
 from tests.unit.pipeline.catalogue.test_state_vectors import VECTORS, document
@@ -26,7 +26,7 @@ POEORB = "S1A_OPER_AUX_POEORB_OPOD_20180925T120544_V20180904T225942_20180906T005
 RESORB = "S1A_OPER_AUX_RESORB_OPOD_20180905T231540_V20180905T190218_20180905T221948.EOF"
 SERVICE = f"s1-orbits.asf.alaska.edu/scene/{SCENE}"
 STORE = "s1-orbits.s3.amazonaws.com"
-ARCHIVE = Earthdata(Credentials(token=SecretStr("tok"), user=SecretStr("u"), password=SecretStr("p")))
+LOGIN = Earthdata(Credentials(token=SecretStr("tok"), user=SecretStr("u"), password=SecretStr("p")))
 
 
 def eof(name: str) -> bytes:
@@ -50,7 +50,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def brisk() -> Iterator[None]:
-    with brisk_settings(retries=1):
+    with brisk_settings(retries=1), logged_in(LOGIN):
         yield
 
 
@@ -61,11 +61,11 @@ def service() -> Iterator[Service]:
 
 
 def fetch(folder: Path, platform: str = "sentinel-1a") -> object:
-    return fetch_orbit(platform, START, END, folder, scene=SCENE, archive=ARCHIVE)
+    return fetch_orbit(platform, START, END, folder, scene=SCENE)
 
 
 def test_a_precise_orbit_comes_without_a_login_and_is_kept(service: Service, tmp_path: Path) -> None:
-    orbit = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE, archive=ARCHIVE)
+    orbit = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE)
     assert (orbit.kind, orbit.path) == ("precise", tmp_path / POEORB)
     assert orbit.path.read_bytes() == eof(POEORB)
     assert not any("authorization" in seen.headers for seen in service.server.seen)
@@ -78,10 +78,10 @@ def test_a_restituted_orbit_is_recorded_and_replaced_by_a_precise_one(
     service: Service, tmp_path: Path
 ) -> None:
     service.best = RESORB
-    first = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE, archive=ARCHIVE)
+    first = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE)
     assert (first.kind, first.path.name) == ("restituted", RESORB)
     service.best = POEORB
-    second = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE, archive=ARCHIVE)
+    second = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE)
     assert (second.kind, second.path.name) == ("precise", POEORB)
 
 
@@ -89,13 +89,13 @@ def test_a_restituted_orbit_at_hand_does_where_the_service_fails(service: Servic
     (tmp_path / RESORB).write_bytes(eof(RESORB))
     service.server.fail(100, Reply(503))
     service.server.rules.reverse()
-    orbit = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE, archive=ARCHIVE)
+    orbit = fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE)
     assert orbit.kind == "restituted"
 
 
 def test_a_damaged_orbit_at_hand_is_not_used(service: Service, tmp_path: Path) -> None:
     (tmp_path / POEORB).write_bytes(eof(POEORB)[:-500])
-    assert fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE, archive=ARCHIVE).kind == "precise"
+    assert fetch_orbit("sentinel-1a", START, END, tmp_path, scene=SCENE).kind == "precise"
     assert (tmp_path / POEORB).read_bytes() == eof(POEORB)
 
 
@@ -140,7 +140,7 @@ def test_a_wrong_file_never_gets_its_name(service: Service, tmp_path: Path, cont
 def test_an_orbit_that_does_not_cover_the_overflight_is_refused(service: Service, tmp_path: Path) -> None:
     late = VECTORS[-1].time - timedelta(seconds=30)
     with pytest.raises(SourceDataError, match="state vectors from"):
-        fetch_orbit("sentinel-1a", late, late, tmp_path, scene=SCENE, archive=ARCHIVE)
+        fetch_orbit("sentinel-1a", late, late, tmp_path, scene=SCENE)
     with pytest.raises(SourceDataError, match="does not cover"):
         fetch(tmp_path, platform="sentinel-1b")
 
@@ -148,7 +148,7 @@ def test_an_orbit_that_does_not_cover_the_overflight_is_refused(service: Service
 def test_the_orbit_of_a_side_spans_its_granules(service: Service, tmp_path: Path) -> None:
     whole = side()
     granule = whole.granules[0].model_copy(update={"name": SCENE, "start": START, "end": END})
-    assert orbit_of(whole.model_copy(update={"granules": (granule,)}), tmp_path, ARCHIVE).kind == "precise"
+    assert orbit_of(whole.model_copy(update={"granules": (granule,)}), tmp_path).kind == "precise"
 
 
 # choosing, on recorded answers of the Copernicus catalogue ------------------------------------------------------

@@ -18,10 +18,10 @@ from rasterio.io import MemoryFile
 
 from pipeline.archives.earthdata import Credentials, Earthdata
 from pipeline.archives.slc.burst_files import check_burst_tiff, read_burst_annotation, read_xml
-from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.catalogue.slc import Burst, Granule, SlcPass
 from pipeline.errors import ArchiveError, SourceDataError
-from tests.unit.loopback import Loopback, Reply, brisk_settings, standing_for_all_hosts
+from tests.unit.loopback import Loopback, Reply, brisk_settings, logged_in, standing_for_all_hosts
 
 LINES, SAMPLES = 60, 40
 VALID = slice(5, 55)
@@ -29,7 +29,7 @@ START = datetime(2018, 8, 24, 20, 42, 1, tzinfo=UTC)
 GRANULE = "S1A_IW_SLC__1SDV_20180824T204200_20180824T204227_023385_028B5B_0001"
 BOX = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
 HOST = "sentinel1-burst.asf.alaska.edu"
-ARCHIVE = Earthdata(Credentials())
+LOGIN = Earthdata(Credentials())
 
 
 def burst(index: int = 1) -> Burst:
@@ -106,7 +106,7 @@ def tiff(
 
 @pytest.fixture(autouse=True)
 def brisk() -> Iterator[None]:
-    with brisk_settings(retries=1):
+    with brisk_settings(retries=1), logged_in(LOGIN):
         yield
 
 
@@ -241,18 +241,18 @@ def server() -> Iterator[Loopback]:
 def test_bursts_come_in_the_order_asked_for_with_their_annotation(server: Loopback, tmp_path: Path) -> None:
     both = side(burst(0), burst(1))
     ids = ["046_099061_IW2", "046_099060_IW2"]
-    files = fetch_side(both, ids, "vv", tmp_path / "in", "bursts", None, ARCHIVE)
+    files = fetch_slc(both, ids, "vv", tmp_path / "in")
     assert [path.name for path in files] == [f"{burst(i).id}.tiff" for i in (1, 0)]
     assert all(path.with_suffix(".xml").read_bytes() == XML for path in files)
     asked = len(server.seen)
-    assert fetch_side(both, ids, "vv", tmp_path / "in", "bursts", None, ARCHIVE) == files
+    assert fetch_slc(both, ids, "vv", tmp_path / "in") == files
     assert len(server.seen) == asked
 
 
 def test_a_damaged_burst_at_hand_is_fetched_anew(server: Loopback, tmp_path: Path) -> None:
-    (path,) = fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "bursts", None, ARCHIVE)
+    (path,) = fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path)
     path.write_bytes(path.read_bytes()[:-1500])
-    fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "bursts", None, ARCHIVE)
+    fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path)
     assert path.read_bytes() == tiff()
 
 
@@ -260,26 +260,26 @@ def test_an_answer_with_another_burst_is_asked_for_once_more(server: Loopback, t
     name = f"{HOST}/{GRANULE}/IW2/VV/1.tiff"
     wrong = [Reply(200, {"ETag": '"x"'}, tiff(lines=70))]
     server.rules.append(lambda seen: wrong.pop() if seen.path == name and wrong else None)
-    (path,) = fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "bursts", None, ARCHIVE)
+    (path,) = fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path)
     assert path.read_bytes() == tiff()
     server.files[name] = tiff(lines=70)
     path.unlink()
     with pytest.raises(SourceDataError, match="70 lines"):
-        fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "bursts", None, ARCHIVE)
+        fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path)
     assert not path.exists()
 
 
 def test_a_burst_that_the_overflight_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="046_000001_IW3"):
-        fetch_side(side(burst()), ["046_000001_IW3"], "vv", tmp_path, "bursts", None, ARCHIVE)
+        fetch_slc(side(burst()), ["046_000001_IW3"], "vv", tmp_path)
     with pytest.raises(ArchiveError, match="in VH"):
-        fetch_side(side(burst()), ["046_099061_IW2"], "vh", tmp_path, "bursts", None, ARCHIVE)
+        fetch_slc(side(burst()), ["046_099061_IW2"], "vh", tmp_path)
 
 
 def test_a_hostile_name_is_no_path(server: Loopback, tmp_path: Path) -> None:
     bad = burst().model_copy(update={"id": "../../escape"})
     with pytest.raises(SourceDataError, match="no name"):
-        fetch_side(side(bad), ["046_099061_IW2"], "vv", tmp_path / "in", "bursts", None, ARCHIVE)
+        fetch_slc(side(bad), ["046_099061_IW2"], "vv", tmp_path / "in")
     assert {p.name for p in tmp_path.iterdir()} == {"in"}
 
 
@@ -303,7 +303,7 @@ def test_a_granule_is_fetched_checked_unpacked_and_its_zip_dropped(server: Loopb
     whole = side(burst(), granule=granule)
 
     def fetch() -> tuple[Path, ...]:
-        return fetch_side(whole, ["046_099061_IW2"], "vv", tmp_path, "granules", None, ARCHIVE)
+        return fetch_slc(whole, ["046_099061_IW2"], "vv", tmp_path, "granules")
 
     (safe,) = fetch()
     assert safe == tmp_path / f"{GRANULE}.SAFE"
@@ -321,7 +321,7 @@ def test_a_granule_is_fetched_checked_unpacked_and_its_zip_dropped(server: Loopb
 def test_a_granule_without_the_polarisation_is_refused(server: Loopback, tmp_path: Path) -> None:
     server.files[f"datapool.asf.alaska.edu/SLC/SA/{GRANULE}.zip"] = packed("vh")
     with pytest.raises(SourceDataError, match="no samples of VV"):
-        fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules", None, ARCHIVE)
+        fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules")
     assert not list(tmp_path.glob("*.SAFE"))
 
 
@@ -330,7 +330,7 @@ def test_a_zip_of_a_version_to_come_is_refused(server: Loopback, tmp_path: Path)
     data[data.index(b"PK\x01\x02") + 6] = 99
     server.files[f"datapool.asf.alaska.edu/SLC/SA/{GRANULE}.zip"] = bytes(data)
     with pytest.raises(SourceDataError, match="is no zip"):
-        fetch_side(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules", None, ARCHIVE)
+        fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules")
 
 
 def test_rasterio_opens_what_the_tests_make() -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.archives import registry
+from pipeline.archives.asf import Asf
 from pipeline.archives.credentials import ACCOUNT
 from pipeline.archives.earthdata import Earthdata, LoginError
+from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.slc.orbit_files import orbit_of
-from pipeline.archives.slc.slc_files import fetch_side
+from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.catalogue.slc import SlcPass
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox
@@ -76,10 +79,11 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
 
 
-def enter(archives: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Earthdata:
+def enter(archives: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reach the sandbox, with a login that is not yet made."""
     for name, value in archives.environment.items():
         monkeypatch.setenv(name, value)
-    return Earthdata()
+    monkeypatch.setattr(registry, "ARCHIVES", (PlanetaryComputer(), Asf(Earthdata())))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +111,8 @@ def test_either_login_fetches_either_form(
 ) -> None:
     archives: Sandbox = request.getfixturevalue(login)
     archives.reset()
-    files = fetch_side(overflight[0], IDS, "vv", tmp_path, mode, None, enter(archives, monkeypatch))
+    enter(archives, monkeypatch)
+    files = fetch_slc(overflight[0], IDS, "vv", tmp_path, mode)
     if mode == "bursts":
         assert [path.read_bytes() for path in files] == [tiff(), tiff()]
         assert [path.with_suffix(".xml").read_bytes() for path in files] == [XML, XML]
@@ -126,15 +131,15 @@ def test_cuts_and_refusals_on_the_way_are_survived(
     brisk: None,
 ) -> None:
     by_password.reset()
-    archive = enter(by_password, monkeypatch)
-    fetch_side(overflight[0], IDS[:1], "vv", tmp_path, "bursts", None, archive)
+    enter(by_password, monkeypatch)
+    fetch_slc(overflight[0], IDS[:1], "vv", tmp_path)
     by_password.add_fault(
         Fault(action="cut", host="asf-burst*", path="*1.tiff", after_bytes=3000),
         Fault(action="status", host="asf-burst*", status=503, path="*1.xml"),
         Fault(action="stale_login", host=HOST),
         Fault(action="stale_token", host=HOST, path="*1.xml", skip=1),
     )
-    (path,) = fetch_side(overflight[0], IDS[1:], "vv", tmp_path, "bursts", None, archive)
+    (path,) = fetch_slc(overflight[0], IDS[1:], "vv", tmp_path)
     assert path.read_bytes() == tiff()
 
 
@@ -147,9 +152,8 @@ def test_a_spoilt_burst_is_noticed_and_fetched_again(
 ) -> None:
     by_password.reset()
     by_password.add_fault(Fault(action="corrupt", host="asf-burst*", path="*.tiff", after_bytes=0))
-    (path,) = fetch_side(
-        overflight[0], IDS[:1], "vv", tmp_path, "bursts", None, enter(by_password, monkeypatch)
-    )
+    enter(by_password, monkeypatch)
+    (path,) = fetch_slc(overflight[0], IDS[:1], "vv", tmp_path)
     assert path.read_bytes() == tiff()
 
 
@@ -162,7 +166,8 @@ def test_terms_that_are_not_accepted_are_told(
             Sandbox(overflight[1], options=options) as archives,
             pytest.raises(LoginError, match="EULA") as refused,
         ):
-            fetch_side(overflight[0], IDS, "vv", tmp_path, "granules", None, enter(archives, monkeypatch))
+            enter(archives, monkeypatch)
+            fetch_slc(overflight[0], IDS, "vv", tmp_path, "granules")
         assert ACCOUNT in refused.value.remedy
 
 
@@ -174,7 +179,8 @@ def test_a_token_that_brings_no_cookie_is_told(
         Sandbox(overflight[1], options=options) as archives,
         pytest.raises(LoginError, match="cookie") as refused,
     ):
-        fetch_side(overflight[0], IDS, "vv", tmp_path, "bursts", None, enter(archives, monkeypatch))
+        enter(archives, monkeypatch)
+        fetch_slc(overflight[0], IDS, "vv", tmp_path, "bursts")
     assert "SLIDECUBE_SLC_FETCH=granules" in refused.value.remedy
 
 
@@ -189,5 +195,6 @@ def test_an_orbit_comes_by_the_service(
     name = f"S1A_IW_SLC__1SDV_{begin:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}_023560_02910C_8F11"
     granule = overflight[0].granules[0].model_copy(update={"name": name, "start": begin, "end": end})
     flight = overflight[0].model_copy(update={"granules": (granule,)})
-    orbit = orbit_of(flight, tmp_path, enter(by_password, monkeypatch))
+    enter(by_password, monkeypatch)
+    orbit = orbit_of(flight, tmp_path)
     assert (orbit.kind, orbit.path.name) == ("precise", POEORB)

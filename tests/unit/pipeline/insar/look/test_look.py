@@ -26,7 +26,7 @@ from pipeline.insar.look.layover import layover_shadow
 from pipeline.insar.look.look import Ground, derive_look, local_incidence_deg, look_margin_px, read_ground
 from pipeline.insar.look.orbit_geometry import Orbit, earth_fixed, ellipsoidal_incidence_deg
 from pipeline.insar.look.range_lines import range_lines
-from pipeline.layers.terrain import derive_terrain
+from pipeline.layers.dem_derivatives import derive_terrain
 from pipeline.sandbox.earth.parameters import WorldParameters
 from pipeline.sandbox.earth.topography import fractal_field, make_relief
 from tests.unit.made_orbits import INSTANT, made_orbit_file

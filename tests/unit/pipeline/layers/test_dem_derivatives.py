@@ -24,8 +24,8 @@ from pipeline.elevation.dem_spline import margin, surface, void_side
 from pipeline.elevation.dem_tiles import Lattice, read_samples
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import terrain
-from pipeline.layers.terrain import derive_terrain, quiet_richdem
+from pipeline.layers import dem_derivatives
+from pipeline.layers.dem_derivatives import derive_terrain, quiet_richdem
 
 SPACING = 1 / 1200  # degrees; 3 arc seconds keep the made tiles small
 GRID = Grid(epsg=32654, resolution_m=30.0, left=440_010.0, top=4_740_000.0, width=160, height=120)
@@ -101,7 +101,7 @@ def test_samples_are_met_exactly_and_smooth_ground_closely(make_tile: Open) -> N
 def test_prefilter_is_the_interpolating_spline(make_tile: Open) -> None:
     tile = make_tile()
     lattice = Lattice.of_tiles([tile], middle=140.5)
-    row, column = lattice.place(tile) or (0, 0)
+    row, column = lattice.first_sample(tile) or (0, 0)
     ground = surface(read_samples([tile], lattice, (row, column, row + 300, column + 300)))
     recursive = ndimage.spline_filter(tile.read(1)[:300, :300].astype(np.float64), order=3)
     assert np.allclose(ground.coefficients[30:-30, 30:-30], recursive[30:-30, 30:-30], rtol=0, atol=1e-9)
@@ -126,7 +126,7 @@ def test_a_part_equals_the_crop_of_the_whole_bit_for_bit(
         width=71,
         height=53,
     )
-    monkeypatch.setattr(terrain, "BLOCK_PIXELS", 7 * part.width)
+    monkeypatch.setattr(dem_derivatives, "BLOCK_PIXELS", 7 * part.width)
     monkeypatch.setattr(dem_on_grid, "BLOCK_PIXELS", 7 * part.width)
     cropped = derive_terrain([tile], part, collection="nasadem")
     for name, values in cropped.arrays.items():
@@ -146,7 +146,7 @@ def test_block_size_changes_nothing(block: int) -> None:
             target.write(hills(*np.meshgrid(longitude, latitude)).astype(np.float32), 1)
         with memory.open() as tile, pytest.MonkeyPatch.context() as patch:
             usual = derive_terrain([tile], grid, collection="nasadem")
-            patch.setattr(terrain, "BLOCK_PIXELS", block)
+            patch.setattr(dem_derivatives, "BLOCK_PIXELS", block)
             patch.setattr(dem_on_grid, "BLOCK_PIXELS", block)
             other = derive_terrain([tile], grid, collection="nasadem")
     for name, values in usual.arrays.items():

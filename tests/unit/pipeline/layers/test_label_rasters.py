@@ -23,8 +23,8 @@ from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import labels
-from pipeline.layers.labels import LANDSLIDES_FILE, rasterise_labels, read_inventory
+from pipeline.layers import label_rasters
+from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels, read_inventory
 
 GRID = Grid(epsg=32654, resolution_m=10.0, left=600_000.0, top=4_730_000.0, width=64, height=48)
 INVENTORY = Inventory(name="made", citation="nobody", licence="CC0-1.0")
@@ -120,7 +120,7 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     left, bottom, right, top = GRID.bounds
     huge = Polygon([(left - 5e4, bottom - 2e4), (right + 4e4, bottom + 77), (left + 123, top + 3e4)])
     usual = burn(huge, local(7, 9, 111))
-    monkeypatch.setattr(labels, "PIECE_PIXELS", 7)
+    monkeypatch.setattr(label_rasters, "PIECE_PIXELS", 7)
     other = burn(huge, local(7, 9, 111))
     for name, values in usual.arrays.items():
         assert np.allclose(values, other.arrays[name], atol=1e-6), name

@@ -9,13 +9,18 @@ from typing import Any
 import asf_search
 import pytest
 
-from pipeline.archives import asf
-from pipeline.area import Interferometry
+from pipeline.archives import cmr
+from pipeline.archives.archive import Query
 from pipeline.catalogue.granules import read_burst, read_granule
 from pipeline.errors import ArchiveError
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
 from tests.unit.made_slc import CMR_PATH, Cmr, burst_item, granule_item
 from tests.unit.pipeline.catalogue.test_passes import area
+
+
+def query(tracks: tuple[int, ...] = (), polarisation: str | None = None) -> Query:
+    here = area()
+    return Query(here.footprint_geojson, here.start, here.end, tracks, polarisation)
 
 
 @pytest.fixture
@@ -32,61 +37,61 @@ def many(count: int) -> list[dict[str, Any]]:
 
 
 def test_every_page_is_asked_for_and_every_item_kept(server: Loopback) -> None:
-    cmr = Cmr(many(50), page=20)
-    server.rules.append(cmr)
-    found = asf.search_granules(area())
-    assert len(found) == 50 and len(cmr.asked) == 3
+    answers = Cmr(many(50), page=20)
+    server.rules.append(answers)
+    found = cmr.search_granules(query())
+    assert len(found) == 50 and len(answers.asked) == 3
     names = [read_granule(item).name for item in found]
     assert names == sorted(names)
-    first = dict(cmr.asked[0])
+    first = dict(answers.asked[0])
     assert first["bounding_box"] == "141.9,42.6,142.1,42.8"
     assert first["temporal"].startswith("2018-08-01T00:00:00Z,2018-10-01T00:00:01Z")
-    assert ("shortName", "SENTINEL-1C_SLC") in cmr.asked[0]
+    assert ("shortName", "SENTINEL-1C_SLC") in answers.asked[0]
 
 
 def test_bursts_are_asked_for_in_the_polarisation_and_by_track(server: Loopback) -> None:
     other = burst_item("068_145000_IW1", granule=granule_item(track=68))
-    cmr = Cmr([burst_item(), other, granule_item()])
-    server.rules.append(cmr)
-    found = asf.search_bursts(area(tracks=(46, 68)), Interferometry(polarisation="vh"))
+    answers = Cmr([burst_item(), other, granule_item()])
+    server.rules.append(answers)
+    found = cmr.search_bursts(query((46, 68), "vh"))
     assert {read_burst(item).full_id[:3] for item in found} == {"046", "068"}
-    assert len(cmr.asked) == 2
-    assert all(("attribute[]", "string,POLARIZATION,VH") in asked for asked in cmr.asked)
+    assert len(answers.asked) == 2
+    assert all(("attribute[]", "string,POLARIZATION,VH") in asked for asked in answers.asked)
 
 
 def test_what_is_kept_reads_the_same_when_it_is_kept_again(server: Loopback) -> None:
     server.rules.append(Cmr([granule_item(), burst_item()]))
-    (item,) = asf.search_granules(area())
+    (item,) = cmr.search_granules(query())
     again = json.loads(json.dumps(item))
     assert read_granule(again) == read_granule(granule_item())
     assert set(item["meta"]) == {"native-id", "revision-date"}
 
 
 def test_fewer_items_than_announced_are_refused(server: Loopback) -> None:
-    cmr = Cmr(many(5))
-    cmr.lost = 1
-    server.rules.append(cmr)
+    answers = Cmr(many(5))
+    answers.lost = 1
+    server.rules.append(answers)
     with pytest.raises(ArchiveError, match="fewer results than it announced") as caught:
-        asf.search_granules(area())
+        cmr.search_granules(query())
     assert caught.value.transient
 
 
 def test_an_item_that_comes_in_between_two_pages_only_costs_another_round(server: Loopback) -> None:
-    cmr = Cmr(many(5))
-    cmr.lost = 1
-    server.rules.append(cmr)
+    answers = Cmr(many(5))
+    answers.lost = 1
+    server.rules.append(answers)
 
     def mend(seen: Seen) -> None:
-        cmr.lost = 0 if len(cmr.asked) > 2 else 1
+        answers.lost = 0 if len(answers.asked) > 2 else 1
 
     server.rules.insert(0, mend)
-    assert len(asf.search_granules(area())) == 5
+    assert len(cmr.search_granules(query())) == 5
 
 
 def test_a_busy_server_is_waited_for(server: Loopback) -> None:
     server.fail(2, Reply(503, {"Retry-After": "0"}), method="POST")
     server.rules.append(Cmr([granule_item()]))
-    assert len(asf.search_granules(area())) == 1
+    assert len(cmr.search_granules(query())) == 1
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_an_unusable_answer_is_an_error_that_says_so(
 ) -> None:
     server.rules.append(lambda seen: reply)
     with pytest.raises(ArchiveError, match=words) as caught:
-        asf.search_granules(area())
+        cmr.search_granules(query())
     assert caught.value.transient == transient
     # neither the failure nor what was searched for is sent anywhere
     assert {seen.path for seen in server.seen} == {CMR_PATH}
@@ -130,6 +135,6 @@ def test_nothing_is_reported_and_no_login_is_sent(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     server.rules.append(Cmr([]))
-    assert asf.search_granules(area()) == []
+    assert cmr.search_granules(query()) == []
     assert not asf_search.REPORT_ERRORS
     assert all("authorization" not in seen.headers for seen in server.seen)

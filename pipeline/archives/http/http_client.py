@@ -1,4 +1,4 @@
-"""How the archives are spoken to: sessions, patience, limits, and errors that say what happened without secrets."""
+"""Requests to the archives: sessions, retries, limits, and errors that say what happened without secrets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -28,17 +28,32 @@ T = TypeVar("T")
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 60.0
-"""A server that asks for more patience than this is reported instead of waited for."""
+"""Longest wait before a retry; a server whose Retry-After asks for more is reported instead of waited for."""
 
 REMEDIES = {
-    401: "Sign in: the archive wants an account or a key (see `slidecube doctor`).",
-    403: "The address was not signed, its token has expired, or the account lacks access; check the subscription key "
-    "(see `slidecube doctor`).",
+    401: "Sign in: the archive needs an account or a key (see `slidecube doctor`).",
+    403: "The address was not signed, its token has expired, or the account lacks access; check the archive's key or "
+    "login (see `slidecube doctor`).",
     404: "The file is gone or was renamed; search again by building without --catalogue.",
     410: "The file is gone; search again by building without --catalogue.",
     416: "The file is shorter than expected; it was replaced or cut. Plan again.",
     429: "The archive asks for fewer requests; wait some minutes, or lower SLIDECUBE_READ_CONCURRENCY.",
 }
+
+
+class Opener(Protocol):
+    """What makes the requests for a file, with whatever login or signature the file needs: an `Archive` does."""
+
+    def open(
+        self,
+        href: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        public: bool = False,
+    ) -> requests.Response:
+        """The archive's response of whatever status; see `Archive.open`."""
+        ...
 
 
 def user_agent() -> str:
@@ -50,7 +65,7 @@ def user_agent() -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with the query of every URL in it, and user names before hosts, replaced by dots."""
+    """`text` without user names before hosts, and with dots for the query of every URL in it."""
     text = re.sub(r"(https?://|/vsicurl/)([^\s/@'\"<>]*@)", r"\1", text)
     text = re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"<>)]*)\?[^\s'\"<>)]*", r"\1?...", text)
     # messages of urllib3 hold the path without the host
@@ -58,11 +73,34 @@ def without_secrets(text: str) -> str:
 
 
 def bare(url: str) -> str:
-    """`url` without query, fragment and credentials: what may be shown."""
+    """`url` without query, fragment and credentials, which may be shown."""
     if "://" not in url:
         return url
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class NoLogin(requests.auth.AuthBase):
+    """No login: keeps requests from sending what the netrc holds, to whatever host."""
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """The request as it is."""
+        return r
+
+
+class _Session(requests.Session):
+    """Sends no login of the netrc, also where a redirect leads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = user_agent()
+        self.auth = NoLogin()
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Drop the header Authorization where the redirect leaves the host; never add one."""
+        before = response.request.url or ""
+        if self.should_strip_auth(before, prepared_request.url or ""):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
 
 
 _sessions = threading.local()
@@ -71,13 +109,11 @@ _sessions = threading.local()
 def session() -> requests.Session:
     """This thread's session: the user agent is set; proxies and certificates come from the environment.
 
-    It does not try again by itself: `patiently` does, so that every archive is waited for in one way.
+    It retries nothing by itself: `retried` does, so that every archive is retried in one way.
     """
     held: requests.Session | None = getattr(_sessions, "session", None)
     if held is None:
-        held = requests.Session()
-        held.headers["User-Agent"] = user_agent()
-        _sessions.session = held
+        held = _sessions.session = _Session()
     return held
 
 
@@ -87,7 +123,7 @@ _limits_lock = threading.Lock()
 
 @contextmanager
 def limit(name: str) -> Iterator[None]:
-    """At most `settings().read_concurrency` holders of one name in this process at a time."""
+    """Hold one of the `settings().read_concurrency` slots that this process has for a name."""
     with _limits_lock:
         gate = _limits.setdefault(name, threading.BoundedSemaphore(settings().read_concurrency))
     with gate:
@@ -95,32 +131,31 @@ def limit(name: str) -> Iterator[None]:
 
 
 def request(method: str, url: str, *, host_limit: str | None = None, **options: Any) -> requests.Response:
-    """One answer with a status below 400; the archive is waited for as `patiently` says.
+    """A response with a status below 400, after retries as in `retried`.
 
-    `options` go to `requests`; the timeout is the setting's. The body is the caller's to read and close.
+    `options` go to `requests`; the timeout is the setting's. The caller reads and closes the body.
 
     Raises:
-        ArchiveError: refused, failed or unreachable; `transient` tells whether trying later may help.
+        ArchiveError: refused, failed or unreachable; `transient` says whether a later request may succeed.
     """
-    name = host_limit or urlsplit(url).hostname or "local"
 
     def once() -> requests.Response:
-        with limit(name):
-            answer = get_once(url, method=method, **options)
-        if answer.status_code >= 400:
-            wait_s = retry_after_s(answer.headers.get("Retry-After"))
-            answer.close()
-            raise refused(url, answer.status_code, wait_s=wait_s)
-        return answer
+        with limit(host_limit or host_of(url)):
+            return accepted(get_once(url, method=method, **options), url)
 
-    return patiently(once)
+    return retried(once)
+
+
+def host_of(url: str) -> str:
+    """The host of an address, which names its limit."""
+    return urlsplit(url).hostname or "local"
 
 
 def get_once(url: str, *, method: str = "GET", **options: Any) -> requests.Response:
-    """One answer of whatever status, its body still to be read and closed by the caller.
+    """One response of whatever status; the caller reads and closes the body.
 
     Raises:
-        ArchiveError: there was no answer.
+        ArchiveError: no response came.
     """
     try:
         return session().request(method, url, timeout=settings().timeout_s, stream=True, **options)
@@ -128,60 +163,73 @@ def get_once(url: str, *, method: str = "GET", **options: Any) -> requests.Respo
         raise unreachable(url, error) from None
 
 
-def body(answer: requests.Response, length: int) -> bytes:
-    """Exactly `length` bytes of the answer, as they are on the wire.
+def accepted(response: requests.Response, url: str) -> requests.Response:
+    """The response, if its status is below 400; else it is closed.
+
+    Raises:
+        ArchiveError: the status is 400 or above; see `refused`.
+    """
+    if response.status_code < 400:
+        return response
+    wait_s = retry_after_s(response.headers.get("Retry-After"))
+    response.close()
+    raise refused(url, response.status_code, wait_s=wait_s)
+
+
+def body(response: requests.Response, length: int) -> bytes:
+    """Exactly `length` bytes of the body, as they are on the wire.
 
     Raises:
         ArchiveError: the body was cut; transient.
     """
     try:
-        data: bytes = answer.raw.read(length, decode_content=False)
+        data: bytes = response.raw.read(length, decode_content=False)
     except NETWORK_ERRORS as error:
-        raise unreachable(answer.url, error) from None
+        raise unreachable(response.url, error) from None
     if len(data) != length:
         raise ArchiveError(
-            f"{bare(answer.url)} sent {len(data)} of {length} bytes.", "Try again later.", transient=True
+            f"{bare(response.url)} sent {len(data)} of {length} bytes.", "Try again later.", transient=True
         )
     return data
 
 
-def tag_of(answer: requests.Response) -> str | None:
-    """The answer's ETag, else its Last-Modified."""
-    tag: str | None = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+def tag_of(response: requests.Response) -> str | None:
+    """The response's ETag, else its Last-Modified."""
+    tag: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
     return tag.strip()[:256] if tag else None
 
 
-def read_bounded(answer: requests.Response, most: int) -> bytes:
-    """The whole body, at most `most` bytes of it, decoded; the answer is closed.
+def read_bounded(response: requests.Response, most: int) -> bytes:
+    """The whole body, of at most `most` bytes, decoded; the response is closed.
 
     Raises:
         ArchiveError: the body is cut or too large.
     """
     parts: list[bytes] = []
     size = 0
-    with answer:
+    with response:
         try:
-            for part in answer.iter_content(2**20):
+            for part in response.iter_content(2**20):
                 size += len(part)
                 if size > most:
                     raise ArchiveError(
-                        f"{bare(answer.url)} answered more than {most / 2**20:.0f} MiB.",
+                        f"{bare(response.url)} sent more than {most / 2**20:.0f} MiB.",
                         "Ask for less, or report it.",
                     )
                 parts.append(part)
         except requests.RequestException as error:
-            raise unreachable(answer.url, error) from None
+            raise unreachable(response.url, error) from None
     return b"".join(parts)
 
 
 class _LaterError(ArchiveError):
-    """A transient refusal that names its wait."""
+    """A refusal with the wait that the server asked for."""
 
     wait_s: float | None = None
 
 
 def changed(name: str) -> ArchiveError:
-    """The error of a file that is not the one that the catalogue saw."""
+    """The error of a file that is no longer the one of the catalogue."""
     return ArchiveError(
         f"{name} changed since the catalogue was made.",
         "Plan again: build without --catalogue, once the last search is older than SLIDECUBE_SEARCH_INTERVAL_S.",
@@ -189,7 +237,7 @@ def changed(name: str) -> ArchiveError:
 
 
 def refused(url: str, status: int, *, wait_s: float | None = None) -> ArchiveError:
-    """The error of an answer with that HTTP status."""
+    """The error of a response with that HTTP status."""
     transient = status in TRANSIENT_STATUS
     remedy = REMEDIES.get(status, "Try again later." if transient else "See the archive's status page.")
     error = _LaterError(f"{bare(url)} answered HTTP {status}.", remedy, transient=transient)
@@ -198,7 +246,7 @@ def refused(url: str, status: int, *, wait_s: float | None = None) -> ArchiveErr
 
 
 def unreachable(url: str, error: Exception) -> ArchiveError:
-    """The error of a request without an answer."""
+    """The error of a request without a response."""
     host = urlsplit(url).hostname or bare(url)
     certificate = isinstance(error, requests.exceptions.SSLError)
     remedy = (
@@ -213,7 +261,7 @@ def unreachable(url: str, error: Exception) -> ArchiveError:
 def _kind(error: Exception) -> str:
     text = without_secrets(str(error))
     if isinstance(error, requests.Timeout):
-        return f"no answer within {settings().timeout_s:g} s"
+        return f"no response within {settings().timeout_s:g} s"
     if "Tunnel connection failed" in text or isinstance(error, requests.exceptions.ProxyError):
         found = re.search(r"Tunnel connection failed: ([^'\")]+)", text)
         return f"the proxy refused ({found.group(1).strip()})" if found else "the proxy refused"
@@ -225,7 +273,7 @@ def _kind(error: Exception) -> str:
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for (number or HTTP date); None where it says nothing usable."""
+    """Seconds that a `Retry-After` header asks for (number or HTTP date); None where it is not usable."""
     if value is None:
         return None
     text = value.strip()
@@ -240,26 +288,26 @@ def retry_after_s(value: str | None) -> float | None:
     return max(0.0, (instant - datetime.now(UTC)).total_seconds())
 
 
-def patiently(action: Callable[[], T]) -> T:
-    """`action()`, tried again on transient errors.
+def retried(action: Callable[[], T]) -> T:
+    """`action()`, retried on transient errors.
 
-    Waits are drawn evenly from zero to `backoff_s` doubled with each try (full jitter: Brooker, "Exponential
-    Backoff and Jitter", AWS 2015), at least what the server's Retry-After asks, at most a minute.
+    Each wait is what the server's Retry-After asks, plus a time drawn evenly from zero to `backoff_s` doubled with each
+    retry, and at most a minute (full jitter: Brooker, "Exponential Backoff and Jitter", AWS 2015).
 
     Raises:
-        ArchiveError: the last one, when it is not transient or the tries (`settings().retries`) are spent.
+        ArchiveError: the last one, when it is not transient or the retries (`settings().retries`) are spent.
     """
-    tries = settings().retries
+    retries = settings().retries
     attempt = 0
     while True:
         try:
             return action()
         except ArchiveError as error:
-            asked = getattr(error, "wait_s", None) or 0.0
-            if not error.transient or attempt >= tries or asked > LONGEST_WAIT_S:
+            asked_s = getattr(error, "wait_s", None) or 0.0
+            if not error.transient or attempt >= retries or asked_s > LONGEST_WAIT_S:
                 raise
-            ceiling = min(LONGEST_WAIT_S, settings().backoff_s * 2.0**attempt)
-            wait_s = min(LONGEST_WAIT_S, asked + random.uniform(0.0, ceiling))
+            ceiling_s = min(LONGEST_WAIT_S, settings().backoff_s * 2.0**attempt)
+            wait_s = min(LONGEST_WAIT_S, asked_s + random.uniform(0.0, ceiling_s))
             attempt += 1
-            log.warning("%s Again in %.1f s (%d of %d).", error.message, wait_s, attempt, tries)
+            log.warning("%s Retry %d of %d in %.1f s.", error.message, attempt, retries, wait_s)
             time.sleep(wait_s)

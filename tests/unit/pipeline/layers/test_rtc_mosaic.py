@@ -21,7 +21,7 @@ from pipeline.catalogue.items import Slice
 from pipeline.catalogue.passes import Pass
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import backscatter
+from pipeline.layers import rtc_mosaic
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=120, height=150)
 NODATA = -32768.0
@@ -88,7 +88,7 @@ def speckle(shape: tuple[int, int], seed: int = 0) -> np.ndarray[Any, Any]:
 def test_a_raster_on_the_lattice_is_read_without_resampling(tmp_path: Path) -> None:
     values = speckle((300, 300))
     asset = write(tmp_path / "a.tif", values, 499500, 4700500)
-    data = backscatter.read_backscatter(overflight(asset), "vv", GRID, opener)
+    data = rtc_mosaic.read_backscatter(overflight(asset), "vv", GRID, opener)
     np.testing.assert_array_equal(data.arrays["vv"], values[50:200, 50:170])
     assert data.report["coverage"] == 1.0
     assert data.report["eroded_pixels"] == 0
@@ -104,17 +104,17 @@ def test_the_result_does_not_depend_on_the_windows(
     values[20:30, 40:60] = 0
     asset = write(folder / "a.tif", values, 500000 + 10 * left, 4700000 - 10 * top)
     other = write(folder / "b.tif", speckle((150, 150), 1), 6300, 4717600, crs="EPSG:32655", pixel=10.0)
-    whole = backscatter.read_backscatter(overflight(asset, other), "vv", GRID, opener).arrays["vv"]
+    whole = rtc_mosaic.read_backscatter(overflight(asset, other), "vv", GRID, opener).arrays["vv"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backscatter, "MAX_WINDOW_PIXELS", pixels)
-        cut = backscatter.read_backscatter(overflight(asset, other), "vv", GRID, opener).arrays["vv"]
+        patch.setattr(rtc_mosaic, "MAX_WINDOW_PIXELS", pixels)
+        cut = rtc_mosaic.read_backscatter(overflight(asset, other), "vv", GRID, opener).arrays["vv"]
     np.testing.assert_array_equal(whole, cut)
 
 
 def test_a_slice_of_the_neighbouring_zone_equals_an_exact_warp(tmp_path: Path) -> None:
     zone = Grid(epsg=32655, resolution_m=10, left=6000, top=4718000, width=400, height=400)
     asset = write(tmp_path / "b.tif", speckle(zone.shape), zone.left, zone.top, crs="EPSG:32655")
-    data = backscatter.read_backscatter(overflight(asset), "vv", GRID, opener, erosion_px=0)
+    data = rtc_mosaic.read_backscatter(overflight(asset), "vv", GRID, opener, erosion_px=0)
     with (
         rasterio.open(asset.href) as source,
         WarpedVRT(
@@ -136,7 +136,7 @@ def test_invalid_pixels_are_nan_and_only_the_outer_border_is_eroded(tmp_path: Pa
     values[80:90, 60:70] = 0  # a lake
     values[100, 100], values[101, 101], values[102, 102] = np.nan, np.inf, -1.0
     asset = write(tmp_path / "a.tif", values, GRID.left, GRID.top)
-    got = backscatter.read_backscatter(overflight(asset), "vv", GRID, opener, erosion_px=3).arrays["vv"]
+    got = rtc_mosaic.read_backscatter(overflight(asset), "vv", GRID, opener, erosion_px=3).arrays["vv"]
     assert np.isnan(got[:23]).all()
     assert np.isnan(got[22:25, :50]).all()
     assert np.isfinite(got[23:26, 60:]).all()
@@ -155,7 +155,7 @@ def test_the_seam_between_slices_is_neither_eroded_nor_counted_as_border(tmp_pat
     second[70, :5] = 0  # and one that does
     one = write(tmp_path / "a.tif", first, GRID.left, GRID.top)
     two = write(tmp_path / "b.tif", second, GRID.left, GRID.top)
-    data = backscatter.read_backscatter(overflight(one, two), "vv", GRID, opener, erosion_px=3)
+    data = rtc_mosaic.read_backscatter(overflight(one, two), "vv", GRID, opener, erosion_px=3)
     got = data.arrays["vv"]
     assert data.report["seam_gap_pixels"] == 25
     assert data.report["seam_pixels"] == 2 * (120 - 25)
@@ -169,14 +169,14 @@ def test_the_first_valid_slice_wins(tmp_path: Path) -> None:
     first[:, :60] = 0
     one = write(tmp_path / "a.tif", first, GRID.left, GRID.top)
     two = write(tmp_path / "b.tif", np.full(GRID.shape, 0.25, "float32"), GRID.left, GRID.top)
-    got = backscatter.read_backscatter(overflight(one, two), "vv", GRID, opener).arrays["vv"]
+    got = rtc_mosaic.read_backscatter(overflight(one, two), "vv", GRID, opener).arrays["vv"]
     assert (got[:, :60] == 0.25).all()
     assert (got[:, 60:] == 0.5).all()
 
 
 def test_a_missing_polarisation_is_all_nan_with_coverage_0(tmp_path: Path) -> None:
     asset = write(tmp_path / "a.tif", speckle(GRID.shape), GRID.left, GRID.top)
-    data = backscatter.read_backscatter(overflight(asset), "vh", GRID, opener)
+    data = rtc_mosaic.read_backscatter(overflight(asset), "vh", GRID, opener)
     assert np.isnan(data.arrays["vh"]).all()
     assert data.report["coverage"] == 0.0
 
@@ -187,7 +187,7 @@ def test_finer_pixels_are_averaged_in_power(tmp_path: Path) -> None:
     values[0:2, 0:1] = 0.3
     asset = write(tmp_path / "a.tif", values, GRID.left, GRID.top)
     coarse = Grid(epsg=32654, resolution_m=20, left=GRID.left, top=GRID.top, width=60, height=70)
-    got = backscatter.read_backscatter(overflight(asset), "vv", coarse, opener, erosion_px=0).arrays["vv"]
+    got = rtc_mosaic.read_backscatter(overflight(asset), "vv", coarse, opener, erosion_px=0).arrays["vv"]
     expected = values[:140, :120].reshape(70, 2, 60, 2).mean(axis=(1, 3), dtype="float64").astype("float32")
     np.testing.assert_array_equal(got[2:, 2:], expected[2:, 2:])
     assert got[0, 0] == np.float32(0.3), "half of the pixel is valid"
@@ -197,7 +197,7 @@ def test_finer_pixels_are_averaged_in_power(tmp_path: Path) -> None:
 def test_rasters_that_cannot_be_aligned_are_refused(tmp_path: Path) -> None:
     coarse = write(tmp_path / "a.tif", speckle((50, 50)), GRID.left, GRID.top, pixel=30.0)
     with pytest.raises(SourceDataError, match="resolution_m to 30"):
-        backscatter.read_backscatter(overflight(coarse), "vv", GRID, opener)
+        rtc_mosaic.read_backscatter(overflight(coarse), "vv", GRID, opener)
     degrees = write(tmp_path / "b.tif", speckle((50, 50)), 141, 42, pixel=0.0001, crs="EPSG:4326")
     with pytest.raises(SourceDataError, match="degrees"):
-        backscatter.read_backscatter(overflight(degrees), "vv", GRID, opener)
+        rtc_mosaic.read_backscatter(overflight(degrees), "vv", GRID, opener)

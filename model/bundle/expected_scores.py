@@ -1,4 +1,4 @@
-"""What a map may be expected to score: the model on its test area, with as many passes as the case at hand has."""
+"""Scores that a map can be expected to reach: those of the model on its test areas with as many passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from model.scores.scores import Method, Scores, Share
 from pipeline.records import Frozen
 
 EVERY_CASE_UP_TO = 4
-"""passes after the event that are scored one by one; beyond, only all of them"""
+"""a model is scored with each number of passes after the event up to this one, and with all passes"""
+BASELINE_NAMES = {"log-ratio": "change detector (log-ratio of medians)", "boosting": "boosted pixels"}
+"""methods without a network, as a person reads them"""
 
 
 class AreaScore(Frozen):
@@ -32,7 +34,7 @@ class ExpectedScore(AreaScore):
 
 
 class EventScore(AreaScore):
-    """The score on the test area of one of several events that a model was trained on, with all passes of the case."""
+    """The score on the test area of one of several training events, with all passes of the case."""
 
     area: str
     cube: str = Field(description="digest of the cube")
@@ -42,27 +44,27 @@ class BaselineScore(EventScore):
     """The score of a method without a network on the test area of an event, with all passes of the model."""
 
     method: Method = Field(
-        description="log-ratio needs no label; boosting learns from the same training pixels"
+        description="log-ratio needs no label; boosting is trained on the same training pixels"
     )
 
 
-def figures(scores: Scores) -> dict[str, Any]:
-    """The fields of an `AreaScore`."""
+def area_score_fields(scores: Scores) -> dict[str, Any]:
+    """The fields of an `AreaScore`, from full scores."""
     return {name: getattr(scores, name) for name in AreaScore.model_fields}
 
 
 def baselines_in_words(rows: Sequence[BaselineScore]) -> str:
-    """Their AUPRC, for a card or a terminal; where there are several events, of which."""
-    names = {"log-ratio": "change detector (log-ratio of medians)", "boosting": "boosted pixels"}
+    """AUPRC of the methods without a network on one line; where there are several events, with the event of each."""
     several = len({row.cube for row in rows}) > 1
     return "; ".join(
-        f"{names.get(row.method, row.method)}{f' on {row.area} {row.cube[:12]}' if several else ''} {row.auprc:.3f}"
+        f"{BASELINE_NAMES.get(row.method, row.method)}"
+        f"{f' on {row.area} {row.cube[:12]}' if several else ''} {row.auprc:.3f}"
         for row in rows
     )
 
 
-def cases(selection: Selection) -> tuple[int, ...]:
-    """The numbers of passes after the event that a new model is scored with, all passes last."""
+def scored_cases(selection: Selection) -> tuple[int, ...]:
+    """The numbers of passes after the event that a new model is scored with; the number of all passes is the last."""
     most = len(selection.after)
     return (*range(1, min(most, EVERY_CASE_UP_TO + 1)), most)
 
@@ -70,20 +72,23 @@ def cases(selection: Selection) -> tuple[int, ...]:
 def expected_for(
     known: tuple[ExpectedScore, ...], before: int, after: int, events: int = 1
 ) -> tuple[ExpectedScore | None, str]:
-    """The row of a case, and words for a report; None: the model was never scored with so many passes.
+    """The score to expect of a map with so many passes, and a sentence for its report, without a full stop.
 
-    A figure is of test areas beside the training areas: on another event it may well be lower.
+    The score is of test areas next to the training areas: on another event it may well be lower.
 
     Args:
-        events: number of events that the model was trained on, each with a test area.
+        events: number of training events, each with a test area.
+
+    Returns:
+        No score where the model was not scored with so many passes.
     """
     where = "the model's test area" if events == 1 else f"the model's test areas in {events} events"
     case = f"{before} {_passes(before)} before and {after} after the event"
     for row in known:
         if (row.before, row.after) == (before, after):
             return row, (
-                f"Expected with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, on "
-                f"{row.pixels:,} pixels of {where}; another event may score less"
+                f"Expected score with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, from "
+                f"{row.pixels:,} pixels of {where}; on another event it may be lower"
             )
     if not known:
         return None, f"The model was never scored with {case}, nor with any other number of passes"
@@ -94,8 +99,8 @@ def expected_for(
     )
 
 
-def in_short(areas: Sequence[str]) -> str:
-    """One area by name; of several the first, and how many more there are."""
+def area_names_in_short(areas: Sequence[str]) -> str:
+    """The name of a single area; of several the first one's, and the number of others."""
     if len(areas) == 1:
         return areas[0]
     return f"{areas[0]} and {len(areas) - 1} {'other' if len(areas) == 2 else 'others'}"

@@ -15,7 +15,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.archives import http_client
+from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.loopback import Loopback, Reply, brisk_settings
@@ -175,7 +175,7 @@ def test_waits_double_with_full_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ArchiveError("no", transient=True)
 
     with pytest.raises(ArchiveError):
-        http_client.patiently(fails)
+        http_client.retried(fails)
     assert ceilings == [2, 4, 8, 16, 32, 60, 60]
 
 

@@ -1,4 +1,4 @@
-"""One network for several events: each divided and standardised by itself, none of them twice."""
+"""One model of several events: each has its own split and statistics, and none is in the training set twice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from model import api
 from model.bundle.bundle import load, read_document
 from model.bundle.document import DOCUMENT
 from model.cli.bundles import train as train_command
+from model.maps.map_plan import MapPlan
 from model.network.training_plan import TrainingPlan
 from model.training.experiment import Experiment
-from model.training.training_events import materials
+from model.training.training_data import labelled_cubes
 from pipeline.errors import ModelError
 from tests.small_cube import EVENT_JSON, small_cube, write
 
@@ -34,7 +35,7 @@ def elsewhere(**changes) -> xr.Dataset:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """one.zarr, two.zarr and the bundle of both"""
-    root = tmp_path_factory.mktemp("lessons")
+    root = tmp_path_factory.mktemp("events")
     write(small_cube(256), root / "one.zarr")
     write(elsewhere(simulated=False), root / "two.zarr")
     experiment = Experiment(others=(str(root / "two.zarr"),))
@@ -42,11 +43,11 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_bundle_of_two_events_says_what_each_of_them_was(folder):
+def test_a_bundle_of_two_events_describes_each_of_them(folder):
     document = read_document(folder / "bundle")
-    one, two = document.learnt
-    assert [each.cube.area for each in document.learnt] == ["small", "elsewhere"]
-    assert document.place == "small and 1 other" and document.simulated
+    one, two = document.training_events
+    assert [each.cube.area for each in document.training_events] == ["small", "elsewhere"]
+    assert document.area_names == "small and 1 other" and document.simulated
     vv = one.statistics.channels.index("vv_before")
     shift = np.log(3)  # threefold backscatter, as ln gamma0
     assert two.statistics.mean[vv] - one.statistics.mean[vv] == pytest.approx(shift, abs=0.3)
@@ -57,28 +58,30 @@ def test_a_bundle_of_two_events_says_what_each_of_them_was(folder):
     assert (first.after, document.expected[-1].after) == (1, 2)
     assert first.pixels > document.expected[-1].pixels == document.events[0].pixels
     card = (folder / "bundle" / "MODEL_CARD.md").read_text()
-    assert "SIMULATED" in card and "a cube has no dem_curvature" in card and "It has seen 2 events" in card
-    for each in document.learnt:
+    assert "SIMULATED" in card and "dem_curvature" in card and "2 events" in card
+    for each in document.training_events:
         assert all(p.id in card for p in (*each.selection.before, *each.selection.after))
         (area,) = each.split.test
-        assert (
-            f"test of `{each.cube.area}` `{each.cube.digest[:12]}`: rows {area.top} to {area.bottom}" in card
-        )
+        digest = f"`{each.cube.digest[:12]}`"
+        assert f"| {each.cube.area} | {digest} | test | {area.top} to {area.bottom} |" in card
     item = pystac.Item.from_file(str(folder / "bundle" / "item.json"))
     assert item.geometry["type"] == "MultiPolygon"
     (given,) = item.properties["mlm:input"]
-    assert "the scaling is that of small, and bundle.json has each event's own" in given["description"]
+    assert "small" in given["description"] and "bundle.json" in given["description"]
     assert [each["mean"] for each in given["value_scaling"]] == list(one.statistics.mean)
-    assert item.properties["slidecube:cubes"] == [each.cube.digest for each in document.learnt]
+    assert item.properties["slidecube:cubes"] == [each.cube.digest for each in document.training_events]
 
 
-def test_a_map_of_either_event_is_standardised_and_scored_as_its_own_part(folder, tmp_path):
+def test_a_map_of_either_event_has_its_own_statistics_and_test_area(folder, tmp_path):
     document = read_document(folder / "bundle")
-    for name, event in zip(("one", "two"), document.learnt, strict=True):
+    for name, event in zip(("one", "two"), document.training_events, strict=True):
         record = api.map_cube(
-            folder / "bundle", str(folder / f"{name}.zarr"), tmp_path / name, allow_simulated=True
+            folder / "bundle",
+            str(folder / f"{name}.zarr"),
+            tmp_path / name,
+            plan=MapPlan(allow_simulated=True),
         )
-        assert "test area of the model's own scene" in record.scored_on
+        assert "test area" in record.scored_on
         report = json.loads(record.report.read_text())
         (area,) = event.split.test
         labels = xr.open_zarr(folder / f"{name}.zarr").landslides.values[area.slices]
@@ -91,11 +94,11 @@ def test_a_map_of_either_event_is_standardised_and_scored_as_its_own_part(folder
         tmp_path / "third.zarr",
     )
     record = api.map_cube(folder / "bundle", str(third), tmp_path / "map")
-    assert "not trained" in record.scored_on
+    assert "whole scene" in record.scored_on
     assert any("statistics of this scene" in r for r in json.loads(record.report.read_text())["remarks"])
 
 
-def test_the_statistics_of_every_event_belong_to_what_the_digest_is_of(folder, tmp_path):
+def test_the_digest_covers_the_statistics_of_every_event(folder, tmp_path):
     data = json.loads((folder / "bundle" / DOCUMENT).read_text())
     data["others"][0]["statistics"]["sd"][0] *= 2
     (tmp_path / DOCUMENT).write_text(json.dumps(data))
@@ -126,10 +129,10 @@ def more_mapped(cube: xr.Dataset) -> xr.Dataset:
         (lambda cube: cube.assign_coords(x=cube.x + 30_000.0), False),
     ],
 )
-def test_an_event_that_comes_in_twice_is_refused_by_name(other, same, folder, tmp_path):
+def test_an_event_named_twice_is_refused(other, same, folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(write(other(small_cube(256)), tmp_path / "two.zarr"))
     if not same:
-        assert len(materials(one, None, [two])) == 2
+        assert len(labelled_cubes(one, Experiment(others=(two,)))) == 2
         return
     with pytest.raises(ModelError, match=r"one\.zarr and .*two\.zarr show the same event") as error:
         api.train_bundle(one, tmp_path / "bundle", plan=PLAN, experiment=Experiment(others=(two,)))
@@ -147,7 +150,7 @@ def test_an_event_that_comes_in_twice_is_refused_by_name(other, same, folder, tm
         ),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused_by_name_before_anything_is_written(
+def test_a_cube_that_cannot_be_trained_on_is_refused_before_anything_is_written(
     flaw, words, folder, tmp_path
 ):
     flawed = str(write(flaw(small_cube(256)), tmp_path / "flawed.zarr"))
@@ -160,7 +163,7 @@ def test_what_cannot_be_learned_from_is_refused_by_name_before_anything_is_writt
     assert [path.name for path in tmp_path.iterdir()] == ["flawed.zarr"]
 
 
-def test_the_command_trains_on_several_and_gives_a_line_for_each(folder, tmp_path):
+def test_the_command_trains_on_several_events_and_prints_a_line_for_each(folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(folder / "two.zarr")
     command = [one, "--with", two, "--out", str(tmp_path / "bundle"), "--steps", "4", "--chip", "64"]
     done = CliRunner().invoke(train_command, [*command, "--after", "1"])

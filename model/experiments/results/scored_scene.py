@@ -1,0 +1,102 @@
+"""A cube as every trial on it uses it: its event, its labels, and which pixels are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from model.inputs import cubes
+from model.inputs.cube_channels import CubeChannels
+from model.inputs.cubes import UNMAPPED, CubeFacts
+from model.inputs.inputs import EventSpan, Inputs, served
+from model.inputs.selection import Selection, select
+from model.inputs.windows import Box, mask_of
+from model.scores.evaluation import ScoredPixels
+from model.split.partition import Mask
+
+
+@dataclass(frozen=True)
+class ScoredScene:
+    """One cube, the same for every trial on it whatever the trial's inputs."""
+
+    dataset: xr.Dataset
+    facts: CubeFacts
+    event: EventSpan | None
+    """None: the event that the cube records"""
+    labels: NDArray[np.uint8]
+    """(y, x) 1, 0, or 255 not mapped"""
+    scored: Mask
+    """(y, x) pixels that are scored"""
+    pixel_m: tuple[float, float]
+    """(x, y)"""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x)"""
+        height, width = self.labels.shape
+        return height, width
+
+    def select(self, inputs: Inputs) -> Selection:
+        """The passes that these inputs mean on this cube.
+
+        Raises:
+            ModelError: the cube lacks what the inputs need.
+        """
+        return select(self.dataset, inputs, self.event)
+
+    def within(self, boxes: Iterable[Box]) -> ScoredPixels:
+        """The scored pixels inside some rectangles."""
+        return ScoredPixels(self.labels, mask_of(boxes, self.shape) & self.scored, self.pixel_m)
+
+
+def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
+    """Open a cube and find which of its pixels are scored.
+
+    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube, on the cube's best track) is
+    known before and after the event, and if its terrain is known. This does not depend on a trial's inputs, so trials
+    can be compared. A process reads the passes for it once and not once a trial.
+
+    Args:
+        event: None: the event that the cube records.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the cube has no labels, no event, or no pass before or after the event.
+    """
+    dataset, facts = cubes.load(cube)
+    labels, scored = _labels_and_scored(facts.uri, facts.digest, event)
+    return ScoredScene(dataset, facts, event, labels, scored, cubes.pixel_m(dataset))
+
+
+@lru_cache(maxsize=2)
+def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[np.uint8], Mask]:
+    """(y, x) labels, and which pixels are scored.
+
+    Args:
+        digest: of the cube, so that another cube at the same path is read anew.
+    """
+    dataset, _ = cubes.load(uri)
+    labels = cubes.labels(dataset)
+    inputs = Inputs.model_validate(
+        {
+            "backscatter": served(dataset, "backscatter"),
+            "terrain": served(dataset, "terrain"),
+        }
+    )
+    source = CubeChannels(dataset, inputs, select(dataset, inputs, event))
+    return labels, _known(source) & (labels != UNMAPPED)
+
+
+def _known(source: CubeChannels) -> Mask:
+    """(y, x) whether the first channel has a value; read in strips, so that memory does not grow with the scene."""
+    mask = np.zeros(source.shape, dtype=bool)
+    height, width = source.shape
+    for top in range(0, height, 512):
+        box = Box(top=top, left=0, height=min(512, height - top), width=width)
+        mask[box.slices] = np.isfinite(source.read(box)[0])
+    return mask

@@ -1,0 +1,85 @@
+"""A channel: one input of a network, and everything that the rest of the project asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inputs.change import Moments
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+Group = Literal["backscatter", "change", "terrain", "geometry", "coherence", "further"]
+"""the field of `Inputs` that asks for a channel"""
+When = Literal["before", "after"]
+"""of passes: before or after the event"""
+Place = Literal["before", "across", "after"]
+"""of pairs of passes: both before it, one before and one after, or both after it"""
+Direction = Literal["ascending", "descending"]
+
+DIRECTIONS: tuple[Direction, ...] = ("ascending", "descending")
+"""order of the two views in the channels of `track="both"`, whichever of them is the better one"""
+
+
+class Window(Protocol):
+    """What one view of a cube holds in one box of pixels. Every array is (y, x) float32, NaN where unknown."""
+
+    def moments(self, variable: str, when: When) -> Moments:
+        """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
+
+    def layer(self, variable: str) -> Array:
+        """A variable that does not depend on time, such as the terrain."""
+
+    def layer_of_track(self, variable: str) -> Array:
+        """A variable of the look geometry, of the view's track."""
+
+    def mean_over_pairs(self, variable: str, place: Place) -> Array:
+        """The mean of a variable of the pairs that lie before, across or after the event."""
+
+    @property
+    def azimuth_to_sensor_deg(self) -> float:
+        """Azimuth from the ground to the sensor, degrees clockwise from north."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One input of a network. `model.inputs.channel_registry` lists all of them."""
+
+    name: str
+    """as bundles and statistics record it; with two views followed by the view, as in `vv_before@ascending`"""
+    meaning: str
+    """what it is, with its unit, for the model card"""
+    variables: tuple[str, ...]
+    """the cube's variables that it needs (`pipeline.cube.schema`)"""
+    compute: Callable[[Window], Array]
+    """(y, x) float32 of one window, NaN where it has no value"""
+    group: Group
+    asked_by: tuple[tuple[str, str], ...]
+    """fields of `Inputs` and the value that each of them must have, or hold, for this channel to be read"""
+    of_view: bool = True
+    """whether it depends on the view: with two views it is read twice"""
+    no_value: Literal["invalid", "mean", "zero"] = "invalid"
+    """what a pixel without a value means: nothing is known of the pixel, which cannot be used; or the mean of the
+    training pixels stands for it (0 once standardised); or its value is 0"""
+    standardised: bool = True
+    """whether the training mean is subtracted and the result divided by the training standard deviation; a direction
+    (sine and cosine, whose length is 1, or 0 on flat ground) and a flag are left as they are"""
+    mirror: Literal["unchanged", "sign flipped", "impossible"] = "unchanged"
+    """what becomes of its values where the rows of a chip are mirrored along the track"""
+    gain: tuple[tuple[When, float], ...] = ()
+    """the sign with which a gain of the passes before or after the event, in nepers, is added to it"""
+    spread: bool = False
+    """whether it needs the squared deviations in `Moments`, which take time"""
+    passes_before: int = 1
+    """with fewer passes before the event it has no value anywhere"""
+    pairs: tuple[Place, ...] = ()
+    """where pairs of passes must lie"""
+    look: bool = False
+    """whether it needs the look geometry of the view's track"""
+    direction: bool = False
+    """whether it needs a view that is known to be ascending or descending"""

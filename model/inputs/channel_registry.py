@@ -1,0 +1,265 @@
+"""Every channel that a network can be given. To add one, add it to `CHANNELS`.
+
+`Inputs`, reading, standardisation, augmentation, validity and the model card follow from what stands here. A channel
+that belongs to none of the older groups is of the group `further`, and is asked for by its name:
+`Inputs(further=("my_channel",))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from model.inputs.change import Change, change_of
+from model.inputs.channel import DIRECTIONS, Array, Channel, Mask, Place, When, Window
+from pipeline.errors import ModelError
+
+MEANINGS_OF_CHANGE: dict[Change, str] = {
+    "log_ratio": "mean ln gamma0 after minus before the event, nepers",
+    "before_sd": "standard deviation of ln gamma0 over the passes before, nepers",
+    "z_score": "log ratio over its standard error",
+}
+COHERENCE: dict[str, tuple[Place, ...]] = {
+    "before": ("before",),
+    "across": ("across",),
+    "after": ("after",),
+    "loss": ("before", "across"),
+    "recovery": ("after", "across"),
+}
+"""the pairs of which each channel of coherence is made; of two, the second is subtracted from the first"""
+
+
+def _mean_backscatter(polarisation: str, when: When, window: Window) -> Array:
+    return window.moments(polarisation, when).mean.astype(np.float32)
+
+
+def _change(polarisation: str, change: Change, window: Window) -> Array:
+    return change_of(change, window.moments(polarisation, "before"), window.moments(polarisation, "after"))
+
+
+def _layer(variable: str, window: Window) -> Array:
+    return window.layer(variable)
+
+
+def _direction_of_slope(component: Callable[[Array], Array], window: Window) -> Array:
+    return component(np.deg2rad(window.layer("dem_aspect")))
+
+
+def _direction_from_sensor(component: Callable[[Array], Array], window: Window) -> Array:
+    origin = np.float32(window.azimuth_to_sensor_deg)
+    return component(np.deg2rad(window.layer("dem_aspect") - origin))
+
+
+def _of_track(variable: str, window: Window) -> Array:
+    return window.layer_of_track(variable)
+
+
+def _layover_or_shadow(window: Window) -> Array:
+    values = window.layer_of_track("layover_shadow")
+    return np.where(np.isfinite(values), (values > 0).astype(np.float32), np.float32(np.nan))
+
+
+def _coherence(places: tuple[Place, ...], window: Window) -> Array:
+    first, *second = (window.mean_over_pairs("coherence", place) for place in places)
+    return first - second[0] if second else first
+
+
+def _backscatter(polarisation: str) -> tuple[Channel, ...]:
+    """Means of a polarisation before and after the event, and its channels of change."""
+    asked = ("backscatter", polarisation)
+    times: tuple[When, ...] = ("before", "after")
+    means = tuple(
+        Channel(
+            name=f"{polarisation}_{when}",
+            meaning=f"mean ln gamma0 {polarisation.upper()} {when} the event, nepers",
+            variables=(polarisation,),
+            compute=partial(_mean_backscatter, polarisation, when),
+            group="backscatter",
+            asked_by=(asked,),
+            gain=((when, 1.0),),
+        )
+        for when in times
+    )
+    changes = tuple(
+        Channel(
+            name=f"{polarisation}_{change}",
+            meaning=f"{polarisation.upper()}: {meaning}",
+            variables=(polarisation,),
+            compute=partial(_change, polarisation, change),
+            group="change",
+            asked_by=(asked, ("change", change)),
+            # the standard deviation of a single pass is unknown, which says nothing of the pixel
+            no_value="mean" if change == "before_sd" else "invalid",
+            gain=(("before", -1.0), ("after", 1.0)) if change == "log_ratio" else (),
+            spread=change != "log_ratio",
+            passes_before=2 if change == "before_sd" else 1,
+        )
+        for change, meaning in MEANINGS_OF_CHANGE.items()
+    )
+    return (*means, *changes)
+
+
+def _terrain(word: str, variable: str, meaning: str) -> Channel:
+    return Channel(
+        name=word,
+        meaning=meaning,
+        variables=(variable,),
+        compute=partial(_layer, variable),
+        group="terrain",
+        asked_by=(("terrain", word),),
+        of_view=False,
+    )
+
+
+def _aspect() -> tuple[Channel, ...]:
+    """The downslope direction in its three forms. A flat pixel has none: 0 in each channel, which is valid.
+
+    A mirror along the track turns the sign of the north component of a direction; of a direction that is counted from
+    the sensor it is the sine.
+    """
+    components = (("sin", np.sin), ("cos", np.cos))
+
+    def asked(form: str) -> tuple[tuple[str, str], ...]:
+        return (("terrain", "aspect"), ("aspect", form))
+
+    degrees = Channel(
+        name="aspect_deg",
+        meaning="downslope azimuth, degrees clockwise from north",
+        variables=("dem_aspect",),
+        compute=partial(_layer, "dem_aspect"),
+        group="terrain",
+        asked_by=asked("degrees"),
+        of_view=False,
+        no_value="zero",
+        mirror="impossible",
+    )
+    from_north = tuple(
+        Channel(
+            name=f"aspect_{name}",
+            meaning=f"{name} of the downslope azimuth from north",
+            variables=("dem_aspect",),
+            compute=partial(_direction_of_slope, component),
+            group="terrain",
+            asked_by=asked("direction"),
+            of_view=False,
+            no_value="zero",
+            standardised=False,
+            mirror="sign flipped" if name == "cos" else "unchanged",
+        )
+        for name, component in components
+    )
+    from_sensor = tuple(
+        Channel(
+            name=f"aspect_to_sensor_{name}",
+            meaning=f"{name} of the downslope azimuth from the direction to the sensor",
+            variables=("dem_aspect",),
+            compute=partial(_direction_from_sensor, component),
+            group="terrain",
+            asked_by=asked("to sensor"),
+            no_value="zero",
+            standardised=False,
+            mirror="sign flipped" if name == "sin" else "unchanged",
+            direction=True,
+        )
+        for name, component in components
+    )
+    return (degrees, *from_north, *from_sensor)
+
+
+LOOK_GEOMETRY = (
+    Channel(
+        name="local_incidence",
+        meaning="local incidence angle, degrees",
+        variables=("local_incidence_deg",),
+        compute=partial(_of_track, "local_incidence_deg"),
+        group="geometry",
+        asked_by=(("geometry", "local_incidence"),),
+        look=True,
+    ),
+    Channel(
+        name="layover_shadow",
+        meaning="1 in layover or shadow, 0 elsewhere",
+        variables=("layover_shadow",),
+        compute=_layover_or_shadow,
+        group="geometry",
+        asked_by=(("geometry", "layover_shadow"),),
+        standardised=False,
+        look=True,
+    ),
+)
+
+
+def _of_coherence(word: str, places: tuple[Place, ...]) -> Channel:
+    """Coherence covers parts of a scene: where it lacks, that says nothing of the pixel."""
+    return Channel(
+        name=f"coherence_{word}",
+        meaning=f"mean coherence of the pairs {' minus that of those '.join(places)} the event",
+        variables=("coherence",),
+        compute=partial(_coherence, places),
+        group="coherence",
+        asked_by=(("coherence", word),),
+        no_value="mean",
+        pairs=places,
+    )
+
+
+CHANNELS: tuple[Channel, ...] = (
+    *_backscatter("vv"),
+    *_backscatter("vh"),
+    _terrain("dem", "dem", "elevation, m"),
+    _terrain("slope", "dem_slope_radians", "slope, radians"),
+    *_aspect(),
+    _terrain("curvature", "dem_curvature", "curvature, 0.01 per m"),
+    *LOOK_GEOMETRY,
+    *(_of_coherence(word, places) for word, places in COHERENCE.items()),
+)
+"""every channel; where two are asked for by one word, in the order in which a network takes them"""
+
+
+def name_in_view(channel: Channel, direction: str | None) -> str:
+    """The name of a channel as one of two views has it; None: there is one view, or it depends on none."""
+    return channel.name if direction is None else f"{channel.name}@{direction}"
+
+
+_BY_NAME: dict[str, Channel] = {channel.name: channel for channel in CHANNELS} | {
+    name_in_view(channel, direction): channel
+    for channel in CHANNELS
+    if channel.of_view
+    for direction in DIRECTIONS
+}
+
+
+def channel_named(name: str) -> Channel:
+    """The channel of a name that statistics or a bundle record, whatever its view.
+
+    Raises:
+        ModelError: there is no such channel.
+    """
+    if name not in _BY_NAME:
+        raise ModelError(
+            f"There is no channel {name!r}.",
+            "It may be one of another version; the channels of this one are in model/inputs/channel_registry.py.",
+        )
+    return _BY_NAME[name]
+
+
+def words_of(field: str) -> tuple[str, ...]:
+    """What a field of `Inputs` may hold, in the order of the channels."""
+    return tuple(dict.fromkeys(word for c in CHANNELS for name, word in c.asked_by if name == field))
+
+
+def variables_asked(field: str, word: str) -> tuple[str, ...]:
+    """The cube's variables of the channels that a word of a field of `Inputs` asks for."""
+    asking = (channel for channel in CHANNELS if (field, word) in channel.asked_by)
+    return tuple(dict.fromkeys(name for channel in asking for name in channel.variables))
+
+
+def may_lack(names: Sequence[str]) -> Mask:
+    """(channel,) which channels may have no value in a pixel that stays valid: the mean of training stands for it.
+
+    A network of such channels alone has no other input, and then a pixel needs all of them.
+    """
+    found = np.array([channel_named(name).no_value == "mean" for name in names], dtype=bool)
+    return found if not found.all() else np.zeros_like(found)

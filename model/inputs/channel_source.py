@@ -1,0 +1,69 @@
+"""Anything that gives channels by box, and a copy of it in a scratch file for training."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from multiprocessing import reduction
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Literal, Protocol
+
+import numpy as np
+
+from model.inputs.channel import Array, Mask
+from model.inputs.windows import Box, tiles, whole
+
+
+class ChannelSource(Protocol):
+    """Anything that gives channels by box."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x)"""
+
+    def read(self, box: Box) -> Array:
+        """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
+
+        So the first channel, which is such a one, says which pixels are valid.
+        """
+
+
+class ScratchChannels:
+    """A copy of all channels in one scratch file, for training, which reads the same pixels many times.
+
+    The file holds (channel, y, x) float32 and has no name, so that even a kill leaves nothing in `folder`; the system
+    keeps in memory what fits.
+    """
+
+    def __init__(self, source: ChannelSource, channels: int, folder: Path, tile_px: int = 512) -> None:
+        self.shape = source.shape
+        with TemporaryFile(dir=folder) as file:
+            self._hold(file, "w+", (channels, *self.shape))
+        for box in tiles(whole(self.shape), tile_px):
+            self._values[:, box.slices[0], box.slices[1]] = source.read(box)
+
+    def read(self, box: Box) -> Array:
+        """(channel, y, x) float32, as `CubeChannels.read`."""
+        return np.array(self._values[:, box.slices[0], box.slices[1]])
+
+    def usable(self) -> Mask:
+        """(y, x) whether a pixel has every channel that it may not lack."""
+        mask: Mask = np.isfinite(self._values[0])
+        return mask
+
+    def __getstate__(self) -> tuple[tuple[int, ...], object]:
+        """What another process needs to read the same file."""
+        return self._values.shape, reduction.DupFd(self._number)
+
+    def __setstate__(self, state: tuple[tuple[int, int, int], Any]) -> None:
+        shape, handed = state
+        self.shape = shape[1:]
+        with os.fdopen(handed.detach(), "rb") as file:
+            self._hold(file, "r", shape)
+
+    def _hold(self, file: IO[bytes], mode: Literal["r", "w+"], shape: tuple[int, int, int]) -> None:
+        """Map the file, and keep it open to be handed on."""
+        self._values = np.memmap(file, dtype=np.float32, mode=mode, shape=shape)
+        self._number = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._number)

@@ -1,0 +1,39 @@
+"""The settings of a map."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from model.inputs.inputs import EventSpan, Inputs
+from model.maps.log_ratio import LogRatioPlan
+from model.network.training_plan import InferencePlan, Standardise
+from pipeline.records import Frozen
+
+SMALLEST_M2 = 400.0
+"""default minimum mapping unit, 4 pixels of 10 m: speckle makes single pixels meaningless"""
+
+
+class MapPlan(Frozen):
+    """How a model maps a cube."""
+
+    event: EventSpan | None = Field(None, description="None: the event that the cube records")
+    windows: InferencePlan = InferencePlan()
+    smallest_m2: float = Field(SMALLEST_M2, gt=0, description="minimum mapping unit, m²")
+    standardise: Standardise = Field(
+        "auto",
+        description="with the statistics of the model's training area, or of this scene's own inputs, which are then "
+        "read twice; auto: of this scene where it is not a training scene of the model",
+    )
+    allow_simulated: bool = Field(
+        False, description="map a real area with a model trained on a simulated one; the map warns of it"
+    )
+
+
+class LogRatioMapPlan(Frozen):
+    """How a cube is mapped by log-ratio, without a model."""
+
+    event: EventSpan | None = Field(None, description="None: the event that the cube records")
+    inputs: Inputs = Field(Inputs(), description="which passes and which track; its variables are not used")
+    detector: LogRatioPlan | None = Field(
+        None, description="None: the default one, with VH where the cube has no VV"
+    )

@@ -1,0 +1,108 @@
+"""The networks that can be built, by name. To add one, add it to `ARCHITECTURES`. Nothing here imports torch by itself.
+
+A network is any `torch.nn.Module` of (chip, channel, y, x) standardised inputs, sides multiples of 32, to
+(chip, class, y, x). A bundle names its network, and only names that are registered here are built: a bundle from
+elsewhere cannot name a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from model.network.torch_guard import torch
+
+
+class Sizes(Protocol):
+    """What a network is built from; `model.network.training_plan.NetworkSpec` has it."""
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels."""
+
+    @property
+    def classes(self) -> int:
+        """1: the output is the log-odds; 2: their difference is."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder, for networks that have one."""
+
+    @property
+    def encoder_depth(self) -> int:
+        """Halvings in the encoder."""
+
+    @property
+    def decoder(self) -> tuple[int, ...] | None:
+        """Widths of the decoder; None: those that the library takes for five halvings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One kind of network."""
+
+    title: str
+    """as the literature calls it, for the model card"""
+    build: Callable[[Sizes, str | None], torch.nn.Module]
+    """the network, of its sizes and the name of its pretrained weights, None: random ones"""
+    encoder: bool = False
+    """whether the encoder and its depth choose among networks of this kind"""
+    imagenet: bool = False
+    """whether ImageNet weights can be had"""
+
+
+def _unet(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.torch_guard import smp
+
+    return _of_smp(smp.Unet, sizes, weights)
+
+
+def _unetplusplus(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.torch_guard import smp
+
+    return _of_smp(smp.UnetPlusPlus, sizes, weights)
+
+
+def _of_smp(kind: Callable[..., torch.nn.Module], sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    decoder = {"decoder_channels": sizes.decoder} if sizes.decoder else {}
+    return kind(
+        encoder_name=sizes.encoder,
+        encoder_depth=sizes.encoder_depth,
+        encoder_weights=weights,
+        in_channels=sizes.in_channels,
+        classes=sizes.classes,
+        **decoder,
+    )
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "unet": Architecture(title="U-Net", build=_unet, encoder=True, imagenet=True),
+    "unetplusplus": Architecture(title="U-Net++", build=_unetplusplus, encoder=True, imagenet=True),
+}
+
+
+def register(name: str, architecture: Architecture) -> None:
+    """Add a network of one's own without a change to this file.
+
+    A training of several processes builds the network in each of them: register it in the module that starts the
+    training, outside `if __name__ == "__main__"`.
+
+    Raises:
+        ValueError: another network has this name.
+    """
+    if ARCHITECTURES.get(name, architecture) != architecture:
+        raise ValueError(f"a network named {name!r} is registered already")
+    ARCHITECTURES[name] = architecture
+
+
+def architecture_name(name: str) -> str:
+    """The name itself, if a network of it is registered.
+
+    Raises:
+        ValueError: none is.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"there is no network {name!r}; there are {', '.join(ARCHITECTURES)}")
+    return name

@@ -1,0 +1,90 @@
+"""Evaluation of a trained model with each number of passes: calibration, threshold, scores. Imports torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle.expected_scores import EventScore, ExpectedScore, area_score_fields, scored_cases
+from model.inputs.selection import Selection
+from model.network.inference import Probability
+from model.network.training import predictions
+from model.scores import probability_calibration
+from model.scores.probability_calibration import Calibration, CaseCalibration
+from model.scores.scores import Ranking, Scores
+from model.training.training_data import EventData
+from pipeline.errors import ModelError
+
+Predicted = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""(n,) probability and (n,) truth of labelled pixels"""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The calibration, fitted on the validation areas, and the scores with calibrated thresholds."""
+
+    calibration: Calibration
+    validation: Scores
+    test: Scores
+    events: tuple[EventScore, ...]
+    """scores on the test area of each event"""
+
+    def case_calibration(self, after: int) -> CaseCalibration:
+        """The calibration of maps with `after` passes after the event, without its reliability classes."""
+        short = self.calibration.model_copy(update={"before": (), "after": ()})
+        return CaseCalibration(after=after, calibration=short, threshold=self.validation.threshold)
+
+    def expected_score(self, selection: Selection, after: int) -> ExpectedScore:
+        """The score to expect of maps with `after` passes after the event."""
+        return ExpectedScore(before=len(selection.before), after=after, **area_score_fields(self.test))
+
+
+def evaluations(events: Sequence[EventData], probability: Probability) -> Iterator[tuple[int, Evaluation]]:
+    """Evaluate with each number of passes after the event that the first event has; all passes come last.
+
+    An event counts where it has as many. A number below all passes is left out where the inputs cannot be computed from
+    so few passes, or where none of the pixels is landslide.
+
+    Raises:
+        ModelError: no evaluation with all passes is possible.
+    """
+    selection = events[0].event.selection
+    for after in scored_cases(selection):
+        try:
+            yield after, _evaluation(events, after, probability)
+        except ModelError as error:
+            if after == len(selection.after):
+                raise
+            log.info("the model has no score with %d passes after the event: %s", after, error)
+
+
+def _evaluation(events: Sequence[EventData], after: int, probability: Probability) -> Evaluation:
+    """One calibration and one threshold for all events: a map of another event has no labels to choose them by."""
+    scenes = [(one.event.cube, scene) for one in events if (scene := one.scene_with(after)) is not None]
+    validation = _joined(
+        [predictions(scene, scene.split.boxes("validation"), probability) for _, scene in scenes]
+    )
+    tests = [predictions(scene, scene.split.boxes("test"), probability) for _, scene in scenes]
+    calibration = probability_calibration.fitted(*validation)
+    on_validation = Ranking.of(*validation).scores()
+    threshold = on_validation.threshold
+    on_test = Ranking.of(*_joined(tests)).scores(threshold)
+    by_event = tuple(
+        EventScore(
+            area=cube.area, cube=cube.digest, **area_score_fields(Ranking.of(*pixels).scores(threshold))
+        )
+        for (cube, _), pixels in zip(scenes, tests, strict=True)
+    )
+    return Evaluation(
+        calibration, calibration.applied_to(on_validation), calibration.applied_to(on_test), by_event
+    )
+
+
+def _joined(parts: Sequence[Predicted]) -> Predicted:
+    return np.concatenate([score for score, _ in parts]), np.concatenate([truth for _, truth in parts])

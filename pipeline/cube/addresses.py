@@ -1,0 +1,147 @@
+"""Where cubes are: from what a person or a record names to the store, the version and its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pipeline.cube.local_store import LocalStore
+from pipeline.cube.store import Store, ZarrStore
+from pipeline.cube.versions import current_version, version_key
+from pipeline.errors import CubeError
+from pipeline.settings import settings
+
+STORES: dict[str, Callable[[str], Store]] = {
+    "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),
+}
+"""By the scheme of a URI: what opens the cube there."""
+
+_VERSION = re.compile(r"(?:(?P<root>.*)/)?versions/(?P<number>0|[1-9][0-9]*)\.zarr/?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class VersionAddress:
+    """One Zarr hierarchy with a cube in it: a version of ours, or a cube that another program wrote."""
+
+    store: Store
+    number: int | None
+    """None: a cube that was not built here, such as a published one"""
+    key: str
+    """of the Zarr group in the store; empty for a cube that was not built here"""
+
+    @property
+    def uri(self) -> str:
+        """Path or URI of the Zarr group, in the form that was given."""
+        return self.store.uri_of(self.key)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path or URI, without its suffix: what a cube of another program goes by."""
+        return PurePosixPath(self.uri.rstrip("/")).stem
+
+    def zarr(self) -> ZarrStore:
+        """The Zarr group, for zarr and xarray."""
+        return self.store.zarr(self.key)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file of the Zarr group, or None where there is none."""
+        return self.store.read(f"{self.key}/{name}" if self.key else name)
+
+
+def open_store(address: str | Path) -> Store:
+    """The store of the cube at a path or URI; nothing needs to be there yet.
+
+    Raises:
+        CubeError: no store has that scheme.
+    """
+    scheme, is_uri, _ = str(address).partition("://")
+    if not is_uri:
+        return LocalStore(Path(address))
+    if scheme not in STORES:
+        raise CubeError(
+            f"No cube can be opened at {address}: there is no store for {scheme}://.",
+            f"Give a path, or a URI that begins with {', '.join(f'{name}://' for name in sorted(STORES))}.",
+        )
+    return STORES[scheme](str(address))
+
+
+def canonical_address(address: str | Path) -> str:
+    """The same place for every process: a path made absolute, its links followed; a URI as it is."""
+    return str(address) if "://" in str(address) else str(Path(address).resolve())
+
+
+def address_of(address: str | Path) -> VersionAddress:
+    """What a path or URI names, by its form alone: a version of a cube, else a Zarr group or a cube's root.
+
+    Raises:
+        CubeError: no store has that scheme.
+    """
+    for text in (str(address), canonical_address(address)):
+        if found := _VERSION.fullmatch(text):
+            root = "." if found["root"] is None else found["root"] or "/"
+            number = int(found["number"])
+            return VersionAddress(open_store(root), number, version_key(number))
+    return VersionAddress(open_store(address), None, "")
+
+
+def resolve_version(address: str | Path) -> VersionAddress:
+    """The Zarr group that a path or URI means: itself, or the latest version of a cube's root, resolved once.
+
+    Raises:
+        CubeError: there is no cube, or its pointer is damaged.
+    """
+    found = address_of(address)
+    if any(found.read(name) is not None for name in ("zarr.json", ".zgroup")):
+        return found
+    number = current_version(found.store) if found.number is None else None
+    if number is None:
+        raise CubeError(
+            f"There is no cube at {address}.", "Run `slidecube build AREA`, or give the path of a Zarr cube."
+        )
+    return VersionAddress(found.store, number, version_key(number))
+
+
+def cubes_address() -> str:
+    """Where the cubes of all areas are kept."""
+    return str(settings().data_dir / "cubes")
+
+
+def store_of_area(name: str) -> Store:
+    """The store of the cube of an area, whether or not it is built; its address is canonical."""
+    return open_store(canonical_address(f"{cubes_address()}/{name}"))
+
+
+def named_cube(name: str | Path) -> str:
+    """The address of the cube that a person names: by path, by URI, or by the name of a built area.
+
+    Raises:
+        CubeError: there is no such path and no such area.
+    """
+    text = str(name)
+    if "://" in text or open_store(text).exists(""):
+        return text
+    root = f"{cubes_address()}/{text}"
+    if open_store(root).exists(""):
+        return root
+    raise CubeError(
+        f"There is no cube {text!r}: neither a path nor a built area ({root}).",
+        f"Build it with `slidecube build {text}` or give the path of a cube.",
+    )
+
+
+def latest_versions() -> list[VersionAddress]:
+    """The latest version of every cube in the data folder, by name of the area.
+
+    Raises:
+        CubeError: a cube's pointer is damaged.
+    """
+    found = []
+    for name in open_store(cubes_address()).names(""):
+        store = store_of_area(name)
+        if (number := current_version(store)) is not None:
+            found.append(VersionAddress(store, number, version_key(number)))
+    return found

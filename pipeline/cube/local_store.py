@@ -1,0 +1,149 @@
+"""A cube in a folder on a local disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from zarr.storage import LocalStore as ZarrFolder
+
+from pipeline.cube.store import STAGING, ZarrStore, checked_key
+from pipeline.errors import CubeError
+from pipeline.files import is_partial, sync_path, write_whole
+from pipeline.lock import LockedError, held
+
+
+class LocalStore:
+    """A folder on a local disk (one file system, so that layers and versions can share bytes by hard link)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def uri(self) -> str:
+        """The folder's path, as it was given."""
+        return str(self.root)
+
+    def uri_of(self, key: str) -> str:
+        """The path of a key."""
+        return str(self.path(key))
+
+    def path(self, key: str) -> Path:
+        """The file or folder of a key.
+
+        Raises:
+            CubeError: the key leaves the cube.
+        """
+        return self.root / checked_key(key)
+
+    def zarr(self, key: str) -> ZarrStore:
+        """The folder of a key, for zarr and xarray."""
+        return ZarrFolder(self.path(key))
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes of a key, or None where there are none."""
+        try:
+            return self.path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file or a folder of that key."""
+        return self.path(key).exists()
+
+    def names(self, prefix: str) -> list[str]:
+        """Names directly below `prefix`, sorted; empty where there is no such folder."""
+        folder = self.path(prefix)
+        return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+
+    def files(self, prefix: str) -> list[str]:
+        """Keys of all files below `prefix`, relative to it, sorted."""
+        folder = self.path(prefix)
+        return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a file that is whole or absent, even after a power cut."""
+        write_whole(self.path(key), data)
+
+    def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        """Replace the bytes of `key` if they are still `expected`; the writer's lock makes this exact."""
+        if self.read(key) != expected:
+            return False
+        self.write(key, data)
+        return True
+
+    def link(self, source: str, target: str) -> None:
+        """A hard link; a copy where the file system has none."""
+        source_path, target_path = self.path(source), self.path(target)
+        target_path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source_path, target_path)
+        except FileNotFoundError as error:
+            raise CubeError(f"{source} is gone from the cube.", "Run `slidecube build` again.") from error
+        except OSError:
+            shutil.copyfile(source_path, target_path)
+
+    def delete(self, key: str) -> None:
+        """Remove a file or a folder; nothing happens where there is none."""
+        target = self.path(key)
+        if target.is_dir() and not target.is_symlink():
+            # renamed first, so that no reader finds half a folder under its name
+            doomed = target.with_name(f"{STAGING}{uuid.uuid4().hex}")
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+        else:
+            target.unlink(missing_ok=True)
+
+    def staging(self, parent: str) -> str:
+        """A new folder below `parent` that readers ignore."""
+        key = f"{parent}/{STAGING}{uuid.uuid4().hex}"
+        self.path(key).mkdir(parents=True)
+        return key
+
+    def commit(self, staging: str, final: str) -> None:
+        """Sync a staged folder to the disk, then rename it."""
+        for folder, _, names in os.walk(self.path(staging), topdown=False):
+            for name in names:
+                sync_path(Path(folder) / name)
+            sync_path(Path(folder))
+        target = self.path(final)
+        try:
+            self.path(staging).rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            # another writer committed the same recipe first: its content is the same by definition
+            self.delete(staging)
+        sync_path(target.parent)
+
+    def sweep(self, prefix: str) -> int:
+        """Remove what a killed writer left directly below `prefix`; the number of entries removed."""
+        doomed = [name for name in self.names(prefix) if name.startswith(STAGING) or is_partial(name)]
+        for name in doomed:
+            target = self.path(prefix) / name
+            if target.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                target.unlink(missing_ok=True)
+        return len(doomed)
+
+    @contextlib.contextmanager
+    def lock(self, key: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock file of that key; yields True if another holder had to be waited for. A kill frees it.
+
+        Raises:
+            CubeError: another holder has it and `wait` is false.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                waited = stack.enter_context(held(self.path(key), wait=wait))
+            except LockedError:
+                raise CubeError(
+                    f"Another build is writing the cube {self.uri}.", "Wait until that build has ended."
+                ) from None
+            yield waited

@@ -1,0 +1,257 @@
+"""Labels: an inventory rasterised on the grid, by the centre rule, as exact fractions, and as identities."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from exactextract import exact_extract
+from exactextract.feature import JSONFeatureSource
+from exactextract.raster import NumPyRasterSource
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.features import rasterize
+
+from pipeline.area import Inventory
+from pipeline.cube.layers import LayerData
+from pipeline.errors import SourceDataError
+from pipeline.grid import Grid
+from pipeline.layers.polygons import counted_polygons
+from pipeline.layers.vectors import read_inventory
+
+__all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
+
+log = logging.getLogger(__name__)
+
+LANDSLIDES_FILE = "landslides.parquet"
+ALGORITHM = "labels-1"
+PIECE_PIXELS = 1024
+"""Coverage of a large polygon is computed in squares of this width, which bounds memory."""
+
+Cells = tuple[NDArray[np.intp], NDArray[np.float32]]
+
+
+def rasterise_labels(
+    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, mapped_extent: shapely.Geometry | None
+) -> LayerData:
+    """`landslides`, `landslide_fraction` (float32) and `landslide_id` (int32), each (y, x), and landslides.parquet.
+
+    `mapped_extent` is a (multi)polygon in degrees WGS 84; None: the whole grid was mapped. What a pixel is:
+
+    - landslides: 1 where its centre lies in a landslide (GDAL's rule), 0 mapped and none, NaN not mapped;
+    - landslide_fraction: exact share of it that the union of the landslides covers, NaN not mapped;
+    - landslide_id: id in landslides.parquet of the landslide with the largest share (equal shares: the lowest
+      id), 0 where there is none or nothing was mapped. Mapped is where its centre lies in the extent.
+
+    Shares are found by exactextract (Baston 2021), polygon by polygon in windows of its bounds. The file holds
+    the polygons that count in the grid's CRS: id from 1, class, source_feature, area_m2 (planar), and the
+    source's attributes.
+
+    Raises:
+        SourceDataError: see `counted_polygons`; or the extent is no polygon or does not meet the grid.
+    """
+    polygons, report = counted_polygons(frame, inventory, grid)
+    mapped = _mapped(mapped_extent, grid)
+    geometry = np.asarray(polygons.geometry.values, dtype=object)
+    union = shapely.union_all(geometry)
+
+    fraction = np.zeros(grid.shape, np.float32)
+    for part in shapely.get_parts(union):
+        for cells, share in _cells(part, grid):
+            fraction.flat[cells] += share
+    np.minimum(fraction, 1, out=fraction)
+    owner = _owners(geometry, grid)
+    centre = rasterize(
+        geometry, out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"
+    ).view(bool)
+    report |= {
+        "file": frame.attrs.get("file"),
+        "layer": frame.attrs.get("layer"),
+        "remarks": frame.attrs.get("remarks", []),
+        "polygon_area_m2": float(polygons["area_m2"].sum()),
+        **_areas(union, fraction, grid),
+        "centre_area_m2": float(np.count_nonzero(centre)) * grid.resolution_m**2,
+        "landslides_without_a_pixel_centre": _without_centre(geometry, owner, centre),
+        "landslide_pixels": int(np.count_nonzero(centre & mapped)),
+        "landslide_pixels_not_mapped": int(np.count_nonzero(centre & ~mapped)),
+        "unmapped_pixels": int(np.count_nonzero(~mapped)),
+    }
+    if report["landslide_pixels_not_mapped"]:
+        log.warning(
+            "%d landslide pixels lie outside the mapped extent and are NaN",
+            report["landslide_pixels_not_mapped"],
+        )
+    landslides = centre.astype(np.float32)
+    landslides[~mapped] = np.nan
+    fraction[~mapped] = np.nan
+    owner[~mapped] = 0
+    return LayerData(
+        {"landslides": landslides, "landslide_fraction": fraction, "landslide_id": owner},
+        _attributes(inventory, mapped_extent is None),
+        report,
+        {LANDSLIDES_FILE: _parquet(polygons)},
+    )
+
+
+def _areas(union: shapely.Geometry, fraction: NDArray[np.float32], grid: Grid) -> dict[str, float]:
+    """Area of the landslides as polygons and as fractions of pixels (y, x), and how much the two differ."""
+    in_grid_m2 = float(shapely.intersection(union, shapely.box(*grid.bounds)).area)
+    covered_m2 = float(fraction.sum(dtype=np.float64)) * grid.resolution_m**2
+    return {
+        "union_area_m2": float(union.area),
+        "union_area_in_grid_m2": in_grid_m2,
+        "fraction_area_m2": covered_m2,
+        "fraction_area_relative_error": (covered_m2 - in_grid_m2) / in_grid_m2 if in_grid_m2 else 0.0,
+    }
+
+
+def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
+    """(y, x) where the pixel's centre lies in the mapped extent."""
+    if extent is None:
+        return np.ones(grid.shape, bool)
+    if extent.geom_type not in {"Polygon", "MultiPolygon"} or extent.is_empty:
+        raise SourceDataError(
+            f"The mapped extent is an empty or wrong geometry ({extent.geom_type}).",
+            "Give a polygon in degrees.",
+        )
+    west, south, east, north = extent.bounds
+    if not (
+        np.isfinite(extent.bounds).all() and west >= -180 and east <= 360 and south >= -90 and north <= 90
+    ):
+        raise SourceDataError(f"The mapped extent {extent.bounds} is not in degrees.", "Give WGS 84 degrees.")
+    to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
+    outline = shapely.segmentize(shapely.make_valid(shapely.force_2d(extent), method="structure"), 0.01)
+    moved = shapely.transform(outline, lambda p: np.column_stack(to_grid.transform(p[:, 0], p[:, 1])))
+    mapped: NDArray[np.bool_] = rasterize(
+        [moved], out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"
+    ).view(bool)
+    if not mapped.any():
+        raise SourceDataError(
+            "The mapped extent does not meet the area.", "Check the inventory's extent in the area file."
+        )
+    return mapped
+
+
+def _cells(polygon: shapely.Geometry, grid: Grid) -> Iterator[Cells]:
+    """In pieces: flat indices into (y, x) of the pixels that a polygon meets, and its share of each."""
+    step = grid.resolution_m
+    left, bottom, right, top = polygon.bounds
+    columns = max(int((left - grid.left) // step), 0), min(int((right - grid.left) // step) + 1, grid.width)
+    rows = max(int((grid.top - top) // step), 0), min(int((grid.top - bottom) // step) + 1, grid.height)
+    feature = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(polygon)}]
+    for row in range(rows[0], rows[1], PIECE_PIXELS):
+        for column in range(columns[0], columns[1], PIECE_PIXELS):
+            height, width = min(PIECE_PIXELS, rows[1] - row), min(PIECE_PIXELS, columns[1] - column)
+            piece = NumPyRasterSource(
+                np.zeros((height, width), np.uint8),
+                grid.left + column * step,
+                grid.top - (row + height) * step,
+                grid.left + (column + width) * step,
+                grid.top - row * step,
+            )
+            found = exact_extract(piece, JSONFeatureSource(feature), ["cell_id", "coverage"])[0]["properties"]
+            share = np.asarray(found["coverage"], np.float32)
+            here = np.asarray(found["cell_id"], np.intp)[share > 0]
+            yield (here // width + row) * grid.width + here % width + column, share[share > 0]
+
+
+def _owners(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.int32]:
+    """(y, x) id, from 1, of the polygon with the largest share of each pixel; 0 none; ties to the lowest."""
+    owner = np.zeros(grid.shape, np.int32)
+    largest = np.zeros(grid.shape, np.float32)
+    for number, polygon in enumerate(geometry, start=1):
+        for cells, share in _cells(polygon, grid):
+            more = share > largest.flat[cells]
+            largest.flat[cells[more]] = share[more]
+            owner.flat[cells[more]] = number
+    return owner
+
+
+def _without_centre(
+    geometry: NDArray[np.object_], owner: NDArray[np.int32], centre: NDArray[np.bool_]
+) -> int:
+    """How many landslides own no pixel that is labelled: too small or narrow for the centre rule."""
+    return len(geometry) - int(np.count_nonzero(np.unique(owner[centre])))
+
+
+def _parquet(polygons: gpd.GeoDataFrame) -> bytes:
+    own = {"class", "source_feature", "area_m2"}
+    columns: dict[str, Any] = {
+        "id": np.arange(1, len(polygons) + 1, dtype=np.int32),
+        "source_feature": polygons["source_feature"].to_numpy(),
+        "class": polygons["class"].to_numpy(),
+        "area_m2": polygons["area_m2"].to_numpy(),
+    }
+    for name in polygons.columns:
+        if name in own or name == polygons.geometry.name:
+            continue
+        label = str(name)
+        while label in columns or label == "geometry":
+            label = f"source_{label}"
+        columns[label] = _storable(polygons[name])
+    table = gpd.GeoDataFrame(columns, geometry=polygons.geometry.to_numpy(), crs=polygons.crs)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+def _storable(values: pd.Series) -> Any:
+    """A column that Parquet can hold: a value that is not plain becomes JSON text."""
+    plain = values.reset_index(drop=True)
+    if plain.dtype == object:
+        plain = pd.Series(
+            [_text(v) if not isinstance(v, bool | int | float) else v for v in plain], dtype=object
+        )
+    try:
+        pa.array(plain, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        plain = pd.Series([None if v is None else str(_text(v)) for v in plain], dtype=object)
+    return plain.to_numpy() if plain.dtype == object else plain.array
+
+
+def _text(value: object) -> str | None:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, bytes):
+        return value.hex()
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _attributes(inventory: Inventory, whole_grid: bool) -> dict[str, dict[str, Any]]:
+    source: dict[str, Any] = {
+        "inventory": inventory.name,
+        "citation": inventory.citation,
+        "licence": inventory.licence,
+        "classes_counted": list(inventory.count),
+    }
+    if inventory.point_radius_m is not None:
+        source["point_radius_m"] = inventory.point_radius_m
+    if inventory.extent_assumed is not None:
+        source["extent_assumed"] = inventory.extent_assumed
+    mapped = "the whole grid" if whole_grid else "where the pixel's centre lies in the mapped extent"
+    return {
+        "landslides": {
+            "rule": "1 where the pixel's centre lies in a landslide, 0 mapped and none, NaN not mapped",
+            "mapped": mapped,
+            **source,
+        },
+        "landslide_fraction": {
+            "rule": "exact share of the pixel covered by the union of all landslides, NaN not mapped",
+            "mapped": mapped,
+            **source,
+        },
+        "landslide_id": {
+            "rule": f"id in {LANDSLIDES_FILE} of the landslide that covers most of the pixel (equal: the lowest "
+            "id), 0 none or not mapped",
+            **source,
+        },
+    }

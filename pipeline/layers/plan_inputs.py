@@ -1,0 +1,90 @@
+"""What a plan is made from: the area, the catalogue and the latest version, with the passes and pairs they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.area import AreaOfInterest
+from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
+from pipeline.catalogue.dem_items import DemTile
+from pipeline.catalogue.pairs import PairList, choose_pairs
+from pipeline.catalogue.passes import Pass, PassList
+from pipeline.catalogue.slc import SlcPass, SlcPassList
+from pipeline.catalogue.slc_passes import slc_passes, wants_slc
+from pipeline.cube.layers import Recipe, Source
+from pipeline.cube.manifest import Manifest
+from pipeline.grid import Grid
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """What the kinds of layer may want layers of. Passes are grouped and pairs chosen once for all of them."""
+
+    area: AreaOfInterest
+    catalogue: Catalogue
+    grid: Grid
+    previous: Manifest | None
+    """of the latest version"""
+    is_held: Callable[[Recipe], bool]
+    """whether the cube has the layer of that recipe"""
+    make_pairs: bool = True
+    """False: new pairs are left for a later build"""
+
+    @cached_property
+    def passes(self) -> PassList:
+        """Passes with backscatter, and remarks."""
+        return passes_of(self.catalogue, self.area)
+
+    @cached_property
+    def dem_tiles(self) -> list[DemTile]:
+        """Elevation tiles over the area."""
+        return dem_tiles_of(self.catalogue)
+
+    @cached_property
+    def slc_dem_tiles(self) -> list[DemTile]:
+        """Elevation tiles around the bursts, which extend beyond the area."""
+        return slc_dem_tiles_of(self.catalogue)
+
+    @property
+    def wants_slc(self) -> bool:
+        """Whether the area and the settings ask for single look complex data."""
+        return wants_slc(self.area)
+
+    @property
+    def has_slc(self) -> bool:
+        """Whether single look complex data is asked for and ASF was searched for it."""
+        return self.catalogue.slc is not None and self.wants_slc
+
+    @cached_property
+    def slc_passes(self) -> SlcPassList:
+        """Passes of single look complex data, and remarks; none where they are not asked for."""
+        return slc_passes(self.catalogue, self.area) if self.has_slc else SlcPassList(passes=())
+
+    @cached_property
+    def pairs(self) -> PairList:
+        """The pairs that the area's rule chooses, and the passes of either kind that are in none, with the reason."""
+        chosen = choose_pairs(self.area, self.slc_passes.passes)
+        if not self.has_slc:
+            return chosen
+        without_slc = _without_slc(self.passes.passes, self.slc_passes.passes)
+        return chosen.model_copy(update={"unpaired": (*chosen.unpaired, *without_slc)})
+
+
+def _without_slc(passes: tuple[Pass, ...], slc: tuple[SlcPass, ...]) -> tuple[str, ...]:
+    """Passes with backscatter that can be in no pair because ASF lists no SLC of them, in words, by track."""
+    listed = {(one.platform, one.absolute_orbit) for one in slc}
+    days: dict[int, list[str]] = {}
+    for one in passes:
+        if (one.platform, one.absolute_orbit) not in listed:
+            days.setdefault(one.relative_orbit, []).append(f"{one.instant:%Y-%m-%d}")
+    return tuple(
+        f"track {track}, {', '.join(found)}: ASF lists no SLC of the area then"
+        for track, found in sorted(days.items())
+    )
+
+
+def tile_sources(tiles: tuple[DemTile, ...]) -> tuple[Source, ...]:
+    """Elevation tiles as sources of a recipe."""
+    return tuple(Source(id=tile.id, fingerprint=tile.asset.fingerprint) for tile in tiles)
