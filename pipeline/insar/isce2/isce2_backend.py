@@ -89,7 +89,7 @@ class Isce2Backend:
             engine = launcher.engine
             reaped = reap(engine)
             if reaped:
-                log.warning("Removed %d containers whose owner is gone", len(reaped))
+                log.warning("Removed %d containers whose owner has ended", len(reaped))
             run = container_run(job, manifest, engine, launcher.image)
             _grant_access(job, run)
             runner = RunnerProcess(

@@ -86,7 +86,7 @@ def prepare(job: Path, manifest: JobManifest, work: Path, logs: Path) -> None:
 
 
 def esd_enabled(work: Path) -> bool:
-    """Whether topsApp.xml asks for enhanced spectral diversity."""
+    """Whether topsApp.xml enables enhanced spectral diversity."""
     return _ESD.format(True) in (work / CONFIGURATION).read_text("utf-8")
 
 

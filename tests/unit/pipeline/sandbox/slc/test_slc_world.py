@@ -398,16 +398,16 @@ def test_the_same_seed_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        ({"relative_orbit": 7}, "No track 7"),
-        ({"before": 1, "after": 0}, "leaves 1 passes"),
+        ({"relative_orbit": 7}, "Track 7 "),
+        ({"before": 1, "after": 0}, "1 passes of track"),
         ({"sub_area": (10.0, 42.7, 10.1, 42.8)}, "outside"),
     ],
 )
-def test_a_plan_that_fits_nothing_is_refused(change: dict[str, object], said: str) -> None:
+def test_a_plan_that_fits_nothing_is_refused(change: dict[str, object], named: str) -> None:
     plan = SlcPlan(**{"sub_area": SUB_AREA, **change})
-    with pytest.raises(SandboxError, match=said):
+    with pytest.raises(SandboxError, match=named):
         survey_of(make_scene(small_area(), PARAMETERS.model_copy(update={"slc": plan})))
 
 
