@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: setup demo test check lint types contracts unit bench clean lock
+.PHONY: setup demo test lint types contracts unit docs bench clean lock
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/slidecube demo
 
-test: lint types contracts unit
+test: lint types contracts docs unit
 
 lint: setup
 	$(BIN)/ruff check .
@@ -35,6 +35,10 @@ contracts: setup
 
 unit: setup
 	$(BIN)/python -m pytest
+
+# The pages of docs/ as a site in data/site, from the checkout alone: no network.
+docs: setup
+	$(BIN)/mkdocs build --quiet --clean
 
 # Side by side with what a user would otherwise use; ratios of one run. Takes many minutes.
 bench: setup

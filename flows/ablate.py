@@ -68,7 +68,7 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
     if runner == "threads":
         return ThreadPoolTaskRunner(max_workers=jobs)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise SlidecubeError(
             "Trials cannot run on Dask: prefect-dask is not installed.",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +16,7 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import as_completed
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
@@ -33,6 +33,14 @@ LAYERS_AT_ONCE = 3
 """Layers of one run that are built at once: each holds the arrays of one pass in memory."""
 PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
 """Pairs of one run that are begun before the other layers; see `BuildPlan.in_order`."""
+
+
+T = TypeVar("T")
+
+
+def unvisited(value: T) -> T:
+    """A parameter of a task that Prefect passes on without searching it for futures."""
+    return cast(T, quote(value))
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -110,7 +118,7 @@ def publish(
 @flow(
     name="build-datacube",
     flow_run_name="{aoi}",
-    task_runner=ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE),
+    task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE)),
 )
 def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
     """Build or renew the cube of an area.
@@ -124,10 +132,10 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
     area = load_area(aoi)
     with build.writer_lock(area):
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
-        plan = make_plan(area, quote(found), pairs)
+        plan = make_plan(area, unvisited(found), pairs)
         show_passes(plan)
         failed = build.build_layers(plan, PrefectTasks(area))
-        published = publish(area, quote(plan), quote(found), failed)
+        published = publish(area, unvisited(plan), unvisited(found), failed)
     if published.new:
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)

@@ -1,7 +1,7 @@
 """What follows a cube: for one version first a model, then a map.
 
-The chain is a reconciliation: what is there decides what is left to do. An event starts it at once; where one was
-lost, or a run was killed, the next look finds the version that lacks something.
+The chain is a reconciliation: what is on the disk decides what is left to do. An event starts the chain at once. Where
+an event was lost or a run was killed, the next reconciliation finds the version that lacks something.
 """
 
 from __future__ import annotations
@@ -11,135 +11,111 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import BaseFileLock, FileLock
-
+from model.api import place_of
+from model.inputs import cubes
+from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
-from pipeline.cube.versions import read_manifest
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ReplaceError
+from pipeline.files import write_whole
+from pipeline.places import Place
 from pipeline.records import Frozen
-from pipeline.settings import settings
 
 Made = TypeVar("Made")
 
 
 class CubeVersion(Frozen):
-    """One version of one cube, and where its model and maps belong."""
+    """One version of one cube."""
 
-    area: str
-    number: int | None
-    """None: a cube that was not built here, such as a published one"""
+    place: Place
+    """where its model and its maps belong"""
     uri: str
-
-    @property
-    def label(self) -> str:
-        """Name of the folders of its model and map."""
-        return "unversioned" if self.number is None else f"v{self.number}"
-
-    @property
-    def bundle(self) -> Path:
-        """Where its model belongs."""
-        return settings().model_root(self.area) / self.label
-
-    @property
-    def refusals(self) -> Path:
-        """Where it is written why the version gets no model or no map."""
-        return settings().model_root(self.area) / f"{self.label}.refused.json"
-
-    def map(self, bundle: Path | None) -> Path:
-        """Where its map by that bundle belongs; None: by log-ratio."""
-        root = settings().map_root(self.area)
-        if bundle is None:
-            return root / f"{self.label}-log-ratio"
-        bundle = bundle.resolve()
-        if bundle == self.bundle.resolve():
-            return root / self.label
-        return root / f"{self.label}-{bundle.parent.name}-{bundle.name}"
+    digest: str
+    """of the cube, as its bundles and maps record it"""
 
 
 class Refusal(Frozen):
-    """A sound answer that is no model or no map: the cube does not allow one."""
+    """The cube does not allow a model or a map: a result of the chain, and no error."""
 
     why: str
 
 
 class Standing(Frozen):
-    """How far the chain has come with a version."""
+    """What a version has."""
 
     version: CubeVersion
-    has_bundle: bool
-    has_map: bool
+    bundle: Path | None
+    map: Path | None
     refused: dict[str, str]
     """why there is none, by "model" and "map" """
 
     @property
     def lacks(self) -> tuple[str, ...]:
         """What is neither there nor refused, of "model" and "map"."""
-        there = {"model": self.has_bundle, "map": self.has_map}
-        return tuple(what for what, done in there.items() if not done and what not in self.refused)
+        there = {"model": self.bundle, "map": self.map}
+        return tuple(what for what, folder in there.items() if folder is None and what not in self.refused)
 
 
 def version_of(cube: str) -> CubeVersion:
-    """The version that `cube` (path of a cube's root, of a version, or of a foreign cube) means.
+    """The version that `cube` means: name of an area, path of a cube's root, of a version, or of a foreign cube.
 
     Raises:
         CubeError: there is no cube.
+        ModelError: it is no cube of this schema.
     """
-    found = addresses.resolve_version(addresses.canonical_address(cube))
-    if found.number is not None:
-        manifest = read_manifest(found.store, found.number)
-        return CubeVersion(area=manifest.area, number=found.number, uri=found.uri)
-    return CubeVersion(area=found.name, number=None, uri=found.uri)
+    _, facts = cubes.load(cube)
+    return CubeVersion(place=place_of(facts), uri=addresses.canonical_address(facts.uri), digest=facts.digest)
 
 
 def latest_versions() -> list[CubeVersion]:
     """The newest version of every cube in the data folder, by name of the area.
 
     Raises:
-        CubeError: a cube's pointer is damaged.
+        CubeError: a cube is damaged.
     """
     return [version_of(version.uri) for version in addresses.latest_versions()]
 
 
 def standing(version: CubeVersion) -> Standing:
-    """What the version has. A folder counts: the model stage renames it into place when it is whole.
+    """What the version has, by whatever command or flow of whatever release made it.
 
-    The map is the one of the version's own bundle; where training was refused, the one by log-ratio.
+    The bundle is the one without a name of its own. The map is by that bundle; by log-ratio where training was refused.
     """
-    refused: dict[str, str] = {}
-    if version.refusals.is_file():
-        refused = json.loads(version.refusals.read_text(encoding="utf-8"))
-    has_bundle = version.bundle.is_dir()
-    own = version.bundle if has_bundle or "model" not in refused else None
-    return Standing(
-        version=version, has_bundle=has_bundle, has_map=version.map(own).is_dir(), refused=refused
-    )
+    place, refused = version.place, {}
+    if place.refusals.is_file():
+        refused = json.loads(place.refusals.read_text(encoding="utf-8"))
+    bundle = place.found_bundle()
+    if bundle is not None and not _of(bundle, version):
+        bundle = None
+    model = None if bundle is None else bundle_digest(bundle)
+    found = None
+    if bundle is not None or "model" in refused:
+        found = next((each for each in place.found_maps() if _of(each, version, model)), None)
+    return Standing(version=version, bundle=bundle, map=found, refused=refused)
+
+
+def _of(folder: Path, version: CubeVersion, model: str | None = None) -> bool:
+    """Whether a bundle or a map is of that version, and a map by that model."""
+    made = read_made(folder)
+    return made is not None and (made.origin.cube, made.origin.model) == (version.digest, model)
 
 
 def refuse(version: CubeVersion, what: str, refusal: Refusal) -> None:
     """Write down why the version gets no `what` ("model" or "map"). Deleting the file has it tried again."""
     refused = {**standing(version).refused, what: refusal.why}
-    version.refusals.parent.mkdir(parents=True, exist_ok=True)
-    partial = version.refusals.with_suffix(".partial")
-    partial.write_text(json.dumps(refused, indent=2, sort_keys=True), encoding="utf-8")
-    partial.replace(version.refusals)
+    write_whole(version.place.refusals, json.dumps(refused, indent=2, sort_keys=True))
 
 
-def lock(root: Path) -> BaseFileLock:
-    """Held by the one run that makes models or maps under `root`; waits for another, freed by a kill."""
-    root.mkdir(parents=True, exist_ok=True)
-    return FileLock(root / ".lock")
-
-
-def attempt(target: Path, make: Callable[[Path], Made]) -> Made | Refusal:
-    """What `make` answers once it has written `target`, or why the model stage refused.
-
-    Only under `lock(target.parent)`.
+def attempt(make: Callable[[], Made]) -> Made | Refusal:
+    """What `make` returns, or why the model stage refused.
 
     Raises:
         ModelError: the folder could not be written, which is no refusal.
+        ReplaceError: something else is where the result belongs, which a person must decide.
     """
     try:
-        return make(target)
+        return make()
+    except ReplaceError:
+        raise
     except ModelError as error:
         if isinstance(error.__cause__, OSError):
             raise

@@ -33,10 +33,10 @@ def demo(folder: Path, fresh: bool) -> None:
 
     Simulates an event, serves it as the archives would, starts a Prefect server and a worker, runs
     `prefect deployment run build-datacube --param aoi=sandbox`, waits for the model and the map that follow, and
-    stops what it started. A second run uses what is there.
+    stops what it started. A second run uses what the first one made.
     """
     console = Console()
-    # the flows are given this folder as their data folder; this process looks into the same one
+    # the flows have this folder as their data folder, and this process reads the same one
     os.environ["SLIDECUBE_DATA_DIR"] = str(folder.resolve())
     settings.cache_clear()
     signal.signal(signal.SIGTERM, _as_interrupt)

@@ -1,7 +1,7 @@
 """The whole job on a simulated event: archives on loopback, the real flows, a map at the end.
 
-The only module that knows both the product and the sandbox. The flows run in a worker's processes and cannot tell:
-they meet the sandbox as they would meet the archives, through the standard proxy variables.
+The only module that imports both the pipeline and the sandbox. The flows run in a worker's processes, which reach the
+sandbox as they would reach the archives, through the standard proxy variables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
@@ -23,6 +22,8 @@ from model.maps.release import PICTURE
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.lock import LockedError, held
+from pipeline.places import cube_root
 from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
@@ -31,35 +32,36 @@ from pipeline.settings import settings
 AREA = "sandbox"
 WORLD = WorldParameters(slc=SlcPlan())
 """Four single look complex passes of one track beside the backscatter: pairs before, across and after the event."""
-EVENT_PATIENCE_S = 60.0
-"""after that long without a training the reconciliation is asked instead of the event"""
+EVENT_WAIT_S = 60.0
+"""longest wait for the training that the event starts; then the demo runs `reconcile`"""
 STAGE_LIMIT_S = 1800.0
-MADE_HERE = ("world", "cubes", "models", "maps", "logs", "prefect")
+FOLDERS = ("world", "cubes", "models", "maps", "logs", "prefect")
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where everything is."""
+    """The paths of what the demo made."""
 
-    cube: chain.CubeVersion
+    cube: str
     quicklook: str
+    bundle: Path
+    map: Path
     logs: Path
 
     def lines(self) -> list[tuple[str, str]]:
-        """What a person wants to open, by a word each."""
-        bundle, folder = self.cube.bundle, self.cube.map(self.cube.bundle)
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
+        """(name, text) of what a person opens first."""
+        report = json.loads((self.map / REPORT).read_text(encoding="utf-8"))["map"]
         return [
-            ("cube", f"{self.cube.uri}  (xarray.open_zarr opens it)"),
+            ("cube", f"{self.cube}  (xarray.open_zarr opens it)"),
             ("layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
-            ("model", f"{bundle / 'MODEL_CARD.md'}"),
+            ("model", f"{self.bundle / 'MODEL_CARD.md'}"),
             (
                 "scores",
                 f"AUPRC {report['auprc']:.3f} at a prevalence of {report['prevalence']:.3f}, which a random map "
                 f"would score; on {report['scored_on']}. Simulated data: it says nothing of real landslides.",
             ),
-            ("map", f"{folder / 'landslides.gpkg'}, {folder / 'probability.tif'}"),
-            ("picture", f"{folder / PICTURE}"),
+            ("map", f"{self.map / 'landslides.gpkg'}, {self.map / 'probability.tif'}"),
+            ("picture", f"{self.map / PICTURE}"),
             ("logs", f"{self.logs}"),
         ]
 
@@ -70,23 +72,23 @@ def run_demo(root: Path, stages: Stages, *, fresh: bool = False) -> DemoResult:
     What an earlier demo left is used again; `fresh` removes it first.
 
     Raises:
-        SlidecubeError: another demo is going on in this folder, or a stage failed (named, with its log).
+        SlidecubeError: another demo is running in this folder, or a stage failed (named, with its log).
     """
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / ".demo.lock", blocking=False):
+        with held(root / ".demo.lock", wait=False):
             if fresh:
-                remove(root, MADE_HERE)
+                remove(root, FOLDERS)
             remove(root, ("logs", "prefect"))
             return _run(root, stages)
-    except Timeout:
+    except LockedError:
         raise SlidecubeError(
-            f"Another demo is going on in {root}.", "Wait for it, or name another folder with --folder."
+            f"Another demo is running in {root}.", "Wait for it, or name another folder with --folder."
         ) from None
 
 
 def remove(root: Path, names: tuple[str, ...]) -> None:
-    """Remove what earlier demos made."""
+    """Remove these folders of earlier demos."""
     for name in names:
         shutil.rmtree(root / name, ignore_errors=True)
 
@@ -118,14 +120,22 @@ def _run(root: Path, stages: Stages) -> DemoResult:
         with local as prefect:
             stages.begin("Building the cube")
             build(prefect, stages)
-            version = chain.version_of(str(settings().cube_root(AREA)))
+            version = chain.version_of(str(cube_root(AREA)))
             follow_chain(prefect, version, stages)
             stages.begin("Stopping worker, server and archives")
-    return DemoResult(cube=version, quicklook=write_quicklook(version.uri).uri, logs=root / "logs")
+    found = chain.standing(version)
+    assert found.bundle is not None and found.map is not None, "the chain was followed to its end"
+    return DemoResult(
+        cube=version.uri,
+        quicklook=write_quicklook(version.uri).uri,
+        bundle=found.bundle,
+        map=found.map,
+        logs=root / "logs",
+    )
 
 
 def simulated_world(area: AreaOfInterest, folder: Path, stages: Stages) -> Path:
-    """The world of the area, made once; one of an earlier version of the area is replaced."""
+    """The simulated world of the area, made once; that of an earlier version of the area is replaced."""
 
     def note(what: str, done: int, total: int | None = None, remark: str = "") -> None:
         stages.note(f"{done} of {total}: {what}")
@@ -154,18 +164,18 @@ def build(prefect: LocalPrefect, stages: Stages) -> None:
         if run is not None:
             stages.note(prefect.last_words(run))
         prefect.check()
-        patience(deadline, "building")
+        wait_a_second(deadline, "building")
     must_complete(run, prefect)
 
 
 def follow_chain(prefect: LocalPrefect, version: chain.CubeVersion, stages: Stages) -> None:
-    """Wait until the version has its model and its map, which its event set going.
+    """Wait until the version has its model and its map; its event starts the flow that makes them.
 
     Raises:
         IncompleteError: training or mapping failed, or took longer than allowed.
     """
     deadline = time.monotonic() + STAGE_LIMIT_S
-    ask_at = time.monotonic() + EVENT_PATIENCE_S
+    reconcile_at = time.monotonic() + EVENT_WAIT_S
     stage = ""
     while True:
         run = newest(prefect, "train-model")
@@ -184,11 +194,11 @@ def follow_chain(prefect: LocalPrefect, version: chain.CubeVersion, stages: Stag
                 raise IncompleteError(
                     f"The chain ended without its {' and '.join(lacks)}.", f"See {prefect.logs}."
                 )
-        if run is None and ask_at and time.monotonic() > ask_at:
+        if run is None and reconcile_at and time.monotonic() > reconcile_at:
             prefect.command("deployment", "run", "reconcile")
-            ask_at = 0.0
+            reconcile_at = 0.0
         prefect.check()
-        patience(deadline, "chain after the cube")
+        wait_a_second(deadline, "chain after the cube")
 
 
 def newest(prefect: LocalPrefect, flow: str) -> FlowRun | None:
@@ -198,14 +208,15 @@ def newest(prefect: LocalPrefect, flow: str) -> FlowRun | None:
 
 
 def ended(run: FlowRun) -> bool:
-    """Whether the run has come to an end, good or bad."""
+    """Whether the run has ended, in success or failure."""
     return run.state is not None and run.state.is_final()
 
 
 def must_complete(run: FlowRun, prefect: LocalPrefect) -> None:
-    """
+    """Check that a run which has ended has completed.
+
     Raises:
-        IncompleteError: the run ended otherwise.
+        IncompleteError: it ended otherwise.
     """
     assert run.state is not None
     if not run.state.is_completed():
@@ -214,8 +225,12 @@ def must_complete(run: FlowRun, prefect: LocalPrefect) -> None:
         )
 
 
-def patience(deadline: float, what: str) -> None:
-    """Wait a second, as long as the stage may still last."""
+def wait_a_second(deadline: float, what: str) -> None:
+    """Pause a loop that waits for a stage.
+
+    Raises:
+        IncompleteError: the stage has taken longer than allowed.
+    """
     if time.monotonic() > deadline:
         raise IncompleteError(f"The {what} took longer than {STAGE_LIMIT_S / 60:.0f} minutes.")
     time.sleep(1.0)

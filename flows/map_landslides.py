@@ -15,43 +15,45 @@ from flows import chain
 from flows.serving import log_progress
 from flows.serving.artifacts import show_map
 from model import api
-from model.bundle.summaries import ReleaseRecord
+from pipeline.lock import held
+from pipeline.places import bundle_named
 
 
 def run_name() -> str:
-    """Name of the flow run that is going on: the end of its cube's path, as in `hokkaido/versions/3.zarr`."""
+    """Name of the running flow run: the end of its cube's path, as in `hokkaido/versions/3.zarr`."""
     return "/".join(Path(str(flow_run.parameters["cube"])).parts[-3:])
 
 
 @task(name="map", cache_policy=NO_CACHE)
-def make_map(version: chain.CubeVersion, bundle: Path | None) -> ReleaseRecord | chain.Refusal:
-    """The map of the bundle, or without one the log-ratio map."""
-    target = version.map(bundle)
+def make_map(
+    version: chain.CubeVersion, bundle: str | None, replace: bool
+) -> api.Result[api.ReleaseRecord] | chain.Refusal:
+    """The map by the bundle, or without one the log-ratio map."""
     progress = log_progress.in_log()
-    if bundle is None:
-        return chain.attempt(target, lambda out: api.map_log_ratio(version.uri, out, progress=progress))
-    return chain.attempt(target, lambda out: api.map_cube(bundle, version.uri, out, progress=progress))
+    return chain.attempt(lambda: api.map(version.uri, bundle, replace=replace, progress=progress))
 
 
 @flow(name="map-landslides", flow_run_name=run_name)
-def map_landslides(cube: str, bundle: str | None = None) -> State[Any]:
+def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) -> State[Any]:
     """Map the landslides of a cube.
 
     Parameters:
-        cube: path of a version of a cube, or of a cube's root for its newest.
-        bundle: path of a model bundle; without it the training-free log-ratio map is made.
+        cube: name of a built area, path of a cube's root for its newest version, or path of a version.
+        bundle: folder of a model bundle, or name of an area for its newest; without it the training-free log-ratio map
+            is made.
+        replace: make the map in place of another one that was made with other options or changed by hand.
 
     Ends Completed with the map's folder as its result; by the name "Unchanged" where that map is there; by the name
     "Refused" where no map is possible, such as for a cube without a pass after the event.
     """
     version = chain.version_of(cube)
-    source = Path(bundle) if bundle else None
-    target = version.map(source)
-    with chain.lock(target.parent):
-        if target.is_dir():
-            return Completed(name="Unchanged", message=f"The map is there: {target}.", data=target)
-        outcome = make_map(version, source)
+    source = None if bundle is None else str(bundle_named(bundle))  # a wrong name is an error and no refusal
+    with held(version.place.maps / ".lock"):
+        outcome = make_map(version, source, replace)
     if isinstance(outcome, chain.Refusal):
         return Completed(name="Refused", message=outcome.why, data=outcome)
-    show_map(outcome)
-    return Completed(message=f"The map is in {target}.", data=target)
+    folder = outcome.record.path
+    if not outcome.new:
+        return Completed(name="Unchanged", message=f"The map is there: {folder}.", data=folder)
+    show_map(outcome.record)
+    return Completed(message=f"The map is in {folder}.", data=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -15,70 +16,81 @@ from flows.map_landslides import map_landslides, run_name
 from flows.serving import log_progress
 from flows.serving.artifacts import show_bundle
 from model import api
-from model.bundle.summaries import BundleRecord
 from model.network.training_plan import TrainingPlan
 from model.training.experiment import Experiment
+from pipeline.lock import held
 
 
 @task(name="train", cache_policy=NO_CACHE)
 def train(
-    version: chain.CubeVersion, plan: TrainingPlan | None, seed: int, experiment: Experiment | None = None
-) -> BundleRecord | chain.Refusal:
+    version: chain.CubeVersion, request: api.TrainingRequest, replace: bool
+) -> api.Result[api.BundleRecord] | chain.Refusal:
     """A bundle trained on the version."""
     progress = log_progress.in_log()
-    return chain.attempt(
-        version.bundle,
-        lambda out: api.train_bundle(
-            version.uri, out, plan=plan, seed=seed, experiment=experiment, progress=progress
-        ),
-    )
+    return chain.attempt(lambda: api.train(version.uri, request, replace=replace, progress=progress))
 
 
 @flow(name="train-model", flow_run_name=run_name)
 def train_model(
-    cube: str, plan: TrainingPlan | None = None, seed: int = 0, experiment: Experiment | None = None
+    cube: str,
+    plan: TrainingPlan | None = None,
+    seed: int = 0,
+    experiment: Experiment | None = None,
+    replace: bool = False,
 ) -> State[Any]:
     """Train on one version of a cube, announce the bundle, and map the version.
 
     Parameters:
-        cube: path of a version of a cube, or of a cube's root for its newest.
+        cube: name of a built area, path of a cube's root for its newest version, or path of a version.
         plan: steps, batch and the like, as in `--param 'plan={"steps": 600}'`; without it the library's own.
         seed: of the weights and of the order of the chips.
         experiment: inputs, encoder, division of the scene, as in `--param 'experiment={"settled": {"track": 46}}'`;
             without it the best inputs that the cube can give. The protocols are the flow `ablate`.
+        replace: train in place of the bundle that the version has.
 
-    Only what the version lacks is done; nothing left to do ends in the name "Unchanged". Where the cube cannot be
-    trained on, for lack of labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map
-    that needs no training, "Refused" where that is not possible either.
+    The run does only what the version lacks, and ends by the name "Unchanged" where that is nothing. It fails where
+    plan, seed or experiment are given and the version has a bundle of others. Where the cube cannot be trained on, for
+    lack of labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map that needs no
+    training, "Refused" where that is not possible either.
     """
     version = chain.version_of(cube)
-    with chain.lock(version.bundle.parent):
+    asked = (plan, seed, experiment) != (None, 0, None)
+    request = api.TrainingRequest(
+        plan=plan or TrainingPlan(), seed=seed, experiment=experiment or Experiment()
+    )
+    with held(version.place.models / ".lock"):
         before = chain.standing(version)
-        if "model" in before.lacks:
-            outcome = train(version, plan, seed, experiment)
-            if isinstance(outcome, chain.Refusal):
-                get_run_logger().warning("no model: %s", outcome.why)
-                chain.refuse(version, "model", outcome)
-            else:
-                show_bundle(outcome)
-                announce(version)
+        if "model" in before.lacks or replace or (asked and before.bundle is not None):
+            train_version(version, request, replace)
         after = chain.standing(version)
         if "map" in after.lacks:
-            mapped = map_landslides(version.uri, str(version.bundle) if after.has_bundle else None)
+            mapped = map_landslides(version.uri, str(after.bundle) if after.bundle else None)
             if isinstance(mapped, chain.Refusal):
                 chain.refuse(version, "map", mapped)
         return verdict(before, chain.standing(version))
 
 
-def announce(version: chain.CubeVersion) -> None:
-    """Tell whoever listens that the version has a model."""
+def train_version(version: chain.CubeVersion, request: api.TrainingRequest, replace: bool) -> None:
+    """Train on a version and announce its bundle, or write down why there is none."""
+    outcome = train(version, request, replace)
+    if isinstance(outcome, chain.Refusal):
+        get_run_logger().warning("no model: %s", outcome.why)
+        chain.refuse(version, "model", outcome)
+    elif outcome.new:
+        show_bundle(outcome.record)
+        announce(version, outcome.record.path)
+
+
+def announce(version: chain.CubeVersion, bundle: Path) -> None:
+    """Emit the event that the version has a model."""
+    place = version.place
     emit_event(
         event="model.ready",
         resource={
-            "prefect.resource.id": f"model.{version.area}.{version.label}",
-            "prefect.resource.name": f"model of {version.area} {version.label}",
-            "model.area": version.area,
-            "model.uri": str(version.bundle),
+            "prefect.resource.id": f"model.{place.area}.{place.label}",
+            "prefect.resource.name": f"model of {place.area} {place.label}",
+            "model.area": place.area,
+            "model.uri": str(bundle),
             "model.cube": version.uri,
         },
     )
@@ -86,19 +98,19 @@ def announce(version: chain.CubeVersion) -> None:
 
 def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
     """The state that a run of the chain ends in."""
-    version = after.version
-    if not before.lacks:
+    uri = after.version.uri
+    if not before.lacks and after == before:
         name = "Unchanged"
-        message = f"Nothing to do for {version.uri}."
-    elif "map" in after.refused:
+        message = f"Nothing to do for {uri}."
+    elif after.map is None and "map" in after.refused:
         name = "Refused"
-        message = f"{version.uri} gets no map: {after.refused['map']}"
-    elif "model" in after.refused:
+        message = f"{uri} gets no map: {after.refused['map']}"
+    elif after.bundle is None and "model" in after.refused:
         name = "LogRatioOnly"
-        message = f"{version.uri} gets no model: {after.refused['model']} The log-ratio map is in {version.map(None)}."
+        message = f"{uri} gets no model: {after.refused['model']} The log-ratio map is in {after.map}."
     else:
         name = "Completed"
-        message = f"The model is in {version.bundle}, the map in {version.map(version.bundle)}."
+        message = f"The model is in {after.bundle}, the map in {after.map}."
     return Completed(name=name, message=message)
 
 

@@ -1,22 +1,313 @@
-"""What commands and flows call: train a bundle on a cube, map a cube, map it without training. Torch is loaded late."""
+"""What commands and flows call: train a bundle on a cube, map a cube with a bundle, map it without training.
+
+`train` and `map` know where a result belongs (`pipeline.places`) and make nothing twice; `train_bundle`,
+`map_cube` and `map_log_ratio` write to the folder that is given. Torch is imported late.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import Field, JsonValue
+
 from model.bundle.summaries import BundleRecord, ReleaseRecord
+from model.inputs import cubes
+from model.inputs.best_inputs import best_inputs
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import EventSpan, Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
-from model.maps.map_plan import LogRatioMapPlan, MapPlan
-from model.network.training_plan import TrainingPlan
+from model.maps.map_plan import SMALLEST_M2, LogRatioMapPlan, MapPlan
+from model.network.training_plan import Standardise, TrainingPlan
+from model.origin import Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
+from pipeline.places import Place, bundle_named
+from pipeline.progress import Progress, no_progress
+from pipeline.records import Frozen
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from model.bundle.bundle import ModelBundle
 
 __all__ = [
     "BundleRecord",
     "Experiment",
     "LogRatioMapPlan",
     "MapPlan",
+    "MapRequest",
     "ReleaseRecord",
+    "Result",
     "TrainingPlan",
+    "TrainingRequest",
+    "load_bundle",
+    "map",
     "map_cube",
     "map_log_ratio",
+    "place_of",
+    "train",
     "train_bundle",
 ]
+
+R = TypeVar("R", BundleRecord, ReleaseRecord)
+
+UNIMPORTANT = {"device", "processes", "compiled"}
+"""fields of a training plan that say where and how fast it runs, not what is trained"""
+
+
+class TrainingRequest(Frozen):
+    """What is trained on a cube."""
+
+    plan: TrainingPlan = TrainingPlan()
+    seed: int = 0
+    experiment: Experiment = Experiment()
+
+
+class MapRequest(Frozen):
+    """How a cube is mapped."""
+
+    event: EventSpan | None = Field(None, description="None: the one that the cube records")
+    smallest_m2: float = Field(SMALLEST_M2, gt=0, description="smallest polygon, of a map by a bundle")
+    standardise: Standardise = "auto"
+    allow_simulated: bool = Field(
+        False, description="map a real place with a bundle that was trained on a simulated one"
+    )
+    inputs: Inputs = Field(Inputs(), description="passes and track of the log-ratio map")
+
+
+@dataclass(frozen=True)
+class Result(Generic[R]):
+    """A bundle or a map."""
+
+    record: R
+    new: bool
+    """False: it was there, and nothing was done"""
+    changes: tuple[str, ...] = ()
+    """what a person changed in it since it was written"""
+
+
+def place_of(facts: CubeFacts) -> Place:
+    """Where results of a cube belong. A cube that was not built here goes by the name of its file."""
+    area = facts.area if facts.version is not None else Path(facts.uri.rstrip("/")).stem
+    return Place(area=area, version=facts.version)
+
+
+def train(
+    cube: str,
+    request: TrainingRequest | None = None,
+    *,
+    out: Path | None = None,
+    name: str | None = None,
+    replace: bool = False,
+    progress: Progress = no_progress,
+) -> Result[BundleRecord]:
+    """Train a bundle on a cube, or find the one that the same request made before.
+
+        >>> request = slidecube.TrainingRequest(plan={"steps": 4, "batch": 4, "chip_px": 32, "stride_px": 16})
+        >>> made = slidecube.train("sandbox", request)
+        >>> made.new, made.record.area, made.record.passes_after
+        (True, 'sandbox', 2)
+
+    Args:
+        cube: path of a cube or of a version, or name of a built area.
+        request: plan, seed, inputs; None: the best recipe that was measured.
+        out: folder of the bundle; None: where `pipeline.places` puts it, under `name` where one is given.
+        replace: train in any case, in place of another bundle.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the cube cannot be trained on.
+        ReplaceError: something else is where the bundle belongs.
+    """
+    request = request or TrainingRequest()
+    dataset, facts = cubes.load(cube)
+    others = [cubes.load(other) for other in request.experiment.others]
+    inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
+    options = _training_options(request, inputs, [other.digest for _, other in others])
+    origin = Origin(kind="bundle", cube=facts.digest, options=options)
+    place = place_of(facts)
+    target = out or place.bundle(name)
+    if out is None and name is None and not target.exists() and not replace:
+        earlier = place.found_bundle()  # of an earlier release, which named its folder otherwise
+        made = read_made(earlier) if earlier else None
+        if earlier and made and not made.origin.differences(origin):
+            target = earlier
+    return _once(
+        target,
+        origin,
+        lambda folder: train_bundle(
+            facts.uri,
+            folder,
+            plan=request.plan,
+            seed=request.seed,
+            experiment=request.experiment,
+            progress=progress,
+        ),
+        replace,
+    )
+
+
+def map(
+    cube: str,
+    bundle: str | None = None,
+    request: MapRequest | None = None,
+    *,
+    out: Path | None = None,
+    replace: bool = False,
+    progress: Progress = no_progress,
+) -> Result[ReleaseRecord]:
+    """Map a cube, or find the map that the same request made before.
+
+        >>> made = slidecube.map("sandbox")  # by log-ratio, which needs no bundle
+        >>> made.record.picture.is_file()
+        True
+        >>> slidecube.map("sandbox").new  # the same again: nothing to do
+        False
+
+    Args:
+        cube: path of a cube or of a version, or name of a built area.
+        bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
+        out: folder of the map; None: where `pipeline.places` puts it.
+        replace: map in any case, in place of another map.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the bundle is absent or damaged, or the cube lacks what it needs.
+        ReplaceError: something else is where the map belongs.
+    """
+    request = request or MapRequest()
+    _, facts = cubes.load(cube)
+    model = None if bundle is None else bundle_named(bundle)
+    digest = None if model is None else _digest(model)
+    options = _map_options(request, model is not None)
+    origin = Origin(kind="map", cube=facts.digest, model=digest, options=options)
+    target = out or _map_folder(place_of(facts), model, origin, replace=replace)
+
+    def make(folder: Path) -> ReleaseRecord:
+        if model is None:
+            plain = LogRatioMapPlan(event=request.event, inputs=request.inputs)
+            return map_log_ratio(facts.uri, folder, plan=plain, progress=progress)
+        plan = MapPlan(
+            event=request.event,
+            smallest_m2=request.smallest_m2,
+            standardise=request.standardise,
+            allow_simulated=request.allow_simulated,
+        )
+        return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
+
+    return _once(target, origin, make, replace)
+
+
+def load_bundle(bundle: str) -> ModelBundle:
+    """A bundle ready to predict, by its folder or by the name of its area, which means the newest.
+
+        >>> bundle = slidecube.load_bundle("sandbox")
+        >>> bundle.document.cube.area, len(bundle.networks)
+        ('sandbox', 1)
+
+    Raises:
+        ModelError: it is absent or damaged.
+    """
+    from model.bundle.bundle import load
+
+    return load(bundle_named(bundle))
+
+
+def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:
+    """What is at `target` where it is what is wanted, else what `make` writes there."""
+    if (made := existing(target, origin, replace=replace)) is not None:
+        record: Any = _kept(target, made)
+        return Result(record, new=False, changes=tuple(changes(target, made)))
+    with whole_result(target, origin, replace=replace) as result:
+        written = make(result.folder)
+        result.record = _moved(written, result.folder, Path()).model_dump(mode="json")
+    return Result(_moved(written, result.folder, target), new=True)
+
+
+def _moved(record: R, old: Path, new: Path) -> R:
+    """The record with its paths below `old` brought below `new`."""
+    paths = {name: new / value.relative_to(old) for name, value in record if isinstance(value, Path)}
+    return record.model_copy(update=paths)
+
+
+def _kept(target: Path, made: Made) -> BundleRecord | ReleaseRecord:
+    """The record of a result that is there."""
+    if made.origin.kind == "map":
+        return _moved(ReleaseRecord.model_validate(made.record), Path(), target)
+    if made.record is None:
+        return _record_of_bundle(target)
+    return _moved(BundleRecord.model_validate(made.record), Path(), target)
+
+
+def _record_of_bundle(folder: Path) -> BundleRecord:
+    """The record of a bundle of an earlier release, which kept none: all but the seconds that it took."""
+    from model.bundle.bundle import read_document
+
+    document = read_document(folder)
+    return BundleRecord(
+        path=folder,
+        digest=document.digest,
+        area=document.cube.area,
+        cube=document.cube.uri,
+        cube_version=document.cube.version,
+        track=document.selection.track,
+        passes_before=len(document.selection.before),
+        passes_after=len(document.selection.after),
+        auprc=document.test.auprc,
+        prevalence=document.test.prevalence,
+        validation_auprc=document.validation.auprc,
+        threshold=document.threshold,
+        parameters=document.parameters,
+        calibration_error=document.calibration.error_after,
+        expected=document.expected,
+        seconds=0.0,
+        simulated=document.simulated,
+        events=document.events,
+        baselines=document.baselines,
+    )
+
+
+def _map_folder(place: Place, bundle: Path | None, origin: Origin, *, replace: bool) -> Path:
+    """The folder of the very map that is wanted where there is one under any name, else the one it belongs in."""
+    target = place.map(bundle, origin.model or "")
+    if replace or target.exists():
+        return target
+    for folder in place.found_maps():
+        if (made := read_made(folder)) is not None and not made.origin.differences(origin):
+            return folder
+    return target
+
+
+def _digest(bundle: Path) -> str:
+    from model.bundle.bundle import read_document
+
+    return read_document(bundle).digest
+
+
+def _inputs(experiment: Experiment, cube: xr.Dataset, others: list[xr.Dataset]) -> Inputs:
+    """The inputs that an experiment comes to on its cubes."""
+    if experiment.inputs is not None:
+        return experiment.inputs
+    return best_inputs(cube, experiment.event, experiment.settled, others)[0]
+
+
+def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str]) -> dict[str, JsonValue]:
+    plan = request.plan.model_dump(mode="json", exclude=UNIMPORTANT)
+    experiment = request.experiment.model_dump(mode="json", exclude={"others", "inputs", "settled"})
+    return {
+        **{f"plan.{name}": value for name, value in plan.items()},
+        **{f"experiment.{name}": value for name, value in experiment.items()},
+        **{f"inputs.{name}": value for name, value in inputs.model_dump(mode="json").items()},
+        "seed": request.seed,
+        "others": list(others),
+    }
+
+
+def _map_options(request: MapRequest, by_model: bool) -> dict[str, JsonValue]:
+    options = request.model_dump(mode="json", include={"event"})
+    if not by_model:
+        return options | request.inputs.model_dump(mode="json", include={"before", "after", "track"})
+    return options | request.model_dump(mode="json", include={"smallest_m2", "standardise"})

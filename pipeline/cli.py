@@ -10,22 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
-from pipeline.console import as_json, readable_size, reports_errors
+from pipeline.console import as_json, progress_bars, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError
-from pipeline.progress import Progress
 
 if TYPE_CHECKING:  # imported when a command runs
     from pipeline.build.plan import BuildPlan
@@ -45,9 +41,22 @@ class Rooms(click.Group):
         """The command of that name, imported now."""
         for point in entry_points(group=GROUP):
             if point.name == cmd_name:
-                command: click.Command = point.load()
-                return command
+                return _loaded(point)
         return None
+
+
+def _loaded(point: EntryPoint) -> click.Command:
+    """The command; a package that is missing is named with the extra that the entry point states."""
+    try:
+        command: click.Command = point.load()
+    except ModuleNotFoundError as error:
+        if not point.extras:
+            raise
+        raise click.ClickException(
+            f"`slidecube {point.name}` needs the package {error.name}, which is not installed. "
+            f"Install the extra: pip install 'slidecube[{','.join(point.extras)}]'."
+        ) from error
+    return command
 
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,25 +67,6 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-
-
-@contextmanager
-def progress_bar(first: str) -> Iterator[Progress]:
-    """A bar on standard error, for a person at a terminal; `first` is what it says until the first call."""
-    with Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=not sys.stderr.isatty(),
-    ) as bar:
-        task = bar.add_task(first, total=None)
-
-        def show(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
-            bar.update(task, description=f"{what} {remark}".rstrip(), completed=done, total=total)
-
-        yield show
 
 
 @click.command()
@@ -241,7 +231,8 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     if repair:
         for line in builder.discard_damaged(wanted):
             click.echo(f"damaged: {line}", err=True)
-    with progress_bar("searching") as progress:
+    with progress_bars(one_line=True) as progress:
+        progress("searching", 0)
         published = builder.build(wanted, catalogue, progress, pairs=pairs)
     picture = write_quicklook(published.uri).uri if quicklook else None
     if json_:
@@ -273,7 +264,7 @@ def verify(cube: str, json_: bool) -> None:
     from pipeline.cube.addresses import named_cube
     from pipeline.cube.verify import verify_cube
 
-    with progress_bar("verifying") as progress:
+    with progress_bars() as progress:
         verdict = verify_cube(named_cube(cube), progress)
     if json_:
         click.echo(json.dumps(verdict.model_dump(mode="json"), indent=1))

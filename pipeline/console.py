@@ -1,15 +1,20 @@
-"""What the command lines of all rooms share: how errors are told, and JSON on request."""
+"""What the command lines of all rooms share: how errors are reported, progress bars, JSON on request."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from pipeline.errors import SlidecubeError
+from pipeline.progress import Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +34,34 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(error.exit_code)
 
     return wrapper
+
+
+@contextmanager
+def progress_bars(*, one_line: bool = False) -> Iterator[Progress]:
+    """Progress bars on standard error for a person at a terminal; silence otherwise.
+
+    Args:
+        one_line: one bar whose words change, instead of a bar for each piece of work.
+    """
+    console = Console(stderr=True)
+    with Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+            key = "" if one_line else what
+            if key not in tasks:
+                tasks[key] = bars.add_task(what, total=total, remark=remark)
+            bars.update(tasks[key], description=what, completed=done, total=total, remark=remark)
+
+        yield progress
 
 
 def readable_size(count: float) -> str:

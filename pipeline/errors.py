@@ -81,3 +81,7 @@ class ModelError(SlidecubeError):
     """A cube cannot be trained on or mapped, or a bundle cannot be used."""
 
     exit_code = 7
+
+
+class ReplaceError(ModelError):
+    """Another result is where this one belongs, and nobody allowed to replace it."""

@@ -18,9 +18,9 @@ _PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.part(\.[^.]*)?")
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A partial name beside `target` to write to; it takes the target's place when the block ends without an error.
+    """A partial name next to `target` to write to; it is renamed to `target` when the block ends without an error.
 
-    The partial file begins with a dot and keeps the suffix of `target`, which some writers go by.
+    The partial file's name begins with a dot and has the suffix of `target`, by which some writers choose a format.
 
     Raises:
         OSError: the folder cannot be written.
@@ -53,7 +53,7 @@ def write_whole(target: Path, content: bytes | str) -> None:
 
 @contextmanager
 def whole_folder(target: Path, mark: str) -> Iterator[Path]:
-    """A scratch folder beside `target` that takes its place when the block ends without an error.
+    """A scratch folder next to `target` that is renamed to `target` when the block ends without an error.
 
     A folder that is already there is replaced only if it holds the file `mark`, which says that it is of the same
     kind, or nothing at all.
@@ -66,16 +66,44 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
         raise ModelError(
             f"{target} exists and is not what would be replaced (it holds no {mark}).", "Give another --out."
         )
-    scratch = Path(
-        tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=writable_parent(target))
-    )
+    with scratch_name(target) as scratch:
+        writable_parent(target)
+        scratch.mkdir()
+        yield scratch
+        put_folder(scratch, target, replace=True)
+
+
+@contextmanager
+def scratch_name(target: Path) -> Iterator[Path]:
+    """The path of a scratch folder next to `target` that does not exist yet; what lies there is removed at the end."""
+    target = target.absolute()
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         yield scratch
-        scratch.chmod(0o755)
-        _sync(scratch)
-        _replace(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def put_folder(folder: Path, target: Path, *, replace: bool) -> None:
+    """Sync a finished folder to the disk and rename it to `target`, on the same file system.
+
+    Raises:
+        FileExistsError: `target` is there and not empty, and `replace` is false.
+        OSError: it cannot be renamed.
+    """
+    _sync(folder)
+    try:
+        folder.rename(target)  # on POSIX an empty folder is replaced
+    except OSError:
+        if not target.exists():
+            raise
+        if not replace:
+            raise FileExistsError(str(target)) from None
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+        target.rename(aside / "old")
+        folder.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+    sync_path(target.parent)
 
 
 def writable_parent(target: Path) -> Path:
@@ -91,16 +119,6 @@ def writable_parent(target: Path) -> Path:
             return parent
     except OSError as error:
         raise ModelError(f"{target} cannot be written ({error.strerror}).", "Give another --out.") from error
-
-
-def _replace(scratch: Path, target: Path) -> None:
-    if not target.exists():
-        scratch.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(aside / "old")
-    scratch.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A lock that one process and one thread holds at a time, freed when its holder is killed."""
+"""A lock that one thread of one process holds at a time; a kill of the process frees it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LockedError(Exception):
 
 @contextmanager
 def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of the file `path`; yields True if another holder had to be waited for.
+    """Hold the lock of the file `path`; yields True if it waited for another holder.
 
     The file stays: removing it would let two holders in.
 

@@ -16,7 +16,7 @@ FetchMode = Literal["bursts", "granules"]
 
 
 class Settings(BaseSettings):
-    """What may differ from one installation to the next. The real archives are the defaults.
+    """What may differ from one installation to the next. The defaults are those of the real archives.
 
     Every field is read from `SLIDECUBE_<NAME>`; the Planetary Computer's key also from the SDK's own
     `PC_SDK_SUBSCRIPTION_KEY`.
@@ -64,26 +64,6 @@ class Settings(BaseSettings):
         description="what is fetched of single look complex data: the bursts needed, or whole granules",
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
-
-    def cube_root(self, area_name: str) -> Path:
-        """Where the cube of an area lives: `<data_dir>/cubes/<area>`."""
-        return self.data_dir / "cubes" / area_name
-
-    def download_root(self, area_name: str) -> Path:
-        """Where inventories that were fetched for an area are kept, on the local disk."""
-        return self.cube_root(area_name) / "downloads"
-
-    def insar_root(self, area_name: str) -> Path:
-        """Where interferometric jobs and what was fetched for them live: `<data_dir>/insar/<area>`."""
-        return self.data_dir / "insar" / area_name
-
-    def model_root(self, area_name: str) -> Path:
-        """Where the bundles of an area live: `<data_dir>/models/<area>`, one folder per cube version."""
-        return self.data_dir / "models" / area_name
-
-    def map_root(self, area_name: str) -> Path:
-        """Where the maps of an area live: `<data_dir>/maps/<area>`, one folder per cube version."""
-        return self.data_dir / "maps" / area_name
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""What a run leaves for a person in Prefect's interface."""
+"""Artifacts of a flow run, which Prefect's interface shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.build.run import BuildPlan, Published
 from pipeline.cube.cube_quicklook import Quicklook
 
 LONGEST_PX = 1200
-"""side of the pictures that go into the server's database, so that they are seen without access to the disk"""
+"""longer side of the pictures in the server's database, which are shown without access to the disk"""
 
 
 def key_of(kind: str, area: str) -> str:
@@ -55,7 +55,9 @@ def show_passes(plan: BuildPlan) -> None:
         }
         for pair in plan.pairs
     ]
-    columns = dict.fromkeys(name for row in rows for name in row)  # the first row's are those that are shown
+    columns = dict.fromkeys(
+        name for row in rows for name in row
+    )  # Prefect shows the columns of the first row
     missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
     create_table_artifact(
         table=[columns | row for row in rows],
@@ -76,7 +78,7 @@ def show_quicklook(published: Published, picture: Quicklook) -> None:
 
 
 def show_bundle(bundle: BundleRecord) -> None:
-    """The scores of a model, never without the prevalence that they are to be read with."""
+    """The scores of a model, always with their prevalence, which a random map scores."""
     simulated = "\n\n**Simulated area: no real place, no real landslides.**" if bundle.simulated else ""
     create_markdown_artifact(
         f"Test AUPRC {bundle.auprc:.3f} at a prevalence of {bundle.prevalence:.3f} (what a random map scores), "

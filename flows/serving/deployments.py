@@ -2,7 +2,7 @@
 
     python -m flows.setup
 
-Safe to run again: nothing is doubled, and a limit that somebody changed is left as it is. The server is the one of
+A second run makes nothing twice, and leaves a limit that somebody changed as it is. The server is the one of
 `PREFECT_API_URL`.
 """
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def make_pool(client: SyncPrefectClient) -> bool:
-    """A work pool whose workers run flows as processes beside them; False where it was there."""
+    """Make the work pool whose workers run flows as processes; False where it exists."""
     try:
         client.read_work_pool(POOL)
     except ObjectNotFound:
@@ -42,7 +42,7 @@ def make_pool(client: SyncPrefectClient) -> bool:
 
 
 def make_limits(client: SyncPrefectClient) -> list[str]:
-    """The global concurrency limits; returns the names of those that were not there."""
+    """Make the global concurrency limits; returns the names of those that did not exist."""
     made = []
     for name, slots in LIMITS.items():
         try:
@@ -54,10 +54,10 @@ def make_limits(client: SyncPrefectClient) -> list[str]:
 
 
 def deploy() -> None:
-    """Every deployment of prefect.yaml, with its schedules and triggers.
+    """Make every deployment of prefect.yaml, with its schedules and triggers.
 
     Raises:
-        SlidecubeError: `prefect deploy` failed; its words are passed on.
+        SlidecubeError: `prefect deploy` failed; the message quotes it.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ def deploy() -> None:
 
 
 def set_up() -> None:
-    """Pool, limits and deployments on the server of `PREFECT_API_URL`.
+    """Make pool, limits and deployments on the server of `PREFECT_API_URL`.
 
     Raises:
         SettingsError: no server is named.
@@ -81,8 +81,8 @@ def set_up() -> None:
             "Start one (`prefect server start`) and `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`.",
         )
     with get_client(sync_client=True) as client:
-        log.info("work pool %r: %s", POOL, "made" if make_pool(client) else "there")
-        log.info("limits made: %s", ", ".join(make_limits(client)) or "none, all there")
+        log.info("work pool %r: %s", POOL, "made" if make_pool(client) else "exists")
+        log.info("limits made: %s", ", ".join(make_limits(client)) or "none, all exist")
     deploy()
     log.info("deployed from %s", PROJECT / "prefect.yaml")
 

@@ -37,7 +37,7 @@ QUIET = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
-"""Nothing is posted to anybody, nothing asks, and loopback is not reached through a proxy."""
+"""No statistics are sent, no command prompts, and loopback is reached without a proxy."""
 
 DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -49,14 +49,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """Becomes the command that follows; where the parent is killed outright, Linux ends it too."""
 
 START_S = 120.0
-"""longest wait for the server's first answer: a first start makes its database"""
+"""longest wait for the server's first response: a first start makes its database"""
 
 STOP_S = 20.0
 """longest wait for a child to end by itself before it is killed"""
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment."""
+    """A TCP port on loopback without a listener at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -96,13 +96,13 @@ class Child:
             raise SlidecubeError(f"The {self.name} ended with status {self.process.returncode}: {tail}")
 
     def stop(self) -> None:
-        """Asked to end, and after a while killed, with whatever runs in its session."""
-        for how, patience_s in ((signal.SIGINT, STOP_S), (signal.SIGTERM, STOP_S / 2)):
+        """Interrupt the process, terminate it, and at last kill it with all processes of its session."""
+        for how, wait_s in ((signal.SIGINT, STOP_S), (signal.SIGTERM, STOP_S / 2)):
             if self.process.poll() is not None:
                 break
             self.process.send_signal(how)
             try:
-                self.process.wait(patience_s)
+                self.process.wait(wait_s)
             except subprocess.TimeoutExpired:
                 continue
         with suppress(ProcessLookupError):
@@ -121,7 +121,7 @@ class LocalPrefect:
     """added to this process's own for every child; what flow runs see"""
     user_interface: bool = True
     progress: Callable[[str], None] = lambda stage: None
-    """told the stage that begins: "server", "set-up", "worker" """
+    """called when a stage begins: "server", "set-up", "worker" """
 
     url: str = field(default="", init=False)
     children: list[Child] = field(default_factory=list, init=False)
@@ -134,7 +134,7 @@ class LocalPrefect:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The whole environment of a child: this process's less settings, the given one, and this server's."""
+        """The environment of a child: that of this process without its settings, the given one, and this server's."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "SLIDECUBE_"))}
         return {
             **inherited,
@@ -167,7 +167,7 @@ class LocalPrefect:
             )
 
     def last_words(self, run: FlowRun) -> str:
-        """The newest line of a run's log."""
+        """The newest line of a run's log; empty where there is none."""
         with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
             lines = client.read_logs(
                 LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=1, sort=LogSort.TIMESTAMP_DESC
@@ -226,7 +226,7 @@ class LocalPrefect:
             except (URLError, OSError):
                 if time.monotonic() > deadline:
                     raise SlidecubeError(
-                        f"The Prefect server did not answer within {START_S:.0f} s.", f"See {server.log}."
+                        f"The Prefect server did not respond within {START_S:.0f} s.", f"See {server.log}."
                     ) from None
                 time.sleep(0.5)
 

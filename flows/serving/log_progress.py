@@ -11,15 +11,16 @@ STEPS = 20
 
 
 def in_log() -> Progress:
-    """What the model stage calls as (stage, done, total, remark); every twentieth part becomes a line."""
+    """A progress that writes a line to the log of the flow run for every twentieth part of a stage."""
     log = get_run_logger()
     last: tuple[str, int] = ("", -1)
 
-    def report(stage: str, done: int, total: int | None = None, remark: str = "", /) -> None:
+    def report(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
         nonlocal last
-        now = (stage, STEPS * done // max(total or 1, 1))
+        now = (what, STEPS * done // max(total, 1) if total is not None else done)
         if now != last:
             last = now
-            log.info("%s: %d of %s%s", stage, done, total, f", {remark}" if remark else "")
+            end = f", {remark}" if remark else ""
+            log.info("%s: %d%s%s", what, done, "" if total is None else f" of {total}", end)
 
     return report

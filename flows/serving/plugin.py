@@ -1,8 +1,8 @@
 """Prefect plugin: a deployment may be named by its bare name where exactly one has it.
 
-Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so
-`prefect deployment run build-datacube` is as clear. The hook wraps one method of Prefect's client; Prefect is
-pinned, and a test runs the literal command.
+Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so that
+`prefect deployment run build-datacube` names one deployment as well. The hook wraps one method of Prefect's client;
+Prefect is pinned, and a test runs the literal command.
 
 Enabled by `[tool.prefect.plugins]` in pyproject.toml where the command runs in the project's folder, elsewhere
 by `PREFECT_PLUGINS_ENABLED=1`.
@@ -26,7 +26,7 @@ ByName = Callable[["PrefectClient", str], Awaitable["DeploymentResponse"]]
 def with_bare_names(read_by_name: ByName) -> ByName:
     """`read_by_name`, which wants `<flow>/<deployment>`, made to take a bare deployment name too.
 
-    Raises, beside what the wrapped method raises:
+    Raises, apart from what the wrapped method raises:
         ObjectNotFound: no deployment has the name.
         ValueError: more than one has it; they are named.
     """
@@ -60,7 +60,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     from prefect.client.orchestration import PrefectClient
 
     if not hasattr(PrefectClient.read_deployment_by_name, "__wrapped__"):
-        PrefectClient.read_deployment_by_name = with_bare_names(  # type: ignore[method-assign]
+        PrefectClient.read_deployment_by_name = with_bare_names(  # type: ignore[method-assign, assignment]
             PrefectClient.read_deployment_by_name
         )
     return None

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a long piece of work: the stages, and how long each took."""
+"""The stages of long work at a terminal, and how long each took."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stages:
         self._progress.stop()
 
     def begin(self, stage: str) -> None:
-        """The stage before is done; this one begins."""
+        """End the stage before this one and begin this one."""
         self._finish()
         self._current = self._progress.add_task(stage, total=1, note="")
         if not self.console.is_terminal:
@@ -53,7 +53,7 @@ class Stages:
             )
 
     def note(self, text: str) -> None:
-        """A remark beside the stage that is going on; only a terminal shows it."""
+        """Show a remark next to the running stage; only on a terminal."""
         if self._current is not None:
             self._progress.update(self._current, note=text)
 

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model.cli.options import (
-    _TEST_TIME,
-    _bar,
-    _default_folder,
-    _event,
-    _inputs,
-    _json,
-    _parsed_event,
-    _passes,
-    _say,
-    _settled,
-    _values_checked,
+    TEST_TIME,
+    event_option,
+    inputs_of,
+    parsed_event,
+    pass_options,
+    print_result,
+    replace_option,
+    settled_inputs,
+    values_checked,
 )
-from pipeline.console import reports_errors
+from pipeline.console import as_json, progress_bars, reports_errors
 
 if TYPE_CHECKING:
+    from model.api import MapRequest, TrainingRequest
     from model.bundle.summaries import BundleRecord, ReleaseRecord
 
 
@@ -32,11 +31,14 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path), help="Folder of the model; by default below the data folder."
 )
 @click.option(
+    "--name", help="Keep a further model of this version under this name: models/<area>/v<version>-<name>."
+)
+@click.option(
     "--with",
     "others",
     multiple=True,
     metavar="CUBE",
-    help="A further event to learn from, as often as there are some. Inputs are what all of them have, and each is "
+    help="A further event to train on; may be given several times. Inputs are what all of them have, and each is "
     "standardised by itself.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
@@ -93,31 +95,46 @@ if TYPE_CHECKING:
     help="Network of --protocol, which does not use --encoder. small: a ResNet-18 of three halvings; paper: the "
     "U-Net++ with a ResNet-50.  [default: paper (paper), resnet18 (strict)]",
 )
-@_passes
-@_event
-@_json
+@pass_options
+@event_option
+@replace_option
+@as_json
 @reports_errors
-def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
+def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: bool, **options: Any) -> None:
     """Train a landslide model on CUBE: the path of a cube, or the name of a built area.
 
-    Inputs that are not named are the best that the cube can give; the model card says what it lacks.
+    The model belongs below the data folder, in models/<area>/v<version>, where the flows find it too. Where the same
+    command has made it, nothing is done. Inputs that are not named are the best that the cube can give; the model card
+    says what it lacks.
     """
     if protocol := options.pop("protocol"):
         from model.cli.experiments import train_by_protocol
 
         if out is None:
             raise click.UsageError("--protocol needs --out, a folder for its results.")
+        if name is not None or replace:
+            raise click.UsageError("--name and --replace belong to a model, not to --protocol.")
         if options.pop("others"):
             raise click.UsageError(
                 "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
             )
         train_by_protocol(cube, protocol, out, options)
         return
-    from model.network.training_plan import TrainingPlan
-    from model.training.experiment import Experiment
-    from model.training.train_bundle import train_bundle
+    if out is not None and name is not None:
+        raise click.UsageError("Give --out or --name, not both.")
+    from model import api
 
-    with _values_checked():
+    request = _training_request(options)
+    with progress_bars() as progress:
+        result = api.train(cube, request, out=out, name=name, replace=replace, progress=progress)
+    print_result(result, json_, _train_words(result.record))
+
+
+def _training_request(options: dict[str, Any]) -> TrainingRequest:
+    """What the options of `train` ask for."""
+    from model.api import Experiment, TrainingPlan, TrainingRequest
+
+    with values_checked():
         chosen = {
             "steps": options["steps"],
             "learning_rate": options["learning_rate"],
@@ -128,23 +145,18 @@ def train(cube: str, out: Path | None, json_: bool, **options: Any) -> None:
         }
         plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
         experiment = Experiment(
-            settled=_settled(options),
+            settled=settled_inputs(options),
             encoder=options["encoder"],
             initial_weights="imagenet" if options["imagenet"] else "random",
             members=options["members"],
             others=options["others"],
-            event=_parsed_event(options["event"]),
-            **({} if options["mirrored"] is None else {"test_time": _TEST_TIME[options["mirrored"]]}),
+            event=parsed_event(options["event"]),
+            **({} if options["mirrored"] is None else {"test_time": TEST_TIME[options["mirrored"]]}),
         )
-    target = out or _default_folder(cube, "models")
-    with _bar() as progress:
-        record = train_bundle(
-            cube, target, plan=plan, seed=options["seed"], experiment=experiment, progress=progress
-        )
-    _say(record, json_, _train_words(record))
+        return TrainingRequest(plan=plan, seed=options["seed"], experiment=experiment)
 
 
-def _beside_words(record: BundleRecord) -> str:
+def _baseline_words(record: BundleRecord) -> str:
     from model.bundle.expected_scores import baselines_in_words
 
     words = baselines_in_words(record.baselines)
@@ -161,7 +173,7 @@ def _train_words(record: BundleRecord) -> str:
         f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
         f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
         f"{events}"
-        f"{_beside_words(record)}"
+        f"{_baseline_words(record)}"
         f"Model: {record.path}"
     )
 
@@ -188,48 +200,59 @@ def _train_words(record: BundleRecord) -> str:
     is_flag=True,
     help="Map a real place with a model that was trained on a simulated one; the map warns of it.",
 )
-@_passes
-@_event
-@_json
+@pass_options
+@event_option
+@replace_option
+@as_json
 @reports_errors
 def map_landslides(
-    bundle_cube: tuple[str, ...], out: Path | None, log_ratio: bool, json_: bool, **options: Any
+    bundle_cube: tuple[str, ...],
+    out: Path | None,
+    log_ratio: bool,
+    replace: bool,
+    json_: bool,
+    **options: Any,
 ) -> None:
     """Map landslides in CUBE with the model in BUNDLE, or with --log-ratio without one.
 
-    With a BUNDLE the passes and the track are those that the model was made for.
+    CUBE is the path of a cube or the name of a built area. BUNDLE is a folder, or the name of an area for its newest
+    model. The map belongs below the data folder, in maps/<area>/v<version>-<model>-<digest>, one folder for each model.
+    Where the same command has made it, nothing is done. With a BUNDLE the passes and the track are those that the model
+    was made for.
     """
-    from model.api import LogRatioMapPlan, MapPlan, map_cube, map_log_ratio
+    from model import api
 
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
-    cube = bundle_cube[-1]
-    if not log_ratio and (options["before"] or options["after"] or options["track"]):
+    cube, bundle = bundle_cube[-1], None if log_ratio else bundle_cube[0]
+    request = _map_request(options, by_model=bundle is not None)
+    with progress_bars() as progress:
+        result = api.map(cube, bundle, request, out=out, replace=replace, progress=progress)
+    print_result(result, json_, _map_words(result.record))
+
+
+def _map_request(options: dict[str, Any], *, by_model: bool) -> MapRequest:
+    """What the options of `map` ask for."""
+    from model.api import MapRequest
+
+    if by_model and (options["before"] or options["after"] or options["track"]):
         raise click.UsageError(
             "--before, --after and --track belong to --log-ratio: a model carries its own."
         )
-    if log_ratio and (options["smallest_m2"] or options["allow_simulated_model"] or options["standardise"]):
+    chosen = {
+        "smallest_m2": options["smallest_m2"],
+        "standardise": options["standardise"],
+        "allow_simulated": options["allow_simulated_model"] or None,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if given and not by_model:
         raise click.UsageError(
             "--smallest-m2, --standardise and --allow-simulated-model belong to a map of a BUNDLE."
         )
-    with _values_checked():
-        event = _parsed_event(options["event"])
-        inputs = _inputs({**options, "polarisation": (), "terrain": "none"})
-    target = out or _default_folder(cube, "maps")
-    with _bar() as progress:
-        if log_ratio:
-            log_ratio_plan = LogRatioMapPlan(inputs=inputs, event=event)
-            record = map_log_ratio(cube, target, plan=log_ratio_plan, progress=progress)
-        else:
-            given = {
-                "event": event,
-                "smallest_m2": options["smallest_m2"],
-                "standardise": options["standardise"],
-                "allow_simulated": options["allow_simulated_model"],
-            }
-            map_plan = MapPlan(**{name: value for name, value in given.items() if value is not None})
-            record = map_cube(Path(bundle_cube[0]), cube, target, plan=map_plan, progress=progress)
-    _say(record, json_, _map_words(record))
+    with values_checked():
+        event = parsed_event(options["event"])
+        inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
+        return MapRequest(event=event, inputs=inputs, **given)
 
 
 def _map_words(record: ReleaseRecord) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from model.cli.options import _bar, _event, _inputs, _parsed_event, _values_checked
-from pipeline.console import reports_errors
+from model.cli.options import event_option, inputs_of, parsed_event, values_checked
+from pipeline.console import progress_bars, reports_errors
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
 @_out
 @_network
 @_jobs
-@_event
+@event_option
 @click.option(
     "--protocol",
     type=click.Choice(["paper", "strict"]),
@@ -111,9 +111,9 @@ def ablate(cube: str, out: Path, jobs: int, **options: Any) -> None:
     from model.experiments.ablation import run_ablation
     from model.experiments.ablation_plan import ROWS, AblationPlan
 
-    with _values_checked():
+    with values_checked():
         plan = AblationPlan.model_validate(_plan_of(options, rows=tuple(ROWS)))
-    with _bar() as progress:
+    with progress_bars() as progress:
         run_ablation(cube, plan, out, workers=jobs, progress=progress)
     click.echo((out / "summary.csv").read_text(encoding="utf-8").strip())
     click.echo(f"Report: {out / 'report.md'}")
@@ -139,7 +139,7 @@ def _plan_of(options: dict[str, Any], rows: tuple[str, ...]) -> dict[str, Any]:
             device=options["device"],
         ),
         "training": _training_plan(options, batch=options["batch"] or 8),
-        "event": _parsed_event(options["event"]),
+        "event": parsed_event(options["event"]),
     }
 
 
@@ -163,7 +163,7 @@ def _training_plan(options: dict[str, Any], **more: Any) -> TrainingPlan:
 @_out
 @_network
 @_jobs
-@_event
+@event_option
 @click.option(
     "--steps", type=click.IntRange(1), default=300, show_default=True, help="Training steps of each network."
 )
@@ -207,14 +207,14 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
     chosen = study(options["steps"], network_of(options["network"]), options["after"])
     if recipes:
         chosen = studies.selected(chosen, recipes)
-    with _values_checked():
+    with values_checked():
         validation = CrossValidation(
             cubes=cubes,
             folds=_numbers(options["folds"], "--folds"),
             seeds=tuple(range(options["seeds"])),
-            event=_parsed_event(options["event"]),
+            event=parsed_event(options["event"]),
         )
-    with _bar() as progress:
+    with progress_bars() as progress:
         run_ladder(chosen, validation, out, workers=jobs, progress=progress)
     click.echo((out / REPORT).read_text(encoding="utf-8"))
 
@@ -232,11 +232,11 @@ def train_by_protocol(
     for name in ("processes", "members"):
         if protocol == "paper" and options[name] > 1:
             raise click.UsageError(f"The protocol paper follows the published code: it has no --{name}.")
-    with _values_checked():
-        task = TrialTask(cube=cube, trial=_trial_of(options, protocol), event=_parsed_event(options["event"]))
+    with values_checked():
+        task = TrialTask(cube=cube, trial=_trial_of(options, protocol), event=parsed_event(options["event"]))
     left_out: dict[str, str] = {}
     others: dict[str, list[TrialResult]] = {}
-    with _bar() as progress:
+    with progress_bars() as progress:
         own = _results_of_folds(task, out, progress)
         for method in COMPARED:
             plain = {"label": method, "method": method, "network": None, "plan": None, "members": 1}
@@ -261,7 +261,7 @@ def _trial_of(options: dict[str, Any], protocol: Literal["paper", "strict"]) -> 
     epochs, chip = options["epochs"] or 100, options["chip"] or 128
     return Trial(
         label="as asked",
-        inputs=_inputs(options),
+        inputs=inputs_of(options),
         network=network_of(options["network"] or ("paper" if paper else "resnet18")),
         plan=None if paper else _training_plan(options, processes=options["processes"]),
         paper=PaperPlan(epochs=epochs, chip_px=chip, device=options["device"]) if paper else None,

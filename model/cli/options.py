@@ -1,38 +1,33 @@
-"""Options that the commands of the learning stage share, and what they make of them."""
+"""Options that several commands of the model stage have, and their values."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipeline.errors import ModelError
-
 if TYPE_CHECKING:
-    from model.bundle.summaries import BundleRecord, ReleaseRecord
+    from model.api import Result
     from model.inputs.inputs import EventSpan, Inputs
-    from pipeline.progress import Progress
 
 
 P = ParamSpec("P")
 
 R = TypeVar("R")
 
-_event = click.option(
+event_option = click.option(
     "--event",
     help="When it happened, for a cube that does not say: START or START/END in UTC, as 2018-09-05T18:07:59Z, or the "
     "name of an area file.",
 )
 
-_json = click.option("--json", "json_", is_flag=True, help="Print JSON on standard output.")
-
-_TEST_TIME = {True: "mirrored", False: "plain"}
+TEST_TIME = {True: "mirrored", False: "plain"}
 
 
-def _passes(function: Callable[P, R]) -> Callable[P, R]:
+def pass_options(function: Callable[P, R]) -> Callable[P, R]:
     """The options that choose passes."""
     options = (
         click.option(
@@ -51,11 +46,29 @@ def _passes(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-def _say(record: BundleRecord | ReleaseRecord, json_: bool, words: str) -> None:
-    click.echo(record.model_dump_json(indent=1) if json_ else words)
+replace_option = click.option(
+    "--replace",
+    is_flag=True,
+    help="Make it in any case, in place of what another cube, model or choice of options gave, and of changes by hand.",
+)
 
 
-def _settled(options: dict[str, Any]) -> dict[str, Any]:
+def print_result(result: Result[Any], json_: bool, words: str) -> None:
+    """Print the record of a result, as JSON or in words, and whether it was there before.
+
+    JSON is the record with two more fields: `new`, and `changes` that a person made in the folder.
+    """
+    if json_:
+        record = result.record.model_dump(mode="json")
+        click.echo(json.dumps({**record, "new": result.new, "changes": list(result.changes)}, indent=1))
+        return
+    if not result.new:
+        changes = f" Since then: {'; '.join(result.changes)}." if result.changes else ""
+        click.echo(f"Nothing to do: it is there, made from the same cube with the same options.{changes}")
+    click.echo(words)
+
+
+def settled_inputs(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of `Inputs` that options name; a wrong value is refused here."""
     from model.inputs.inputs import Inputs
 
@@ -73,13 +86,15 @@ def _settled(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _inputs(options: dict[str, Any]) -> Inputs:
+def inputs_of(options: dict[str, Any]) -> Inputs:
+    """The inputs that options name."""
     from model.inputs.inputs import Inputs
 
-    return Inputs.model_validate(_settled(options))
+    return Inputs.model_validate(settled_inputs(options))
 
 
-def _parsed_event(text: str | None) -> EventSpan | None:
+def parsed_event(text: str | None) -> EventSpan | None:
+    """The event of `--event`: instants, or the name of an area file."""
     from model.inputs.inputs import EventSpan
     from pipeline.area import load_area
 
@@ -92,7 +107,7 @@ def _parsed_event(text: str | None) -> EventSpan | None:
 
 
 @contextmanager
-def _values_checked() -> Iterator[None]:
+def values_checked() -> Iterator[None]:
     """A value that a model refuses is a wrong use of the command."""
     from pydantic import ValidationError
 
@@ -102,45 +117,3 @@ def _values_checked() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1]) or "options"
         raise click.UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
-
-
-def _default_folder(cube: str, kind: str) -> Path:
-    """`<data>/<kind>/<area>/<version>` of a cube; a cube that is not of this data folder needs --out."""
-    from model.inputs.cubes import load
-    from pipeline.settings import settings
-
-    _, facts = load(cube)
-    root = settings().cube_root(facts.area)
-    if facts.version is None or root.resolve() not in Path(facts.uri).resolve().parents:
-        raise ModelError(
-            f"{cube} is no cube below {root}, so that there is no usual place for the result.", "Give --out."
-        )
-    parent = settings().model_root(facts.area) if kind == "models" else settings().map_root(facts.area)
-    return parent / str(facts.version)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """A progress bar on standard error for a person at a terminal; silence otherwise."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    with Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[remark]}"),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, remark=remark)
-            bar.update(tasks[what], completed=done, total=total, remark=remark)
-
-        yield progress

@@ -25,6 +25,9 @@ PATIENCE = timedelta(hours=1)
 """how long processes wait for the one that evaluates the network on the validation area"""
 START_S = 600.0
 """how long they wait for each other to start"""
+FAILURE_S = 30.0
+"""how long the first process waits for the error of another one that has closed its connection; a loaded machine takes
+more than 5 s to end it"""
 _FAILED = (ProcessRaisedException, ProcessExitedException)
 
 
@@ -179,7 +182,7 @@ def _failure(others: Any, error: Exception) -> Exception:
         return error
     if not isinstance(error, _FAILED):
         try:
-            others.join(timeout=5.0)
+            others.join(timeout=FAILURE_S)
         except _FAILED as cause:
             error = cause
         else:

@@ -31,6 +31,7 @@ from pipeline.errors import CubeError, SlidecubeError
 from pipeline.grid import Grid
 from pipeline.layers.kind import LayerTask, Site, failures_by_reason
 from pipeline.layers.registry import KINDS, Kinds
+from pipeline.places import download_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -163,9 +164,7 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
     if held is not None:
         return held
     grid = Grid.of_area(area)
-    data = task.kind.derive(
-        task, Site(area=area, grid=grid, downloads=settings().download_root(area.name).resolve())
-    )
+    data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
     return write_layer(store, task.recipe, data, grid)
 
 

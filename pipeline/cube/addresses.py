@@ -13,7 +13,7 @@ from pipeline.cube.local_store import LocalStore
 from pipeline.cube.store import Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import CubeError
-from pipeline.settings import settings
+from pipeline.places import cubes_root, did_you_mean, is_name
 
 STORES: dict[str, Callable[[str], Store]] = {
     "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),
@@ -107,7 +107,7 @@ def resolve_version(address: str | Path) -> VersionAddress:
 
 def cubes_address() -> str:
     """Where the cubes of all areas are kept."""
-    return str(settings().data_dir / "cubes")
+    return str(cubes_root())
 
 
 def store_of_area(name: str) -> Store:
@@ -125,10 +125,11 @@ def named_cube(name: str | Path) -> str:
     if "://" in text or open_store(text).exists(""):
         return text
     root = f"{cubes_address()}/{text}"
-    if open_store(root).exists(""):
+    if is_name(text) and open_store(root).exists(""):
         return root
     raise CubeError(
-        f"There is no cube {text!r}: neither a path nor a built area ({root}).",
+        f"There is no cube {text!r}: neither a path nor a built area ({root})."
+        f"{did_you_mean(text, open_store(cubes_address()).names(''))}",
         f"Build it with `slidecube build {text}` or give the path of a cube.",
     )
 

@@ -45,6 +45,7 @@ from pipeline.insar.job_parts import Box, Part, parts_of
 from pipeline.insar.processor import InsarBackend
 from pipeline.insar.products.validate import agree, check_products, read_finished
 from pipeline.lock import held
+from pipeline.places import insar_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen, digest_of_json
 from pipeline.settings import settings
@@ -106,7 +107,7 @@ def process_pair(order: PairOrder, progress: Progress = no_progress) -> tuple[Jo
 
 
 def _process(request: _Request, backend: InsarBackend, progress: Progress) -> JobProducts:
-    root = settings().insar_root(request.order.area.name)
+    root = insar_root(request.order.area.name)
     job = root / "jobs" / job_name(request)
     with held(job.with_name(f".{job.name}.lock")):
         manifest = _read_manifest(job)

@@ -29,6 +29,7 @@ from pipeline.insar.products import products
 from pipeline.insar.readiness import obstacle
 from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted
 from pipeline.layers.plan_inputs import PlanInputs, tile_sources
+from pipeline.places import insar_root
 from pipeline.settings import settings
 
 PairProcessor = Callable[[AreaOfInterest, Pair, tuple[DemTile, ...]], tuple[JobProducts, ...]]
@@ -126,7 +127,7 @@ class Interferometry(LayerKind[PairTask]):
         except OSError as error:  # a job is gigabytes of files; other layers need none of that disk
             raise InterferometryError(
                 "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
-                f"The files of pair {pair.id} cannot be kept below {settings().insar_root(site.area.name)} "
+                f"The files of pair {pair.id} cannot be kept below {insar_root(site.area.name)} "
                 f"({error.strerror or type(error).__name__}).",
                 "Free disk space, or set SLIDECUBE_DATA_DIR to another disk.",
             ) from error

@@ -20,7 +20,7 @@ from pipeline.insar.look import look
 from pipeline.insar.look.look_orders import LookOrder, look_orders
 from pipeline.layers.kind import Key, LayerKind, LayerTask, Site, Wanted
 from pipeline.layers.plan_inputs import PlanInputs, tile_sources
-from pipeline.settings import settings
+from pipeline.places import insar_root
 
 NAMELESS = (
     "none (an orbit is asked for by the name of a product, and no pass or granule of the track has one)"
@@ -91,7 +91,7 @@ class LookGeometry(LayerKind[LookTask]):
         order = task.order
         start, end = order.orbit_span
         fetched = orbit_files.fetch_orbit(
-            order.platform, start, end, settings().insar_root(site.area.name) / "orbits", scene=order.scene
+            order.platform, start, end, insar_root(site.area.name) / "orbits", scene=order.scene
         )
         orbit = read_orbit_file(fetched.path)
         with ExitStack() as stack:

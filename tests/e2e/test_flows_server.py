@@ -115,20 +115,32 @@ def test_a_model_is_trained_announced_and_used_for_the_map(site: Site, tmp_path:
     assert run.state.name == "Completed", run.state.message
     bundle = site.data / "models" / "elsewhere" / "unversioned"
     assert (bundle / "bundle.json").is_file()
-    report = json.loads((site.data / "maps" / "elsewhere" / "unversioned" / "report.json").read_text())
-    assert report["map"]["kind"] == "model"
+    (folder,) = (site.data / "maps" / "elsewhere").glob("unversioned-elsewhere-unversioned-*")
+    assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "model"
     announced = site.events("model.ready")
     assert [event["resource"]["model.uri"] for event in announced] == [str(bundle)]
     assert "at a prevalence of" in site.artifact("model-small")
 
 
-def test_another_areas_model_maps_a_cube_beside_its_own_map(site: Site) -> None:
-    bundle = site.data / "models" / "elsewhere" / "unversioned"
-    run = site.run("prefect deployment run map-landslides", cube=site.version(AREA, 2), bundle=str(bundle))
-    assert run.state is not None
-    assert run.state.is_completed()
-    assert (site.data / "maps" / AREA / "v2-elsewhere-unversioned" / "probability.tif").is_file()
+def test_another_areas_model_maps_a_cube_by_their_names_and_once(site: Site) -> None:
+    for name in ("Completed", "Unchanged"):
+        run = site.run("prefect deployment run map-landslides", cube=AREA, bundle="elsewhere")
+        assert run.state is not None
+        assert run.state.name == name, run.state.message
+    (folder,) = (site.data / "maps" / AREA).glob("v2-elsewhere-unversioned-*")
+    assert (folder / "probability.tif").is_file()
     assert (site.data / "maps" / AREA / "v2-log-ratio").is_dir()
+
+
+def test_a_bundle_is_not_replaced_by_one_of_another_plan_unasked(site: Site, tmp_path: Path) -> None:
+    cube = write(small_cube(256), tmp_path / "elsewhere.zarr")
+    bundle = site.data / "models" / "elsewhere" / "unversioned" / "bundle.json"
+    before = bundle.read_bytes()
+    run = site.run("prefect deployment run train-model", cube=str(cube), plan={"steps": 5})
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "plan.steps" in (run.state.message or "")
+    assert bundle.read_bytes() == before
 
 
 def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_again(site: Site) -> None:

@@ -27,6 +27,7 @@ from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.job import JobProducts
 from pipeline.insar.process import PairOrder, process_pair
 from pipeline.layers.interferometry import tiles_of_pair
+from pipeline.places import insar_root
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world
@@ -110,7 +111,7 @@ def _kill(order: PairOrder, folder: Path) -> tuple[str, float, float, list[int]]
     path = folder / "order.json"
     path.write_text(order.model_dump_json())
     caller = subprocess.Popen([sys.executable, "-c", CALLER, str(path)], start_new_session=True)
-    jobs = settings().insar_root("sandbox") / "jobs"
+    jobs = insar_root("sandbox") / "jobs"
     until = time.monotonic() + 120
     while not (done := [p for p in jobs.glob("T*/scratch/bursts/*") if p.name[0] != "."]):
         assert caller.poll() is None and time.monotonic() < until

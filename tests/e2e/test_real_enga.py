@@ -36,12 +36,13 @@ from prefect.client.orchestration import get_client
 from flows.build_datacube import build_datacube
 from flows.serving.deployments import make_limits
 from flows.train_model import train_model
+from pipeline.places import cube_root
 from pipeline.settings import settings
 
 with get_client(sync_client=True) as client:
     make_limits(client)
 for run in (build_datacube("enga", return_state=True),
-            train_model(str(settings().cube_root("enga")), return_state=True)):
+            train_model(str(cube_root("enga")), return_state=True)):
     print(f"{run.name}: {run.message}")
 """
 """the flows themselves, on a server that Prefect starts for them and ends after them"""

@@ -22,6 +22,7 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import versions
+from pipeline.cube.local_store import LocalStore
 from pipeline.insar.job import JobProducts
 from pipeline.layers.interferometry import Interferometry
 from pipeline.layers.registry import KINDS
@@ -77,7 +78,7 @@ def main() -> None:
     # once a version exists, the archive has the late pass too
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
     for number, slc in enumerate(answers):
-        replay = save_catalogue(catalogue_of(area, rtc, slc), folder / str(number))
+        replay = Path(save_catalogue(catalogue_of(area, rtc, slc), LocalStore(folder / str(number))))
         published = build.build(area, replay, kinds=kinds)
         assert not published.failed, published.failed
     print(operations())

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import requests
+import trustme  # noqa: F401  the proxy's process needs it: that it is missing shows here, before a world is made
 
 from pipeline.sandbox.earth.parameters import SandboxError
 from pipeline.sandbox.posing.faults import Fault, Request

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from prefect.client.schemas.objects import State
@@ -14,6 +16,7 @@ from flows.serving import artifacts
 from flows.train_model import verdict as chain_verdict
 from pipeline.build.run import Published
 from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.places import Place
 
 
 def failed(error: Exception) -> State:
@@ -57,8 +60,9 @@ def test_a_build_of_nothing_is_unchanged_and_still_says_what_is_missing():
 
 
 def standing(has_bundle=False, has_map=False, **refused) -> chain.Standing:
-    version = chain.CubeVersion(area="a", number=2, uri="/a/2.zarr")
-    return chain.Standing(version=version, has_bundle=has_bundle, has_map=has_map, refused=refused)
+    version = chain.CubeVersion(place=Place(area="a", version=2), uri="/a/2.zarr", digest="0" * 64)
+    bundle, made = Path("models/a/v2") if has_bundle else None, Path("maps/a/v2-x") if has_map else None
+    return chain.Standing(version=version, bundle=bundle, map=made, refused=refused)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,7 @@ def standing(has_bundle=False, has_map=False, **refused) -> chain.Standing:
         (standing(), standing(False, True, model="no labels"), "LogRatioOnly"),
         (standing(), standing(model="no labels", map="no pass after"), "Refused"),
         (standing(True, True), standing(True, True), "Unchanged"),
+        (standing(True, True), standing(True, True).model_copy(update={"map": Path("n")}), "Completed"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -419,6 +419,3 @@ def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path)
     assert "No track" in refused.stderr
     lost = runner.invoke(train_command, ["atlantis", "--out", str(tmp_path / "d")])
     assert lost.exit_code == 5
-    homeless = runner.invoke(map_landslides, ["--log-ratio", cube])
-    assert homeless.exit_code == 7
-    assert "--out" in homeless.stderr

@@ -21,12 +21,14 @@ from pipeline.catalogue.catalogue import Catalogue, area_digest
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, InterferometryError
 from pipeline.insar.job import JobProducts
 from pipeline.layers.interferometry import Interferometry, PairProcessor, PairTask
 from pipeline.layers.registry import KINDS, Kinds
+from pipeline.places import insar_root
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT
 from tests.unit.made_slc import burst_item, granule_item, holdings, repeats
@@ -128,7 +130,11 @@ class Site:
 
     def build(self, slc: SlcHoldings | None, *notes: str, pairs: bool = True) -> build.Published:
         found = catalogue_of(self.area, self.rtc, slc, *notes)
-        replay = save_catalogue(found, self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}")
+        replay = Path(
+            save_catalogue(
+                found, LocalStore(self.tmp_path / f"catalogue-{len(list(self.tmp_path.iterdir()))}")
+            )
+        )
         return build.build(self.area, replay, pairs=pairs, kinds=self.kinds)
 
     def plan(self, slc: SlcHoldings | None) -> build.BuildPlan:
@@ -136,11 +142,11 @@ class Site:
 
     @property
     def pairs(self) -> list[str]:
-        with open_cube(build.store_of(self.area).root) as cube:
+        with open_cube(build.store_of(self.area).uri) as cube:
             return cube["timepair"].values.tolist() if "timepair" in cube.coords else []
 
     def manifest(self) -> dict[str, Any]:
-        with open_cube(build.store_of(self.area).root) as cube:
+        with open_cube(build.store_of(self.area).uri) as cube:
             return json.loads((Path(cube.encoding["source"]) / "manifest.json").read_text())
 
 
@@ -268,7 +274,7 @@ def test_an_earlier_pair_stays_if_it_cannot_be_processed_again(
     line = "pair T046_20180812_20180824: not made (1 kept as before): No login."
     assert line in published.missing
     assert site.manifest()["timepairs"] == before
-    assert verify_cube(build.store_of(site.area).root).sound
+    assert verify_cube(build.store_of(site.area).uri).sound
 
 
 def test_a_build_without_pairs_keeps_those_that_are_held_and_a_later_one_adds_the_others(site: Site) -> None:
@@ -298,7 +304,7 @@ def test_a_pair_whose_new_processing_fails_stays_as_it_was(site: Site) -> None:
     published = site.build(renewed)
     assert published.missing[-1] == "pair T046_20180812_20180824: kept as it was (ASF answered 503.)"
     assert site.manifest()["timepairs"] == before
-    assert verify_cube(build.store_of(site.area).root).sound
+    assert verify_cube(build.store_of(site.area).uri).sound
     # failing again says the same, and makes no version of it
     assert site.build(renewed).new is False
 
@@ -317,7 +323,7 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     assert published.failed == ()
     assert f"pairs: kept as they were ({said})" in published.missing
     assert site.manifest()["timepairs"] == before["timepairs"]
-    assert verify_cube(build.store_of(site.area).root).sound
+    assert verify_cube(build.store_of(site.area).uri).sound
     assert site.build(None, "no pairs: ASF could not be searched (503)").new is False
     assert len(site.processor.made) == 2
 
@@ -516,7 +522,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
     granule = granule_item(f"{INSTANT:%Y-%m-%dT%H:%M:%SZ}")
     slc = holdings([granule], [burst_item(start=f"{INSTANT:%Y-%m-%dT%H:%M:%SZ}", granule=granule)])
     slc = slc.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
-    orbits = settings().insar_root("here") / "orbits"
+    orbits = insar_root("here") / "orbits"
     orbits.mkdir(parents=True)
     (orbits / f"{NAME}.EOF").write_text(document())
     published = site.build(slc)
@@ -542,7 +548,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
     failed = site.build(slc.model_copy(update={"dem_items": (again,)}))
     assert failed.missing[-1].startswith("look geometry of track 46: kept as it was (")
     assert site.manifest()["looks"] == kept
-    assert verify_cube(build.store_of(site.area).root).sound
+    assert verify_cube(build.store_of(site.area).uri).sound
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["ASF has none", "ASF could not be asked"])
@@ -570,7 +576,7 @@ def test_a_track_without_single_look_data_has_look_geometry_too(
     monkeypatch.setattr("pipeline.layers.look_geometry.orbit_files.fetch_orbit", fetch)
     found = catalogue_of(site.area, rtc, SlcHoldings() if asked else None)
     found = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
-    published = build.build(site.area, save_catalogue(found, tmp_path), kinds=site.kinds)
+    published = build.build(site.area, Path(save_catalogue(found, LocalStore(tmp_path))), kinds=site.kinds)
     assert published.failed == ()
     with open_cube(published.uri) as cube:
         assert cube["track"].values.tolist() == [46]

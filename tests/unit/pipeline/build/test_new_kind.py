@@ -13,6 +13,7 @@ from pipeline.build import run as build
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import schema
 from pipeline.cube.layers import LayerData, Recipe
+from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
@@ -72,7 +73,7 @@ def in_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_kinds_share_an_axis(tmp_path: Path, rtc: dict[str, Any]) -> None:
     area = here(interferometry=None)
-    replay = save_catalogue(catalogue_of(area, rtc, None), tmp_path / "catalogue")
+    replay = Path(save_catalogue(catalogue_of(area, rtc, None), LocalStore(tmp_path / "catalogue")))
     seen: list[tuple[Any, ...]] = []
     published = build.build(area, replay, lambda *step: seen.append(step), kinds=(Backscatter(), Wetness()))
     assert (published.failed, published.layers_built) == ((), 2)
@@ -81,7 +82,7 @@ def test_two_kinds_share_an_axis(tmp_path: Path, rtc: dict[str, Any]) -> None:
         assert cube["wetness"].dims == ("timestep", "y", "x")
         assert float(cube["wetness"].max()) == 0.5
         assert cube["wetness_coverage"].values.tolist() == [1.0]
-    assert verify_cube(build.store_of(area).root).sound
+    assert verify_cube(build.store_of(area).uri).sound
     assert build.build(area, replay, kinds=(Backscatter(), Wetness())).new is False
 
 
@@ -107,14 +108,18 @@ def test_a_pass_without_its_new_layer_is_left_out_by_name(
     area = here(interferometry=None)
     one = catalogue_of(area, rtc, None)
     two = one.model_copy(update={"rtc_items": two_passes(rtc)})
-    build.build(area, save_catalogue(one, tmp_path / "one"), kinds=(Backscatter(), Wetness()))
-    published = build.build(area, save_catalogue(two, tmp_path / "two"), kinds=(Backscatter(), wet))
+    build.build(
+        area, Path(save_catalogue(one, LocalStore(tmp_path / "one"))), kinds=(Backscatter(), Wetness())
+    )
+    published = build.build(
+        area, Path(save_catalogue(two, LocalStore(tmp_path / "two"))), kinds=(Backscatter(), wet)
+    )
     assert published.layers_failed == failures
     assert all("wetness of sentinel-1a_023743" in line for line in published.failed)
     assert any("sentinel-1a_023743" in line and "left out" in line for line in published.missing)
     with open_cube(published.uri) as cube:
         assert cube["absolute_orbit"].values.tolist() == [23568]
-    assert verify_cube(build.store_of(area).root).sound
+    assert verify_cube(build.store_of(area).uri).sound
 
 
 class Faulty(Wetness):
@@ -126,7 +131,7 @@ class Faulty(Wetness):
 
 def test_an_unexpected_error_ends_the_build_without_a_version(tmp_path: Path, rtc: dict[str, Any]) -> None:
     area = here(interferometry=None)
-    replay = save_catalogue(catalogue_of(area, rtc, None), tmp_path / "catalogue")
+    replay = Path(save_catalogue(catalogue_of(area, rtc, None), LocalStore(tmp_path / "catalogue")))
     with pytest.raises(KeyError):
         build.build(area, replay, kinds=(Backscatter(), Faulty()))
-    assert not (build.store_of(area).root / "latest").exists()
+    assert not build.store_of(area).exists("latest")

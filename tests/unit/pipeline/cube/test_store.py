@@ -24,6 +24,8 @@ from pipeline.cube.store import STAGING, Store
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import POINTER, current_version, publish, read_manifest, version_key
 from pipeline.errors import CubeError
+from pipeline.layers.interferometry import Interferometry
+from pipeline.layers.registry import KINDS, Kinds
 from pipeline.settings import settings
 from tests.unit.made_slc import repeats
 from tests.unit.pipeline.build.test_build_pairs import Processor, catalogue_of, here
@@ -186,14 +188,18 @@ def test_a_scheme_without_a_store_is_refused() -> None:
         open_store("s3://bucket/cube")
 
 
+def kinds_with(processor: Processor) -> Kinds:
+    """Kinds of layer without look geometry, whose pairs are made by `processor`."""
+    pairs = Interferometry(processor, lambda mode: None)
+    return (*(kind for kind in KINDS if kind.name not in ("interferometry", "look")), pairs)
+
+
 @pytest.fixture
 def cubes_in_memory(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """All cubes of this installation are in memory."""
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "pygmtsar")
     monkeypatch.setattr(addresses, "cubes_address", lambda: f"{bucket}/cubes")
-    monkeypatch.setattr("pipeline.build.plan.obstacle", lambda mode: None)
-    monkeypatch.setattr("pipeline.build.plan.look_tasks", lambda *args: [])
     settings.cache_clear()
     yield f"{bucket}/cubes"
     settings.cache_clear()
@@ -202,14 +208,15 @@ def cubes_in_memory(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     cubes_in_memory: str, rtc: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    area, process = here(), Processor(tmp_path / "jobs")
+    area = here()
+    kinds = kinds_with(Processor(tmp_path / "jobs"))
     found = catalogue_of(area, rtc, repeats(3))
     monkeypatch.setattr("pipeline.archives.search_area.search_catalogue", lambda area: found)
-    published = build.build(area, process=process)
+    published = build.build(area, kinds=kinds)
     uri = f"{cubes_in_memory}/{area.name}"
     assert (published.new, published.failed, published.uri) == (True, (), f"{uri}/versions/1.zarr")
-    assert not build.build(area, process=process).new
-    assert build.make_plan(area, found).cube == uri
+    assert not build.build(area, kinds=kinds).new
+    assert build.make_plan(area, found, kinds=kinds).cube == uri
     assert verify_cube(uri).sound
 
     store = open_store(uri)
@@ -220,7 +227,7 @@ def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     store.link(f"{folder_of(damaged)}/vv/c/0/0/0", f"{version_key(1)}/vv/c/0/0/0")
     assert len(build.discard_damaged(area)) == 1
     assert (store.read(POINTER), store.exists(f"{folder_of(damaged)}/{RECORD}")) == (None, False)
-    assert build.build(area, process=process).new
+    assert build.build(area, kinds=kinds).new
     assert (current_version(store), verify_cube(uri).sound) == (1, True)
 
     picture = write_quicklook(published.uri)

@@ -38,6 +38,7 @@ from pipeline.insar.job import (
 from pipeline.insar.job_parts import parts_of
 from pipeline.insar.process import PairOrder, process_pair
 from pipeline.insar.products.validate import check_products, product_of
+from pipeline.places import insar_root
 from pipeline.settings import settings
 
 CONTRACT = Path(__file__).parents[4] / "pipeline" / "insar" / "README.md"
@@ -319,7 +320,7 @@ def test_a_job_is_prepared_run_proved_and_cleaned(bench: Bench) -> None:
     assert manifest.reference.layout == "bursts" and manifest.limits.time_s == 24 * 3600
     assert sorted(path.name for path in job.iterdir()) == ["manifest.json", "products"]
     # what was fetched stays for the next pair of the overflight
-    kept = settings().insar_root("sandbox") / "slc" / "sentinel-1a_023218"
+    kept = insar_root("sandbox") / "slc" / "sentinel-1a_023218"
     assert len(list(kept.glob("*.tiff"))) == 2
     assert made.product("coherence").is_file()
 
@@ -412,7 +413,7 @@ def test_a_kill_while_inputs_are_fetched_leaves_no_manifest(
     monkeypatch.setattr(process, "fetch_orbit", refuse)
     with pytest.raises(ArchiveError):
         process_pair(bench.order())
-    (job,) = (path for path in (settings().insar_root("sandbox") / "jobs").iterdir() if path.is_dir())
+    (job,) = (path for path in (insar_root("sandbox") / "jobs").iterdir() if path.is_dir())
     assert not (job / "manifest.json").exists()
     monkeypatch.setattr(process, "fetch_orbit", fetch)
     process_pair(bench.order())

@@ -1,0 +1,188 @@
+"""Where cubes, bundles and maps belong: one rule for commands and flows. No other module makes these paths.
+
+Below the data folder (`SLIDECUBE_DATA_DIR`):
+
+    cubes/<area>                            a cube with its versions
+    insar/<area>                            jobs of interferometric pairs and what was fetched for them
+    models/<area>/v3                        the bundle of version 3 of the cube
+    models/<area>/v3-<name>                 a further bundle of that version, named by a person
+    models/<area>/v3.refused.json           why version 3 gets no bundle or no map
+    maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
+    maps/<area>/v3-log-ratio                the map of version 3 that needs no training
+
+The folder of a cube that was not built here begins with `unversioned` instead of `v3`. Earlier releases named folders
+`models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3` and `maps/<area>/v3-<area>-<version>`; they are found, and never
+renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+
+from pipeline.errors import ModelError, SettingsError
+from pipeline.records import Frozen
+from pipeline.settings import settings
+
+BUNDLE_DOCUMENT = "bundle.json"
+"""the file that makes a folder a bundle"""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""what a person may name a bundle"""
+
+
+def cubes_root() -> Path:
+    """The folder of all cubes: `<data>/cubes`."""
+    return settings().data_dir / "cubes"
+
+
+def cube_root(area: str) -> Path:
+    """The cube of an area: `<data>/cubes/<area>`."""
+    return cubes_root() / area
+
+
+def cube_roots() -> list[Path]:
+    """The folders of all cubes in the data folder, by name of the area."""
+    return _folders(cubes_root())
+
+
+def download_root(area: str) -> Path:
+    """Inventories that were fetched for an area, on the local disk: `<data>/cubes/<area>/downloads`."""
+    return cube_root(area) / "downloads"
+
+
+def insar_root(area: str) -> Path:
+    """Interferometric jobs of an area and what was fetched for them: `<data>/insar/<area>`."""
+    return settings().data_dir / "insar" / area
+
+
+def bundle_named(text: str) -> Path:
+    """The folder of a bundle by its path, by `AREA` for the newest bundle of an area, or by `AREA/NAME`.
+
+    The newest bundle is the one that was trained last. A path wins over a name only where it holds a bundle.
+
+    Raises:
+        ModelError: there is neither a folder nor a bundle of that name.
+    """
+    path, models = Path(text), settings().data_dir / "models"
+    if (path / BUNDLE_DOCUMENT).is_file():
+        return path
+    area, _, name = text.partition("/")
+    if is_name(area) and (not name or is_name(name)):
+        found = [models / area / name] if name else bundles_of(area)
+        if found and (found[-1] / BUNDLE_DOCUMENT).is_file():
+            return found[-1]
+    if path.exists():
+        return path
+    raise ModelError(
+        f"There is no bundle {text!r}: neither a folder nor an area with a bundle in {models}."
+        f"{did_you_mean(text, (each.name for each in _folders(models)))}",
+        "Train one with `slidecube train AREA`, or give the folder of a bundle.",
+    )
+
+
+def bundles_of(area: str) -> list[Path]:
+    """The folders of all bundles of an area, the newest last."""
+    folders = _folders(settings().data_dir / "models" / area)
+    return sorted((each for each in folders if (each / BUNDLE_DOCUMENT).is_file()), key=_created)
+
+
+class Place(Frozen):
+    """Where the results of one version of one cube belong."""
+
+    area: str
+    version: int | None
+    """None: the cube was not built here, such as a published one"""
+
+    @property
+    def label(self) -> str:
+        """What the names of its folders begin with."""
+        return "unversioned" if self.version is None else f"v{self.version}"
+
+    @property
+    def models(self) -> Path:
+        """The folder of all bundles of the area."""
+        return settings().data_dir / "models" / self.area
+
+    @property
+    def maps(self) -> Path:
+        """The folder of all maps of the area."""
+        return settings().data_dir / "maps" / self.area
+
+    @property
+    def refusals(self) -> Path:
+        """The file that says why the version gets no bundle or no map."""
+        return self.models / f"{self.label}.refused.json"
+
+    def bundle(self, name: str | None = None) -> Path:
+        """Where the version's bundle belongs, or a further one that has a name.
+
+        Raises:
+            SettingsError: the name cannot be that of a folder.
+        """
+        if name is None:
+            return self.models / self.label
+        if not NAME.fullmatch(name):
+            raise SettingsError(
+                f"{name!r} cannot name a bundle.", "Use letters, digits, dot, hyphen and underscore."
+            )
+        return self.models / f"{self.label}-{name}"
+
+    def found_bundle(self) -> Path | None:
+        """The version's own bundle, where it is there; an earlier release may have made it."""
+        for folder in (self.bundle(), *self._earlier(self.models)):
+            if (folder / BUNDLE_DOCUMENT).is_file():
+                return folder
+        return None
+
+    def map(self, bundle: Path | None, digest: str = "") -> Path:
+        """Where the version's map by a bundle of that digest belongs; without a bundle: the log-ratio map."""
+        if bundle is None:
+            return self.maps / f"{self.label}-log-ratio"
+        folder = bundle.resolve()
+        kept = settings().data_dir.resolve() / "models"
+        name = f"{folder.parent.name}-{folder.name}" if folder.parent.parent == kept else folder.name
+        return self.maps / f"{self.label}-{_slug(name)}-{digest[:8]}"
+
+    def found_maps(self) -> list[Path]:
+        """The folders of all maps of the version, those of earlier releases last."""
+        earlier = [self.maps / self.label, *self._earlier(self.maps)]
+        own = [each for each in _folders(self.maps) if each.name.startswith(f"{self.label}-")]
+        return [*own, *(each for each in earlier if each.is_dir())]
+
+    def _earlier(self, root: Path) -> list[Path]:
+        return [] if self.version is None else [root / str(self.version)]
+
+
+def _folders(root: Path) -> list[Path]:
+    """Folders directly below `root` by name, without those in work."""
+    if not root.is_dir():
+        return []
+    return sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _created(bundle: Path) -> tuple[datetime, str]:
+    """When a bundle was trained, as it says itself; long ago where it does not say."""
+    try:
+        text = json.loads((bundle / BUNDLE_DOCUMENT).read_text(encoding="utf-8"))["created"]
+        when = datetime.fromisoformat(text)
+    except (OSError, ValueError, KeyError, TypeError):
+        when = datetime.min
+    return when if when.tzinfo else when.replace(tzinfo=UTC), bundle.name
+
+
+def is_name(text: str) -> bool:
+    return bool(text) and text not in (".", "..") and Path(text).name == text
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "bundle"
+
+
+def did_you_mean(text: str, names: Iterable[str]) -> str:
+    """A sentence that names what is spelt alike; empty where nothing is."""
+    close = get_close_matches(text, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

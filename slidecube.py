@@ -1,0 +1,71 @@
+"""slidecube: from a Sentinel-1 archive to an aligned landslide cube, and from the cube to a landslide map.
+
+    >>> import slidecube
+    >>> sorted(slidecube.areas())[:2]
+    ['hokkaido', 'kaikoura']
+
+Areas are named as on the command line, or given as the path of an area file; cubes and models by the name of their
+area, which means the newest, or by path. A cube that is opened has the accessor `cube.slidecube`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.api import MapRequest, TrainingRequest, load_bundle, map, train
+    from pipeline.api import areas, build, open_cube, plan, verify
+
+__all__ = [
+    "MapRequest",
+    "TrainingRequest",
+    "areas",
+    "build",
+    "load_bundle",
+    "map",
+    "open_cube",
+    "plan",
+    "train",
+    "verify",
+]
+
+_ROOMS = {
+    "pipeline": ("areas", "build", "open_cube", "plan", "verify"),
+    "model": ("load_bundle", "map", "train"),
+}
+
+
+def _check_rooms() -> None:
+    """Name a file of the user's that hides one of slidecube's packages, such as a `model.py` beside a notebook."""
+    import sys
+
+    here = Path(__file__).resolve().parent
+    for room in _ROOMS:
+        loaded = sys.modules.get(room)
+        found = getattr(loaded, "__file__", None)
+        if loaded is None and (spec := PathFinder.find_spec(room)) is not None:
+            found = spec.origin
+        if found is not None and Path(found).resolve().parent != here / room:
+            raise ImportError(
+                f"{found} hides slidecube's package {room!r}. Rename it, or start Python in another folder.",
+                name=room,
+                path=found,
+            )
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"{room}.api"), name)
+    raise AttributeError(f"module 'slidecube' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+_check_rooms()
+import_module("pipeline.cube.accessor")  # so that a cube opened by xarray has it too

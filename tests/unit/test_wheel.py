@@ -1,0 +1,103 @@
+"""A wheel of the project holds what a user needs without a checkout: areas, the geoid, the sandbox, the public API."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ("pipeline", "model", "flows", "aoi", "slidecube.py", "pyproject.toml", "README.md", "LICENSE")
+COMMAND = "import sys; from pipeline.cli import main; sys.argv[0] = 'slidecube'; main()"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked as an installer would."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+    ]
+    copy = folder / "source"
+    listed = subprocess.run(["git", "ls-files", "-z", *PARTS], cwd=PROJECT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a checkout of git: which files belong to the project is not known")
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (PROJECT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((PROJECT / name).read_bytes())
+    subprocess.run([*build, str(folder / "dist"), str(copy)], check=True, cwd=folder)
+    (wheel,) = (folder / "dist").glob("slidecube-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(installed: Path, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, *words],
+        cwd=installed.parent, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_it_lists_the_shipped_areas(installed: Path) -> None:
+    code = "import slidecube, pipeline; print(pipeline.__file__); print(*sorted(slidecube.areas()))"
+    answer = run(installed, code)
+    where, names = answer.stdout.splitlines()
+    assert Path(where).is_relative_to(installed)
+    assert names.split() == ["hokkaido", "kaikoura", "puerto-rico", "sandbox", "talakmau"]
+
+
+def test_its_commands_and_its_sandbox_run(installed: Path) -> None:
+    world = str(installed.parent / "world")
+    made = run(installed, COMMAND, "sandbox", "make", "sandbox", "--out", world, "--resolution-m", "40")
+    assert made.returncode == 0, made.stderr
+    served = run(
+        installed,
+        COMMAND,
+        "sandbox",
+        "run",
+        world,
+        "--",
+        sys.executable,
+        "-P",
+        "-c",
+        COMMAND,
+        "plan",
+        "sandbox",
+        "--json",
+    )
+    assert served.returncode == 0 and '"passes"' in served.stdout, served.stderr
+
+
+def test_a_file_that_hides_a_package_is_named(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{installed}"}
+    answer = subprocess.run(
+        [sys.executable, "-c", "import slidecube"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 1
+    assert "ImportError" in answer.stderr and str(tmp_path / "model.py") in answer.stderr
+
+
+def test_a_command_without_its_extra_names_the_extra(installed: Path) -> None:
+    missing = "import sys; sys.modules['trustme'] = None\n"
+    answer = run(installed, missing + COMMAND, "sandbox", "--help")
+    assert answer.returncode == 1
+    assert "trustme" in answer.stderr and "slidecube[sandbox]" in answer.stderr
