@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.api import MapRequest, TrainingRequest, load_bundle, map, train
-    from pipeline.api import areas, build, open_cube, plan, verify
+    from pipeline.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
     "MapRequest",
@@ -32,8 +32,8 @@ __all__ = [
     "verify",
 ]
 
-_ROOMS = {
-    "pipeline": ("areas", "build", "open_cube", "plan", "verify"),
+_HOMES = {
+    "pipeline.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
     "model": ("load_bundle", "map", "train"),
 }
 
@@ -43,7 +43,7 @@ def _check_rooms() -> None:
     import sys
 
     here = Path(__file__).resolve().parent
-    for room in _ROOMS:
+    for room in sorted({home.partition(".")[0] for home in _HOMES}):
         loaded = sys.modules.get(room)
         found = getattr(loaded, "__file__", None)
         if loaded is None and (spec := PathFinder.find_spec(room)) is not None:
@@ -57,9 +57,9 @@ def _check_rooms() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    for room, names in _ROOMS.items():
+    for home, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(f"{room}.api"), name)
+            return getattr(import_module(home), name)
     raise AttributeError(f"module 'slidecube' has no attribute {name!r}")
 
 

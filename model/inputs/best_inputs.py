@@ -14,7 +14,7 @@ from model.inputs.selection import Selection, select
 from pipeline.errors import ModelError
 
 BEST: dict[str, object] = {"change": ("log_ratio",)}
-"""inputs of the best recipe that any cube can serve; model/README.md has what each is worth"""
+"""inputs of the best recipe that any cube can serve; docs/learning.md has what each is worth"""
 WISHES: tuple[tuple[dict[str, object], ...], ...] = (
     ({"track": "both"},),
     ({"coherence": ("before", "loss", "recovery")}, {"coherence": ("before", "loss")}),

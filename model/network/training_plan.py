@@ -58,7 +58,7 @@ class NetworkSpec(Frozen):
 
 
 class TrainingPlan(Frozen):
-    """How a network is trained; the defaults are the best recipe that model/README.md knows of.
+    """How a network is trained; the defaults are the best recipe that docs/learning.md knows of.
 
     There is no rotation and no flip across the track: the radar looks to one side, and a slope that faces it cannot
     become one that does not. A mirror along the track keeps the radar on its side, and chips are shifted.

@@ -12,8 +12,8 @@ from pipeline.cube.schema import Axis
 from pipeline.errors import ArchiveError, CubeError
 from pipeline.grid import Grid
 from pipeline.layers.kind import Wanted
+from pipeline.layers.kinds import KINDS, Kinds
 from pipeline.layers.plan_inputs import PlanInputs
-from pipeline.layers.registry import KINDS, Kinds
 
 MISSING_ORDER: tuple[Axis | None, ...] = (None, "timestep", "track", "timepair")
 """Order of the lines of `missing`, by axis. They belong to a version's substance: another order would publish every

@@ -30,7 +30,7 @@ from pipeline.cube.verify import verify_cube
 from pipeline.errors import CubeError, SlidecubeError
 from pipeline.grid import Grid
 from pipeline.layers.kind import LayerTask, Site, failures_by_reason
-from pipeline.layers.registry import KINDS, Kinds
+from pipeline.layers.kinds import KINDS, Kinds
 from pipeline.places import download_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen

@@ -1,7 +1,7 @@
 """A kind of layer: what it wants of a catalogue, how it is derived, and how it enters a version.
 
 Everything that the build does differently for backscatter, terrain, labels, interferometry or look geometry is in a
-`LayerKind`, one file each in this folder; `pipeline.layers.registry` lists them. A task carries its kind and what the
+`LayerKind`, one file each in this folder; `pipeline.layers.kinds` lists them. A task carries its kind and what the
 layer is made from, so that nothing is looked up again by a name.
 """
 

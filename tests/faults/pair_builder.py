@@ -25,7 +25,7 @@ from pipeline.cube import versions
 from pipeline.cube.local_store import LocalStore
 from pipeline.insar.job import JobProducts
 from pipeline.layers.interferometry import Interferometry
-from pipeline.layers.registry import KINDS
+from pipeline.layers.kinds import KINDS
 from tests.faults.writer import count_and_kill
 from tests.unit.made_slc import repeats
 from tests.unit.pipeline.build.test_build_pairs import PLACE, catalogue_of, here

@@ -20,7 +20,7 @@ from pipeline.errors import ArchiveError, SettingsError
 from pipeline.grid import Grid
 from pipeline.layers.interferometry import PairTask
 from pipeline.layers.kind import LayerTask, Wanted
-from pipeline.layers.registry import KINDS
+from pipeline.layers.kinds import KINDS
 from tests.unit.pipeline.catalogue.test_pairs import overflight
 from tests.unit.pipeline.catalogue.test_passes import area
 

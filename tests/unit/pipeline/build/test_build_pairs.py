@@ -27,7 +27,7 @@ from pipeline.cube.verify import verify_cube
 from pipeline.errors import ArchiveError, InterferometryError
 from pipeline.insar.job import JobProducts
 from pipeline.layers.interferometry import Interferometry, PairProcessor, PairTask
-from pipeline.layers.registry import KINDS, Kinds
+from pipeline.layers.kinds import KINDS, Kinds
 from pipeline.places import insar_root
 from pipeline.settings import settings
 from tests.unit.made_orbits import INSTANT

@@ -25,7 +25,7 @@ from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import POINTER, current_version, publish, read_manifest, version_key
 from pipeline.errors import CubeError
 from pipeline.layers.interferometry import Interferometry
-from pipeline.layers.registry import KINDS, Kinds
+from pipeline.layers.kinds import KINDS, Kinds
 from pipeline.settings import settings
 from tests.unit.made_slc import repeats
 from tests.unit.pipeline.build.test_build_pairs import Processor, catalogue_of, here
