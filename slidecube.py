@@ -35,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "pipeline.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
-    "model": ("load_bundle", "map", "train"),
+    "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
 }
 
 
