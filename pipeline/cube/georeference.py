@@ -17,8 +17,10 @@ def recorded_crs(cube: xr.Dataset) -> CRS | None:
     Read from the CF grid mapping, whatever its name (as rioxarray writes and reads it), else from the scalar coordinate
     `epsg` of stackstac, which the published cubes have, else from the attributes of GeoZarr and STAC.
     """
-    import rioxarray  # noqa: F401  # registers `.rio`; half a second, which most commands do not need
+    import rioxarray  # noqa: F401  # registers `.rio`; slow, and most commands do not need it
 
+    if "spatial_ref" in cube.data_vars:  # where some programs put it
+        cube = cube.set_coords("spatial_ref")
     try:
         found: CRS | None = cube.rio.crs
     except (CRSError, ProjError):

@@ -47,7 +47,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "SLIDECUBE_AOI_DIR": str(folder / "aoi"),
             "SLIDECUBE_DATA_DIR": str(folder / "data"),
             "PYTHONPATH": str(PROJECT),
-            "MPLBACKEND": "agg",
         }
 
 
@@ -59,7 +58,11 @@ def test_the_examples_of_the_public_functions_run(environment: dict[str, str]) -
     functions = [name for name in dir(slidecube) if not isinstance(getattr(slidecube, name), type)]
     assert functions == sorted(IN_ORDER)
     done = subprocess.run(
-        [sys.executable, "-c", EXAMPLES], env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", EXAMPLES],
+        env=environment | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
@@ -74,6 +77,7 @@ def test_the_notebook_runs_from_top_to_bottom(
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel's own puts pictures into the notebook
     notebook = nbformat.read(PROJECT / "docs" / "first_cube.ipynb", as_version=4)
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(PROJECT / "docs")}}

@@ -175,4 +175,4 @@ def test_the_command_trains_on_several_events_and_prints_a_line_for_each(folder,
         assert line in done.output
         assert f"boosted pixels on {event.area} {event.cube[:12]} " in done.output
     refused = CliRunner().invoke(train_command, [*command, "--protocol", "strict"])
-    assert refused.exit_code == 2 and "--protocol is of one event" in refused.output
+    assert refused.exit_code == 2 and "--study events" in refused.output
