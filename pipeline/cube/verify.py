@@ -32,7 +32,7 @@ class Verdict(Frozen):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether no problem was found."""
         return not self.problems
 
 

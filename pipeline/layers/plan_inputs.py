@@ -20,7 +20,7 @@ from pipeline.grid import Grid
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What the kinds of layer may want layers of. Passes are grouped and pairs chosen once for all of them."""
+    """The inputs of the kinds of layer. Passes are grouped and pairs are chosen once for all kinds."""
 
     area: AreaOfInterest
     catalogue: Catalogue
