@@ -52,8 +52,8 @@ def rasterise_labels(
       id), 0 where there is none or the pixel is not mapped.
 
     A pixel is mapped where its centre lies in the extent. Shares are found by exactextract (Baston 2021),
-    polygon by polygon in windows of its bounds. The file holds the polygons that count, in the grid's CRS: id from 1, class, source_feature, area_m2 (planar), and the
-    source's attributes.
+    polygon by polygon in windows of its bounds. The file holds the polygons that count, in the grid's CRS: id from 1,
+    class, source_feature, area_m2 (planar), and the source's attributes.
 
     Raises:
         SourceDataError: see `counted_polygons`; or the extent is no polygon or does not meet the grid.

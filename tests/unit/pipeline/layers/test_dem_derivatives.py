@@ -360,11 +360,11 @@ def test_tiles_that_do_not_fit_together_are_refused(make_tile: Open) -> None:
     other_crs = make_tile(crs="EPSG:6668")
     with pytest.raises(SourceDataError, match="different CRS"):
         derive_terrain([make_tile(), other_crs], GRID, collection="nasadem")
-    with pytest.raises(SourceDataError, match="not on one lattice"):
+    with pytest.raises(SourceDataError, match="lattice"):
         derive_terrain(
             [make_tile(), make_tile(spacing=(SPACING * 1.5, SPACING))], GRID, collection="cop-dem-glo-30"
         )
-    with pytest.raises(SourceDataError, match="not on one lattice"):
+    with pytest.raises(SourceDataError, match="lattice"):
         derive_terrain([make_tile(), make_tile(141.0 + SPACING / 3)], GRID, collection="nasadem")
 
 
@@ -390,7 +390,7 @@ def test_a_failed_read_names_the_tile_without_its_signature(make_tile: Open) -> 
                 "HTTP 403 for https://host.example/dem/N42E140.tif?sig=SECRET"
             )
 
-    with pytest.raises(ArchiveError, match=r"N42E140\.tif could not be read") as caught:
+    with pytest.raises(ArchiveError, match=r"N42E140\.tif") as caught:
         derive_terrain([Signed(make_tile())], GRID, collection="nasadem")  # type: ignore[list-item]
     assert caught.value.transient
     assert "SECRET" not in str(caught.value)
