@@ -46,8 +46,8 @@ class Dem(Frozen):
 class Inventory(Frozen):
     """A landslide inventory: its file, its publisher, and which of its features count.
 
-    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` says which
-    of the three are labelled. Without `class_field` every feature is new.
+    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` lists which of
+    the three are labelled. Without `class_field` every feature is new.
     `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
     where none was published, `extent_assumed` states in words what is assumed.
     """

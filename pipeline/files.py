@@ -55,8 +55,8 @@ def write_whole(target: Path, content: bytes | str) -> None:
 def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     """A scratch folder next to `target` that is renamed to `target` when the block ends without an error.
 
-    A folder that exists already is replaced only if it holds the file `mark`, which says that it is of the same
-    kind, or nothing at all.
+    A folder that exists already is replaced only if it holds the file `mark`, which marks a folder of the same kind,
+    or if it is empty.
 
     Raises:
         ModelError: something else is at `target`, or the folder cannot be written.

@@ -115,7 +115,7 @@ class Place(Frozen):
 
     @property
     def refusals(self) -> Path:
-        """The file that says why the version gets no bundle or no map."""
+        """The file that states why the version gets no bundle or no map."""
         return self.models / f"{self.label}.refused.json"
 
     def bundle(self, name: str | None = None) -> Path:

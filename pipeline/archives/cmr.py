@@ -35,7 +35,8 @@ ROUNDS = 3
 class RetryingSession(asf_search.ASFSession):  # type: ignore[misc]
     """asf-search's transport with the retries, limits and messages of every other archive.
 
-    asf-search does not know the errors that it raises, so it neither retries by itself nor reports them. Proxies and
+    asf-search does not know the errors of this session, so it neither retries a request nor reports the
+    errors. Proxies and
     certificates come from the environment; a netrc is not read, because a search needs no login.
     """
 

@@ -6,7 +6,7 @@ How it works, from asf_search 14.1 (`ASFSession`) and burst2safe 1.4 (`download.
   and password and redirects back, where the cookie is set;
 - the host of the bursts accepts only the cookie. A first request for a plain file with a token brings the cookie.
 
-Redirects are followed here hop by hop, because a client that follows them by itself forwards secrets: user name and
+Redirects are followed here hop by hop, because a client that follows them automatically forwards secrets: user name and
 password go to the login host alone, the token to hosts of ASF and Earthdata alone, and neither goes to the stores
 where the files lie.
 """

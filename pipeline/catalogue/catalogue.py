@@ -97,7 +97,7 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
-        ArchiveError: the catalogue belongs to another area, or an item in it cannot be understood.
+        ArchiveError: the catalogue belongs to another area, or an item in it cannot be read.
     """
     check_area(catalogue, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
@@ -129,7 +129,7 @@ def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     """Elevation tiles around the area, ordered by id.
 
     Raises:
-        ArchiveError: an item cannot be understood.
+        ArchiveError: an item cannot be read.
     """
     collections = {str(item.get("collection")) for item in catalogue.dem_items}
     if len(collections) > 1:
@@ -144,7 +144,7 @@ def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     """Elevation tiles around the bursts, ordered by id.
 
     Raises:
-        ArchiveError: an item cannot be understood.
+        ArchiveError: an item cannot be read.
     """
     items = catalogue.slc.dem_items if catalogue.slc else ()
     return dem_tiles_in(items, str(items[0].get("collection")) if items else "", catalogue.probes)

@@ -25,7 +25,7 @@ from pipeline.errors import ArchiveError
 
 
 def refused(item_id: str, field: str, problem: str) -> ArchiveError:
-    """The error of an item that cannot be understood."""
+    """The error of an item that cannot be read."""
     return ArchiveError(
         f"Item {item_id}: {field} {problem}.",
         "The item cannot be used as it is; replay a catalogue without it, or report it to the archive.",

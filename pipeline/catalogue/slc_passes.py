@@ -65,7 +65,7 @@ def _read(
     name: Callable[[T], str],
     notes: list[str],
 ) -> list[T]:
-    """Every item that can be understood, each name once: the archive's latest revision of it."""
+    """Every item that can be read, each name once: the archive's latest revision of it."""
     found: dict[str, tuple[str, T]] = {}
     faults: list[str] = []
     for item in items:

@@ -174,7 +174,7 @@ def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
         if values.shape != grid.shape:
             raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
         if values.dtype != np.dtype(VARIABLES[name].dtype):
-            raise GridError(f"{name} is {values.dtype}, the schema says {VARIABLES[name].dtype}.")
+            raise GridError(f"{name} is {values.dtype}, the schema states {VARIABLES[name].dtype}.")
     for name in data.files:
         if "/" in name or name.startswith(".") or name == RECORD or name in VARIABLES:
             raise GridError(f"A layer cannot keep a file named {name!r}.")

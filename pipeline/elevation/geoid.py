@@ -51,7 +51,7 @@ def geoid_grid(model: Model) -> GeoidGrid:
     """The installed grid of a geoid model.
 
     Raises:
-        SourceDataError: the grid is not installed; the error says how to install it.
+        SourceDataError: the grid is not installed; the error states how to install it.
     """
     if model == "EGM96":
         if not _EGM96.is_file():

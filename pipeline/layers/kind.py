@@ -121,7 +121,7 @@ class LayerKind(ABC, Generic[T]):
         """The layers that the area wants of the catalogue, and the wanted ones that cannot be built.
 
         Raises:
-            ArchiveError: an item of the catalogue cannot be understood.
+            ArchiveError: an item of the catalogue cannot be read.
         """
 
     @abstractmethod

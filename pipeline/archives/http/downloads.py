@@ -225,7 +225,7 @@ class _Part:
     def _write(self, response: requests.Response, have: int) -> None:
         url = http_client.bare(self.wanted.url)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ArchiveError(f"{url} is served compressed, which was not asked for.", "Report it.")
+            raise ArchiveError(f"{url} is served compressed, which was not requested.", "Report it.")
         begin, total = _extent(response, have, url)
         if self.wanted.size_bytes is not None and total is not None and total != self.wanted.size_bytes:
             raise ArchiveError(

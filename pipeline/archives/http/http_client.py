@@ -109,7 +109,7 @@ _sessions = threading.local()
 def session() -> requests.Session:
     """This thread's session: the user agent is set; proxies and certificates come from the environment.
 
-    It retries nothing by itself: `retried` does, so that every archive is retried in one way.
+    It does not retry: `retried` does, so that the requests to all archives are retried in the same way.
     """
     held: requests.Session | None = getattr(_sessions, "session", None)
     if held is None:
@@ -223,7 +223,7 @@ def read_bounded(response: requests.Response, most: int) -> bytes:
 
 
 class _LaterError(ArchiveError):
-    """A refusal with the wait that the server asked for."""
+    """A refusal with the wait that the server requested."""
 
     wait_s: float | None = None
 

@@ -1,7 +1,7 @@
 """Bursts as the archive serves them: a GeoTIFF, and one XML document with the annotation of its granule.
 
 The archive states no MD5 of a burst, and has been seen to return the file of another one (burst2safe, `download.py`);
-so the annotation is checked against the burst that was asked for, and the TIFF against the annotation.
+so the annotation is checked against the burst that was requested, and the TIFF against the annotation.
 """
 
 from __future__ import annotations

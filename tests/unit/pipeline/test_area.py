@@ -1,4 +1,4 @@
-"""Area files: what is shipped loads, what is wrong is refused by field and remedy."""
+"""Area files: the shipped ones load; a wrong one is refused, and the field and the remedy are named."""
 
 from __future__ import annotations
 

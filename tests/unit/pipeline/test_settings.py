@@ -1,4 +1,4 @@
-"""Settings: a malformed one is named, in the words of the environment, and its value is not shown."""
+"""Settings: a malformed one is named by its environment variable, and its value is not shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching at ASF: whole answers or an error, no login, no report of what was searched for."""
+"""Searching at ASF: complete results or an error, no login, no report of the search to others."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_unusable_answer_is_an_error_that_says_so(
     with pytest.raises(ArchiveError, match=words) as caught:
         cmr.search_granules(query())
     assert caught.value.transient == transient
-    # neither the failure nor what was searched for is sent anywhere
+    # neither the failure nor the search is reported to another host
     assert {seen.path for seen in server.seen} == {CMR_PATH}
 
 

@@ -1,4 +1,4 @@
-"""Logging in to Earthdata: who gets to see what, once, and what is said where it fails."""
+"""Logging in to Earthdata: which hosts receive which secret, one login for all, and the errors of a failed login."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WITH_TOKEN = Credentials(token=SecretStr(TOKEN))
 
 
 class Asf:
-    """ASF's hosts and the login host, as `ASFSession` and burst2safe meet them."""
+    """ASF's hosts and the login host, as `ASFSession` and burst2safe expect them."""
 
     def __init__(self, server: Loopback) -> None:
         self.server = server
@@ -68,7 +68,7 @@ class Asf:
         return Reply(302, {"Location": f"https://{BURSTS}/login?code=1234"})
 
     def with_header(self, name: str) -> set[str]:
-        """The hosts that got to see a header."""
+        """The hosts that received a header."""
         return {seen.path.partition("/")[0] for seen in self.server.seen if name in seen.headers}
 
 
@@ -215,7 +215,7 @@ def test_a_redirect_to_no_address_at_all_is_an_error_that_says_so(asf: Asf) -> N
 
 @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
 def test_a_host_that_can_be_none_is_an_error_that_says_so(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")  # its name is refused before anything is asked
+    monkeypatch.setenv("NO_PROXY", "*")  # its name is refused before any request
     with pytest.raises(ArchiveError, match=re.escape(host)):
         body(Earthdata(WITH_TOKEN), f"https://{host}/x")
 

@@ -32,7 +32,7 @@ def search(most: int | None = None) -> list[dict[str, Any]]:
 
 
 def reply(document: Any, status: int = 200) -> requests.Response:
-    """An answer as the transport hands it over."""
+    """An answer as the transport returns it."""
     made = requests.Response()
     made.status_code = status
     made.url = API
@@ -41,7 +41,7 @@ def reply(document: Any, status: int = 200) -> requests.Response:
 
 
 class Archive:
-    """Stands in for the transport: answers by a function, remembers the questions."""
+    """Replaces the transport: answers by a function and records the requests."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -68,7 +68,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def tokens(monkeypatch: pytest.MonkeyPatch, *lives_s: float) -> Archive:
-    """A signing endpoint whose tokens live as long as said, the last for ever after."""
+    """A signing endpoint whose tokens have the given lifetimes; the last one is repeated."""
     left = list(lives_s)
 
     def answer(method: str, url: str, options: dict[str, Any]) -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_a_token_that_arrives_nearly_expired_is_asked_for_again(monkeypatch: pyt
     assert len(archive.asked) == 2
     planetary.sas.TOKEN_CACHE.clear()
     tokens(monkeypatch, 5)
-    assert "sig=S2" in sign(HREF)  # no better is to be had: it is used
+    assert "sig=S2" in sign(HREF)  # no better token is available: it is used
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_elevation_collections_do_not_mix() -> None:
 
 @pytest.fixture
 def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """A search that finds an item and a tile everywhere, and remembers where it was asked."""
+    """A search that finds an item and a tile everywhere, and records the searched geometries."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
@@ -345,7 +345,7 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     found = search_area.search_catalogue(wants())
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
-    # the next build asks again instead of replaying it
+    # the next build searches again instead of replaying it
     saved(found, tmp_path)
     assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")

@@ -1,4 +1,4 @@
-"""Items to passes: what belongs together, what counts once, and what is refused by name."""
+"""Items to passes: grouping, duplicates, and items that are refused by name."""
 
 from __future__ import annotations
 

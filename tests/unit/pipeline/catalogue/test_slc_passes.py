@@ -1,4 +1,4 @@
-"""Granules and bursts to overflights: what belongs together, what counts once, what is lacking and said to be."""
+"""Granules and bursts to overflights: grouping, duplicates, and notes on those that are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels: fractions are areas, the centre rule is the centre rule, and no feature vanishes without a word."""
+"""Labels: fractions agree with areas, the centre rule with GDAL's, and every feature left out is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads: resumed, checked, never half under their own name, and one at a time."""
+"""Downloads: resumed, checked, one at a time, and renamed only when they are whole."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_many_cuts_are_survived_while_bytes_come(server: Loopback, target: Path)
     server.rules.append(piecewise)
     fetch(whole(target))
     assert target.read_bytes() == DATA
-    assert len(server.seen) > 6  # more than the tries would allow if nothing came
+    assert len(server.seen) > 6  # more than the retries would allow without any bytes
 
 
 def test_a_disk_without_room_is_refused_before_the_first_byte(

@@ -1,4 +1,4 @@
-"""Orbit files: the best by name, fetched without a login, checked, and recorded as what they are."""
+"""Orbit files: the best by name, fetched without a login, checked, and recorded with their kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bursts and granules on the disk: what they are checked by, and what is fetched again."""
+"""Bursts and granules on the disk: how they are checked, and when they are fetched again."""
 
 from __future__ import annotations
 

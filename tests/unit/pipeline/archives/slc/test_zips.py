@@ -1,4 +1,4 @@
-"""Zips from outside: nothing is written beside the target, and nothing that explodes is opened."""
+"""Zips from outside: nothing is written outside the target, and no zip bomb is unpacked."""
 
 from __future__ import annotations
 
