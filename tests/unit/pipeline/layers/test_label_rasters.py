@@ -1,4 +1,4 @@
-"""Labels: fractions agree with areas, the centre rule with GDAL's, and every feature left out is reported."""
+"""Labels: fractions agree with areas, the centre rule with shapely's, and every feature left out is reported."""
 
 from __future__ import annotations
 
