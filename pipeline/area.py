@@ -1,4 +1,4 @@
-"""Areas of interest: who, where, when. One YAML file each, validated, frozen."""
+"""Areas of interest: event, outline, time range and sources of each, in one YAML file, validated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
 
 
 class Event(Frozen):
-    """What happened, as instants in UTC; `start` equals `end` for an earthquake."""
+    """The event, as instants in UTC; `start` equals `end` for an earthquake."""
 
     kind: Literal["earthquake", "hurricane", "rainfall", "other"]
     start: Utc
@@ -44,10 +44,10 @@ class Dem(Frozen):
 
 
 class Inventory(Frozen):
-    """A landslide inventory: where it is, whose it is, and which of its features count.
+    """A landslide inventory: its file, its publisher, and which of its features count.
 
-    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` says which
-    of the three are labelled. Without `class_field` every feature is new.
+    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` lists which of
+    the three are labelled. Without `class_field` every feature is new.
     `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
     where none was published, `extent_assumed` states in words what is assumed.
     """
@@ -205,7 +205,7 @@ class AreaOfInterest(Frozen):
         try:
             with np.errstate(invalid="ignore"):  # not finite: refused below
                 parsed = force_2d(shape(self.geometry))
-        except Exception as error:  # shapely raises whatever the broken part makes numpy or itself raise
+        except Exception as error:  # shapely and numpy raise errors of any type on broken geometry
             raise ValueError(f"geometry is no valid GeoJSON ({str(error)[:200]}); correct it") from error
         if not all(math.isfinite(v) for xy in get_coordinates(parsed).tolist() for v in xy):
             raise ValueError("geometry holds coordinates that are not finite; give degrees")

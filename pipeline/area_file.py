@@ -43,7 +43,7 @@ def text_of(path: Path, what: str) -> str:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without what has no place in an area file: aliases (which can multiply) and keys given twice."""
+    """Safe YAML that refuses aliases (which can expand to huge documents) and keys given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -31,7 +31,7 @@ GROUP = "slidecube.commands"
 
 
 class Rooms(click.Group):
-    """A group whose commands each room brings by an entry point; a room is imported when its command runs."""
+    """A group whose commands each room registers by an entry point; a room is imported when its command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands, sorted."""
@@ -61,7 +61,7 @@ def _loaded(point: EntryPoint) -> click.Command:
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="slidecube")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more messages on standard error.")
 def main(verbose: bool) -> None:
     """From a Sentinel-1 archive to a landslide cube, and from the cube to a landslide map."""
     logging.basicConfig(
@@ -208,13 +208,13 @@ def _print_plan(rows: dict[str, Any]) -> None:
     "--catalogue", type=click.Path(path_type=Path), help="Replay this saved search instead of searching."
 )
 @click.option(
-    "--repair", is_flag=True, help="Verify the layers that are held first, and make the damaged ones again."
+    "--repair", is_flag=True, help="Verify the cube's layers first, and make the damaged ones again."
 )
 @click.option(
     "--pairs/--no-pairs",
     default=True,
     show_default=True,
-    help="Make new interferometric pairs, which take hours; those that are held stay in any case.",
+    help="Make new interferometric pairs, which take hours; existing pairs are kept in any case.",
 )
 @click.option(
     "--quicklook/--no-quicklook", default=True, show_default=True, help="Draw a picture of the version."
@@ -222,7 +222,7 @@ def _print_plan(rows: dict[str, Any]) -> None:
 @as_json
 @reports_errors
 def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quicklook: bool, json_: bool) -> None:
-    """Bring the cube of AREA up to date: make what is missing, publish a version; nothing if nothing is missing."""
+    """Bring the cube of AREA up to date: make the missing layers and publish a version, if any is missing."""
     from pipeline.area import load_area
     from pipeline.build import run as builder
     from pipeline.cube.cube_quicklook import write_quicklook

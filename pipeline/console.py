@@ -23,7 +23,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on stan
 
 
 def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print an error with its way out on standard error and leave with its exit status."""
+    """Print an error with its remedy on standard error and exit with its status."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""The public functions of this room: areas, plan, build, verify, open_cube. `import slidecube` hands them on."""
+"""The public functions of this room: areas, plan, build, verify, open_cube. `import slidecube` exports them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def build(
     pairs: bool = True,
     progress: Progress = no_progress,
 ) -> Published:
-    """Bring the cube of an area up to date: make what is missing and publish a version; nothing if nothing is missing.
+    """Bring the cube of an area up to date: make the missing layers and publish a version, if any is missing.
 
         >>> made = slidecube.build("sandbox", pairs=False)
         >>> made.version, made.new, made.failed
@@ -78,7 +78,7 @@ def build(
     Args:
         area: name of an area, path of an area file, or an area.
         catalogue: a saved search to replay, instead of searching.
-        pairs: whether new interferometric pairs are made, which takes hours; those that are held stay.
+        pairs: whether new interferometric pairs are made, which takes hours; existing pairs are kept.
         progress: called after each layer with its label, the number of finished layers and of all.
 
     Raises:

@@ -26,7 +26,7 @@ DISK_WANTED_GB = 20
 
 
 class Finding(Frozen):
-    """One line of the examination; builds run in spite of what is `missing`, and not where something `failed`."""
+    """One finding of the examination. A build runs where something is `missing`, but not where something `failed`."""
 
     name: str
     state: Literal["ok", "missing", "failed"]
@@ -34,7 +34,7 @@ class Finding(Frozen):
 
 
 def examine() -> list[Finding]:
-    """Every finding; no secret is in one."""
+    """Every finding; none holds a secret."""
     return [
         *_versions(),
         *_disk(),
@@ -79,7 +79,7 @@ def _disk() -> list[Finding]:
 
 
 def examine_archives() -> list[Finding]:
-    """The archives' services, keys and logins; where one that only some cubes need fails, it is missing."""
+    """The archives' services, keys and logins; one that fails counts as missing where only some cubes need it."""
     return [
         Finding(
             name=found.name,

@@ -1,4 +1,4 @@
-"""Errors that name the thing and the way out, and the exit status that each gives the command line."""
+"""Errors that name the object and the remedy, and the exit status of each on the command line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CubeError(SlidecubeError):
 
 
 class InterferometryError(SlidecubeError):
-    """A pair could not be processed: the processor, its engine or its product failed, and how is named by `code`."""
+    """A pair could not be processed: the processor, its engine or its product failed; `code` names how."""
 
     exit_code = 8
 
@@ -84,4 +84,4 @@ class ModelError(SlidecubeError):
 
 
 class ReplaceError(ModelError):
-    """Another result is where this one belongs, and nobody allowed to replace it."""
+    """Another result exists at the target, and the caller did not allow replacing it."""

@@ -55,8 +55,8 @@ def write_whole(target: Path, content: bytes | str) -> None:
 def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     """A scratch folder next to `target` that is renamed to `target` when the block ends without an error.
 
-    A folder that is already there is replaced only if it holds the file `mark`, which says that it is of the same
-    kind, or nothing at all.
+    A folder that exists already is replaced only if it holds the file `mark`, which marks a folder of the same kind,
+    or if it is empty.
 
     Raises:
         ModelError: something else is at `target`, or the folder cannot be written.
@@ -88,7 +88,7 @@ def put_folder(folder: Path, target: Path, *, replace: bool) -> None:
     """Sync a finished folder to the disk and rename it to `target`, on the same file system.
 
     Raises:
-        FileExistsError: `target` is there and not empty, and `replace` is false.
+        FileExistsError: `target` exists and is not empty, and `replace` is false.
         OSError: it cannot be renamed.
     """
     _sync(folder)
@@ -107,7 +107,7 @@ def put_folder(folder: Path, target: Path, *, replace: bool) -> None:
 
 
 def writable_parent(target: Path) -> Path:
-    """The folder that `target` will lie in, made if it is not there.
+    """The folder that `target` will lie in, made if it does not exist.
 
     Raises:
         ModelError: it cannot be written.

@@ -105,7 +105,7 @@ class Grid(Frozen):
         return west, south, east, north
 
     def finer(self, times: int) -> Grid:
-        """The same extent with that many pixels, each way, for one."""
+        """The same extent, with each pixel divided into `times` x `times`."""
         return Grid(
             epsg=self.epsg,
             resolution_m=self.resolution_m / times,

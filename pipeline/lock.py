@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 
 class LockedError(Exception):
-    """Somebody else holds the lock."""
+    """Another holder has the lock."""
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
     The file stays: removing it would let two holders in.
 
     Raises:
-        LockedError: somebody else holds it, and `wait` is false.
+        LockedError: another holder has it, and `wait` is false.
         OSError: its folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

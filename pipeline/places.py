@@ -57,7 +57,8 @@ def insar_root(area: str) -> Path:
 def bundle_named(text: str) -> Path:
     """The folder of a bundle by its path, by `AREA` for the newest bundle of an area, or by `AREA/NAME`.
 
-    The newest bundle is the one that was trained last. A path wins over a name only where it holds a bundle.
+    The newest bundle is the one that was trained last. A path takes precedence over a name only where it holds a
+    bundle.
 
     Raises:
         ModelError: there is neither a folder nor a bundle of that name.
@@ -94,7 +95,7 @@ class Place(Frozen):
 
     @property
     def label(self) -> str:
-        """What the names of its folders begin with."""
+        """The first part of the names of its folders."""
         return "unversioned" if self.version is None else f"v{self.version}"
 
     @property
@@ -109,7 +110,7 @@ class Place(Frozen):
 
     @property
     def refusals(self) -> Path:
-        """The file that says why the version gets no bundle or no map."""
+        """The file that states why the version gets no bundle or no map."""
         return self.models / f"{self.label}.refused.json"
 
     def bundle(self, name: str | None = None) -> Path:
@@ -127,7 +128,7 @@ class Place(Frozen):
         return self.models / f"{self.label}-{name}"
 
     def found_bundle(self) -> Path | None:
-        """The version's own bundle, where it is there; an earlier release may have made it."""
+        """The version's own bundle, where it exists; an earlier release may have made it."""
         for folder in (self.bundle(), *self._earlier(self.models)):
             if (folder / BUNDLE_DOCUMENT).is_file():
                 return folder
@@ -153,14 +154,14 @@ class Place(Frozen):
 
 
 def _folders(root: Path) -> list[Path]:
-    """Folders directly below `root` by name, without those in work."""
+    """Folders directly below `root` by name, without unfinished ones."""
     if not root.is_dir():
         return []
     return sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def _created(bundle: Path) -> tuple[datetime, str]:
-    """When a bundle was trained, as it says itself; long ago where it does not say."""
+    """When a bundle was trained, as its document states; the earliest time where that states none."""
     try:
         text = json.loads((bundle / BUNDLE_DOCUMENT).read_text(encoding="utf-8"))["created"]
         when = datetime.fromisoformat(text)
@@ -178,6 +179,6 @@ def _slug(name: str) -> str:
 
 
 def did_you_mean(text: str, names: Iterable[str]) -> str:
-    """A sentence that names what is spelt alike; empty where nothing is."""
+    """A sentence that names the most similar name; empty where none is similar."""
     close = get_close_matches(text, list(names), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

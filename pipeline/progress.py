@@ -1,4 +1,4 @@
-"""How long work tells how far it is: one type for every room."""
+"""Progress of long work: one type for every room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called now and then while something long is done; cheap, and safe from any thread."""
+    """Called repeatedly during long work. A call is cheap and safe from any thread."""
 
     def __call__(self, what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
         """
@@ -14,10 +14,10 @@ class Progress(Protocol):
             what: what is being done, such as a layer, a file or a stage.
             done: how much of it is done.
             total: how much there is; None where that is not known.
-            remark: a figure or a name to show beside it.
+            remark: a figure or a name to show with it.
         """
         ...
 
 
 def no_progress(what: str, done: int, total: int | None = None, remark: str = "", /) -> None:
-    """A progress that nobody watches."""
+    """A progress that shows nothing."""

@@ -36,7 +36,9 @@ class Settings(BaseSettings):
         300.0, ge=0, description="a catalogue younger than this is used again instead of a new search"
     )
     read_concurrency: int = Field(4, ge=1, le=64, description="simultaneous window reads from one archive")
-    retries: int = Field(5, ge=0, le=20, description="retries of a request that failed for a passing reason")
+    retries: int = Field(
+        5, ge=0, le=20, description="retries of a request that failed for a transient reason"
+    )
     backoff_s: float = Field(1.0, gt=0, description="longest first wait before a retry; doubles, with jitter")
     timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's response")
     insar_backend: Literal["isce2", "pygmtsar", "none"] = Field(

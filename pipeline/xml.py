@@ -13,7 +13,7 @@ from pipeline.errors import SourceDataError
 def read_document(path: Path, most_bytes: int, called: str, remedy: str) -> Any:
     """Root of the document: no entity, no document type, nothing from the network, the parser's own limits kept.
 
-    `called` names the file in an error, and `remedy` is the way out of it.
+    `called` names the file in an error, and `remedy` is what the user can do.
 
     Raises:
         SourceDataError: unreadable, too large, not XML, or with a document type.

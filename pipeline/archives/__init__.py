@@ -1,1 +1,1 @@
-"""The only code that talks to the outside: signing, limits, retries and error translation live here once."""
+"""Access to the archives; only this room sends requests. Signing, limits, retries and errors are implemented here."""

@@ -1,4 +1,4 @@
-"""What an archive is: its hosts, its collections, how its files are opened and how many readers it bears."""
+"""What an archive is: its hosts, its collections, how its files are opened and how many readers it allows."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """An address with what proves the right to read it."""
+    """An address with the signature, in it or in headers, that gives the right to read it."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Reachable(Frozen):
-    """One thing that `slidecube doctor` examines; nothing secret is in it."""
+    """One service, key or login that `slidecube doctor` examines; it holds no secret."""
 
     name: str
     ok: bool
@@ -60,14 +60,14 @@ class Reachable(Frozen):
 
 
 class LoginNote(Frozen):
-    """Which login an archive needs, and whether it is available; nothing secret is in it."""
+    """Which login an archive needs, and whether it is available; it holds no secret."""
 
     ok: bool
     text: str
 
 
 class Archive(ABC):
-    """A home of files behind https, and the search of its collections; one object serves all threads."""
+    """An archive of files behind https, with the search of its collections; one object serves all threads."""
 
     name: ClassVar[str]
     """names the archive's limit in Prefect"""
@@ -76,9 +76,9 @@ class Archive(ABC):
     slots: ClassVar[int] = 6
     """layers that may be read from it at once, over all flow runs of a Prefect server"""
     hosts: ClassVar[tuple[str, ...]] = ()
-    """its own hosts; a name that begins with a dot stands for all hosts below it"""
+    """its own hosts; a name that begins with a dot matches all hosts below it"""
     collections: ClassVar[frozenset[str]] = frozenset()
-    """collections that are searched here whatever SLIDECUBE_STAC_URL says; all others are searched there"""
+    """collections that are searched here whatever SLIDECUBE_STAC_URL names; all others are searched there"""
 
     def owns(self, host: str) -> bool:
         """Whether files of this host are the archive's."""
@@ -115,7 +115,7 @@ class Archive(ABC):
         method: str = "GET",
         public: bool = False,
     ) -> requests.Response:
-        """One response of whatever status; the caller reads and closes the body.
+        """One response, whatever its status; the caller reads and closes the body.
 
         A signature that the server refuses (401, 403) is replaced once. A `public` file is requested without one.
 
@@ -160,7 +160,7 @@ class Archive(ABC):
         return LoginNote(ok=True, text=f"{self.title} needs no login")
 
     def reachability(self) -> list[Reachable]:
-        """The archive's services, keys and logins, each asked once, in at most the timeout each."""
+        """The archive's services, keys and logins; each gets one request, limited by the timeout."""
         return []
 
 

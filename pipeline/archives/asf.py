@@ -76,7 +76,7 @@ class Asf(Archive):
         return [login, self._orbit_service()]
 
     def _orbit_service(self) -> Reachable:
-        """Asked for a granule that does not exist: a refusal shows that the service works."""
+        """Request the orbit of a granule that does not exist: a refusal shows that the service works."""
         url = orbit_address("none")
         try:
             with self.open(url) as response:
@@ -88,8 +88,9 @@ class Asf(Archive):
 
 
 def orbit_address(scene: str) -> str:
-    """Where the best orbit file for a granule is asked for; it redirects to the file.
+    """The address of the best orbit file for a granule; it redirects to the file.
 
-    400 means no name of a granule, 404 no file yet (protocol of the PyPI package `s1-orbits` 0.2.0).
+    Status 400 means that `scene` names no granule, 404 that there is no file yet. The protocol is that of the PyPI
+    package `s1-orbits` 0.2.0.
     """
     return f"https://{ORBIT_HOST}/scene/{quote(scene, safe='')}"

@@ -29,13 +29,14 @@ MOST_ITEMS = 50_000
 MOST_PAGE_BYTES = 64 * 2**20
 """A page holds 250 items of about 10 kB."""
 ROUNDS = 3
-"""How often a search whose pages do not add up is begun: new scenes may come in between two pages."""
+"""How often a search is begun whose pages hold too few items: new scenes may be added between two pages."""
 
 
 class RetryingSession(asf_search.ASFSession):  # type: ignore[misc]
     """asf-search's transport with the retries, limits and messages of every other archive.
 
-    asf-search does not know the errors that it raises, so it neither retries by itself nor reports them. Proxies and
+    asf-search does not know the errors of this session, so it neither retries a request nor reports the
+    errors. Proxies and
     certificates come from the environment; a netrc is not read, because a search needs no login.
     """
 
@@ -109,8 +110,8 @@ def search_bursts(query: Query) -> list[dict[str, Any]]:
 
 def _search(query: Query, what: str, **options: Any) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    # one search for each track: asf-search splits a list into searches and then says only of the last one whether
-    # it is complete
+    # one search for each track: asf-search splits a list into searches and reports only for the last one whether it is
+    # complete
     for track in query.tracks or (None,):
         options = {**options, "relativeOrbit": track} if track is not None else options
         found |= {item["umm"]["GranuleUR"]: item for item in _whole(query, what, options)}
@@ -148,7 +149,7 @@ def _once(query: Query, what: str, options: dict[str, Any]) -> list[dict[str, An
                 raise _too_many(what)
     except ArchiveError:
         raise
-    except Exception as error:  # malformed items raise what they make asf-search raise
+    except Exception as error:  # asf-search raises errors of any type on malformed items
         raise ArchiveError(
             f"The search of {what} at ASF returned something unusable ({type(error).__name__}: "
             f"{http_client.without_secrets(str(error))[:200]}).",
@@ -158,11 +159,11 @@ def _once(query: Query, what: str, options: dict[str, Any]) -> list[dict[str, An
 
 
 def _pages(query: Query, options: dict[str, Any]) -> Iterator[Any]:
-    """The search is by a box, which asf-search passes on as it is; it may simplify outlines."""
+    """The pages of a search by box: asf-search passes a box on unchanged, but may simplify outlines."""
     asked = asf_search.ASFSearchOptions(
         bbox=list(shape(query.geometry).bounds),
         start=query.start,
-        # asked in whole seconds
+        # the request has whole seconds
         end=query.end + timedelta(seconds=1) if query.end is not None else None,
         session=RetryingSession(),
         **options,

@@ -46,7 +46,7 @@ def find_credentials() -> Credentials:
         SettingsError: the netrc cannot be read; what is in it is not shown.
     """
     token = os.environ.get("EARTHDATA_TOKEN") or dotenv_values(".env").get("EARTHDATA_TOKEN") or ""
-    # a header of HTTP takes no others; curly quotes come along with copied text
+    # an HTTP header allows no other characters; curly quotes may come with copied text
     if not re.fullmatch(r"[!-~]*", token.strip()):
         raise SettingsError(
             "EARTHDATA_TOKEN holds blanks or characters that no token has.",

@@ -1,12 +1,12 @@
-"""NASA's Earthdata: logging in, and requests for files whose addresses redirect there and back.
+"""NASA's Earthdata: logging in, and requests for files whose addresses redirect to the login and back.
 
 How it works, from asf_search 14.1 (`ASFSession`) and burst2safe 1.4 (`download.py`):
 
 - a host of ASF accepts a cookie (`asf-urs`) or a bearer token, or redirects to the login host, which needs user name
   and password and redirects back, where the cookie is set;
-- the host of the bursts accepts only the cookie. A token brings one where a plain file is requested with it first.
+- the host of the bursts accepts only the cookie. A first request for a plain file with a token brings the cookie.
 
-Redirects are followed here hop by hop, because a client that follows them by itself forwards secrets: user name and
+Redirects are followed here hop by hop, because a client that follows them automatically forwards secrets: user name and
 password go to the login host alone, the token to hosts of ASF and Earthdata alone, and neither goes to the stores
 where the files lie.
 """
@@ -81,12 +81,12 @@ class Earthdata:
     ) -> requests.Response:
         """The response at the end of the redirects; the caller reads and closes the body.
 
-        Its status may be 200, 202 (requested too early), 206, 412, 416 or one that `http_client.refused` names; one
-        thread alone makes the first request to a host that needs a login, so that there is one login and not many.
+        Its status may be 200, 202 (requested too early), 206, 412, 416 or one that `http_client.refused` names. One
+        thread alone makes the first request to a host that needs a login, so that there is only one login.
 
         Raises:
             LoginError: the login failed: there is none, it is wrong, the token expired, terms are not accepted.
-            ArchiveError: no response, or redirects that lead nowhere or off https.
+            ArchiveError: no response, or redirects without a usable https address.
         """
         if not login:
             return self._follow(url, headers or {}, method, login=False)

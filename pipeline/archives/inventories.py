@@ -57,7 +57,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     if is_local(url):
         path = local_path(url)
         if not path.is_file():
-            raise SourceDataError(f"{path} is not there.", "Correct the path in the area file.")
+            raise SourceDataError(f"{path} does not exist.", "Correct the path in the area file.")
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -66,8 +66,8 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
             if not is_local(url):
                 path.unlink(missing_ok=True)
             raise SourceDataError(
-                f"{http_client.bare(url)} has the SHA-256 {found}, the area file says {sha256}.",
-                "The file was replaced or cut: look at it, then correct inventory.sha256.",
+                f"{http_client.bare(url)} has the SHA-256 {found}, the area file states {sha256}.",
+                "The file was replaced or cut: inspect it, then correct inventory.sha256.",
             )
     if zipfile.is_zipfile(path):
         check_zip(path)
@@ -75,7 +75,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
 
 
 def _download(url: str, cache_dir: Path) -> Path:
-    """The file in `cache_dir`, fetched unless it is there with the ETag that the server states now."""
+    """The file in `cache_dir`, fetched unless a copy exists with the ETag that the server states now."""
 
     def once() -> Path:
         with (
@@ -133,7 +133,7 @@ def check_zip(path: Path) -> None:
     """Refuse a zip with paths that lead outside, links, too many members, or far more content than its size.
 
     Raises:
-        SourceDataError: named.
+        SourceDataError: the zip is refused; the file and the reason are named.
     """
 
     def refuse(why: str) -> SourceDataError:
@@ -187,7 +187,7 @@ def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
         if frame.crs is None:
             raise ValueError("it states no reference system")
         parts = frame.to_crs(4326).geometry
-    except Exception as error:  # pyogrio and pyproj raise whatever the damaged part makes them raise
+    except Exception as error:  # pyogrio and pyproj raise errors of any type on a damaged file
         raise SourceDataError(
             f"{path.name}: the mapped extent cannot be read ({str(error)[:200]}).",
             "Give a vector file of polygons with a reference system.",

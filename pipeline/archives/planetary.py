@@ -34,7 +34,7 @@ TOKENS = {
     "signing of NASADEM": "nasademeuwest/nasadem-cog",
     "signing of Copernicus DEM": "elevationeuwest/copernicus-dem",
 }
-"""Containers that `slidecube doctor` asks a token for."""
+"""Containers for which `slidecube doctor` requests a token."""
 
 _container_locks: dict[str, threading.Lock] = {}
 _container_locks_guard = threading.Lock()
@@ -52,11 +52,11 @@ class PlanetaryComputer(StacArchive):
         return _key_header() if host_of(self.endpoint) == API_HOST else {}
 
     def sign(self, href: str, *, anew: bool = False) -> Signed:
-        """`href` with a token that is still good for a while; what is no Azure blob comes back unchanged.
+        """`href` with a token that does not expire soon; an address of no Azure blob is returned unchanged.
 
         The token is cached in the SDK's own store, one per container. With `anew` the cached one is dropped first: the
         server has just refused it, whatever its stated expiry (microsoft/PlanetaryComputer#388, #418, #463). The
-        SDK's own request has no timeout, so the token is requested here and put where the SDK caches it.
+        SDK's own request has no timeout, so the token is requested here and put into the SDK's cache.
 
         Raises:
             ArchiveError: no token can be obtained.
@@ -118,12 +118,12 @@ def needs_signing(href: str) -> bool:
 
 
 def token_address(container: str) -> str:
-    """Where a token for `<account>/<container>` is asked for."""
+    """The address that returns a token for `<account>/<container>`."""
     return f"{SdkSettings.get().sas_url}/{container}"
 
 
 def _new_token(address: str) -> sas.SASToken:
-    """A new token; asked for twice where the first arrives nearly expired, and then taken as it is."""
+    """A new token. Where it arrives nearly expired, one more is requested and used whatever its expiry."""
     for attempt in (1, 2):
         response = http_client.request("GET", address, host_limit="sas", headers=_key_header() or None)
         try:
@@ -137,7 +137,7 @@ def _new_token(address: str) -> sas.SASToken:
             ) from None
         if life_s >= FRESH_S or attempt == 2:
             return token
-        log.info("%s gave a token with %.0f s left; asking once more", http_client.bare(address), life_s)
+        log.info("%s gave a token with %.0f s left; requesting one more", http_client.bare(address), life_s)
     return token
 
 

@@ -1,4 +1,4 @@
-"""The state of files: what a server, or the local disk, says of size and content without reading it."""
+"""The state of files: size and fingerprint, as the server or the local disk states them; no content is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.settings import settings
 
 
 def probe(hrefs: Sequence[str]) -> tuple[dict[str, Asset], list[str]]:
-    """What the servers say of each file, by href: size and ETag (else Last-Modified); and remarks.
+    """The state of each file as its server states it, by href: size and ETag (else Last-Modified); and remarks.
 
     A file that is gone (404) is left out and named in the remarks: its pass can still be built without it.
 

@@ -1,7 +1,7 @@
 """Remote rasters: GDAL decodes, the bytes come by conditional range requests that are signed, limited and retried.
 
 GDAL's own network layer reports a refused or expired address as "not recognized as a supported file format", keeps
-that failure in a cache which rasterio cannot clear, and goes on reading when the file is replaced meanwhile. Here each
+that failure in a cache which rasterio cannot clear, and continues to read after the file was replaced. Here each
 range is one request whose status is known, repeated with a fresh token where that helps, and tied to one content of
 the file by its ETag.
 """
@@ -140,12 +140,12 @@ class RemoteRaster:
 
     @property
     def transform(self) -> Any:
-        """Affine from (column, row) of pixel corners to coordinates, as the file's header says."""
+        """Affine from (column, row) of pixel corners to coordinates, as the file's header states."""
         return self._dataset.transform
 
     @property
     def crs(self) -> Any:
-        """rasterio CRS, as the file's header says."""
+        """rasterio CRS, as the file's header states."""
         return self._dataset.crs
 
     @property

@@ -8,6 +8,6 @@ from pipeline.settings import settings
 
 
 def reachability() -> list[Reachable]:
-    """The search endpoint of SLIDECUBE_STAC_URL, then what each archive examines of itself."""
+    """The search endpoint of SLIDECUBE_STAC_URL, then the services, keys and logins of each archive."""
     own = [finding for archive in registry.ARCHIVES for finding in archive.reachability()]
     return [stac.reachable(settings().stac_url), *own]

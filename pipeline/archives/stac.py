@@ -39,11 +39,11 @@ class StacArchive(Archive):
         return settings().stac_url
 
     def search_headers(self) -> dict[str, str]:
-        """What a search sends beside the query, such as a key; it goes to the endpoint's host alone."""
+        """Headers that a search sends with the query, such as a key; they go to the endpoint's host alone."""
         return {}
 
     def search(self, collection: str, query: Query) -> list[dict[str, Any]]:
-        """Items of a collection that touch the geometry within the time; the tracks are not asked for.
+        """Items of a collection that touch the geometry within the time, of any track.
 
         Raises:
             ArchiveError: refused, failed, malformed, more than `MOST_ITEMS`, or paging that does not end.
@@ -91,14 +91,14 @@ def opened(url: str, headers: Mapping[str, str] | None = None) -> pystac_client.
         ArchiveError: it cannot be reached, is no STAC API, or cannot be searched.
     """
     with warnings.catch_warnings():
-        # what its warnings say (no conformance, no search link) is checked below
+        # the causes of its warnings (no conformance, no search link) are checked below
         warnings.simplefilter("ignore")
         try:
             client = pystac_client.Client.open(url, stac_io=RetryingStacIO(url, headers or {}))
             searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
         except ArchiveError:
             raise
-        except Exception as error:  # pystac raises what the malformed document makes it raise
+        except Exception as error:  # pystac raises errors of any type on a malformed document
             raise ArchiveError(
                 f"{http_client.bare(url)} is no STAC API ({type(error).__name__}).",
                 _remedy(url),
@@ -148,7 +148,7 @@ def search(
                 )
     except ArchiveError:
         raise
-    except Exception as error:  # malformed pages raise what they make pystac-client raise
+    except Exception as error:  # pystac-client raises errors of any type on a malformed page
         raise ArchiveError(
             f"The search of {collection} returned something unusable ({type(error).__name__}: "
             f"{http_client.without_secrets(str(error))[:200]}).",

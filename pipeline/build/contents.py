@@ -46,7 +46,7 @@ _RULES: dict[Axis, _AxisRule] = {
 
 @dataclass
 class _Draft:
-    """A manifest in the making."""
+    """A manifest that is not complete yet."""
 
     area: AreaOfInterest
     store: Store
@@ -178,7 +178,7 @@ def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
 def _with_all_variables(
     draft: _Draft, rule: _AxisRule, entries: Sequence[Entry], decisive: Sequence[Entry]
 ) -> Sequence[Entry]:
-    """The entries with every variable of the decisive ones, since those of one axis must be alike."""
+    """The entries with every variable of the decisive ones, since all entries of one axis must have the same ones."""
     variables = {name for entry in decisive for name in entry.layers}
     whole = []
     for entry in entries:

@@ -35,7 +35,7 @@ def make_plan(
     previous = versions.read_manifest(store, current) if current is not None else None
     if previous is not None and previous.grid.digest != grid.digest:
         raise CubeError(
-            f"The cube at {store.uri} has another grid than the area {area.name!r} now asks for.",
+            f"The cube at {store.uri} has another grid than the area {area.name!r} defines now.",
             "A changed grid is a new cube: rename the area, or move the old cube away.",
         )
 
@@ -72,7 +72,7 @@ def make_plan(
 
 
 def _without_held(wanted: Wanted, inputs: PlanInputs) -> Wanted:
-    """The same with the tasks marked that the cube holds, of which nothing is read."""
+    """The same, with the tasks marked as held whose layers the cube has; nothing is read for them."""
     tasks = tuple(
         task.model_copy(update={"held": True, "size_bytes": 0}) if inputs.is_held(task.recipe) else task
         for task in wanted.tasks

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 class Published(Frozen):
-    """What a build ended with."""
+    """The result of a build."""
 
     area: str
     version: int
@@ -75,7 +75,7 @@ class Published(Frozen):
 def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
     """Hold the cube's writer lock, waiting for a running build; yields True if it waited.
 
-    A build plans after it has the lock, and so finds what another one made. A kill frees the lock.
+    A build plans after it has the lock, and so finds the layers of another build. A kill frees the lock.
     """
     store = store_of(area)
     with store.lock(versions.LOCK, wait=True) as waited:
@@ -85,7 +85,7 @@ def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
 
 
 def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogue:
-    """What the archives hold: `replay` if given, else one search, saved as a dated snapshot in the cube's folder.
+    """The area's catalogue: `replay` if given, else one search, saved as a dated snapshot in the cube's folder.
 
     A snapshot younger than `SLIDECUBE_SEARCH_INTERVAL_S` is used instead of a new search.
 
@@ -186,7 +186,7 @@ class LayerWorkers(Protocol):
 
 
 def build_layers(plan: BuildPlan, workers: LayerWorkers, progress: Progress = no_progress) -> dict[str, str]:
-    """Build every layer that the plan wants; why those that failed did, by digest of the recipe.
+    """Build every layer that the plan wants; returns the reasons of those that failed, by digest of the recipe.
 
     A layer that fails does not stop the others.
     """
@@ -240,7 +240,7 @@ def build(
     """Search, plan, build every missing layer, publish: all in one process, for the command line.
 
     Other layers are built at the same time as pairs, of which at most `SLIDECUBE_INSAR_CONCURRENCY` are processed at
-    once. Without `pairs` those that are held stay, and new ones are left for a later build.
+    once. Without `pairs` existing pairs are kept, and new ones are left for a later build.
 
     Raises:
         ArchiveError, CubeError, SourceDataError: as the steps do. A layer that fails does not stop the others; it is

@@ -1,1 +1,1 @@
-"""What the items of the archives mean: passes, granules, elevation tiles. Nothing here sends a request."""
+"""The items of the archives, read as passes, granules and elevation tiles. This room sends no requests."""

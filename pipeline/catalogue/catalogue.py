@@ -54,7 +54,7 @@ class Catalogue(Frozen):
 def area_digest(area: AreaOfInterest) -> str:
     """Digest of the fields of the area that the search depends on.
 
-    The rule of pairing is no such field. Whether the area wants pairs, and of which polarisation, is one.
+    The rule of pairing is not among them. Whether the area wants pairs, and of which polarisation, is.
     """
     fields: dict[str, Any] = {
         "footprint": area.footprint.normalize().wkb_hex,
@@ -92,12 +92,12 @@ def content_digest(catalogue: Catalogue) -> str:
 
 
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
-    """Passes over the area as the catalogue knows them, with the sizes and ETags that the servers stated.
+    """The catalogue's passes over the area, with the sizes and ETags that the servers stated.
 
     A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
-        ArchiveError: the catalogue belongs to another area, or an item in it cannot be understood.
+        ArchiveError: the catalogue belongs to another area, or an item in it cannot be read.
     """
     check_area(catalogue, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
@@ -129,7 +129,7 @@ def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     """Elevation tiles around the area, ordered by id.
 
     Raises:
-        ArchiveError: an item cannot be understood.
+        ArchiveError: an item cannot be read.
     """
     collections = {str(item.get("collection")) for item in catalogue.dem_items}
     if len(collections) > 1:
@@ -144,7 +144,7 @@ def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
     """Elevation tiles around the bursts, ordered by id.
 
     Raises:
-        ArchiveError: an item cannot be understood.
+        ArchiveError: an item cannot be read.
     """
     items = catalogue.slc.dem_items if catalogue.slc else ()
     return dem_tiles_in(items, str(items[0].get("collection")) if items else "", catalogue.probes)
@@ -161,7 +161,7 @@ def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:
             f"The catalogue is of the area {catalogue.area!r}, not of {area.name!r}.",
             "Give a catalogue of this area, or build without --catalogue.",
         )
-    # a catalogue from before the area wanted pairs still serves for everything else
+    # a catalogue made before the area wanted pairs is valid for everything else
     plain = area.model_copy(update={"interferometry": None})
     accepted = {area_digest(area)} | ({area_digest(plain)} if catalogue.slc is None else set())
     if catalogue.area_digest not in accepted:

@@ -53,7 +53,7 @@ def dem_tiles_in(
     """The items as tiles, ordered by id; without files that no server has according to `probes`, if there are any.
 
     Raises:
-        ArchiveError: an item cannot be understood, or the collection is none that can be read.
+        ArchiveError: an item cannot be read, or its collection is not supported.
     """
     tiles: dict[str, DemTile] = {}
     for item in items:

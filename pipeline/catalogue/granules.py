@@ -1,6 +1,6 @@
 """Items of the archive of single look complex data (UMM-G of NASA's CMR) as granules and bursts.
 
-Every field is checked: names become file names and addresses are asked with a login.
+Every field is checked: names become file names, and addresses are requested with a login.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _outline(polygons: Any) -> dict[str, Any]:
 
 
 def _address(kind: str, ending: str) -> BeforeValidator:
-    """Of an item's links the first https address of that kind and ending."""
+    """The first https address of that kind and ending among an item's links."""
 
     def choose(links: Any) -> str:
         for link in _mappings(links):
@@ -177,7 +177,7 @@ class _BurstItem(FromArchive):
     polarisation: Annotated[Polarisation, Lower] = Field(validation_alias="POLARIZATION")
     granule: GranuleName = Field(validation_alias=AliasPath("InputGranules", 0))
     index: Whole = Field(ge=0, le=100, validation_alias="BURST_INDEX")
-    # the temporal extent lies a second later: it is the time of sensing, this is that of zero Doppler
+    # the temporal extent lies a second later: it is the time of sensing, this the time of zero Doppler
     start: Instant = Field(validation_alias=AliasChoices("AZIMUTH_TIME", _BEGIN))
     geometry: Outline = Field(validation_alias=_POLYGONS)
     tiff_url: Annotated[str, _address("USE SERVICE API", ".tiff")] = Field(

@@ -25,7 +25,7 @@ from pipeline.errors import ArchiveError
 
 
 def refused(item_id: str, field: str, problem: str) -> ArchiveError:
-    """The error of an item that cannot be understood."""
+    """The error of an item that cannot be read."""
     return ArchiveError(
         f"Item {item_id}: {field} {problem}.",
         "The item cannot be used as it is; replay a catalogue without it, or report it to the archive.",
@@ -61,7 +61,7 @@ class FromArchive(BaseModel):
 
 def _problem(fault: ErrorDetails) -> str:
     words = str(fault["msg"])
-    if fault["type"] == "value_error":  # raised here, in whole words
+    if fault["type"] == "value_error":  # raised by a validator of these models, with a complete message
         return words.removeprefix("Value error, ")
     if fault["type"] == "missing":
         return "is missing"
@@ -75,7 +75,7 @@ def instant_of(value: Any) -> datetime:
     """ISO 8601 with `T` or a blank between date and time; without a zone it is UTC, as in the STAC core fields.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no such instant.
     """
     if isinstance(value, str) and 10 < len(value.strip()) <= len(value) <= 64:
         try:
@@ -90,14 +90,14 @@ def footprint_of(value: Any) -> dict[str, Any]:
     """A footprint (GeoJSON, degrees WGS 84), valid and cut at the antimeridian.
 
     Raises:
-        ValueError: it is none and cannot be repaired.
+        ValueError: it is no footprint, or one that cannot be repaired.
     """
     if not isinstance(value, Mapping) or value.get("type") not in ("Polygon", "MultiPolygon"):
         raise ValueError("is no GeoJSON Polygon or MultiPolygon")
     try:
         with np.errstate(invalid="ignore"):  # not finite: refused below
             footprint = shape(value)
-    except Exception as error:  # shapely raises whatever the broken part makes numpy or itself raise
+    except Exception as error:  # shapely and numpy raise errors of any type on broken geometry
         raise ValueError(f"cannot be read ({type(error).__name__})") from error
     bounds = footprint.bounds
     if footprint.is_empty or not np.isfinite(shapely.get_coordinates(footprint)).all():
@@ -134,7 +134,7 @@ def _or_none(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 
 OrNone = WrapValidator(_or_none)
-"""None instead of a refusal where the value is not sound: for fields that can be done without."""
+"""None instead of a refusal where the value is not sound: for optional fields."""
 Text = BeforeValidator(lambda value: str(value).strip())
 Lower = BeforeValidator(lambda value: str(value).strip().lower())
 # pydantic would take True for 1

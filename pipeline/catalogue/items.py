@@ -49,7 +49,7 @@ class Overflight(Frozen):
 
 
 class ItemRead(Frozen):
-    """One item understood: its slice, its overflight, and what decides between two versions of it."""
+    """One item as read: its slice, its overflight, and the fields that order two versions of it."""
 
     slice: Slice
     overflight: Overflight
@@ -101,7 +101,7 @@ class _RadarFile(FromArchive):
 
 
 def _radar_files(value: Any) -> Any:
-    """Of an item's files those of a polarisation, in order."""
+    """The files of polarisations among an item's files, in order."""
     if not isinstance(value, Mapping):
         raise ValueError("is missing or no mapping")
     files = {str(name).lower(): file for name, file in value.items() if str(name).lower() in POLARISATIONS}
@@ -122,7 +122,7 @@ class _Item(FromArchive):
 def outside(item: Mapping[str, Any], area: Geometry) -> bool:
     """Whether the item's own bbox (where it has a sound one) does not touch `area` (degrees).
 
-    It spares the reading of items that cannot matter; False where the bbox cannot be trusted.
+    Items outside need not be read. False where the bbox is not sound.
     """
     bbox = item.get("bbox") if isinstance(item, Mapping) else None
     if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
@@ -137,7 +137,7 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
 
 
 def read_item(item: Mapping[str, Any]) -> ItemRead:
-    """The item, understood.
+    """The item as a slice of an overflight.
 
     Raises:
         ArchiveError: a field is missing or cannot be what it should be; item and field are named.

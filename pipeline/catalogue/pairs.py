@@ -83,7 +83,7 @@ def _usable(same: list[SlcPass], rule: Interferometry, reasons: dict[str, str]) 
 def _by_rule(
     area: AreaOfInterest, rule: Interferometry, usable: list[SlcPass], reasons: dict[str, str]
 ) -> list[tuple[SlcPass, SlcPass]]:
-    """Pairs of passes of one track, ascending in time; the reason why of every other pass, should it get none."""
+    """Pairs of passes of one track, ascending in time; and why each other pass may be in none."""
     for one in usable:
         reasons[one.id] = "its track has no other pass" if len(usable) == 1 else ""
     before = [one for one in usable if area.when(one.instant) == "before"]
@@ -149,10 +149,10 @@ def perpendicular_baseline_m(
     """Distance of the secondary orbit from the reference's line of sight to a point on the ellipsoid, in metres.
 
     Computed where each satellite passes the place at zero Doppler, along the unit vector of velocity x (satellite minus
-    ground), which is the convention of asf-search (`asf_search.baseline.calc`). That one takes both positions at
-    the same time since the ascending node instead, and whole metres. Positions between and beyond the state vectors
-    (ascending in time) are the cubic Hermite spline's. None without two vectors each, or where the place lies more
-    than a minute beyond them.
+    ground), which is the convention of asf-search (`asf_search.baseline.calc`). asf-search instead takes both
+    positions at the same time since the ascending node, and gives whole metres. Positions between and beyond the state
+    vectors (ascending in time) are the cubic Hermite spline's. None without two vectors each, or where the place lies
+    more than a minute beyond them.
     """
     to_ecef = Transformer.from_crs(4979, 4978, always_xy=True)
     ground = np.array(to_ecef.transform(lon_deg, lat_deg, 0.0))

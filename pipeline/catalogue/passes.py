@@ -62,7 +62,7 @@ def slices_of(items: Iterable[Mapping[str, Any]]) -> tuple[list[Slice], list[str
     """Every item as a slice, in the order given, each id once, and remarks in words.
 
     Raises:
-        ArchiveError: an item cannot be understood; it and the field are named.
+        ArchiveError: an item cannot be read; it and the field are named.
     """
     notes: list[str] = []
     return [read.slice for read in _unique([read_item(item) for item in items], notes)], notes
@@ -83,7 +83,7 @@ def group_passes(
     `probes` (by href) replaces the sizes and ETags that the items state with what the servers stated.
 
     Raises:
-        ArchiveError: an item that may lie in the area cannot be understood, or the slices of one pass disagree.
+        ArchiveError: an item that may lie in the area cannot be read, or the slices of one pass disagree.
     """
     footprint = area.footprint
     shapely.prepare(footprint)

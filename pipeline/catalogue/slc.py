@@ -1,4 +1,4 @@
-"""Single look complex data of the archive: granules, their bursts, the overflights and the pairs that they make."""
+"""Single look complex data of the archive: granules, their bursts, the overflights and their pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Granules and bursts as overflights of the area: one of each, newest processing, missing ones named."""
+"""Granules and bursts grouped into overflights of the area: the newest processing of each; missing ones are named."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def group_granules(
 ) -> SlcPassList:
     """Overflights over `area` within its time range and on its tracks, ascending in time.
 
-    An item that cannot be understood is left out and named: it costs pairs, not the cube. Of granules of one
+    An item that cannot be read is left out and named: the cube is built without its pairs. Of granules of one
     platform and absolute orbit that share more than half of their time, the newest processing is kept, and with
     it its bursts. A burst is kept when its footprint meets the area; of one place within an overflight, the burst
     of the newest granule. Bursts that other overflights of the track have and this one lacks are named: the
@@ -65,7 +65,7 @@ def _read(
     name: Callable[[T], str],
     notes: list[str],
 ) -> list[T]:
-    """Every item that can be understood, each name once: the archive's latest revision of it."""
+    """Every item that can be read, each name once: the archive's latest revision of it."""
     found: dict[str, tuple[str, T]] = {}
     faults: list[str] = []
     for item in items:

@@ -35,7 +35,7 @@ _ANOTHER = "Delete it, so that it is fetched again, or give another orbit file."
 
 
 class OrbitName(Frozen):
-    """What the name of an orbit file says."""
+    """What the name of an orbit file states."""
 
     name: str = Field(description="file name without .EOF")
     platform: str = Field(description="as in 'sentinel-1a'")
@@ -72,7 +72,7 @@ class OrbitFile(OrbitName):
 
 
 def read_orbit_name(name: str) -> OrbitName:
-    """What a file's name says, S1A_OPER_AUX_POEORB_OPOD_20210301T121421_V20210208T225942_20210210T005942.EOF.
+    """What a file's name states, as in S1A_OPER_AUX_POEORB_OPOD_20210301T121421_V20210208T225942_20210210T005942.EOF.
 
     Raises:
         SourceDataError: it is no name of a precise or restituted orbit file of Sentinel-1.
@@ -111,7 +111,7 @@ def read_orbit_file(path: Path, name: str | None = None) -> OrbitFile:
     Format: "Sentinels POD Service File Format Specification" (GMES-GSEG-EOPG-FS-10-0075). The name must be the
     archive's, because platform, kind and validity are taken from it; `name` gives it where the file is still partial.
 
-    Checked are: the size; that the XML has neither a document type nor entities; frame, time reference and mission
+    The checks: the size; that the XML has neither a document type nor entities; frame, time reference and mission
     where the header states them; the stated number of vectors; and of every vector that it is finite, at a
     satellite's height and speed, at most `WIDEST_GAP_S` later than the one before, and consistent with its
     motion.

@@ -1,4 +1,4 @@
-"""What a cube in memory can do: `cube.slidecube`, on any dataset that `open_cube` or `xarray.open_zarr` gives.
+"""The accessor `cube.slidecube` of every dataset that `open_cube` or `xarray.open_zarr` returns.
 
 >>> cube.slidecube.db("vv")
 >>> cube.slidecube.after(track=46)
@@ -88,7 +88,7 @@ class CubeAccessor:
     def log_ratio(self, polarisation: str = "vv", track: int | None = None) -> xr.DataArray:
         """Change of backscatter in decibels, (y, x): median after the event minus median before it, of one track.
 
-        Passes of two tracks look at a slope from different directions, so that they are not compared.
+        Passes of different tracks see a slope from different directions, so only passes of one track are compared.
 
         Args:
             polarisation: "vv" or "vh".

@@ -1,4 +1,4 @@
-"""Where cubes are: from what a person or a record names to the store, the version and its key."""
+"""Addresses of cubes: from a path, a URI or the name of an area to the store, the version and its key."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.places import cubes_root, did_you_mean, is_name
 STORES: dict[str, Callable[[str], Store]] = {
     "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),
 }
-"""By the scheme of a URI: what opens the cube there."""
+"""The class of the store, by the scheme of the URI."""
 
 _VERSION = re.compile(r"(?:(?P<root>.*)/)?versions/(?P<number>0|[1-9][0-9]*)\.zarr/?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class VersionAddress:
-    """One Zarr hierarchy with a cube in it: a version of ours, or a cube that another program wrote."""
+    """One Zarr group that holds a cube: a version that slidecube built, or a cube that another program wrote."""
 
     store: Store
     number: int | None
@@ -40,7 +40,7 @@ class VersionAddress:
 
     @property
     def name(self) -> str:
-        """The last part of the path or URI, without its suffix: what a cube of another program goes by."""
+        """The last part of the path or URI, without its suffix: the name of a cube that another program wrote."""
         return PurePosixPath(self.uri.rstrip("/")).stem
 
     def zarr(self) -> ZarrStore:
@@ -53,7 +53,7 @@ class VersionAddress:
 
 
 def open_store(address: str | Path) -> Store:
-    """The store of the cube at a path or URI; nothing needs to be there yet.
+    """The store of the cube at a path or URI; the cube need not exist yet.
 
     Raises:
         CubeError: no store has that scheme.
@@ -70,7 +70,7 @@ def open_store(address: str | Path) -> Store:
 
 
 def canonical_address(address: str | Path) -> str:
-    """The same place for every process: a path made absolute, its links followed; a URI as it is."""
+    """The same address in every process: a path made absolute, with its links followed; a URI unchanged."""
     return str(address) if "://" in str(address) else str(Path(address).resolve())
 
 
@@ -89,7 +89,7 @@ def address_of(address: str | Path) -> VersionAddress:
 
 
 def resolve_version(address: str | Path) -> VersionAddress:
-    """The Zarr group that a path or URI means: itself, or the latest version of a cube's root, resolved once.
+    """The Zarr group that a path or URI names: itself, or the latest version of a cube's root, resolved once.
 
     Raises:
         CubeError: there is no cube, or its pointer is damaged.
@@ -106,7 +106,7 @@ def resolve_version(address: str | Path) -> VersionAddress:
 
 
 def cubes_address() -> str:
-    """Where the cubes of all areas are kept."""
+    """Address of the folder of all cubes."""
     return str(cubes_root())
 
 

@@ -1,4 +1,4 @@
-"""How arrays of the cube are stored, and the digest of what they hold."""
+"""How arrays of the cube are stored, and the digest of their values."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def create(
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Arrays made inside are written by zarr-python itself: its shards repeat byte for byte and none is left out.
+    """Have zarr-python write the arrays that are created in the block.
 
-    The choice is fixed when an array is made, and the configuration is one for the process.
+    Its shards are the same bytes for the same values, and it leaves no shard out. zarr fixes the choice when it
+    creates an array. Its configuration holds for the whole process.
     """
     with _configuring, zarr.config.set({"codec_pipeline.path": PYTHON_CODECS}):
         yield

@@ -1,4 +1,4 @@
-"""The coordinates of a version: where its pixels lie, and what is known of each pass, pair and track."""
+"""The coordinates of a version: the positions of its pixels, and the properties of each pass, pair and track."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def write_quicklook(address: str | Path) -> Quicklook:
     store, number = version.store, version.number
     if number is None:
         raise CubeError(
-            f"{version.uri} is no version of a slidecube cube.", "Give one, as `slidecube build` does."
+            f"{version.uri} is no version of a slidecube cube.", "Give a cube that `slidecube build` made."
         )
     key = f"{FOLDER}/{number}.png"
     png = store.read(key)
@@ -175,8 +175,8 @@ def _side(cube: xr.Dataset, index: int) -> str:
 
 
 def _gray() -> Colormap:
-    """Grey values, and a colour of its own where there is no data."""
-    # an axis that is off draws no face, so that the image itself must show it
+    """Grey values, and a separate colour for pixels without data."""
+    # matplotlib draws no background for an axis that is off: the image itself must colour pixels without data
     return matplotlib.colormaps["gray"].with_extremes(bad=NO_DATA)
 
 

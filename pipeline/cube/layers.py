@@ -1,4 +1,4 @@
-"""Layers: what one recipe makes, written once to `layers/<recipe>/`, verified, and never changed."""
+"""Layers: the result of one recipe, written once to `layers/<recipe>/`, verified, and never changed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class LayerData:
 
 
 class Source(Frozen):
-    """One input of a layer and what identified its content."""
+    """One input of a layer and the fingerprint of its content."""
 
     id: str
     fingerprint: str
 
 
 class Recipe(Frozen):
-    """All that decides what a layer holds. Two layers with the same recipe are the same layer."""
+    """All inputs that determine the values of a layer. Two layers with the same recipe are the same layer."""
 
     kind: str
     variables: tuple[str, ...]
@@ -59,7 +59,7 @@ class Recipe(Frozen):
 
 
 class LayerRecord(Frozen):
-    """What is known of a finished layer."""
+    """The record of a finished layer: its recipe, attributes and counts, and the digests of its values and files."""
 
     recipe: Recipe
     content: dict[str, dict[str, str]] = Field(
@@ -103,11 +103,11 @@ def read_record(store: Store, digest: str) -> LayerRecord | None:
 
 
 def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> LayerRecord:
-    """Write, read back, verify and commit one layer; a layer that is there already stays as it is.
+    """Write, read back, verify and commit one layer; a layer that exists already is not changed.
 
     Raises:
         GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
-        CubeError: what was read back is not what was written.
+        CubeError: the values read back differ from those written.
     """
     held = read_record(store, recipe.digest)
     if held is not None:
@@ -137,7 +137,7 @@ def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> La
 
 
 def layer_problems(store: Store, record: LayerRecord) -> list[str]:
-    """What is wrong with a stored layer: shards and files that are not what its record says."""
+    """The faults of a stored layer: shards and files that differ from its record."""
     problems = []
     folder = folder_of(record.digest)
     for name, shards in record.content.items():
@@ -174,7 +174,7 @@ def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
         if values.shape != grid.shape:
             raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
         if values.dtype != np.dtype(VARIABLES[name].dtype):
-            raise GridError(f"{name} is {values.dtype}, the schema says {VARIABLES[name].dtype}.")
+            raise GridError(f"{name} is {values.dtype}, the schema states {VARIABLES[name].dtype}.")
     for name in data.files:
         if "/" in name or name.startswith(".") or name == RECORD or name in VARIABLES:
             raise GridError(f"A layer cannot keep a file named {name!r}.")
@@ -191,7 +191,7 @@ def _write_array(target: ZarrStore, name: str, values: NDArray[Any], attributes:
 
 
 def _read_back(store: Store, key: str, values: NDArray[Any], recipe: Recipe) -> dict[str, str]:
-    """Decode every stored shard and compare it with what was to be written; their digests, by shard."""
+    """Decode every stored shard and compare it with the values to be written; returns the digests, by shard."""
     stored = arrays.open_fast(store.zarr(key))
     digests = {}
     for shard, window in arrays.shard_keys((values.shape[0], values.shape[1])):

@@ -36,7 +36,7 @@ class LocalStore:
         """The file or folder of a key.
 
         Raises:
-            CubeError: the key leaves the cube.
+            CubeError: the key points outside the cube.
         """
         return self.root / checked_key(key)
 

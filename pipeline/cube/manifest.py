@@ -49,7 +49,7 @@ class Look(Frozen):
 
 
 class Manifest(Frozen):
-    """What one version holds. No time of day is in it: building the same again gives the same bytes."""
+    """The content of one version. It holds no time of the build, so that the same build again gives the same bytes."""
 
     format: Literal["slidecube-manifest-1"] = "slidecube-manifest-1"
     area: str
@@ -92,7 +92,7 @@ class Manifest(Frozen):
         return digest_of(canonical_json(self._plain("catalogue", "files")))
 
     def _plain(self, *without: str) -> dict[str, Any]:
-        """JSON-able; an axis without an entry is left out, as it was before there was such an axis."""
+        """JSON-able; an axis without an entry is left out, as in manifests that are older than the axis."""
         absent = {name for name in ("timepairs", "looks") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude={*without, *absent})
 

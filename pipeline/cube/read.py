@@ -1,4 +1,4 @@
-"""Opening a cube: one of ours, or one as published (zenodo 7248056), as the same kind of dataset."""
+"""Opening a cube that slidecube built, or one as published (zenodo 7248056), as the same kind of dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_cube(address: str | Path) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
     `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube as published (Zarr
-    v2). A published cube is brought to our names and types: ascending UTC times, orbit states in words ('unknown'
+    v2). The names and types of a published cube are converted: ascending UTC times, orbit states in words ('unknown'
     where absent), label NaN taken as background with the attribute `label_nan_assumed`, ISCE2's band of coherence
     named `coherence`.
 
@@ -65,7 +65,7 @@ def _as_published(dataset: xr.Dataset) -> xr.Dataset:
         dataset = dataset.rename({_PUBLISHED_COHERENCE: "coherence"})
     if "landslides" in dataset:
         labels = dataset["landslides"]
-        # a published label is any number above 0, and NaN outside: taken as background, and said so
+        # a published label is any number above 0; NaN outside is taken as background, which an attribute states
         dataset["landslides"] = (
             (labels > 0)
             .astype("float32")

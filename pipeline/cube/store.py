@@ -1,4 +1,4 @@
-"""A store: the one way to a cube's bytes, whatever holds them.
+"""A store: the only access to a cube's bytes, wherever they are kept.
 
 Keys are relative POSIX paths; the empty key is the cube itself. A key is written whole or not at all: no reader sees
 half a file. To keep cubes somewhere else, write one class with these methods and name its scheme in
@@ -26,7 +26,7 @@ ZarrStore = zarr.abc.store.Store
 class Store(Protocol):
     """All bytes of one cube. Methods other than `lock` may be called from several threads.
 
-    Every method raises CubeError for a key that leaves the cube.
+    Every method raises CubeError for a key that points outside the cube.
     """
 
     @property
@@ -41,7 +41,7 @@ class Store(Protocol):
     def zarr(self, key: str) -> ZarrStore:
         """The Zarr group or array at `key`, for zarr and xarray: its metadata are at the root of what is returned.
 
-        (A path inside a larger Zarr store will not do: zarr writes groups into all folders above an array.)
+        (A path inside a larger Zarr store is not enough: zarr writes groups into all folders above an array.)
         """
         ...
 
@@ -91,14 +91,14 @@ class Store(Protocol):
     def commit(self, staging: str, final: str) -> None:
         """Make a staged folder durable and give it its final key, in one step for every reader.
 
-        Where `final` is there already, it stays and the staged folder is removed: equal keys hold equal content.
+        Where `final` exists already, it is kept and the staged folder is removed: equal keys hold equal content.
         """
         ...
 
     def sweep(self, prefix: str) -> int:
         """Remove what a killed writer left directly below `prefix`; the number of entries removed.
 
-        Only under the writer's lock.
+        The caller must hold the writer's lock.
         """
         ...
 
@@ -115,11 +115,13 @@ def checked_key(key: str) -> PurePosixPath:
     """The key as a relative path.
 
     Raises:
-        CubeError: the key leaves the cube.
+        CubeError: the key points outside the cube.
     """
     pure = PurePosixPath(key)
     if pure.is_absolute() or ".." in pure.parts:
-        raise CubeError(f"The key {key!r} leaves the cube.", "The manifest is damaged; rebuild the cube.")
+        raise CubeError(
+            f"The key {key!r} points outside the cube.", "The manifest is damaged; rebuild the cube."
+        )
     return pure
 
 

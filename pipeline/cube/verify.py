@@ -32,7 +32,7 @@ class Verdict(Frozen):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether no problem was found."""
         return not self.problems
 
 
@@ -123,10 +123,10 @@ def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]
             continue
         wanted_dims = VARIABLES[name].dims if name in VARIABLES else None
         if array.shape != shape or str(array.dtype) != VARIABLES[name].dtype:
-            yield f"{name}: is {array.dtype} {array.shape}, the schema says {VARIABLES[name].dtype} {shape}"
+            yield f"{name}: is {array.dtype} {array.shape}, the schema states {VARIABLES[name].dtype} {shape}"
         found_dims = getattr(array.metadata, "dimension_names", None)
         if found_dims != wanted_dims:
-            yield f"{name}: has dimensions {found_dims}, the schema says {wanted_dims}"
+            yield f"{name}: has dimensions {found_dims}, the schema states {wanted_dims}"
 
 
 def _shard_problem(

@@ -34,7 +34,7 @@ def version_key(number: int) -> str:
 
 
 def version_numbers(store: Store) -> list[int]:
-    """Numbers of the versions that are there, ascending."""
+    """Numbers of the versions that exist, ascending."""
     return sorted(
         int(name.removesuffix(".zarr"))
         for name in store.names("versions")
@@ -46,7 +46,7 @@ def current_version(store: Store) -> int | None:
     """The number that `latest` points at, or None where nothing was published.
 
     Raises:
-        CubeError: the pointer is damaged or points at nothing.
+        CubeError: the pointer is damaged or points at a version that does not exist.
     """
     raw = store.read(POINTER)
     if raw is None:
@@ -59,7 +59,7 @@ def current_version(store: Store) -> int | None:
         ) from error
     if not store.exists(version_key(number)):
         raise CubeError(
-            f"{store.uri_of(POINTER)} points at version {number}, which is not there.",
+            f"{store.uri_of(POINTER)} points at version {number}, which does not exist.",
             "Delete the pointer and run `slidecube build` again.",
         )
     return number
@@ -79,7 +79,7 @@ def read_manifest(store: Store, number: int) -> Manifest:
 
 
 def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset()) -> tuple[int, bool]:
-    """Make `manifest` the latest version; (its number, whether it is new). Only under the writer's lock.
+    """Make `manifest` the latest version; returns (its number, whether it is new). The caller holds the writer's lock.
 
     Nothing is done when the latest version already has the same substance. Layers that no kept version uses are
     removed, except those of `spare`, which a later build will want.
@@ -116,7 +116,7 @@ def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset(
 
 
 def withdraw(store: Store, number: int) -> None:
-    """Remove a damaged latest version: `latest` points at the one before, if there is one. Only under the lock."""
+    """Remove a damaged latest version: `latest` points at the one before, if any. The caller holds the lock."""
     before = [n for n in version_numbers(store) if n < number]
     if before:
         raw = store.read(f"{version_key(before[-1])}/{MANIFEST}") or b""

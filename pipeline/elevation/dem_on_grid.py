@@ -31,7 +31,7 @@ def elevation_on(
     vertical_datum: str | None = None,
     halo_px: int = 0,
 ) -> Elevation:
-    """Elevation at the pixels of a grid, as `derive_terrain` describes; `halo_px` of its rim do not enter the counts.
+    """Elevation at the pixels of a grid, as `derive_terrain` describes; the counts leave out `halo_px` at its edge.
 
     Raises:
         SourceDataError, ArchiveError: as `derive_terrain`.
@@ -109,7 +109,7 @@ def _outline(grid: Grid, lattice: Lattice, to_tiles: Transformer) -> Geometry:
     if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
         raise SourceDataError(
             f"The grid (EPSG:{grid.epsg}) cannot be transformed to the CRS of the elevation tiles.",
-            "Give tiles that hold the area.",
+            "Give tiles that cover the area.",
         )
     return Polygon(np.column_stack([columns, rows]))
 

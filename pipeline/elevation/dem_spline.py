@@ -31,7 +31,7 @@ def margin(lattice: Lattice) -> int:
 
 @dataclass(frozen=True)
 class Surface:
-    """A C2 surface through every sample, with what may not be used and what is sea."""
+    """A C2 surface through every sample, with the cells that may not be used and those that are sea."""
 
     lattice: Lattice
     row: int

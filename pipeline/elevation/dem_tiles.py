@@ -36,7 +36,7 @@ _QUANTUM = 2.0**30
 
 @dataclass(frozen=True, slots=True)
 class DemSource:
-    """What is known of an elevation collection."""
+    """The properties of an elevation collection."""
 
     name: str
     vertical_datum: str

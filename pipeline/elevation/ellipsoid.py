@@ -42,7 +42,7 @@ Bbox = tuple[float, float, float, float]
 
 
 class DemReport(Frozen):
-    """What was written, and from what."""
+    """The report of a written elevation model: its sources, its extent and counts."""
 
     collection: str
     geoid: Model = Field(description="the model that turned the heights into ellipsoidal ones")
@@ -75,8 +75,8 @@ def write_dem(
     `bbox` is west, south, east, north in degrees.
 
     Raises:
-        SourceDataError: no tiles or such as do not fit, `bbox` not covered (tiles named), too many voids, an unknown
-            vertical datum, or no grid of its geoid: heights above a geoid are never written as ellipsoidal ones.
+        SourceDataError: no tiles; tiles that do not fit together; `bbox` not covered (tiles named); too many voids;
+            an unknown vertical datum; no grid of its geoid (heights above a geoid are never written as ellipsoidal).
         ArchiveError: a tile cannot be read.
     """
     if collection not in SOURCES:

@@ -1,6 +1,6 @@
 """Geoid undulation: what must be added to a height above the geoid to get the height above the WGS 84 ellipsoid.
 
-PROJ does nothing where its geoid grids are not installed, and says so only in a warning. Here a model without a grid
+PROJ does nothing where its geoid grids are not installed, and reports it only in a warning. Here a model without a grid
 is an error.
 """
 
@@ -51,7 +51,7 @@ def geoid_grid(model: Model) -> GeoidGrid:
     """The installed grid of a geoid model.
 
     Raises:
-        SourceDataError: the grid is not installed; the error says how to install it.
+        SourceDataError: the grid is not installed; the error states how to install it.
     """
     if model == "EGM96":
         if not _EGM96.is_file():

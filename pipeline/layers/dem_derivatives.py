@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 ALGORITHM = "terrain-1"
 FLAT_RAD = 1e-4
-"""Below this slope (1 m in 10 km) the direction is that of rounding: the aspect is NaN."""
+"""Below this slope (1 m in 10 km) rounding decides the direction: the aspect is NaN."""
 _NODATA = -9999.0
 _HALO = 1
 _PROGRESS = re.compile(rb"\r?\x1b\[2K(?:\[[^\]\n]*\] ?\([^)\n]*\))?")

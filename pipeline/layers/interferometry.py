@@ -64,8 +64,8 @@ class PairTask(LayerTask):
 class Interferometry(LayerKind[PairTask]):
     """Every pair that the area's rule chooses, processed on this machine.
 
-    Where ASF could not be asked, or no processor is chosen, the pairs of the latest version stay as they are: hours of
-    work are not thrown away because a server was down.
+    Where ASF could not be searched, or no processor is chosen, the pairs of the latest version are kept: a server that
+    fails does not cost hours of processing.
     """
 
     name = "interferometry"
@@ -79,7 +79,7 @@ class Interferometry(LayerKind[PairTask]):
     """why this machine cannot process pairs, and what to do about it; None where it can"""
 
     def wanted(self, inputs: PlanInputs) -> Wanted:
-        """One layer for each pair, without new ones that cannot or shall not be made by this build."""
+        """One layer for each pair, except new pairs that this build cannot make or was asked not to make."""
         if inputs.area.interferometry is None:
             return Wanted(kind=self)
         notes = (*inputs.slc_passes.notes, *inputs.pairs.notes)
@@ -156,9 +156,9 @@ class Interferometry(LayerKind[PairTask]):
     def consistent(
         self, area: AreaOfInterest, built: Sequence[Entry], kept: Sequence[Entry]
     ) -> tuple[Sequence[Entry], list[str]]:
-        """Of the kept pairs those of one processor, unless the area allows a mix.
+        """The kept pairs of one processor; all of them where the area allows a mix.
 
-        It is the processor of the pairs that were built, or the most frequent one where none were.
+        The processor is that of the pairs that were built; where none were, the most frequent one of the kept pairs.
         """
         rule = area.interferometry
         before = cast("Sequence[Timepair]", kept)
@@ -189,7 +189,7 @@ class Interferometry(LayerKind[PairTask]):
         return lines
 
     def bytes_to_read(self, tasks: Sequence[PairTask]) -> int:
-        """What two pairs share is read once."""
+        """Estimate in bytes; data that two pairs share count once."""
         return bytes_of_all(tuple(task.pair for task in tasks), tasks[0].fetch) if tasks else 0
 
     def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:

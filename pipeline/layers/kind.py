@@ -1,4 +1,4 @@
-"""A kind of layer: what it wants of a catalogue, how it is derived, and how it enters a version.
+"""A kind of layer: which layers it wants of a catalogue, how they are derived, and how they enter a version.
 
 Everything that the build does differently for backscatter, terrain, labels, interferometry or look geometry is in a
 `LayerKind`, one file each in this folder; `pipeline.layers.kinds` lists them. A task carries its kind and what the
@@ -25,9 +25,9 @@ from pipeline.layers.plan_inputs import PlanInputs
 from pipeline.records import Frozen
 
 Entry = Timestep | Timepair | Look
-"""What a manifest has for one index of an axis, with the layers there."""
+"""The entry of a manifest for one index of an axis, with the digests of its layers."""
 Key = str | int
-"""Of an entry on its axis: the pass, the pair or the track."""
+"""The identity of an entry on its axis: the pass, the pair or the track."""
 Limit = Literal["archive", "processor"]
 """The resource that too many layers at once would overload: the archive, or the processor of pairs."""
 
@@ -104,13 +104,13 @@ class LayerKind(ABC, Generic[T]):
     """One kind of layer. An error of one of its layers never stops the others."""
 
     name: ClassVar[str]
-    """as recipes have it"""
+    """the kind, as recipes name it"""
     variables: ClassVar[tuple[str, ...]]
-    """all that its layers may hold"""
+    """every variable that its layers may hold"""
     axis: ClassVar[Axis | None]
     """the axis that its layers lie on; None for static layers"""
     limit: ClassVar[Limit | None] = "archive"
-    """what limits how many are built at once; None: nothing does"""
+    """the resource that limits how many are built at once; None: no limit"""
     begun_first: ClassVar[bool] = True
     """whether one takes so long that it is begun before the kinds of many short layers"""
     noun: ClassVar[str] = "layer"
@@ -118,10 +118,10 @@ class LayerKind(ABC, Generic[T]):
 
     @abstractmethod
     def wanted(self, inputs: PlanInputs) -> Wanted:
-        """The layers that the area wants of the catalogue, and what it wants and cannot have.
+        """The layers that the area wants of the catalogue, and the wanted ones that cannot be built.
 
         Raises:
-            ArchiveError: an item of the catalogue cannot be understood.
+            ArchiveError: an item of the catalogue cannot be read.
         """
 
     @abstractmethod
@@ -139,13 +139,13 @@ class LayerKind(ABC, Generic[T]):
         raise NotImplementedError(f"{self.name} layers lie on no axis")
 
     def staying(self, wanted: Wanted, pairs: Sequence[Timepair]) -> Collection[Key]:
-        """Entries of the latest version that stay without a task; `pairs` are those of the version in the making."""
+        """Entries of the latest version that stay without a task; `pairs` are those of the new version."""
         return wanted.staying
 
     def consistent(
         self, area: AreaOfInterest, built: Sequence[Entry], kept: Sequence[Entry]
     ) -> tuple[Sequence[Entry], list[str]]:
-        """Of the kept entries those that may be in one version with the built ones; why others are left out."""
+        """The kept entries that may be in one version with the built ones, and why the others are left out."""
         return kept, []
 
     def describe_losses(self, lost: Sequence[Lost[T]], version: int | None) -> list[str]:

@@ -44,16 +44,16 @@ def rasterise_labels(
 ) -> LayerData:
     """`landslides`, `landslide_fraction` (float32) and `landslide_id` (int32), each (y, x), and landslides.parquet.
 
-    `mapped_extent` is a (multi)polygon in degrees WGS 84; None: the whole grid was mapped. What a pixel is:
+    `mapped_extent` is a (multi)polygon in degrees WGS 84; None: the whole grid was mapped. Values of a pixel:
 
     - landslides: 1 where its centre lies in a landslide (GDAL's rule), 0 mapped and none, NaN not mapped;
     - landslide_fraction: exact share of it that the union of the landslides covers, NaN not mapped;
     - landslide_id: id in landslides.parquet of the landslide with the largest share (equal shares: the lowest
-      id), 0 where there is none or nothing was mapped. Mapped is where its centre lies in the extent.
+      id), 0 where there is none or the pixel is not mapped.
 
-    Shares are found by exactextract (Baston 2021), polygon by polygon in windows of its bounds. The file holds
-    the polygons that count in the grid's CRS: id from 1, class, source_feature, area_m2 (planar), and the
-    source's attributes.
+    A pixel is mapped where its centre lies in the extent. Shares are found by exactextract (Baston 2021),
+    polygon by polygon in windows of its bounds. The file holds the polygons that count, in the grid's CRS: id from 1,
+    class, source_feature, area_m2 (planar), and the source's attributes.
 
     Raises:
         SourceDataError: see `counted_polygons`; or the extent is no polygon or does not meet the grid.
@@ -141,7 +141,7 @@ def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _cells(polygon: shapely.Geometry, grid: Grid) -> Iterator[Cells]:
-    """In pieces: flat indices into (y, x) of the pixels that a polygon meets, and its share of each."""
+    """Flat indices into (y, x) of the pixels that a polygon meets, and its share of each; yielded in pieces."""
     step = grid.resolution_m
     left, bottom, right, top = polygon.bounds
     columns = max(int((left - grid.left) // step), 0), min(int((right - grid.left) // step) + 1, grid.width)
@@ -178,7 +178,7 @@ def _owners(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.int32]:
 def _without_centre(
     geometry: NDArray[np.object_], owner: NDArray[np.int32], centre: NDArray[np.bool_]
 ) -> int:
-    """How many landslides own no pixel that is labelled: too small or narrow for the centre rule."""
+    """The number of landslides that own no labelled pixel: they are too small or narrow for the centre rule."""
     return len(geometry) - int(np.count_nonzero(np.unique(owner[centre])))
 
 

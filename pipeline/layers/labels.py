@@ -22,7 +22,7 @@ class LabelsTask(LayerTask):
 
 @dataclass(frozen=True)
 class Labels(LayerKind[LabelsTask]):
-    """Landslides on the grid: one static layer. An inventory comes from any host, so that no archive's limit holds."""
+    """Landslides on the grid: one static layer. An inventory may come from any host, so no archive's limit applies."""
 
     name = "labels"
     variables = LABELS

@@ -41,14 +41,14 @@ class LookTask(LayerTask):
 
 @dataclass(frozen=True)
 class LookGeometry(LayerKind[LookTask]):
-    """How each track of the area sees the terrain, where the area wants interferometry."""
+    """The look geometry of each track of the area, where the area wants interferometry."""
 
     name = "look"
     variables = LOOK
     axis = "track"
 
     def wanted(self, inputs: PlanInputs) -> Wanted:
-        """One layer for each track; what cannot be made anew stays as long as the track has passes."""
+        """One layer for each track; a layer that cannot be made anew is kept while its track has passes."""
         if inputs.area.interferometry is None:
             return Wanted(kind=self)
         passes = inputs.passes.passes

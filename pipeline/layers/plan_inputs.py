@@ -20,7 +20,7 @@ from pipeline.grid import Grid
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What the kinds of layer may want layers of. Passes are grouped and pairs chosen once for all of them."""
+    """The inputs of the kinds of layer. Passes are grouped and pairs are chosen once for all kinds."""
 
     area: AreaOfInterest
     catalogue: Catalogue
@@ -54,12 +54,12 @@ class PlanInputs:
 
     @property
     def has_slc(self) -> bool:
-        """Whether single look complex data is asked for and ASF was searched for it."""
+        """Whether the area wants single look complex data and ASF was searched for it."""
         return self.catalogue.slc is not None and self.wants_slc
 
     @cached_property
     def slc_passes(self) -> SlcPassList:
-        """Passes of single look complex data, and remarks; none where they are not asked for."""
+        """Passes of single look complex data, and remarks; none where the area does not want them."""
         return slc_passes(self.catalogue, self.area) if self.has_slc else SlcPassList(passes=())
 
     @cached_property

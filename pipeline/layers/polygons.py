@@ -1,4 +1,4 @@
-"""Landslide polygons: which features of an inventory count, valid, projected to the grid, and what became of each."""
+"""Landslide polygons: the features of an inventory that count, valid and projected, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Bounds = tuple[float, float, float, float]
 
 @dataclass
 class Outcomes:
-    """What became of features, by name and by number."""
+    """The outcome of the features: which were refused or repaired, and counts of all."""
 
     refused: dict[str, str] = field(default_factory=dict)
     """feature id: why"""
@@ -146,7 +146,7 @@ def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes)
 
 
 def _sound(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
-    """Without features whose coordinates are missing, not finite or impossible; Z and M are dropped."""
+    """The features with coordinates that are present, finite and possible; Z and M are dropped."""
     geometry: Geometries = shapely.force_2d(np.asarray(frame.geometry.values, dtype=object))
     why = np.full(len(frame), "", dtype=object)
     why[shapely.is_missing(geometry) | shapely.is_empty(geometry)] = "it has no geometry that can be read"
@@ -222,7 +222,7 @@ def _grid_in_degrees(grid: Grid) -> Bounds:
 
 
 def _operation(source: CRS, grid: Grid, bounds_deg: Bounds) -> tuple[Transformer, dict[str, Any]]:
-    """The most accurate transformation to the grid's CRS there, and how it is called."""
+    """The most accurate transformation to the grid's CRS at the area, and its name."""
     options: dict[str, Any] = {"always_xy": True, "allow_ballpark": False}
     flat = CRS.from_user_input(source).to_2d()
     here = AreaOfUse(*bounds_deg) if bounds_deg[0] <= bounds_deg[2] else None
@@ -240,7 +240,7 @@ def _operation(source: CRS, grid: Grid, bounds_deg: Bounds) -> tuple[Transformer
 
 
 def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, outcomes: Outcomes) -> gpd.GeoDataFrame:
-    """Only features near the grid, those that reach far from it cut, so that projecting is safe."""
+    """The features near the grid. Those that reach far from it are cut, so that they can be projected."""
     pixels = int(np.ceil(FAR_M / grid.resolution_m))
     with np.errstate(all="ignore"):
         west, south, east, north = forward.transform_bounds(
@@ -286,7 +286,7 @@ def _projected(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid) -> gpd
 
 
 def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) -> gpd.GeoDataFrame:
-    """Points as discs, of collections the polygons; without what covers no area."""
+    """Points as discs, and the polygons of collections; features that cover no area are refused."""
     geometry = np.asarray(frame.geometry.values, dtype=object).copy()
     names = np.array([str(name) for name in frame.index], dtype=object)
     kinds = shapely.get_type_id(geometry)

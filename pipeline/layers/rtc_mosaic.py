@@ -270,7 +270,7 @@ def _sample(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) ->
 
 
 def _multilook(values: FloatImage, looks: int) -> FloatImage:
-    """Mean power of the valid ones of looks x looks pixels; NaN where fewer than half are valid."""
+    """Mean power of the valid pixels among looks x looks; NaN where fewer than half are valid."""
     if looks == 1:
         return values
     height, width = values.shape[0] // looks, values.shape[1] // looks
@@ -290,7 +290,7 @@ def _paste(
     taken = owner[window]
     if not taken.any():
         mosaic[window] = values
-        np.copyto(taken, np.uint8(number), where=values == values)  # NaN is not itself
+        np.copyto(taken, np.uint8(number), where=values == values)  # NaN differs from itself
         return
     valid = (values == values) & (taken == 0)
     np.copyto(mosaic[window], values, where=valid)

@@ -65,8 +65,8 @@ def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
         )
     if frame.crs is None:
         raise SourceDataError(
-            f"{path.name} does not say its CRS.",
-            "Add it (a .prj beside a shapefile, or ogr2ogr -a_srs EPSG:nnnn); guessing would misplace landslides.",
+            f"{path.name} states no CRS.",
+            "Add it (a .prj file with a shapefile, or ogr2ogr -a_srs EPSG:nnnn); guessing would misplace landslides.",
         )
     frame.attrs = {
         "file": path.name,

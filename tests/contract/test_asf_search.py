@@ -83,7 +83,7 @@ def test_every_scene_says_what_asf_search_read_in_it(recorded: Callable[[str], l
         assert found.url == stated["url"]
         assert abs(found.start - datetime.fromisoformat(stated["startTime"])) < timedelta(seconds=1)
         assert len(found.state_vectors) == 2
-        # asf-search's processingDate is the start of the scene; what is read here is when it was processed
+        # asf-search's processingDate is the start of the scene; slidecube reads the time of processing
         assert stated["processingDate"] == stated["startTime"]
         assert found.processed is not None and found.processed > found.end
 
@@ -128,7 +128,7 @@ def test_incomplete_metadata_is_refused_by_name_and_left_out(recorded: Callable[
 
 def test_missing_state_vectors_cost_the_baseline_only(recorded: Callable[[str], list[Item]]) -> None:
     (bare,) = recorded("Fairbanks_SLC_no_stateVectors.yml")
-    # the record left the vectors out of what was computed from the answer, not out of the answer
+    # the recorded results lack the vectors; the recorded answer has them
     assert bare["baseline"]["stateVectors"]["positions"] == {}
     attributes = [a for a in bare["umm"]["AdditionalAttributes"] if not a["Name"].startswith("SV_")]
     bare = {**bare, "umm": {**bare["umm"], "AdditionalAttributes": attributes}}
@@ -153,7 +153,7 @@ def test_the_stack_of_scenes_becomes_overflights(recorded: Callable[[str], list[
     assert {one.relative_orbit for one in found.passes} == {13}
     # slices shift from date to date: where two of one orbit meet the area they are one overflight
     assert any(len(one.granules) == 2 for one in found.passes)
-    # no burst is in this answer, so that no pass can be in a pair, and each says so
+    # this answer has no burst, so no pass is in a pair, and the reason is given for each
     chosen = choose_pairs(where, found.passes)
     assert chosen.pairs == () and len(chosen.unpaired) == len(found.passes)
     assert all("lists no vv burst" in line for line in chosen.unpaired)

@@ -1,4 +1,4 @@
-"""The simulated annotation beside a real one: every element has its place in real annotation too."""
+"""The simulated annotation compared with a real one: real annotation has every element at the same path."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overflight() -> SlcFlight:
 def real(shared_data: Path) -> dict[str, Any]:
     folder = next((shared_data / "slc_annotation_pair_morocco").glob("*20230904*"), None)
     if folder is None:
-        pytest.skip("real annotation not present beside the checkout")
+        pytest.skip("real annotation not present next to the checkout")
     found = {
         "product": "annotation/s1a-iw2*.xml",
         "calibration": "annotation/calibration/calibration-s1a-iw2*.xml",

@@ -1,4 +1,4 @@
-"""Simulated scenes beside real ones: levels, spreads, looks, correlation and change in time, by one estimator."""
+"""Simulated scenes compared with real ones by one estimator: levels, spreads, looks, correlation, change in time."""
 
 from __future__ import annotations
 

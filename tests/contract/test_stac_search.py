@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,8 +62,7 @@ class Replay:
         self.asked.append((method, url, body))
         made = requests.Response()
         made.url, made.status_code = url, 200
-        made._content = self.held.get(self._key(method, url, body), self.END)
-        made._content_consumed = True  # type: ignore[attr-defined]
+        made.raw = io.BytesIO(self.held.get(self._key(method, url, body), self.END))
         return made
 
 
@@ -110,7 +110,7 @@ def test_token_paging_is_followed_to_the_end(replay: Replay) -> None:
 
 
 def test_the_limit_on_items_holds_on_a_real_answer(replay: Replay) -> None:
-    with pytest.raises(ArchiveError, match="more than 5 items"):
+    with pytest.raises(ArchiveError, match=r"naip.* 5 items"):
         stac.search(stac.opened(ENDPOINT), "naip", Query(HERE), most=5)
 
 
@@ -119,5 +119,5 @@ def test_a_real_page_that_leads_to_itself_is_refused(replay: Replay) -> None:
         answer for (_, url, token), answer in replay.held.items() if url.endswith("/search") and not token
     )
     replay.held[("POST", f"{ENDPOINT}/search", "next:naip:vt_m_4307307_nw_18_060_20211029")] = first
-    with pytest.raises(ArchiveError, match="repeats a page"):
+    with pytest.raises(ArchiveError, match="paging of naip"):
         stac.search(stac.opened(ENDPOINT), "naip", Query(HERE))

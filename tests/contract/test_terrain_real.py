@@ -1,4 +1,4 @@
-"""Terrain on real SRTM ground, against independent implementations and an independent reprojection."""
+"""Terrain from real SRTM elevation, against independent implementations and an independent reprojection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runner writes and reads beside real files of topsApp runs (ASFHyP3/hyp3-isce2) and real SAFE folders."""
+"""The runner's files compared with those of real topsApp runs (ASFHyP3/hyp3-isce2) and real SAFE folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNRECORDED = {"Sensor name"}
 def recorded(shared_data: Path) -> Path:
     folder = shared_data / "slc_safe_skeletons/tests/data/packaging"
     if not folder.is_dir():
-        pytest.skip("recorded topsApp runs not present beside the checkout")
+        pytest.skip("recorded topsApp runs not present next to the checkout")
     return folder
 
 
@@ -52,7 +52,7 @@ def test_every_key_of_topsapp_xml_is_one_of_a_real_run(recorded: Path, tmp_path:
     real, ours = _keys(recorded / run / "topsApp.xml"), _keys(path)
     assert set(ours) == set(real) == {"", "reference", "secondary"}
     assert ours[""] - real[""] == UNRECORDED
-    # nothing is asked for twice, and what is left to the default is known
+    # no key is set twice, and the keys left to their defaults are known
     assert real[""] - ours[""] == {"filter strength", "unwrapper name", "apply ionosphere correction"}
     for side in ("reference", "secondary"):
         assert real[side] - ours[side] == {"auxiliary data directory"} and not ours[side] - real[side]

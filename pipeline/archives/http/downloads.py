@@ -52,11 +52,11 @@ class Wanted:
 
 
 def download(wanted: Wanted, archive: http_client.Opener, progress: Progress = no_progress) -> Path:
-    """Fetch a file to `wanted.path` from its archive, unless the right file is there already.
+    """Fetch a file to `wanted.path` from its archive, unless the right file exists already.
 
     The bytes go to `<name>.part`. A later call, also of another process, resumes it where the archive still has the
-    same file by its ETag. Only a whole file that passed its checks gets its name. A file that is there is checked
-    too, and fetched again if it is wrong. Two processes wait for each other. `progress` gets the file's name, the
+    same file by its ETag. Only a whole file that passed its checks gets its name. An existing file is checked too, and
+    fetched again if it is wrong. Two processes wait for each other. `progress` gets the file's name, the
     bytes fetched and the file's size.
 
     Raises:
@@ -114,7 +114,7 @@ def _verify(path: Path, wanted: Wanted) -> None:
 
 
 class _Part:
-    """The partial file, and what is known of the whole one."""
+    """The partial file, with the ETag and size of the whole one."""
 
     def __init__(self, wanted: Wanted, archive: http_client.Opener, progress: Progress) -> None:
         self.wanted = wanted
@@ -225,7 +225,7 @@ class _Part:
     def _write(self, response: requests.Response, have: int) -> None:
         url = http_client.bare(self.wanted.url)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ArchiveError(f"{url} is served compressed, which was not asked for.", "Report it.")
+            raise ArchiveError(f"{url} is served compressed, which was not requested.", "Report it.")
         begin, total = _extent(response, have, url)
         if self.wanted.size_bytes is not None and total is not None and total != self.wanted.size_bytes:
             raise ArchiveError(
@@ -307,7 +307,7 @@ def ensure_room(folder: Path, needed_bytes: int, name: str) -> None:
 
 @contextmanager
 def written_to(folder: Path, name: str) -> Iterator[None]:
-    """Turn what the disk refuses into an error about `name`, whichever temporary file it was.
+    """Turn an error of the disk into one that names `name`, not the temporary file.
 
     Raises:
         ArchiveError: no room, no permission, or a disk that fails.

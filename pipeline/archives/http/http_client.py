@@ -1,4 +1,4 @@
-"""Requests to the archives: sessions, retries, limits, and errors that say what happened without secrets."""
+"""Requests to the archives: sessions, retries, limits, and errors that state what happened without secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REMEDIES = {
 
 
 class Opener(Protocol):
-    """What makes the requests for a file, with whatever login or signature the file needs: an `Archive` does."""
+    """Makes the requests for a file, with the login or signature that the file needs; `Archive` implements it."""
 
     def open(
         self,
@@ -52,7 +52,7 @@ class Opener(Protocol):
         method: str = "GET",
         public: bool = False,
     ) -> requests.Response:
-        """The archive's response of whatever status; see `Archive.open`."""
+        """The archive's response, whatever its status; see `Archive.open`."""
         ...
 
 
@@ -81,15 +81,15 @@ def bare(url: str) -> str:
 
 
 class NoLogin(requests.auth.AuthBase):
-    """No login: keeps requests from sending what the netrc holds, to whatever host."""
+    """No login: keeps requests from sending a login of the netrc to any host."""
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """The request as it is."""
+        """The request, unchanged."""
         return r
 
 
 class _Session(requests.Session):
-    """Sends no login of the netrc, also where a redirect leads."""
+    """Sends no login of the netrc, neither to the first host nor after a redirect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ _sessions = threading.local()
 def session() -> requests.Session:
     """This thread's session: the user agent is set; proxies and certificates come from the environment.
 
-    It retries nothing by itself: `retried` does, so that every archive is retried in one way.
+    It does not retry: `retried` does, so that the requests to all archives are retried in the same way.
     """
     held: requests.Session | None = getattr(_sessions, "session", None)
     if held is None:
@@ -152,7 +152,7 @@ def host_of(url: str) -> str:
 
 
 def get_once(url: str, *, method: str = "GET", **options: Any) -> requests.Response:
-    """One response of whatever status; the caller reads and closes the body.
+    """One response, whatever its status; the caller reads and closes the body.
 
     Raises:
         ArchiveError: no response came.
@@ -177,7 +177,7 @@ def accepted(response: requests.Response, url: str) -> requests.Response:
 
 
 def body(response: requests.Response, length: int) -> bytes:
-    """Exactly `length` bytes of the body, as they are on the wire.
+    """Exactly `length` bytes of the body, not decoded.
 
     Raises:
         ArchiveError: the body was cut; transient.
@@ -223,7 +223,7 @@ def read_bounded(response: requests.Response, most: int) -> bytes:
 
 
 class _LaterError(ArchiveError):
-    """A refusal with the wait that the server asked for."""
+    """A refusal with the wait that the server requested."""
 
     wait_s: float | None = None
 

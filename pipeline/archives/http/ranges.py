@@ -11,7 +11,7 @@ from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 
 HEADER_BYTES = 64 * 1024
-"""Read at once on opening: holds the directories of any cloud-optimised file of these archives."""
+"""Bytes read in one request on opening: they contain the directories of any cloud-optimised file of these archives."""
 BLOCK_BYTES = 64 * 1024
 MERGE_GAP_BYTES = 256 * 1024
 """Ranges closer than this are fetched in one request: the gap costs less than another round trip."""
@@ -82,7 +82,7 @@ class RemoteFile(io.RawIOBase):
         return http_client.changed(http_client.bare(self.href))
 
     def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Several (offset, length), neighbours in one request; in the order given."""
+        """The bytes of several (offset, length), in the order given; neighbouring ranges share one request."""
         order = sorted(range(len(ranges)), key=lambda i: ranges[i])
         found: dict[int, bytes] = {}
         group: list[int] = []
@@ -164,7 +164,7 @@ class RemoteFile(io.RawIOBase):
 
 
 def _total_bytes(response: requests.Response, href: str, offset: int) -> int:
-    """The file's size, from `Content-Range: bytes 0-65535/838784900`, which must begin where asked."""
+    """The file's size, from `Content-Range: bytes 0-65535/838784900`, which must begin at `offset`."""
     if response.status_code == 206:
         unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
         span, _, total = rest.partition("/")

@@ -1,7 +1,7 @@
 """Bursts as the archive serves them: a GeoTIFF, and one XML document with the annotation of its granule.
 
 The archive states no MD5 of a burst, and has been seen to return the file of another one (burst2safe, `download.py`);
-so the annotation is checked against the burst that was asked for, and the TIFF against the annotation.
+so the annotation is checked against the burst that was requested, and the TIFF against the annotation.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MOST_EMPTY_LINES = 0.01
 """Share of the valid lines that may be zero throughout: lines lost in the downlink."""
 _LINES_AT_ONCE = 256
 _opening = threading.Lock()
-_AGAIN = "It is fetched again by the next build; if it comes the same, set SLIDECUBE_SLC_FETCH=granules."
+_AGAIN = "It is fetched again by the next build; if that file is wrong too, set SLIDECUBE_SLC_FETCH=granules."
 
 
 class BurstAnnotation(Frozen):
-    """What the annotation says of one burst."""
+    """The annotation of one burst."""
 
     swath: str
     polarisation: str
@@ -53,7 +53,7 @@ def read_xml(path: Path) -> Any:
     """Root of the archive's document.
 
     Raises:
-        SourceDataError: it is none that can be read; see `read_document`.
+        SourceDataError: it cannot be read; see `read_document`.
     """
     return read_document(path, MOST_XML_BYTES, path.name, _AGAIN)
 

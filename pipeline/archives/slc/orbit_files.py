@@ -45,8 +45,9 @@ class FetchedOrbit(Frozen):
 def choose_orbit(names: Iterable[str], platform: str, start: datetime, end: datetime) -> OrbitName | None:
     """The best of some orbit files for an overflight, by their names alone; None where none is usable.
 
-    It must be of the platform and valid from `MARGIN` before `start` to `MARGIN` after `end`. Precise is better than
-    restituted; of one kind the one made last counts, of restituted files the one whose middle is nearest.
+    It must be of the platform and valid from `MARGIN` before `start` to `MARGIN` after `end`. A precise file is better
+    than a restituted one. The newest precise file is chosen; of restituted files the one whose middle is nearest to
+    `start`.
     """
     usable: list[OrbitName] = []
     for name in names:
@@ -75,9 +76,9 @@ def fetch_orbit(
 ) -> FetchedOrbit:
     """The orbit file for an overflight of `platform` from `start` to `end` (aware), fetched to `folder` or found there.
 
-    `scene` is the name of a granule of the overflight, which the service needs. A precise file that is
-    there is used without a request. A restituted one is used while there can be no precise one yet, and where the
-    service fails.
+    `scene` is the name of a granule of the overflight, which the service needs. An existing precise file is used
+    without a request. An existing restituted one is used while there can be no precise one yet, and where the service
+    fails.
 
     Raises:
         ArchiveError: there is no orbit file (yet), or the service fails.
@@ -92,7 +93,7 @@ def fetch_orbit(
     except ArchiveError as error:
         if available is None:
             raise
-        log.warning("%s The restituted orbit file that is there is used.", error.message)
+        log.warning("%s The existing restituted orbit file is used.", error.message)
         return available
     return fetched
 

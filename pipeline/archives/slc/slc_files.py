@@ -37,7 +37,7 @@ def fetch_slc(
     mode: FetchMode = "bursts",
     progress: Progress = no_progress,
 ) -> tuple[Path, ...]:
-    """Fetch what a job needs of one overflight into `folder`, unless it is there and whole.
+    """Fetch what a job needs of one overflight into `folder`, unless a whole copy exists there.
 
     `burst_ids` are full ids (`Burst.full_id`). In the mode "bursts" the `.tiff` files are returned in the order of
     `burst_ids`, each with an `.xml` of the same stem in its folder; in "granules" the SAFE folders, ascending in time,
@@ -136,11 +136,11 @@ def _check_listing(safe: Path, listing: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise SourceDataError(f"{safe.name} is not whole.", "Delete it, so that it is fetched again.")
+        raise SourceDataError(f"{safe.name} is incomplete.", "Delete it, so that it is fetched again.")
 
 
 def _check_zip(path: Path, polarisation: Polarisation) -> None:
-    """Whether a downloaded zip has a directory that can be read, with samples and annotation of the polarisation."""
+    """Refuse a downloaded zip without a readable directory, or without samples and annotation of the polarisation."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.casefold() for name in archive.namelist()]

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def search_slc(area: AreaOfInterest) -> tuple[SlcHoldings | None, list[str]]:
     """Granules, bursts and the elevation items around them, and remarks.
 
-    None where the area asks for no pairs, or where the archive cannot be searched: backscatter is built all the same.
+    None where the area asks for no pairs, or where the archive cannot be searched: backscatter is built nevertheless.
 
     Raises:
         ArchiveError: the elevation cannot be searched.
@@ -58,7 +58,7 @@ def _region(items: Iterable[Mapping[str, Any]], area: AreaOfInterest) -> shapely
     """Boxes around the bursts of each track that meet the area, with the margin; None where there is no burst."""
     by_track: dict[str, list[shapely.Geometry]] = defaultdict(list)
     for item in items:
-        with contextlib.suppress(ArchiveError):  # named where passes are made of the items
+        with contextlib.suppress(ArchiveError):  # the grouping into passes names items that cannot be read
             burst = read_burst(item)
             footprint = shape(burst.geometry)
             if footprint.intersects(area.footprint):

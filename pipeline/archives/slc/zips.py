@@ -20,7 +20,7 @@ MOST_RATIO = 100.0
 """Unpacked to packed bytes of a whole archive that unpacks to more than `RATIO_FROM_BYTES`; SLCs reach 2."""
 RATIO_FROM_BYTES = 2**30
 _CHUNK_BYTES = 2**20
-_AGAIN = "Delete it, so that it is fetched again; if it comes the same, report it."
+_AGAIN = "Delete it, so that it is fetched again; if that file is wrong too, report it."
 
 
 def unpack(path: Path, target: Path, top: str) -> Path:
@@ -80,7 +80,7 @@ def _check(path: Path, entries: list[zipfile.ZipInfo], top: str) -> None:
         name = PurePosixPath(entry.filename)
         plain = re.fullmatch(r"[\w.()+,@=~-]+(/[\w.()+,@=~-]+)*/?", entry.filename, flags=re.ASCII)
         if plain is None or name.is_absolute() or {".", ".."} & set(entry.filename.split("/")):
-            raise refuse(f"the name {shown} leads elsewhere or has odd characters")
+            raise refuse(f"the name {shown} leads outside or has unusual characters")
         if name.parts[0] != top:
             raise refuse(f"{shown} lies outside the folder {top}")
         kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -90,7 +90,7 @@ def _check(path: Path, entries: list[zipfile.ZipInfo], top: str) -> None:
             raise refuse(f"{shown} is encrypted")
         folded = str(name).casefold()
         if folded in files or (folded in folders and not entry.is_dir()):
-            raise refuse(f"{shown} is in it twice")
+            raise refuse(f"{shown} occurs twice")
         if not entry.is_dir():
             files.add(folded)
         folders |= {str(parent).casefold() for parent in name.parents} | (

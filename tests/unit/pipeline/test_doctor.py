@@ -1,4 +1,4 @@
-"""What the doctor says of what interferometry wants, and what it keeps to itself."""
+"""What the doctor reports of the requirements of interferometry, and that it shows no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a record shows itself: short in a log, a table in Jupyter, and no word of it in what is written."""
+"""How a record is shown: short in a log, a table in Jupyter; neither is part of its JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: a malformed one is named, in the words of the environment, and its value is not shown."""
+"""Settings: a malformed one is named by its environment variable, and its value is not shown."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_a_malformed_setting_is_named_by_its_variable(monkeypatch: pytest.Monkey
     settings.cache_clear()
     with pytest.raises(SettingsError) as wrong:
         settings()
-    assert "SLIDECUBE_INSAR_CPUS: Input should be greater than or equal to 1" in str(wrong.value)
-    assert "SLIDECUBE_INSAR_BACKEND: Input should be 'isce2', 'pygmtsar' or 'none'" in str(wrong.value)
+    for word in ("SLIDECUBE_INSAR_CPUS", "SLIDECUBE_INSAR_BACKEND", "'isce2', 'pygmtsar' or 'none'"):
+        assert word in str(wrong.value)
     assert "gamma" not in str(wrong.value)
 
 

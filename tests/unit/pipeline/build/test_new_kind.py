@@ -1,4 +1,4 @@
-"""A kind of layer that no room knows goes from the plan to the version through `LayerKind` alone."""
+"""A kind of layer that no room imports is planned, built and published through `LayerKind` alone."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_pass_without_its_new_layer_is_left_out_by_name(
 
 
 class Faulty(Wetness):
-    """With an error that is none of a layer's own."""
+    """With an error that is not one of a layer."""
 
     def derive(self, task: BackscatterTask, site: Site) -> LayerData:
         raise KeyError("a fault of ours")

@@ -1,4 +1,4 @@
-"""Which overflights make pairs, why others do not, how far apart the orbits were and what it will cost."""
+"""Which overflights make pairs, why others do not, their perpendicular baselines, and the costs of the pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items to passes: what belongs together, what counts once, and what is refused by name."""
+"""Items to passes: grouping, duplicates, and items that are refused by name."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_probes_replace_what_the_items_say() -> None:
 
 
 def test_slices_of_one_overflight_must_agree() -> None:
-    with pytest.raises(ArchiveError, match=r"disagree: sat:relative_orbit 46 and 47"):
+    with pytest.raises(ArchiveError, match="sat:relative_orbit 46 and 47"):
         group_passes([item(), item("2018-09-05 20:31:25+00:00", **{"sat:relative_orbit": 47})], area())
 
 

@@ -87,19 +87,19 @@ def test_vectors_around_an_overflight() -> None:
     assert around[0].time <= INSTANT - timedelta(seconds=30)
     assert around[-1].time >= INSTANT + timedelta(seconds=50)
     assert len(around) < len(orbit.state_vectors)
-    with pytest.raises(SourceDataError, match=r"made has state vectors from .* Give the orbit file"):
+    with pytest.raises(SourceDataError, match="orbit file made"):
         orbit.around(INSTANT, INSTANT + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("orbit.EOF", "no name of an orbit file"),
+        ("orbit.EOF", "is no name"),
         (NAME.replace("POEORB", "PREORB"), "kind PREORB"),
         (NAME.replace("V20180904", "V20181304"), "no valid date"),
-        (NAME.replace("V20180904", "V20190904"), "ends before it begins"),
-        (NAME.replace("S1A", "S2A"), "no name of an orbit file"),
-        ("../" + NAME, "no name of an orbit file"),
+        (NAME.replace("V20180904", "V20190904"), "before it begins"),
+        (NAME.replace("S1A", "S2A"), "is no name"),
+        ("../" + NAME, "is no name"),
     ],
 )
 def test_names_that_are_refused(name: str, words: str) -> None:
@@ -128,19 +128,19 @@ ENTITY = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostn
     ("text", "words"),
     [
         ("", "no valid XML"),
-        (document()[:-300], "no valid XML .* cut short"),
+        (document()[:-300], "cut short"),
         ("<html><body>503</body></html>", "is a 'html'"),
-        (document(prologue=ENTITY), "declares a document type"),
+        (document(prologue=ENTITY), "document type"),
         (document(frame="EME2000"), "states Ref_Frame 'EME2000'"),
         (document(reference="TAI"), "states Time_Reference 'TAI'"),
         (document(mission="Sentinel-1B"), "states Mission 'Sentinel-1B'"),
         (document(name=NAME.replace("S1A", "S1B")), "states File_Name"),
-        (document(count=9361), "states '9361' state vectors and holds 61"),
-        (document([]), "holds 0 state vectors"),
+        (document(count=9361), "'9361'.* 61"),
+        (document([]), "holds 0 "),
         (document(changed(5, r"<X unit=\"m\">[^<]*", "<X unit='m'>nan")), r"number 6\) nan km"),
-        (document(changed(5, r"<X unit=\"m\">[^<]*", "<X unit='m'>12,5")), r"number 6\) that cannot be read"),
-        (document(changed(5, r"<VY.*?</VY>", "")), r"number 6\) that cannot be read"),
-        (document(changed(5, r"UTC=[^<]*", "UTC=2018-09-05T25:00:00")), r"number 6\) that cannot be read"),
+        (document(changed(5, r"<X unit=\"m\">[^<]*", "<X unit='m'>12,5")), r"number 6\)"),
+        (document(changed(5, r"<VY.*?</VY>", "")), r"number 6\)"),
+        (document(changed(5, r"UTC=[^<]*", "UTC=2018-09-05T25:00:00")), r"number 6\)"),
         (document(changed(5, r"UTC=[^<]*", "UTC=2018-09-05T20:37:00+09:00")), "with a zone"),
         (document(changed(5, r"UTC=[^<]*", "UTC=2018-09-05T20:30:00")), "a step of"),
         (document([osv(v) for v in (*VECTORS[:9], *VECTORS[40:])]), "a step of 320 s"),

@@ -42,7 +42,7 @@ class _Below(MutableMapping[str, Buffer]):
 
 
 class MemoryStore:
-    """One cube, or a folder of cubes, at `memory://...`; everybody who opens the same URI sees the same bytes."""
+    """One cube, or a folder of cubes, at `memory://...`; all stores opened at one URI share the same bytes."""
 
     def __init__(self, uri: str) -> None:
         bucket, _, self._prefix = uri.removeprefix(f"{SCHEME}://").rstrip("/").partition("/")

@@ -205,7 +205,7 @@ def test_what_a_killed_writer_left_is_swept_and_never_read(store: LocalStore) ->
     publish(store, manifest([layer(store, 1)]))
     store.path(f"layers/{STAGING}dead").mkdir()
     store.path(f"versions/{STAGING}dead").mkdir()
-    # renamed but not pointed at: the kill came between the two
+    # the version was renamed, and the kill came before `latest` was replaced
     store.path(version_key(2)).mkdir()
     assert current_version(store) == 1
     number, _ = publish(store, manifest([layer(store, 1), layer(store, 2)]))

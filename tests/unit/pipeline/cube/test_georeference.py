@@ -32,7 +32,7 @@ def test_a_version_lies_on_its_grid_for_this_program_and_for_rioxarray(tmp_path:
     with open_cube(store.uri) as cube:
         assert recorded_crs(cube) == cube.rio.crs
         assert cube.rio.crs.to_epsg() == GRID.epsg
-        # as written in GeoTransform, and as the coordinates say
+        # as written in GeoTransform, and as the coordinates state
         assert cube.rio.transform() == transform_of(cube) == GRID.affine
         assert cube["vv"].rio.crs == cube.rio.crs
 

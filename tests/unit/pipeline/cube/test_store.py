@@ -1,4 +1,4 @@
-"""The contract of a store, held by the one on a disk and by one in memory; and a whole build through the latter."""
+"""The contract of a store, tested with the one on a disk and one in memory; and a whole build in the latter."""
 
 from __future__ import annotations
 

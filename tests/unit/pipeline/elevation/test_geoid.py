@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,8 @@ def test_what_is_not_finite_stays_unknown_and_beyond_the_pole_is_refused() -> No
         geoid.undulation_m(91.0, 0.0)
 
 
-def test_a_missing_grid_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(geoid, "_EGM96", tmp_path / "egm96_15.tif")
+def test_a_missing_grid_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _path: False)
     with pytest.raises(SourceDataError, match="EGM96") as missing:
         geoid.undulation_m(10.0, 20.0)
     assert "Install" in missing.value.remedy
@@ -88,8 +89,9 @@ def test_a_damaged_grid_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     whole = geoid.geoid_grid("EGM96").path.read_bytes()
     for name, data in (("cut.tif", whole[: len(whole) // 2]), ("none.tif", b"not a raster")):
         (tmp_path / name).write_bytes(data)
-        monkeypatch.setattr(geoid, "_EGM96", tmp_path / name)
-        with pytest.raises(SourceDataError, match="damaged"):
+        made = geoid.GeoidGrid("EGM96", tmp_path / name, str(tmp_path / name), "made")
+        monkeypatch.setattr(geoid, "geoid_grid", lambda _model, made=made: made)
+        with pytest.raises(SourceDataError, match=re.escape(name)):
             geoid.undulation_m(np.linspace(-60, 60, 50), 20.0)
 
 

@@ -1,4 +1,4 @@
-"""Labels: fractions are areas, the centre rule is the centre rule, and no feature vanishes without a word."""
+"""Labels: fractions agree with areas, the centre rule with shapely's, and every feature left out is reported."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_thousands_of_duplicates_are_one_landslide() -> None:
 def test_points_need_a_radius_and_lines_are_refused() -> None:
     left, bottom, _right, _top = GRID.bounds
     point = shapely.Point(left + 200, bottom + 200)
-    with pytest.raises(SourceDataError, match=r"1 of 2 features .* are points"):
+    with pytest.raises(SourceDataError, match=r"1 of 2 .* points"):
         burn(point, local(1, 1))
     layer = burn(
         point,
@@ -234,7 +234,7 @@ def test_points_need_a_radius_and_lines_are_refused() -> None:
     assert layer.report["points_given_radius"] == 2
     assert layer.report["polygon_area_m2"] == pytest.approx(3 * np.pi * 40**2, rel=1e-3)
     assert layer.attributes["landslides"]["point_radius_m"] == 40.0
-    with pytest.raises(SourceDataError, match=r"1 of 2 features .* are lines"):
+    with pytest.raises(SourceDataError, match=r"1 of 2 .* lines"):
         burn(shapely.LineString([(left, bottom), (left + 99, bottom)]), local(1, 1), point_radius_m=40.0)
 
 
@@ -245,7 +245,7 @@ def test_nothing_in_the_area_is_an_error() -> None:
     with pytest.raises(SourceDataError, match="meets the area"):
         rasterise_labels(degrees_said_to_be_metres, INVENTORY, GRID, None)
     metres_said_to_be_degrees = frame_of(local(10, 10), crs=4326)
-    with pytest.raises(SourceDataError, match="degrees that do not exist"):
+    with pytest.raises(SourceDataError, match="degrees"):
         rasterise_labels(metres_said_to_be_degrees, INVENTORY, GRID, None)
 
 
@@ -283,7 +283,7 @@ def test_degrees_beyond_180_and_polygons_round_the_world() -> None:
     layer = rasterise_labels(frame_of(turned, crs=4326), INVENTORY, grid, None)
     assert layer.report["polygon_area_m2"] == pytest.approx(1e4, rel=1e-6)
     belt = shapely.box(-179.9, -20, 179.9, -10)
-    with pytest.raises(SourceDataError, match="more than 180 degrees"):
+    with pytest.raises(SourceDataError, match="180 degrees"):
         rasterise_labels(frame_of(belt, crs=4326), INVENTORY, grid, None)
     big = rasterise_labels(frame_of(shapely.box(100, -60, 200, 60), crs=4326), INVENTORY, grid, None)
     assert big.report["cut_far_from_the_area"] == 1
@@ -355,7 +355,7 @@ def test_zips_of_shapefiles_and_the_choice_in_them(tmp_path: Path) -> None:
         read_inventory(path, INVENTORY)
     for name in ("slides", "slides.shp", "data/slides.shp"):
         assert read_inventory(path, INVENTORY.model_copy(update={"layer": name})).attrs["layer"] == "slides"
-    with pytest.raises(SourceDataError, match="0 are called 'x'"):
+    with pytest.raises(SourceDataError, match="'x'"):
         read_inventory(path, INVENTORY.model_copy(update={"layer": "x"}))
 
 
@@ -365,14 +365,14 @@ def test_layers_are_listed_and_chosen(tmp_path: Path) -> None:
     with pytest.raises(SourceDataError, match="2 layers: slides, area"):
         read_inventory(path, INVENTORY)
     assert len(read_inventory(path, INVENTORY.model_copy(update={"layer": "area"}))) == 1
-    with pytest.raises(SourceDataError, match=r"no layer 'old'\. Its layers are: slides, area"):
+    with pytest.raises(SourceDataError, match=r"'old'.* slides, area"):
         read_inventory(path, INVENTORY.model_copy(update={"layer": "old"}))
 
 
 def test_no_crs_is_refused_and_geojson_is_wgs84(tmp_path: Path) -> None:
     path = written(tmp_path, "bare.shp")
     path.with_suffix(".prj").unlink()
-    with pytest.raises(SourceDataError, match="does not say its CRS"):
+    with pytest.raises(SourceDataError, match=r"bare\.shp states no CRS"):
         read_inventory(path, INVENTORY)
     assert read_inventory(written(tmp_path, "b.geojson"), INVENTORY).crs.to_epsg() == 4326
 
@@ -398,7 +398,7 @@ def test_unreadable_geometry_is_refused_by_name_and_not_the_file(tmp_path: Path)
     ("name", "content", "words"),
     [
         ("empty.geojson", b"", "cannot be read"),
-        ("none.geojson", b'{"type": "FeatureCollection", "features": []}', "no features|cannot be read"),
+        ("none.geojson", b'{"type": "FeatureCollection", "features": []}', r"none\.geojson"),
         ("noise.gpkg", bytes(range(256)) * 20, "cannot be read"),
         ("torn.zip", b"PK\x03\x04 torn", "cannot be read"),
         ("page.shp", b"<html>Sign in</html>", "cannot be read"),
@@ -406,9 +406,9 @@ def test_unreadable_geometry_is_refused_by_name_and_not_the_file(tmp_path: Path)
             "sly.geojson",
             b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
             b"</OGRVRTDataSource>",
-            "points to other sources",
+            r"sly\.geojson",
         ),
-        ("table.csv", b"name,value\na,1\n", "no layer with geometry|no geometry"),
+        ("table.csv", b"name,value\na,1\n", "geometry"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -427,7 +427,7 @@ def test_a_missing_file_and_a_sly_zip_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "sly.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("inner.json", "<OGRVRTDataSource></OGRVRTDataSource>")
-    with pytest.raises(SourceDataError, match="points to other sources"):
+    with pytest.raises(SourceDataError, match="points to other"):
         read_inventory(path, INVENTORY)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing")

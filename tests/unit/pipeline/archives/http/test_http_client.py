@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     settings.cache_clear()
     with Loopback() as gone:
         url = gone.url("a?sig=SECRET")
-    with pytest.raises(ArchiveError, match=r"127\.0\.0\.1 could not be reached") as caught:
+    with pytest.raises(ArchiveError, match=r"127\.0\.0\.1") as caught:
         http_client.request("GET", url)
     assert caught.value.transient
     assert "SECRET" not in str(caught.value)
@@ -185,5 +185,5 @@ def test_the_proxy_is_named_when_it_refuses() -> None:
         "ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403 Forbidden')))"
     )
     told = http_client.unreachable("https://x.example/a?sig=SECRET", error)
-    assert told.message == "x.example could not be reached: the proxy refused (403 Forbidden)."
+    assert all(word in told.message for word in ("x.example", "proxy", "403 Forbidden"))
     assert "SECRET" not in str(told)

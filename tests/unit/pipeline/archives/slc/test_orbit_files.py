@@ -1,4 +1,4 @@
-"""Orbit files: the best by name, fetched without a login, checked, and recorded as what they are."""
+"""Orbit files: the best by name, fetched without a login, checked, and recorded with their kind."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_damaged_orbit_at_hand_is_not_used(service: Service, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        (Reply(404), "no orbit file for"),
+        (Reply(404), SCENE),
         (Reply(400), "HTTP 400"),
         (Reply(200, {}, b"<html>"), "no orbit file"),
         (Reply(302, {"Location": f"https://{STORE}/AUX/../../etc/passwd"}), "HTTP 404|no orbit file"),

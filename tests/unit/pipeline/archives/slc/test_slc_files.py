@@ -1,4 +1,4 @@
-"""Bursts and granules on the disk: what they are checked by, and what is fetched again."""
+"""Bursts and granules on the disk: how they are checked, and when they are fetched again."""
 
 from __future__ import annotations
 
@@ -202,9 +202,9 @@ def test_a_good_burst_passes(checked: Any) -> None:
         (tiff(samples=SAMPLES + 1), "samples"),
         (tiff(dtype="int16"), "complex_int16"),
         (tiff(dtype="complex64"), "complex_int16"),
-        (tiff(valid=slice(0, 0)), "is zero in 50 of its 50 valid lines"),
-        (tiff(valid=slice(5, 50)), "is zero in 5 "),
-        (tiff()[:-2000], r"bytes, and its samples|cannot be read"),
+        (tiff(valid=slice(0, 0)), "50 of its 50"),
+        (tiff(valid=slice(5, 50)), "zero in 5 "),
+        (tiff()[:-2000], r"a\.tiff"),
         (b'{"message": "no such burst"}', "is no TIFF"),
         (b"", "is no TIFF"),
     ],

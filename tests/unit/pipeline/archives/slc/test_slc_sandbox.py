@@ -1,4 +1,4 @@
-"""Bursts, granules and orbits fetched from the sandbox, which poses as ASF under the real hosts."""
+"""Bursts, granules and orbits fetched from the sandbox, which serves them under ASF's real hosts."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_either_login_fetches_either_form(
         assert [path.name for path in files] == [f"{GRANULE}.SAFE"]
     logins = [entry for entry in archives.log if entry.path == "/oauth/authorize" and entry.status == 302]
     assert len(logins) == (login == "by_password")
-    assert not [entry for entry in archives.log if entry.status == 400]  # no store saw a login
+    assert not [entry for entry in archives.log if entry.status == 400]  # no store received a login
 
 
 def test_cuts_and_refusals_on_the_way_are_survived(

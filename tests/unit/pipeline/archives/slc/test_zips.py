@@ -1,4 +1,4 @@
-"""Zips from outside: nothing is written beside the target, and nothing that explodes is opened."""
+"""Zips from outside: nothing is written outside the target, and no zip bomb is unpacked."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_leads_elsewhere_is_refused_before_a_byte_is_written(
 )
 def test_a_name_is_there_once(tmp_path: Path, first: str, second: str) -> None:
     packed = make(tmp_path / "a.zip", (first, b"1"), (second, b"2"))
-    with pytest.raises(SourceDataError, match=r"twice|a file and a folder"):
+    with pytest.raises(SourceDataError, match=r"twice|folder"):
         unpack(packed, target(tmp_path), TOP)
     assert everything(tmp_path / "target") == set()
 
@@ -127,7 +127,7 @@ def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
         assert struct.unpack_from("<I", raw, place)[0] == 20_000_000
         struct.pack_into("<I", raw, place, 1000)
     packed.write_bytes(raw)
-    with pytest.raises(SourceDataError, match="no zip that can be unpacked"):
+    with pytest.raises(SourceDataError, match=r"a\.zip is no zip"):
         unpack(packed, target(tmp_path), TOP)
     assert everything(tmp_path / "target") == set()
 
