@@ -113,7 +113,7 @@ def test_a_note_says_that_weights_cannot_be_fetched(cube, monkeypatch):
 
     def offline(spec, **options):
         if spec.initial_weights == "imagenet":
-            raise ModelError("The ImageNet weights of resnet18 cannot be had (OSError).")
+            raise ModelError("The ImageNet weights of resnet18 are not available (OSError).")
         return real(spec, **options)
 
     monkeypatch.setattr(network, "build", offline)
