@@ -1,4 +1,4 @@
-"""The flow `ablate`: the paper's ablation, one task a trial, on this machine or on Dask workers."""
+"""The flow `ablate`: the paper's ablation, one task for each trial, on this machine or on Dask workers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def tables(cube: str, plan: AblationPlan, out: Path) -> str:
 
 
 def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """Where trials run: threads of this process, a running Dask cluster, or one that starts here.
+    """What runs the trials: threads of this process, a running Dask cluster, or one that starts here.
 
     Raises:
         SlidecubeError: `runner` is dask, and prefect-dask is not installed.

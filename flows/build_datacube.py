@@ -49,7 +49,7 @@ def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     return isinstance(error, ArchiveError) and error.transient
 
 
-# pipeline.archives has already tried again within seconds; these retries wait for what lasts minutes
+# pipeline.archives has already tried again within seconds; these retries wait for failures that last minutes
 RETRIES: dict[str, Any] = {
     "retries": 4,
     "retry_delay_seconds": exponential_backoff(backoff_factor=10),
@@ -143,7 +143,7 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
 
 
 def reason(state: State[Any]) -> str:
-    """Why a layer's task did not complete, in the words of its error."""
+    """Why a layer's task did not complete: the message of its error."""
     error = state.result(raise_on_failure=False)
     if isinstance(error, SlidecubeError):
         return str(error)
@@ -151,7 +151,7 @@ def reason(state: State[Any]) -> str:
 
 
 def announce(published: build.Published) -> None:
-    """Start what makes model and map: the event of a new version, or a run for a version that lacks one of them."""
+    """Start training and mapping: by the event of a new version, or by a run for a version that lacks one of them."""
     if published.new:
         emit_event(
             event="datacube.ready",

@@ -27,20 +27,20 @@ class CubeVersion(Frozen):
     """One version of one cube."""
 
     place: Place
-    """where its model and its maps belong"""
+    """the folders of its model and its maps"""
     uri: str
     digest: str
     """of the cube, as its bundles and maps record it"""
 
 
 class Refusal(Frozen):
-    """The cube does not allow a model or a map: a result of the chain, and no error."""
+    """The reason why a cube gets no model or no map; a result of the chain, not an error."""
 
     why: str
 
 
 class Standing(Frozen):
-    """What a version has."""
+    """The model and the map of a version, and why one is missing."""
 
     version: CubeVersion
     bundle: Path | None
@@ -50,13 +50,13 @@ class Standing(Frozen):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What is neither there nor refused, of "model" and "map"."""
+        """Which of "model" and "map" neither exists nor was refused."""
         there = {"model": self.bundle, "map": self.map}
         return tuple(what for what, folder in there.items() if folder is None and what not in self.refused)
 
 
 def version_of(cube: str) -> CubeVersion:
-    """The version that `cube` means: name of an area, path of a cube's root, of a version, or of a foreign cube.
+    """The version that `cube` names: name of an area, path of a cube's root, of a version, or of a foreign cube.
 
     Raises:
         CubeError: there is no cube.
@@ -76,9 +76,10 @@ def latest_versions() -> list[CubeVersion]:
 
 
 def standing(version: CubeVersion) -> Standing:
-    """What the version has, by whatever command or flow of whatever release made it.
+    """The model and the map of a version, from any command or flow of any release.
 
-    The bundle is the one without a name of its own. The map is by that bundle; by log-ratio where training was refused.
+    The model is the bundle without a name of its own. The map is made with that bundle, or by log-ratio if training was
+    refused.
     """
     place, refused = version.place, {}
     if place.refusals.is_file():
@@ -100,7 +101,7 @@ def _of(folder: Path, version: CubeVersion, model: str | None = None) -> bool:
 
 
 def refuse(version: CubeVersion, what: str, refusal: Refusal) -> None:
-    """Write down why the version gets no `what` ("model" or "map"). Deleting the file has it tried again."""
+    """Write down why the version gets no `what` ("model" or "map"). The chain tries again once the file is deleted."""
     refused = {**standing(version).refused, what: refusal.why}
     write_whole(version.place.refusals, json.dumps(refused, indent=2, sort_keys=True))
 
@@ -109,8 +110,8 @@ def attempt(make: Callable[[], Made]) -> Made | Refusal:
     """What `make` returns, or why the model stage refused.
 
     Raises:
-        ModelError: the folder could not be written, which is no refusal.
-        ReplaceError: something else is where the result belongs, which a person must decide.
+        ModelError: the folder could not be written; this is not a refusal.
+        ReplaceError: the folder holds another result; a person must decide whether to replace it.
     """
     try:
         return make()

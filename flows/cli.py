@@ -24,16 +24,16 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("data/demo"),
     show_default=True,
-    help="Where the simulated world, the cube, the model, the map and the logs are kept.",
+    help="Folder of the simulated world, the cube, the model, the map and the logs.",
 )
-@click.option("--fresh", is_flag=True, help="Remove what an earlier demo left there, and start from nothing.")
+@click.option("--fresh", is_flag=True, help="Remove the results of an earlier demo in this folder first.")
 @reports_errors
 def demo(folder: Path, fresh: bool) -> None:
-    """Run the whole job on a simulated earthquake, through the real flows.
+    """Run the whole chain on a simulated earthquake, through the real flows.
 
     Simulates an event, serves it as the archives would, starts a Prefect server and a worker, runs
     `prefect deployment run build-datacube --param aoi=sandbox`, waits for the model and the map that follow, and
-    stops what it started. A second run uses what the first one made.
+    stops what it started. A second run uses the results of the first one.
     """
     console = Console()
     # the flows have this folder as their data folder, and this process reads the same one

@@ -1,4 +1,4 @@
-"""The whole job on a simulated event: archives on loopback, the real flows, a map at the end.
+"""The whole chain on a simulated event: archives on loopback, the real flows, a map at the end.
 
 The only module that imports both the pipeline and the sandbox. The flows run in a worker's processes, which reach the
 sandbox as they would reach the archives, through the standard proxy variables.
@@ -31,7 +31,8 @@ from pipeline.settings import settings
 
 AREA = "sandbox"
 WORLD = WorldParameters(slc=SlcPlan())
-"""Four single look complex passes of one track beside the backscatter: pairs before, across and after the event."""
+"""Four single look complex passes of one track in addition to the backscatter: pairs before, across and after the
+event."""
 EVENT_WAIT_S = 60.0
 """longest wait for the training that the event starts; then the demo runs `reconcile`"""
 STAGE_LIMIT_S = 1800.0
@@ -69,7 +70,7 @@ class DemoResult:
 def run_demo(root: Path, stages: Stages, *, fresh: bool = False) -> DemoResult:
     """Simulate, serve, build, train and map under `root`, which is the data folder of this process's settings.
 
-    What an earlier demo left is used again; `fresh` removes it first.
+    The results of an earlier demo are used again; `fresh` removes them first.
 
     Raises:
         SlidecubeError: another demo is running in this folder, or a stage failed (named, with its log).
@@ -112,7 +113,7 @@ def _run(root: Path, stages: Stages) -> DemoResult:
                 "SLIDECUBE_DATA_DIR": str(settings().data_dir.resolve()),
                 # the processor that pip installs
                 "SLIDECUBE_INSAR_BACKEND": "pygmtsar",
-                # threads that wait asleep: on a machine with other work, spinning ones slow training down tenfold
+                # waiting threads sleep: on a loaded machine, spinning ones make training ten times slower
                 "OMP_WAIT_POLICY": "PASSIVE",
             },
             progress=lambda stage: stages.begin(names[stage]),

@@ -1,4 +1,4 @@
-"""The flow `map-landslides`: a version of a cube and a bundle to a map, or to the map that needs no training."""
+"""The flow `map-landslides`: the map of a cube's version, by a bundle or by log-ratio, which needs no training."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) 
             is made.
         replace: make the map in place of another one that was made with other options or changed by hand.
 
-    Ends Completed with the map's folder as its result; by the name "Unchanged" where that map is there; by the name
-    "Refused" where no map is possible, such as for a cube without a pass after the event.
+    The run ends Completed with the map's folder as its result. The name of its state is "Unchanged" if that map exists,
+    and "Refused" if no map is possible, such as for a cube without a pass after the event.
     """
     version = chain.version_of(cube)
-    source = None if bundle is None else str(bundle_named(bundle))  # a wrong name is an error and no refusal
+    source = None if bundle is None else str(bundle_named(bundle))  # a wrong name is an error, not a refusal
     with held(version.place.maps / ".lock"):
         outcome = make_map(version, source, replace)
     if isinstance(outcome, chain.Refusal):
         return Completed(name="Refused", message=outcome.why, data=outcome)
     folder = outcome.record.path
     if not outcome.new:
-        return Completed(name="Unchanged", message=f"The map is there: {folder}.", data=folder)
+        return Completed(name="Unchanged", message=f"The map exists: {folder}.", data=folder)
     show_map(outcome.record)
     return Completed(message=f"The map is in {folder}.", data=folder)

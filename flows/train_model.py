@@ -42,16 +42,16 @@ def train_model(
 
     Parameters:
         cube: name of a built area, path of a cube's root for its newest version, or path of a version.
-        plan: steps, batch and the like, as in `--param 'plan={"steps": 600}'`; without it the library's own.
+        plan: steps, batch and the like, as in `--param 'plan={"steps": 600}'`; without it the defaults.
         seed: of the weights and of the order of the chips.
         experiment: inputs, encoder, division of the scene, as in `--param 'experiment={"settled": {"track": 46}}'`;
-            without it the best inputs that the cube can give. The protocols are the flow `ablate`.
+            without it the best inputs that the cube has. For the protocols, use the flow `ablate`.
         replace: train in place of the bundle that the version has.
 
-    The run does only what the version lacks, and ends by the name "Unchanged" where that is nothing. It fails where
-    plan, seed or experiment are given and the version has a bundle of others. Where the cube cannot be trained on, for
-    lack of labels or of a pass after the event, the chain ends by name: "LogRatioOnly" with the map that needs no
-    training, "Refused" where that is not possible either.
+    The run makes only what the version lacks; its state has the name "Unchanged" if that is nothing. It fails if plan,
+    seed or experiment are given and the version has a bundle made with others. If the cube cannot be trained on, for
+    lack of labels or of a pass after the event, the name is "LogRatioOnly", with the map that needs no training; if
+    that map is not possible either, the name is "Refused".
     """
     version = chain.version_of(cube)
     asked = (plan, seed, experiment) != (None, 0, None)
@@ -116,7 +116,7 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
 
 @flow(name="reconcile")
 def reconcile() -> State[Any]:
-    """Finish the newest version of every cube that lacks a model or a map; do nothing where none does."""
+    """Finish the newest version of every cube that lacks a model or a map; do nothing if none does."""
     versions = chain.latest_versions()
     unfinished = [version for version in versions if chain.standing(version).lacks]
     if not unfinished:

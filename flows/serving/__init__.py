@@ -1,1 +1,1 @@
-"""What the flows need around them: server, deployments, limits, artifacts, progress."""
+"""Services for the flows: server, deployments, limits, artifacts, progress."""

@@ -2,7 +2,7 @@
 
     python -m flows.setup
 
-A second run makes nothing twice, and leaves a limit that somebody changed as it is. The server is the one of
+A second run makes nothing twice, and does not change a limit that somebody set. The server is that of
 `PREFECT_API_URL`.
 """
 

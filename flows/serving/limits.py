@@ -1,4 +1,4 @@
-"""Prefect's limits on what is in work at once, over all flow runs of a server: for archives and for machines."""
+"""Prefect's limits on concurrent work over all flow runs of a server, for archives and for machines."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def archive_limits(area: AreaOfInterest) -> list[str]:
 def slot_of(*limits: str) -> Iterator[None]:
     """Hold a slot of each limit, waiting until all are free.
 
-    A limit that does not exist would be no limit: it is refused. Work that holds a slot continues while the server
-    is away.
+    A limit that does not exist would limit nothing, so it is an error. Work that holds a slot continues while the
+    server is away.
 
     Raises:
         SettingsError: one of the limits was not made.

@@ -1,7 +1,7 @@
-"""A Prefect server and a worker on this machine, started and stopped with a `with`.
+"""A Prefect server and a worker on this machine, as a context manager.
 
-Used by `slidecube demo` and by the tests. Everything that the server keeps lies in one folder; the address is a free
-port on loopback.
+Used by `slidecube demo` and by the tests. The server keeps all its files in one folder; its address is a free port on
+loopback.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Becomes the command that follows; where the parent is killed outright, Linux ends it too."""
+"""Replaces itself with the command in its arguments; if the parent is killed, Linux ends it too."""
 
 START_S = 120.0
 """longest wait for the server's first response: a first start makes its database"""
@@ -72,7 +72,7 @@ class Child:
 
     @classmethod
     def start(cls, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Child:
-        """Started in the project's folder; stdout and stderr go to `log`, appended."""
+        """Start a process in the project's folder; its stdout and stderr are appended to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
             process = subprocess.Popen(
@@ -96,7 +96,7 @@ class Child:
             raise SlidecubeError(f"The {self.name} ended with status {self.process.returncode}: {tail}")
 
     def stop(self) -> None:
-        """Interrupt the process, terminate it, and at last kill it with all processes of its session."""
+        """Interrupt the process, then terminate it, then kill it with all processes of its session."""
         for how, wait_s in ((signal.SIGINT, STOP_S), (signal.SIGTERM, STOP_S / 2)):
             if self.process.poll() is not None:
                 break
@@ -118,7 +118,7 @@ class LocalPrefect:
     """PREFECT_HOME: database and caches of this server"""
     logs: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    """added to this process's own for every child; what flow runs see"""
+    """variables that every child has in addition to those of this process; flow runs have them too"""
     user_interface: bool = True
     progress: Callable[[str], None] = lambda stage: None
     """called when a stage begins: "server", "set-up", "worker" """
@@ -129,7 +129,7 @@ class LocalPrefect:
 
     @property
     def api_url(self) -> str:
-        """What `PREFECT_API_URL` is for this server."""
+        """The value of `PREFECT_API_URL` for this server."""
         return f"{self.url}/api"
 
     @property

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, in the log of the flow run that does it."""
+"""The progress of long work, in the log of its flow run."""
 
 from __future__ import annotations
 

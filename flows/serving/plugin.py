@@ -1,4 +1,4 @@
-"""Prefect plugin: a deployment may be named by its bare name where exactly one has it.
+"""Prefect plugin: a deployment may be given by its name without the flow, if only one has that name.
 
 Prefect takes deployments as `<flow>/<deployment>`. Here every flow has one deployment of the same name, so that
 `prefect deployment run build-datacube` names one deployment as well. The hook wraps one method of Prefect's client;
@@ -24,7 +24,7 @@ ByName = Callable[["PrefectClient", str], Awaitable["DeploymentResponse"]]
 
 
 def with_bare_names(read_by_name: ByName) -> ByName:
-    """`read_by_name`, which wants `<flow>/<deployment>`, made to take a bare deployment name too.
+    """Make `read_by_name`, which takes `<flow>/<deployment>`, accept a deployment name without the flow too.
 
     Raises, apart from what the wrapped method raises:
         ObjectNotFound: no deployment has the name.

@@ -1,4 +1,4 @@
-"""The commands of this room: train, map. What is heavy is imported when a command runs."""
+"""The commands `train` and `map`. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     "others",
     multiple=True,
     metavar="CUBE",
-    help="A further event to train on; may be given several times. Inputs are what all of them have, and each is "
-    "standardised by itself.",
+    help="A further event to train on; may be given several times. The inputs are those that all of them have; each "
+    "event is standardised with its own statistics.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
@@ -47,7 +47,11 @@ if TYPE_CHECKING:
     "--chip", type=click.IntRange(32), help="Side of a chip in pixels, a multiple of 32.  [default: 128]"
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Draws split, initial weights and chips."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the split, the initial weights and the chips.",
 )
 @click.option("--encoder", type=click.Choice(["resnet18", "resnet34", "resnet50"]), default="resnet18")
 @click.option(
@@ -55,19 +59,19 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 20),
     default=1,
     show_default=True,
-    help="Networks, each of its own seed, whose mean is mapped: training and map take as many times longer.",
+    help="Number of networks, with different seeds, whose mean is mapped; training and map take as many times longer.",
 )
 @click.option("--imagenet", is_flag=True, help="Start from ImageNet weights, fetched from the model hub.")
 @click.option(
-    "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="Several times for both."
+    "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="May be given twice, for both."
 )
 @click.option(
     "--terrain",
     help="Terrain channels, separated by commas, or none.  [default: dem,slope,aspect,curvature]",
 )
 @click.option("--change", help="Channels of change: log_ratio, before_sd, z_score; or none.")
-@click.option("--geometry", help="Of the look: local_incidence, layover_shadow; or none.")
-@click.option("--coherence", help="Of pairs: before, across, after, loss, recovery; or none.")
+@click.option("--geometry", help="Channels of the look geometry: local_incidence, layover_shadow; or none.")
+@click.option("--coherence", help="Channels of coherence: before, across, after, loss, recovery; or none.")
 @click.option("--further", help="Further channels by name (model/inputs/channel_registry.py); or none.")
 @click.option(
     "--mirrored/--plain",
@@ -103,9 +107,9 @@ if TYPE_CHECKING:
 def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: bool, **options: Any) -> None:
     """Train a landslide model on CUBE: the path of a cube, or the name of a built area.
 
-    The model belongs below the data folder, in models/<area>/v<version>, where the flows find it too. Where the same
-    command has made it, nothing is done. Inputs that are not named are the best that the cube can give; the model card
-    says what it lacks.
+    The model is written below the data folder, to models/<area>/v<version>, where the flows find it too. If the same
+    command has made it before, nothing is done. Inputs that are not named are the best ones that the cube has; the
+    model card says what the cube lacks.
     """
     if protocol := options.pop("protocol"):
         from model.cli.experiments import train_by_protocol
@@ -113,7 +117,7 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
         if out is None:
             raise click.UsageError("--protocol needs --out, a folder for its results.")
         if name is not None or replace:
-            raise click.UsageError("--name and --replace belong to a model, not to --protocol.")
+            raise click.UsageError("--name and --replace are for a model, not for --protocol.")
         if options.pop("others"):
             raise click.UsageError(
                 "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
@@ -192,8 +196,8 @@ def _train_words(record: BundleRecord) -> str:
 @click.option(
     "--standardise",
     type=click.Choice(["auto", "scene", "training"]),
-    help="With the statistics of the training area, or of this scene.  [default: auto: of this scene where it is "
-    "another one than the model's]",
+    help="Use the statistics of the training area, or of this scene.  [default: auto: of this scene if the model was "
+    "trained on another one]",
 )
 @click.option(
     "--allow-simulated-model",
@@ -216,9 +220,9 @@ def map_landslides(
     """Map landslides in CUBE with the model in BUNDLE, or with --log-ratio without one.
 
     CUBE is the path of a cube or the name of a built area. BUNDLE is a folder, or the name of an area for its newest
-    model. The map belongs below the data folder, in maps/<area>/v<version>-<model>-<digest>, one folder for each model.
-    Where the same command has made it, nothing is done. With a BUNDLE the passes and the track are those that the model
-    was made for.
+    model. The map is written below the data folder, to maps/<area>/v<version>-<model>-<digest>, one folder for each
+    model. If the same command has made it before, nothing is done. With a BUNDLE the passes and the track are those of
+    the model.
     """
     from model import api
 
@@ -236,9 +240,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
     from model.api import LogRatioMapPlan, MapPlan
 
     if by_model and (options["before"] or options["after"] or options["track"]):
-        raise click.UsageError(
-            "--before, --after and --track belong to --log-ratio: a model carries its own."
-        )
+        raise click.UsageError("--before, --after and --track are for --log-ratio: a model has its own.")
     chosen = {
         "smallest_m2": options["smallest_m2"],
         "standardise": options["standardise"],
@@ -247,7 +249,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
     given = {name: value for name, value in chosen.items() if value is not None}
     if given and not by_model:
         raise click.UsageError(
-            "--smallest-m2, --standardise and --allow-simulated-model belong to a map of a BUNDLE."
+            "--smallest-m2, --standardise and --allow-simulated-model are for a map with a BUNDLE."
         )
     with values_checked():
         event = parsed_event(options["event"])
@@ -269,5 +271,5 @@ def _map_words(record: ReleaseRecord) -> str:
     if record.expected_words:
         lines.append(f"{record.expected_words}.")
     if record.simulated:
-        lines.append("SIMULATED: no real place, or a model that knows no real landslide.")
+        lines.append("SIMULATED: no real place, or a model that was not trained on real landslides.")
     return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])

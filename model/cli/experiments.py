@@ -144,7 +144,7 @@ def _plan_of(options: dict[str, Any], rows: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _training_plan(options: dict[str, Any], **more: Any) -> TrainingPlan:
-    """The plan of the protocol strict, checked six times on the way."""
+    """The plan of the protocol strict, with six evaluations during training."""
     from model.network.training_plan import TrainingPlan
 
     steps, chip = options["steps"] or 300, options["chip"] or 128
@@ -224,7 +224,8 @@ def train_by_protocol(
 ) -> None:
     """`slidecube train --protocol`: the scores of a protocol instead of a bundle.
 
-    The methods without a network are scored on the same pixels; one that the cube cannot serve is named.
+    The methods without a network are scored on the same pixels; one that the cube has no data for is named, with the
+    reason.
     """
     from model.experiments.results.results import TrialTask
     from model.training.reference_scores import COMPARED

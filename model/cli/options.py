@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 event_option = click.option(
     "--event",
-    help="When it happened, for a cube that does not say: START or START/END in UTC, as 2018-09-05T18:07:59Z, or the "
+    help="The event, for a cube that does not record it: START or START/END in UTC, as 2018-09-05T18:07:59Z, or the "
     "name of an area file.",
 )
 
@@ -49,12 +49,13 @@ def pass_options(function: Callable[P, R]) -> Callable[P, R]:
 replace_option = click.option(
     "--replace",
     is_flag=True,
-    help="Make it in any case, in place of what another cube, model or choice of options gave, and of changes by hand.",
+    help="Make the result again, and replace one that another cube, model or set of options gave or that was changed "
+    "by hand.",
 )
 
 
 def print_result(result: Result[Any], json_: bool, words: str) -> None:
-    """Print the record of a result, as JSON or in words, and whether it was there before.
+    """Print the record of a result, as JSON or in words, and whether it existed before.
 
     JSON is the record with two more fields: `new`, and `changes` that a person made in the folder.
     """
@@ -64,12 +65,12 @@ def print_result(result: Result[Any], json_: bool, words: str) -> None:
         return
     if not result.new:
         changes = f" Since then: {'; '.join(result.changes)}." if result.changes else ""
-        click.echo(f"Nothing to do: it is there, made from the same cube with the same options.{changes}")
+        click.echo(f"Nothing to do: it exists, made from the same cube with the same options.{changes}")
     click.echo(words)
 
 
 def settled_inputs(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `Inputs` that options name; a wrong value is refused here."""
+    """The fields of `Inputs` that options name; raises ValidationError for a wrong value."""
     from model.inputs.inputs import Inputs
 
     found: dict[str, Any] = {}
@@ -108,7 +109,7 @@ def parsed_event(text: str | None) -> EventSpan | None:
 
 @contextmanager
 def values_checked() -> Iterator[None]:
-    """A value that a model refuses is a wrong use of the command."""
+    """Report a value that a pydantic model refuses as a wrong use of the command."""
     from pydantic import ValidationError
 
     try:

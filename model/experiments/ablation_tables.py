@@ -21,7 +21,7 @@ from pipeline.records import Frozen
 
 @dataclass(frozen=True)
 class FinishedRow:
-    """A trial of an ablation, and what it found."""
+    """A trial of an ablation, and its result."""
 
     of: AblationTrial
     finished: FinishedTrial
@@ -38,7 +38,7 @@ def networks_with_passes(rows: Sequence[FinishedRow]) -> list[FinishedRow]:
 
 
 def table(rows: Sequence[FinishedRow]) -> pd.DataFrame:
-    """One row a trial: inputs, passes, seed, fold, scores, budget, switches."""
+    """One row for each trial: inputs, passes, seed, fold, scores, budget, switches."""
     return pd.DataFrame([_columns(row.of, row.result) for row in rows])
 
 
@@ -96,7 +96,8 @@ class Ordering(Frozen):
 
 
 def orderings(rows: Sequence[FinishedRow], out: Path) -> list[Ordering]:
-    """VV above VH, both above one, more passes above fewer; each holds if its paired interval excludes zero.
+    """VV better than VH, both better than one, more passes better than fewer; each holds if its paired interval
+    excludes zero.
 
     Only orderings whose two rows are both in the ablation are tested.
     """

@@ -31,7 +31,7 @@ CONTEXT_PX = max(BOXES_PX) // 2
 """pixels around a tile that its box means need"""
 TILE_PX = 512
 MOST_PIXELS = 60_000
-"""at most so many training pixels for a classifier, half of them landslides if there are enough"""
+"""at most this many training pixels for a classifier, half of them landslides if there are enough"""
 SMALLEST_CURVATURE_PER_M = -0.005
 CURVATURE_SIGMA_M = 60.0
 """Laplacian of the elevation after a Gaussian of 60 m, below which a pixel lies on a ridge and is left out: the

@@ -46,8 +46,8 @@ def run_ladder(
 ) -> list[RecipeResult]:
     """Run the recipes and the methods without training on every cube, fold and seed, and write the table to `out`.
 
-    A recipe that needs a variable which a cube lacks is compared on the other cubes. One that no cube can serve is left
-    out; the report names it. A recipe that trains on other events trains on all cubes but the tested one.
+    A recipe that needs a variable which a cube lacks is compared on the other cubes. A recipe is left out if no cube
+    has its variables; the report names it. A recipe that trains on other events trains on all cubes but the tested one.
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
@@ -104,13 +104,13 @@ class _Ladder:
     recipes: Sequence[TrainingRecipe]
     validation: CrossValidation
     able: dict[str, tuple[str, ...]]
-    """cubes that can serve a recipe, by the recipe's name"""
+    """cubes that have the variables of a recipe, by the recipe's name"""
     finished: Sequence[FinishedTrial]
     out: Path
 
     @property
     def left_out(self) -> list[str]:
-        """Names of the recipes that no cube can serve."""
+        """Names of the recipes whose variables no cube has."""
         return [recipe.name for recipe in self.recipes if not self.able[recipe.name]]
 
     def scored(self, label: str, within: Sequence[str]) -> list[Scored]:
@@ -132,7 +132,7 @@ class _Ladder:
         )
 
     def line_of(self, recipe: TrainingRecipe) -> RecipeResult:
-        """The line of a recipe, compared with its reference on the cubes that can serve both."""
+        """The line of a recipe, compared with its reference on the cubes that have the variables of both."""
         line = self.line(recipe.name, recipe.changes)
         if recipe.against is None:
             return line

@@ -25,7 +25,7 @@ from pipeline.records import digest_of_json
 
 @dataclass(frozen=True)
 class TrainingOnly:
-    """The division of a scene that is not tested: all of it is trained on but a validation rectangle and its buffer.
+    """The division of a scene that is not tested: all but a validation rectangle and its buffer is training area.
 
     Satisfies `model.split.partition.Partition`.
     """
@@ -93,9 +93,9 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
 
     If the task says so, the training part of the tested scene is in the training set as well. With a fold, its
     rectangle is scored under the protocol strict: the result can be compared with that of a network that was trained
-    around the rectangle. Without a fold the whole scene is scored. In each other event one of the four rectangles is
-    for validation, drawn by the trial's seed. If the tested scene is not in the training set, the threshold is the mean
-    of the best thresholds of the other events, since no label of the scene may be used.
+    around the rectangle. Without a fold the whole scene is scored. In each other event one of the four rectangles,
+    which the trial's seed chooses, is for validation. If the tested scene is not in the training set, the threshold is
+    the mean of the best thresholds of the other events, since no label of the scene may be used.
 
     Raises:
         ModelError: the tested scene is in the training set and no fold is named, there is no such fold, or the trial
@@ -123,7 +123,7 @@ def _tested(prepared: PreparedTrial, others: OtherEvents) -> DividedScene:
     scene, fold_number = prepared.scene, prepared.trial.fold
     if fold_number is None:
         if others.own_scene:
-            raise ModelError("A scene that is in the training set as well is scored on a fold; name one.")
+            raise ModelError("A scene that is in the training set too is scored on a fold; name one.")
         return DividedScene(scene, TestOnly(whole(scene.shape)))
     fold = fold_of(scene, prepared.task.folds, fold_number)
     return DividedScene(scene, fold if others.own_scene else TestOnly(fold.test))

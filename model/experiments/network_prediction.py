@@ -1,4 +1,5 @@
-"""The prediction of networks for a scene: trained on one or several scenes, with inputs around what is tested."""
+"""The prediction of networks for a scene: trained on one or several scenes, with inputs around the tested
+rectangles."""
 
 from __future__ import annotations
 

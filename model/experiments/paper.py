@@ -214,7 +214,7 @@ def _selected(scene: ScoredScene, inputs: Inputs) -> tuple[Inputs, Selection, tu
         return inputs, scene.select(inputs), ()
     except ModelError:
         best = inputs.model_copy(update={"track": "best"})
-        note = "no passes as published in direction: the best track is used"
+        note = "no passes in the published direction: the best track is used"
         return best, scene.select(best), (note,)
 
 
@@ -229,7 +229,7 @@ class _Chips:
 
     @classmethod
     def of(cls, prepared: PreparedTrial, trial: Trial, selection: Selection, split: ChipSplit) -> _Chips:
-        """Copy the channels to the scratch folder, and take the statistics where the switch says."""
+        """Copy the channels to the scratch folder, and compute the statistics over the area that the switch names."""
         scene, names = prepared.scene, trial.inputs.channels
         prepared.scratch.mkdir(parents=True, exist_ok=True)
         cube = CubeChannels(scene.dataset, trial.inputs, selection)

@@ -20,7 +20,7 @@ class PreparedTrial:
     other_scenes: tuple[ScoredScene, ...]
     """those of the other events in the training set"""
     scratch: Path
-    """folder for scratch files, which are gone after the trial"""
+    """folder for scratch files, which are deleted after the trial"""
 
     @property
     def trial(self) -> Trial:
@@ -34,10 +34,10 @@ class PreparedTrial:
 
 
 def prepare(task: TrialTask, scratch: Path) -> PreparedTrial:
-    """Open the cubes of a trial. Other events than the tested one are those that their cubes record.
+    """Open the cubes of a trial. The cubes of other events must record their events.
 
     Raises:
-        CubeError: a cube is not there.
+        CubeError: a cube does not exist.
         ModelError: a cube has no labels, no event, or no pass before or after the event.
     """
     scene = open_scene(task.cube, task.event)

@@ -61,10 +61,11 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
 
 
 def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
-    """Test one rectangle of a scene, choose on a second one, and train on what lies further than a buffer from both.
+    """Test one rectangle of a scene, choose weights and threshold on a second one, and train outside their buffers.
 
     Raises:
-        ModelError: the trial names no fold or one that does not exist; the cube cannot serve the trial; or a leak.
+        ModelError: the trial names no fold or one that does not exist; the cube lacks what the trial needs; or training
+            would leak.
     """
     trial, scene = prepared.trial, prepared.scene
     if trial.fold is None:

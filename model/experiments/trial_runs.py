@@ -1,4 +1,4 @@
-"""The engine of all experiments: tasks in, results out. Each result is computed once, and written when it is ready."""
+"""Running the trials of all experiments. Each result is computed once, and written as soon as it is ready."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
         out: folder of the results, shared by any number of calls; None: nothing is written.
 
     Raises:
-        CubeError: a cube is not there.
-        ModelError: the cube cannot serve the trial (no labels, too small, a missing variable), the trial is incomplete,
+        CubeError: a cube does not exist.
+        ModelError: the cube lacks what the trial needs (labels, size, a variable), the trial is incomplete,
             or training would leak.
     """
     protocol = protocol_of(task)
@@ -96,13 +96,14 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
 def run_trials(
     tasks: Sequence[TrialTask], out: Path, *, workers: int = 1, progress: Progress = no_progress
 ) -> list[FinishedTrial]:
-    """Run every trial whose result `out` does not hold. After a kill, the next call runs what is missing.
+    """Run every trial whose result `out` does not hold. After an interruption, the next call runs the trials that are
+    missing.
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
 
     Raises:
-        SlidecubeError: a trial cannot be run; trials that have begun are finished first, and all results are kept.
+        SlidecubeError: a trial cannot be run; trials that have started are finished first, and all results are kept.
     """
     results: dict[int, TrialResult] = {}
     for index, result in run_each(run_trial, tasks, workers, out):

@@ -1,1 +1,1 @@
-"""What a network sees of a cube: channels, passes, tracks, statistics."""
+"""The inputs of a network, read from a cube: channels, passes, tracks, statistics."""

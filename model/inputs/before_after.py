@@ -32,8 +32,7 @@ def rule_of(
     """The rule for the passes of a cube, and a remark, which may be empty.
 
     Args:
-        instants: of all passes. Where they have no time of day, each may stand for any instant of its day, and a day of
-            the event is neither before nor after.
+        instants: of all passes. If they have no time of day, a pass on a day of the event is neither before nor after.
         compare: 'dates' counts the whole UTC day on which the event starts as before, as the published code does.
     """
     first = datetime.combine(span.start.date(), time(), UTC)

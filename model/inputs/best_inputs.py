@@ -1,4 +1,4 @@
-"""The inputs of the best recipe, as far as a cube can serve them."""
+"""The inputs of the best recipe that a cube has the variables for."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from model.inputs.selection import Selection, select
 from pipeline.errors import ModelError
 
 BEST: dict[str, object] = {"change": ("log_ratio",)}
-"""inputs of the best recipe that any cube can serve; docs/learning.md has what each is worth"""
+"""inputs of the best recipe that every cube has; docs/learning.md says what each contributes"""
 WISHES: tuple[tuple[dict[str, object], ...], ...] = (
     ({"track": "both"},),
     ({"coherence": ("before", "loss", "recovery")}, {"coherence": ("before", "loss")}),
 )
-"""what the best recipe adds where a cube can serve it: of each the first that it can"""
+"""what the best recipe adds if a cube has the data: from each group, the first choice that it has the data for"""
 SEEN_BY_BOTH = 0.9
-"""Share of the scene that some pass of each direction must see on each side of the event, so that two directions are
-worth the ground that one of them does not see."""
+"""Both directions are used only if each has a pass before the event and one after it that cover at least this share of
+the scene. Otherwise too many pixels would be invalid for lack of one direction."""
 
 
 def best_inputs(
@@ -36,10 +36,10 @@ def best_inputs(
     Args:
         event: of the first cube; None: the one that it records.
         others: further cubes that must have them too.
-        asked: fields of `Inputs` that are settled; the rest is chosen here.
+        asked: fields of `Inputs` with their values; this function chooses the others.
 
     Raises:
-        ModelError: a settled field is none of `Inputs` or has no such value.
+        ModelError: `asked` names an unknown field, or a value that its field cannot have.
     """
     notes: list[str] = []
     fields: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def best_inputs(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "inputs"
         raise ModelError(
-            f"{where}: {first['msg']}.", "See `slidecube train --help` for what inputs can be."
+            f"{where}: {first['msg']}.", "`slidecube train --help` lists the possible inputs."
         ) from error
     for wishes in WISHES:
         refused = ""
@@ -88,4 +88,6 @@ def _sees_enough(selection: Selection) -> None:
         for side in (view.before, view.after):
             seen = max(used.valid for used in side)
             if seen < SEEN_BY_BOTH:
-                raise ModelError(f"{view.track} sees {seen:.0%} of the scene, less than {SEEN_BY_BOTH:.0%}.")
+                raise ModelError(
+                    f"{view.track} covers {seen:.0%} of the scene, less than {SEEN_BY_BOTH:.0%}."
+                )

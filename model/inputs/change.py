@@ -17,15 +17,15 @@ Change = Literal["log_ratio", "before_sd", "z_score"]
 LOOKS = 4.4
 """equivalent number of looks of Sentinel-1 IW products of high resolution (ESA, Sentinel-1 Product Definition)"""
 SPECKLE_SD = float(np.sqrt(polygamma(1, LOOKS)))
-"""standard deviation of ln gamma0 by speckle alone, nepers: of a gamma distribution of L looks it is sqrt(trigamma(L)),
-here 0.50, which is 2.19 dB"""
+"""standard deviation of ln gamma0 by speckle alone, nepers: for a gamma distribution with L looks it is
+sqrt(trigamma(L)), here 0.50, which is 2.19 dB"""
 PRIOR_PASSES = 4.0
-"""degrees of freedom of the prior of the variance: the scene's speckle weighs as much as five passes do"""
+"""degrees of freedom of the prior of the variance: the prior weighs as much as the variance of five passes"""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of ln gamma0 over some passes, counting valid ones alone: number, mean, sum of squared deviations; (y, x)."""
+    """Moments of ln gamma0 over the valid passes: number, mean, sum of squared deviations; each (y, x)."""
 
     count: NDArray[np.int32]
     mean: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Moments:
 def moments_of(layers: Iterable[NDArray[Any]], spread: bool = True) -> Moments:
     """Moments of the natural logarithm of linear gamma0, (y, x) each; the mean is NaN where no pass is valid.
 
-    A value that is not positive and finite is no observation.
+    Values that are not positive and finite are skipped.
 
     Args:
         spread: whether the squared deviations are wanted; else they are 0, which saves time.
@@ -78,12 +78,12 @@ def change_of(change: Change, before: Moments, after: Moments) -> NDArray[np.flo
 
     `before_sd`: sample standard deviation over the passes before, nepers; NaN where fewer than two are valid.
 
-    `z_score`: the log ratio over its standard error s sqrt(1/n_before + 1/n_after). A sample variance of few passes is
-    unreliable, and a chance near 0 would give a huge score; so s^2 = (d0 s0^2 + d s_b^2) / (d0 + d) with d =
-    n_before - 1, s_b the sample standard deviation before, s0 that of speckle (`SPECKLE_SD`) and d0 = `PRIOR_PASSES`.
-    This is the moderated t of Smyth (2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3)
-    with a prior that is given and not estimated. It is finite for a single pass before, and never above the log ratio
-    over s0 sqrt(d0 / (d0 + d)) sqrt(1/n_before + 1/n_after), which is the floor of the standard error.
+    `z_score`: the log ratio over its standard error s sqrt(1/n_before + 1/n_after). The sample variance of few passes
+    is unreliable: one that is near 0 by chance would give a huge score. Therefore s^2 = (d0 s0^2 + d s_b^2) / (d0 + d)
+    with d = n_before - 1, s_b the sample standard deviation before, s0 that of speckle (`SPECKLE_SD`) and d0 =
+    `PRIOR_PASSES`. This is the moderated t of Smyth (2004, Statistical Applications in Genetics and Molecular Biology
+    3(1), article 3) with a fixed prior. It is finite for a single pass before, and never above the log ratio over s0
+    sqrt(d0 / (d0 + d)) sqrt(1/n_before + 1/n_after), which is the floor of the standard error.
     """
     freedom = np.maximum(before.count - 1, 0)
     if change == "before_sd":

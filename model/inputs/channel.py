@@ -1,4 +1,4 @@
-"""A channel: one input of a network, and everything that the rest of the project asks of it."""
+"""One input channel of a network, with everything that other modules need to know about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 Group = Literal["backscatter", "change", "terrain", "geometry", "coherence", "further"]
-"""the field of `Inputs` that asks for a channel"""
+"""the field of `Inputs` that requests a channel"""
 When = Literal["before", "after"]
 """of passes: before or after the event"""
 Place = Literal["before", "across", "after"]
@@ -27,7 +27,7 @@ DIRECTIONS: tuple[Direction, ...] = ("ascending", "descending")
 
 
 class Window(Protocol):
-    """What one view of a cube holds in one box of pixels. Every array is (y, x) float32, NaN where unknown."""
+    """The values of one view of a cube in one box of pixels. Every array is (y, x) float32, NaN where unknown."""
 
     def moments(self, variable: str, when: When) -> Moments:
         """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
@@ -60,17 +60,17 @@ class Channel:
     """(y, x) float32 of one window, NaN where it has no value"""
     group: Group
     asked_by: tuple[tuple[str, str], ...]
-    """fields of `Inputs` and the value that each of them must have, or hold, for this channel to be read"""
+    """fields of `Inputs` and the value that each of them must have, or contain, for this channel to be read"""
     of_view: bool = True
     """whether it depends on the view: with two views it is read twice"""
     no_value: Literal["invalid", "mean", "zero"] = "invalid"
-    """what a pixel without a value means: nothing is known of the pixel, which cannot be used; or the mean of the
-    training pixels stands for it (0 once standardised); or its value is 0"""
+    """how a pixel without a value is treated. invalid: the pixel is not used; mean: the mean of the training pixels
+    replaces the value (0 once standardised); zero: the value is 0"""
     standardised: bool = True
     """whether the training mean is subtracted and the result divided by the training standard deviation; a direction
     (sine and cosine, whose length is 1, or 0 on flat ground) and a flag are left as they are"""
     mirror: Literal["unchanged", "sign flipped", "impossible"] = "unchanged"
-    """what becomes of its values where the rows of a chip are mirrored along the track"""
+    """how its values change when the rows of a chip are mirrored along the track"""
     gain: tuple[tuple[When, float], ...] = ()
     """the sign with which a gain of the passes before or after the event, in nepers, is added to it"""
     spread: bool = False
@@ -78,7 +78,7 @@ class Channel:
     passes_before: int = 1
     """with fewer passes before the event it has no value anywhere"""
     pairs: tuple[Place, ...] = ()
-    """where pairs of passes must lie"""
+    """the places in time that must have a pair of passes"""
     look: bool = False
     """whether it needs the look geometry of the view's track"""
     direction: bool = False

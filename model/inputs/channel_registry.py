@@ -1,7 +1,7 @@
-"""Every channel that a network can be given. To add one, add it to `CHANNELS`.
+"""Every channel that a network can take. To add one, add it to `CHANNELS`.
 
-`Inputs`, reading, standardisation, augmentation, validity and the model card follow from what stands here. A channel
-that belongs to none of the older groups is of the group `further`, and is asked for by its name:
+`Inputs`, reading, standardisation, augmentation, validity and the model card are derived from this list. A channel that
+fits no other group has the group `further`, and is requested by its name:
 `Inputs(further=("my_channel",))`.
 """
 
@@ -28,7 +28,7 @@ COHERENCE: dict[str, tuple[Place, ...]] = {
     "loss": ("before", "across"),
     "recovery": ("after", "across"),
 }
-"""the pairs of which each channel of coherence is made; of two, the second is subtracted from the first"""
+"""the pairs that each coherence channel is computed from; with two, the second mean is subtracted from the first"""
 
 
 def _mean_backscatter(polarisation: str, when: When, window: Window) -> Array:
@@ -90,7 +90,7 @@ def _backscatter(polarisation: str) -> tuple[Channel, ...]:
             compute=partial(_change, polarisation, change),
             group="change",
             asked_by=(asked, ("change", change)),
-            # the standard deviation of a single pass is unknown, which says nothing of the pixel
+            # the standard deviation of a single pass is unknown; the pixel stays valid
             no_value="mean" if change == "before_sd" else "invalid",
             gain=(("before", -1.0), ("after", 1.0)) if change == "log_ratio" else (),
             spread=change != "log_ratio",
@@ -116,8 +116,8 @@ def _terrain(word: str, variable: str, meaning: str) -> Channel:
 def _aspect() -> tuple[Channel, ...]:
     """The downslope direction in its three forms. A flat pixel has none: 0 in each channel, which is valid.
 
-    A mirror along the track turns the sign of the north component of a direction; of a direction that is counted from
-    the sensor it is the sine.
+    A mirror along the track flips the sign of the cosine of a direction from north, and of the sine of a direction from
+    the sensor.
     """
     components = (("sin", np.sin), ("cos", np.cos))
 
@@ -192,7 +192,7 @@ LOOK_GEOMETRY = (
 
 
 def _of_coherence(word: str, places: tuple[Place, ...]) -> Channel:
-    """Coherence covers parts of a scene: where it lacks, that says nothing of the pixel."""
+    """A channel of coherence. Coherence covers only parts of a scene; a pixel without it stays valid."""
     return Channel(
         name=f"coherence_{word}",
         meaning=f"mean coherence of the pairs {' minus that of those '.join(places)} the event",
@@ -215,11 +215,11 @@ CHANNELS: tuple[Channel, ...] = (
     *LOOK_GEOMETRY,
     *(_of_coherence(word, places) for word, places in COHERENCE.items()),
 )
-"""every channel; where two are asked for by one word, in the order in which a network takes them"""
+"""every channel; channels that one word requests are in the order in which a network takes them"""
 
 
 def name_in_view(channel: Channel, direction: str | None) -> str:
-    """The name of a channel as one of two views has it; None: there is one view, or it depends on none."""
+    """The name of a channel in one of two views; None: there is one view, or the channel does not depend on it."""
     return channel.name if direction is None else f"{channel.name}@{direction}"
 
 
@@ -232,7 +232,7 @@ _BY_NAME: dict[str, Channel] = {channel.name: channel for channel in CHANNELS} |
 
 
 def channel_named(name: str) -> Channel:
-    """The channel of a name that statistics or a bundle record, whatever its view.
+    """The channel with a name that statistics or a bundle record, in any view.
 
     Raises:
         ModelError: there is no such channel.
@@ -240,26 +240,26 @@ def channel_named(name: str) -> Channel:
     if name not in _BY_NAME:
         raise ModelError(
             f"There is no channel {name!r}.",
-            "It may be one of another version; the channels of this one are in model/inputs/channel_registry.py.",
+            "Another version may have it; this version has those of model/inputs/channel_registry.py.",
         )
     return _BY_NAME[name]
 
 
 def words_of(field: str) -> tuple[str, ...]:
-    """What a field of `Inputs` may hold, in the order of the channels."""
+    """The words that a field of `Inputs` may contain, in the order of the channels."""
     return tuple(dict.fromkeys(word for c in CHANNELS for name, word in c.asked_by if name == field))
 
 
 def variables_asked(field: str, word: str) -> tuple[str, ...]:
-    """The cube's variables of the channels that a word of a field of `Inputs` asks for."""
+    """The cube's variables of the channels that a word of a field of `Inputs` requests."""
     asking = (channel for channel in CHANNELS if (field, word) in channel.asked_by)
     return tuple(dict.fromkeys(name for channel in asking for name in channel.variables))
 
 
 def may_lack(names: Sequence[str]) -> Mask:
-    """(channel,) which channels may have no value in a pixel that stays valid: the mean of training stands for it.
+    """(channel,) which channels may have no value in a valid pixel: the training mean replaces it.
 
-    A network of such channels alone has no other input, and then a pixel needs all of them.
+    If all channels are of this kind, a valid pixel must have a value in each of them.
     """
     found = np.array([channel_named(name).no_value == "mean" for name in names], dtype=bool)
     return found if not found.all() else np.zeros_like(found)

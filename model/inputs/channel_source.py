@@ -1,4 +1,4 @@
-"""Anything that gives channels by box, and a copy of it in a scratch file for training."""
+"""Sources of channels that are read box by box, and a copy of one in a scratch file for training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model.inputs.windows import Box, tiles, whole
 
 
 class ChannelSource(Protocol):
-    """Anything that gives channels by box."""
+    """A source of channels that is read box by box."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -25,15 +25,15 @@ class ChannelSource(Protocol):
     def read(self, box: Box) -> Array:
         """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
 
-        So the first channel, which is such a one, says which pixels are valid.
+        The first channel needs a value, so its NaN values mark the invalid pixels.
         """
 
 
 class ScratchChannels:
     """A copy of all channels in one scratch file, for training, which reads the same pixels many times.
 
-    The file holds (channel, y, x) float32 and has no name, so that even a kill leaves nothing in `folder`; the system
-    keeps in memory what fits.
+    The file holds (channel, y, x) float32 and has no name, so that even a killed process leaves nothing in `folder`.
+    The operating system caches what fits in memory.
     """
 
     def __init__(self, source: ChannelSource, channels: int, folder: Path, tile_px: int = 512) -> None:
@@ -63,7 +63,7 @@ class ScratchChannels:
             self._hold(file, "r", shape)
 
     def _hold(self, file: IO[bytes], mode: Literal["r", "w+"], shape: tuple[int, int, int]) -> None:
-        """Map the file, and keep it open to be handed on."""
+        """Map the file, and keep it open so that other processes can read it."""
         self._values = np.memmap(file, dtype=np.float32, mode=mode, shape=shape)
         self._number = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._number)

@@ -24,7 +24,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Statistics(Frozen):
-    """Mean and standard deviation of each channel over the valid training pixels, where it is known."""
+    """Mean and standard deviation of each channel over the valid training pixels that have a value in it."""
 
     channels: tuple[str, ...] = Field(min_length=1)
     mean: tuple[Finite, ...]
@@ -49,7 +49,7 @@ class Statistics(Frozen):
         """Statistics over `boxes`, which must not overlap, and over nothing else.
 
         Args:
-            counted: (y, x) of the whole scene, pixels that may enter; None: all.
+            counted: (y, x) of the whole scene, the pixels to use; None: all.
 
         Raises:
             ModelError: no pixel in them is valid.
@@ -66,7 +66,7 @@ class Statistics(Frozen):
         if sums.shift is None or pixels == 0:
             raise ModelError(
                 "No training pixel is valid in every channel.",
-                "Look at the coverage of the passes with `slidecube plan`, or train with fewer variables.",
+                "Check the coverage of the passes with `slidecube plan`, or train with fewer variables.",
             )
         mean, sd = sums.mean_and_sd()
         for index, name in enumerate(names):
@@ -107,7 +107,7 @@ class _Sums:
         known = np.isfinite(values)
         if self.shift is None:
             self.shift = mean_of(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
-            # a channel that begins in another box: any shift is right, 0 too
+            # a channel without values in this box: any shift is correct, also 0
             self.shift = np.nan_to_num(self.shift)
         moved = np.where(known, values - self.shift[:, None], 0.0)
         self.count = self.count + known.sum(axis=1)
@@ -115,7 +115,7 @@ class _Sums:
         self.squares = self.squares + (moved**2).sum(axis=1)
 
     def mean_and_sd(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(channel,) each; 0 and 1 for a channel of which nothing is known, sd 1 for a constant one."""
+        """(channel,) each; 0 and 1 for a channel without values, sd 1 for a constant one."""
         assert self.shift is not None
         count = np.maximum(self.count, 1)
         moved = self.total / count

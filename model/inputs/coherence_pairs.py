@@ -14,7 +14,7 @@ from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc
 
 SAME_PASS = timedelta(hours=1)
-"""a pair's instant is the start of a slice, a pass's that of its first item: seconds apart"""
+"""a pair has the start of a slice as its instant, a pass that of its first item; they differ by seconds"""
 
 
 class PairUsed(Frozen):
@@ -32,9 +32,10 @@ def pairs_of(
 ) -> tuple[PairUsed, ...]:
     """The pairs of one track that lie clearly before, across or after the event, in the cube's order.
 
-    A published cube says of a pair only the days, as in '20180824_20180905': then the pair is of this track if it has
-    passes on both days, and has their instants; one of another track with passes on the same two days cannot be told
-    from it. A pair with a pass that is neither before nor after is left out.
+    A published cube records only the two days of a pair, as in '20180824_20180905'. Such a pair is assigned to this
+    track if the track has passes on both days, and gets their instants. A pair of another track with passes on the same
+    two days cannot be distinguished from it. A pair is left out if one of its passes is neither before nor after the
+    event.
 
     Args:
         orbit: relative orbit; None: unknown.
@@ -79,7 +80,7 @@ def _spans(cube: xr.Dataset) -> list[tuple[str, datetime | None, datetime | None
 
 
 def _days(label: str) -> tuple[datetime | None, datetime | None]:
-    """The two days of '20180824_20180905', midnight UTC; None where it is something else."""
+    """The two days of '20180824_20180905', midnight UTC; None if the label has another form."""
     words = label.split("_")
     if len(words) < 2 or any(len(word) != 8 or not word.isdigit() for word in words[:2]):
         return None, None
@@ -91,7 +92,7 @@ def _days(label: str) -> tuple[datetime | None, datetime | None]:
 
 
 def until(pairs: Iterable[PairUsed], newest: datetime) -> tuple[PairUsed, ...]:
-    """Pairs whose second pass is at most the newest that is used: a map of the first pass knows no later one."""
+    """Pairs whose second pass is no later than the newest pass used, so that an early map uses no later data."""
     return tuple(pair for pair in pairs if pair.end <= newest + SAME_PASS)
 
 

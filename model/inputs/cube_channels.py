@@ -21,7 +21,7 @@ from pipeline.errors import ModelError
 
 
 class CubeChannels:
-    """Channels computed from a cube, one box at a time; nothing larger than a few layers of a box is held."""
+    """Channels computed from a cube, one box at a time; only a few layers of one box are in memory."""
 
     def __init__(self, cube: xr.Dataset, inputs: Inputs, selection: Selection) -> None:
         """
@@ -41,10 +41,10 @@ class CubeChannels:
     def read(self, box: Box) -> Array:
         """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
 
-        Backscatter is the mean over passes of the natural logarithm of gamma0; a value that is not positive and
-        finite is no observation. A pixel has no aspect where it is flat: 0 in each of its channels, which is valid.
-        A pixel is valid where the passes of every polarisation of the inputs (of the cube, for inputs without
-        backscatter) have a value before and after the event in every view.
+        Backscatter is the mean over passes of the natural logarithm of gamma0; values that are not positive and finite
+        are skipped. A flat pixel has no aspect: its aspect channels are 0, which is valid. A pixel is valid if the
+        passes of every polarisation of the inputs (of the cube, for inputs without backscatter) have a value before and
+        after the event in every view.
         """
         windows = [CubeWindow(self._cube, view, box, self._spread) for view in self._views]
         seen = np.ones((box.height, box.width), dtype=bool)

@@ -36,7 +36,7 @@ UNMAPPED = 255
 
 
 class CubeFacts(Frozen):
-    """Which cube this is: enough to tell later whether a map and a model come from the same one."""
+    """The identity of a cube. By it one can decide later whether a map and a model come from the same cube."""
 
     uri: str = Field(description="path or URI as given")
     area: str
@@ -79,9 +79,9 @@ class Georeference(Frozen):
 
 
 def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
-    """A cube by path or by the name of an area, rows from north to south; and what it records of itself.
+    """Open a cube by path or by the name of an area; returns the dataset, rows from north to south, and its identity.
 
-    Of a cube that has versions the latest is opened.
+    If the cube has versions, the latest is opened.
 
     Raises:
         CubeError: there is no such cube or it cannot be read.
@@ -96,7 +96,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
 
 
 def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
-    """A published cube with the event of its area file; any other as it is."""
+    """Add the event of its area file to a published cube; any other cube is returned unchanged."""
     area = PUBLISHED.get(address_of(source).name)
     if area is None or cube.attrs.get("event") is not None or cube.attrs.get("schema") is not None:
         return cube
@@ -108,7 +108,9 @@ def _with_event(cube: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def prepared(cube: xr.Dataset) -> xr.Dataset:
-    """The dataset with what training relies on checked: dimensions, regular coordinates, north up.
+    """Check that the dataset has the dimensions and evenly spaced coordinates that training needs.
+
+    The returned dataset has rows from north to south and columns from west to east.
 
     Raises:
         ModelError: a dimension or coordinate is missing or irregular.
@@ -141,7 +143,7 @@ def shape_of(cube: xr.Dataset) -> tuple[int, int]:
 
 
 def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
-    """What the cube records of itself, and a digest of its identity.
+    """The identity of a cube, from its attributes, with a digest.
 
     The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
     consolidated metadata.
@@ -185,7 +187,7 @@ def georeference(cube: xr.Dataset) -> Georeference:
     crs = recorded_crs(cube)
     if crs is None:
         raise ModelError(
-            "The cube records no coordinate reference system, so that no map can be made of it.",
+            "The cube records no coordinate reference system, so no map can be made of it.",
             "Write it with `cube.rio.write_crs('EPSG:...')`.",
         )
     a, b, c, d, e, f = tuple(transform_of(cube))[:6]
@@ -199,7 +201,7 @@ def pixel_m(cube: xr.Dataset) -> tuple[float, float]:
 
 
 def grid_of(cube: xr.Dataset) -> Georeference | None:
-    """Where the cube lies; None where it does not record it, which hinders maps but not training."""
+    """Where the cube lies; None if it does not record it: maps need it, training does not."""
     try:
         return georeference(cube)
     except ModelError:
@@ -217,8 +219,8 @@ def footprint(grid: Georeference, shape: tuple[int, int]) -> Polygon:
 def coherence(cube: xr.Dataset) -> xr.DataArray:
     """(timepair, y, x) interferometric coherence, of one processor.
 
-    Processors differ in estimator and window, and with them in the bias and spread of what they call coherence: values
-    of two of them are not one variable.
+    Processors differ in estimator and window, so their coherence differs in bias and spread. Values of two processors
+    must not be mixed.
 
     Raises:
         ModelError: the cube has no coherence, or its pairs come from more than one backend.
@@ -234,13 +236,13 @@ def coherence(cube: xr.Dataset) -> xr.DataArray:
         if len(backends) > 1:
             raise ModelError(
                 f"The cube's pairs come from more than one backend ({', '.join(backends)}), whose coherence differs.",
-                "Choose those of one (cube.sel(timepair=cube.timepair_backend == 'isce2')), or build a cube of one.",
+                "Choose the pairs of one (cube.sel(timepair=cube.timepair_backend == 'isce2')), or build a cube of it.",
             )
     return pairs
 
 
 def labels(cube: xr.Dataset) -> NDArray[np.uint8]:
-    """(y, x) 1 landslide, 0 mapped and none, 255 not mapped (`UNMAPPED`).
+    """(y, x) 1 landslide, 0 no landslide, 255 not mapped (`UNMAPPED`).
 
     Raises:
         ModelError: the cube has no labels.

@@ -1,4 +1,4 @@
-"""What a network sees: which variables, how many passes before and after, which track."""
+"""The inputs of a network: which variables, how many passes before and after the event, which track."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AspectForm = Literal["direction", "degrees", "to sensor"]
 
 
 def _known(field: Group) -> AfterValidator:
-    """Refuse a word that no channel of the registry is asked for by."""
+    """Refuse a word that requests no channel of the registry."""
 
     def check(word: str) -> str:
         if word in (known := words_of(field)):
@@ -70,7 +70,7 @@ class EventSpan(Frozen):
         if raw is None:
             raise ModelError(
                 "The cube records no event.",
-                "Say when it happened: --event 2018-09-05T18:07:59Z, or the name of an area file.",
+                "Give the event: --event 2018-09-05T18:07:59Z, or --event with the name of an area file.",
             )
         try:
             data = json.loads(raw) if isinstance(raw, str) else dict(raw)
@@ -83,17 +83,17 @@ class EventSpan(Frozen):
 
 
 class Inputs(Frozen):
-    """What a network sees of a cube. A bundle carries it; an ablation is a product of several.
+    """The inputs of a network. A bundle records them; an ablation compares several.
 
-    The passes before are the newest ones, those after the first ones: a network for the first days after an event
-    has what there is then. Without backscatter the passes are still chosen, so that a network of the terrain alone
-    is scored on the same pixels as the others.
+    The passes before the event are the newest ones, those after it the first ones: these are available in the first
+    days after an event. Inputs without backscatter have passes too, so that a network with terrain only is scored on
+    the same pixels as the others.
 
-    `compare="dates"` takes a pass for one before where its UTC date is at most the date on which the event starts, and
-    for one after where it is later than the date on which the event ends. The published code has its dates by hand:
-    for Hokkaido the last day before is 2018-09-05 as here, the first after 2018-09-07 (here 09-06); for Puerto Rico and
-    Talakmau (2022-02-25) they are as here; for Kaikoura (2016-11-13 11:02 UTC) the last day before is 11-14 (here
-    11-13), so that there a pass after the earthquake would count as before, which this rule does not repeat.
+    With `compare="dates"` a pass is before the event if its UTC date is at most the date on which the event starts, and
+    after it if its date is later than the one on which the event ends. The published code has fixed dates. For Hokkaido
+    its last day before is 2018-09-05, as here, and its first day after 2018-09-07 (here 09-06). For Puerto Rico and
+    Talakmau (2022-02-25) its dates are as here. For Kaikoura (2016-11-13 11:02 UTC) its last day before is 11-14 (here
+    11-13): it counts a pass after the earthquake as before, which this rule does not repeat.
     """
 
     backscatter: tuple[Polarisation, ...] = ("vv", "vh")
@@ -113,7 +113,7 @@ class Inputs(Frozen):
     )
     further: tuple[Further, ...] = Field(
         (),
-        exclude_if=lambda names: not names,  # documents without such a channel read as they always did
+        exclude_if=lambda names: not names,  # documents without such a channel stay unchanged
         description="names of further channels (`model.inputs.channel_registry`)",
     )
     before: int | None = Field(None, ge=1, description="newest n passes before the event; None: all")
@@ -145,15 +145,15 @@ class Inputs(Frozen):
                 "no channel is left; give backscatter, terrain, geometry, coherence or a further channel"
             )
         if self.change and not self.backscatter:
-            raise ValueError("backscatter is empty, and change is that of backscatter; give vv, vh or both")
+            raise ValueError("change needs backscatter, which is empty; give vv, vh or both")
         return self
 
     @property
     def requested(self) -> tuple[tuple[Channel, int], ...]:
         """The channels in order, each with the number of the view that it is read from.
 
-        First backscatter and its change, then terrain, geometry, coherence and further channels. With `track="both"`
-        what depends on the view is there twice; terrain is there once.
+        First backscatter and its change, then terrain, geometry, coherence and further channels. With `track="both"` a
+        channel that depends on the view appears twice; terrain appears once.
         """
         views = len(DIRECTIONS) if self.track == "both" else 1
         found = [
@@ -165,12 +165,12 @@ class Inputs(Frozen):
         return tuple(sorted(found, key=lambda item: self._order(*item)))
 
     def _asks_for(self, channel: Channel) -> bool:
-        """Whether every field that the channel names holds what it names."""
+        """Whether every field in the channel's `asked_by` has or contains the value given there."""
         fields = ((getattr(self, field), word) for field, word in channel.asked_by)
         return all(value == word if isinstance(value, str) else word in value for value, word in fields)
 
     def _order(self, channel: Channel, view: int) -> tuple[int, ...]:
-        """What channels are sorted by; those of one word and one view stay in the order of the registry."""
+        """The sort key of a channel; channels of one word and one view stay in the order of the registry."""
         blocks: dict[Group, int] = {
             "backscatter": 0,
             "change": 0,
@@ -181,7 +181,7 @@ class Inputs(Frozen):
         }
         fields = ((getattr(self, field), word) for field, word in channel.asked_by)
         words = [value.index(word) for value, word in fields if not isinstance(value, str)]
-        if channel.group == "terrain":  # the two views of an aspect lie together
+        if channel.group == "terrain":  # the two views of an aspect are adjacent
             return (blocks[channel.group], *words, view)
         return (blocks[channel.group], view, int(channel.group == "change"), *words)
 
@@ -222,7 +222,7 @@ class Inputs(Frozen):
             raise ModelError(
                 f"The cube lacks {', '.join(missing)}, which these inputs need; it has "
                 f"{', '.join(present) or 'none of them'}.",
-                "Build a cube that has them, or train with inputs that do without.",
+                "Build a cube that has them, or choose other inputs.",
             )
         for name in self.variables:
             if cube[name].dims != (wanted := VARIABLES[name].dims):
@@ -230,6 +230,6 @@ class Inputs(Frozen):
 
 
 def served(cube: xr.Dataset, field: Literal["backscatter", "terrain"]) -> tuple[str, ...]:
-    """The words that a field of `Inputs` holds by default and of which a cube has the variables."""
+    """The default words of a field of `Inputs` whose variables the cube has."""
     default: tuple[str, ...] = Inputs.model_fields[field].default
     return tuple(word for word in default if all(name in cube for name in variables_asked(field, word)))

@@ -6,8 +6,8 @@ from pipeline.errors import ModelError
 
 HEADING_DEG = {"descending": 190.5, "ascending": 349.5}
 """Flight direction over ground, clockwise from north, at middle latitudes: the orbit's inclination is 98.18 degrees
-(ESA, Sentinel-1 mission description), sin(heading) = cos(inclination) / cos(latitude), which is -0.18 at 39 degrees. It
-is a constant: from the equator to 50 degrees the true one moves by some 5 degrees."""
+(ESA, Sentinel-1 mission description), sin(heading) = cos(inclination) / cos(latitude), which is -0.18 at 39
+degrees. The true heading varies by about 5 degrees from the equator to 50 degrees; here it is constant."""
 
 
 def azimuth_to_sensor_deg(direction: str) -> float:
@@ -21,7 +21,7 @@ def azimuth_to_sensor_deg(direction: str) -> float:
     """
     if direction not in HEADING_DEG:
         raise ModelError(
-            f"The cube does not say whether its passes are ascending or descending ({direction!r}), so that the "
+            f"The cube does not record whether its passes are ascending or descending ({direction!r}), so the "
             "direction to the sensor is unknown.",
             "Use the aspect from north (aspect 'direction'), or give the cube the coordinate 'sat:orbit_state'.",
         )

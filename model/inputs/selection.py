@@ -1,4 +1,4 @@
-"""The passes that a network's inputs mean on one cube: one track or two, before and after the event."""
+"""The passes that the inputs of a network select from one cube: of one or two tracks, before and after the event."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class View(Frozen):
 
     track: str = Field(description="as in 'track 46 (descending)'")
     direction: str = Field(description="ascending, descending or unknown")
-    relative_orbit: int | None = Field(None, description="None: the cube does not say")
+    relative_orbit: int | None = Field(None, description="None: the cube does not record it")
     before: tuple[PassUsed, ...] = Field(min_length=1)
     after: tuple[PassUsed, ...] = Field(min_length=1)
-    pairs: tuple[PairUsed, ...] = Field((), description="end at the latest with the newest pass that is used")
+    pairs: tuple[PairUsed, ...] = Field((), description="none ends after the newest pass that is used")
 
 
 class Selection(Frozen):
-    """The passes that `Inputs` means on one cube, and why."""
+    """The passes that `Inputs` selects from one cube, and how they were chosen."""
 
     event: EventSpan
     track: str = Field(
@@ -64,7 +64,7 @@ class Selection(Frozen):
 
     @property
     def every_view(self) -> tuple[View, ...]:
-        """The views; that of the passes before and after where the document names none."""
+        """The views; for an older document without views, one view of its passes."""
         if self.views:
             return self.views
         return (View(track=self.track, direction="unknown", before=self.before, after=self.after),)
@@ -77,10 +77,10 @@ class Selection(Frozen):
 
 
 def limit_passes(selection: Selection, before: int | None, after: int | None) -> Selection:
-    """The selection with the newest `before` of its passes before and the first `after` of those after, in each view.
+    """The selection with only the newest `before` passes before and the first `after` passes after the event in each
+    view.
 
-    A view that has fewer keeps what it has. Pairs that end after the newest pass left are dropped with it; pairs before
-    the event stay. None: all.
+    None: all. A view that has fewer keeps all of them. Pairs that end after the newest remaining pass are dropped.
 
     Raises:
         ModelError: a number below 1 is asked for.
@@ -115,19 +115,19 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
 
     Passes are strictly before or strictly after: one between the event's start and end is neither. Where the cube's
     times are dates without a time of day, a pass on a day of the event is neither. `compare` and `newest_before` of the
-    inputs bring back what the published code does instead. With `track="best"`, and for each direction of
-    `track="both"`, the track is taken whose share of pixels with data before and after, divided by
-    sqrt(1/n_before + 1/n_after) (the noise of a difference of means), is largest, among those that have the geometry
-    and the pairs that the inputs need.
+    inputs choose the rules of the published code instead. With `track="best"`, and for each direction of
+    `track="both"`, the track with the largest merit is chosen among those that have the geometry and the pairs that the
+    inputs need. The merit is the share of pixels with data before and after, divided by sqrt(1/n_before + 1/n_after),
+    the noise of a difference of means.
 
     Raises:
         ModelError: a variable, a pair or a look's geometry is missing; there is no event; no pass before or none after
             it on one track; a direction is needed and unknown.
     """
     times = _times_of(cube, inputs, event)
-    inputs.require(cube)  # after the passes, whose absence only time mends
+    inputs.require(cube)  # after the check of the passes: a missing pass is the first thing to report
     if inputs.needs_pairs:
-        coherence(cube)  # of one processor
+        coherence(cube)  # checks that one processor made it
     valid = sampled_validity(cube, deciding_polarisations(cube, inputs))
     candidates, remarks = _candidates(cube, inputs, times, valid)
     views = _chosen_views(candidates, inputs)
@@ -163,7 +163,7 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
 
 @dataclass(frozen=True)
 class _Times:
-    """When the passes of a cube were, and whether before or after the event."""
+    """The instants of a cube's passes, and whether each is before or after the event."""
 
     span: EventSpan
     instants: list[datetime]
@@ -191,7 +191,7 @@ def _times_of(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> _Tim
         notes.append("during the event, not used: " + ", ".join(within))
     if "after" not in sides:
         raise ModelError(
-            f"The cube has no pass after the event ({span.end.isoformat()}); its newest is of "
+            f"The cube has no pass after the event ({span.end.isoformat()}); its newest pass is of "
             f"{max(instants).isoformat()}.",
             "Build again once a pass after the event is in the archive.",
         )
@@ -206,13 +206,13 @@ def _times_of(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> _Tim
 def _candidates(
     cube: xr.Dataset, inputs: Inputs, times: _Times, valid: NDArray[np.bool_]
 ) -> tuple[list[tuple[float, View]], list[str]]:
-    """The views that serve, each with its merit, best first; and remarks on those that do not.
+    """The usable views, each with its merit, best first; and remarks on the others.
 
     Args:
         valid: (timestep, sampled pixel) where the passes have data.
 
     Raises:
-        ModelError: none serves.
+        ModelError: no view is usable.
     """
     tracks = tracks_of(cube, inputs.track)
     candidates: list[tuple[float, View]] = []
@@ -275,7 +275,7 @@ def _view_of(
 
 
 def _remarks_on(cube: xr.Dataset, inputs: Inputs, view: View, of: str) -> list[str]:
-    """What a view lacks of what the inputs ask for."""
+    """Notes on what the inputs ask for and the view lacks."""
     notes = [
         f"{len(got)} of {wanted} wanted passes {side}{of}"
         for got, wanted, side in (
@@ -325,7 +325,7 @@ def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> t
     absent = [name for name in DIRECTIONS if name not in best]
     if absent:
         raise ModelError(
-            f"The cube has no track of {' and none of '.join(absent)} passes that serves, and both are asked for; it "
+            f"The cube has no usable track of {' and none of '.join(absent)} passes, and both are asked for; it "
             f"has {', '.join(view.track for _, view in candidates)}.",
             "Build again with passes of both directions before and after the event, or ask for --track best.",
         )
@@ -343,7 +343,7 @@ def _coverage(cube: xr.Dataset, view: View) -> str:
             known, total = known + int(np.isfinite(values).sum()), total + values.size
     return (
         f"coherence of {view.track}: {len(view.pairs)} pairs, on {known / max(total, 1):.1%} of the sampled pixels; "
-        "elsewhere the mean of the training pixels stands for it"
+        "elsewhere the mean of the training pixels replaces it"
     )
 
 

@@ -40,8 +40,8 @@ def deciding_polarisations(cube: xr.Dataset, inputs: Inputs) -> tuple[str, ...]:
     found = inputs.backscatter or tuple(name for name in BACKSCATTER if name in cube)
     if not found:
         raise ModelError(
-            "The cube has no backscatter (vv, vh), which says where its passes have data.",
-            "Build a cube that has it; inputs of the terrain alone need it, too.",
+            "The cube has no backscatter (vv, vh), which shows where its passes have data.",
+            "Build a cube that has it; inputs with terrain only need it too.",
         )
     return found
 
@@ -70,6 +70,7 @@ def tracks_of(cube: xr.Dataset, wanted: int | str) -> list[Track]:
 
 
 def sample_boxes(cube: xr.Dataset) -> list[Box]:
+    """Up to 3 x 3 boxes, spread over the scene, on which the validity of passes is estimated."""
     height, width = shape_of(cube)
 
     def offsets(length: int) -> list[int]:

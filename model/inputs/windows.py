@@ -1,4 +1,4 @@
-"""Boxes of pixels: how far they lie apart, how they tile an area, how overlapping ones are blended."""
+"""Boxes of pixels: their distance, the tiling of an area, the blending of overlapping boxes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def mask_of(boxes: Iterable[Box], shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def starts(length: int, size: int, stride: int) -> list[int]:
-    """Offsets of windows of `size` that cover `length`, the last one flush with the end."""
+    """Offsets of windows of `size` that cover `length`, the last of which ends at `length`."""
     if length <= size:
         return [0]
     offsets = list(range(0, length - size, stride))
@@ -92,9 +92,9 @@ def tiles(area: Box, size: int, stride: int | None = None) -> Iterator[Box]:
 def taper(size: int, overlap: int, margin: int, *, first: bool, last: bool) -> NDArray[np.float32]:
     """(size,) blending weight along one axis of a window.
 
-    Towards a neighbour the outermost `margin` pixels count nothing and the weight then rises linearly to 1 at
-    `overlap - margin`; two neighbours that overlap by `overlap` so add up to 1. An end at the area's edge
-    (`first`, `last`) has no neighbour and counts fully.
+    Next to a neighbour the outermost `margin` pixels have the weight 0, and the weight then rises linearly to 1 at
+    `overlap - margin`. The weights of two neighbours that overlap by `overlap` add up to 1. At the area's edge
+    (`first`, `last`) there is no neighbour, and the weight is 1.
     """
     weight = np.ones(size, dtype=np.float32)
     if first and last:

@@ -1,8 +1,9 @@
-"""The networks that can be built, by name. To add one, add it to `ARCHITECTURES`. Nothing here imports torch by itself.
+"""The networks that can be built, by name. To add one, add it to `ARCHITECTURES`. Importing this module does not import
+torch.
 
-A network is any `torch.nn.Module` of (chip, channel, y, x) standardised inputs, sides multiples of 32, to
-(chip, class, y, x). A bundle names its network, and only names that are registered here are built: a bundle from
-elsewhere cannot name a class.
+A network is any `torch.nn.Module` from (chip, channel, y, x) standardised inputs, sides multiples of 32, to (chip,
+class, y, x). A bundle names its network, and only networks that are registered here are built: a foreign bundle cannot
+name any other class.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Sizes(Protocol):
 
     @property
     def decoder(self) -> tuple[int, ...] | None:
-        """Widths of the decoder; None: those that the library takes for five halvings."""
+        """Widths of the decoder; None: the defaults of the library for five halvings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +47,11 @@ class Architecture:
     title: str
     """as the literature calls it, for the model card"""
     build: Callable[[Sizes, str | None], torch.nn.Module]
-    """the network, of its sizes and the name of its pretrained weights, None: random ones"""
+    """builds the network from its sizes and the name of its pretrained weights; None: random weights"""
     encoder: bool = False
-    """whether the encoder and its depth choose among networks of this kind"""
+    """whether networks of this kind differ in encoder and depth"""
     imagenet: bool = False
-    """whether ImageNet weights can be had"""
+    """whether ImageNet weights are available"""
 
 
 def _unet(sizes: Sizes, weights: str | None) -> torch.nn.Module:
@@ -84,7 +85,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def register(name: str, architecture: Architecture) -> None:
-    """Add a network of one's own without a change to this file.
+    """Add a network without a change to this file.
 
     A training of several processes builds the network in each of them: register it in the module that starts the
     training, outside `if __name__ == "__main__"`.

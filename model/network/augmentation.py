@@ -12,15 +12,15 @@ from model.network.training_plan import Augmentation
 from pipeline.errors import ModelError
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
-"""largest shift of the backscatter of all passes before, or of all after, natural logarithm: 0.3 dB, about what dates
-differ by in calibration and moisture"""
+"""largest shift of the backscatter of all passes before, or of all after, natural logarithm: 0.3 dB, about the
+difference between dates in calibration and moisture"""
 
 
 def mirror_signs(channels: tuple[str, ...]) -> NDArray[np.float32]:
     """(channel,) -1 where a mirror along the track flips the sign of a channel, else 1.
 
-    Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so that
-    the side to which it looks stays; the look direction of a mirrored chip is up to 21 degrees off.
+    Rows are mirrored. Sentinel-1 flies within about 10.5 degrees of north-south where landslides are mapped, so a
+    mirrored chip is seen from the same side; its look direction is up to 21 degrees off.
 
     Raises:
         ModelError: a channel among them cannot be mirrored, or is unknown.
@@ -37,15 +37,15 @@ def mirror_signs(channels: tuple[str, ...]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is changed in each chip of a batch."""
+    """The random changes of each chip of a batch."""
 
     mirrored: NDArray[np.bool_]
     """(chip,) whether its rows are mirrored"""
     shift: NDArray[np.float32]
-    """(chip, channel) what is added to the standardised values"""
+    """(chip, channel) the shift that is added to the standardised values"""
 
     def of(self, part: slice) -> Changes:
-        """Those of some of the chips."""
+        """The changes of some of the chips."""
         return Changes(self.mirrored[part], self.shift[part])
 
 
@@ -56,10 +56,10 @@ def draw_changes(
     wanted: tuple[Augmentation, ...],
     rng: np.random.Generator,
 ) -> Changes:
-    """Changes by chance.
+    """Draw random changes.
 
     Args:
-        sd: (channel,) what the standardised values were divided by.
+        sd: (channel,) standard deviations that the values were divided by.
     """
     mirrored = np.zeros(chips, dtype=bool)
     shift = np.zeros((chips, len(channels)), dtype=np.float32)

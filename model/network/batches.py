@@ -1,4 +1,4 @@
-"""Batches for training: which chips, read where the data lies, standardised and augmented."""
+"""Batches for training: random chips, standardised and augmented."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 RESIDENT_SHARE = 0.4
 """share of the free memory of a GPU that may be filled with scenes"""
 ROWS = 256
-"""rows that are standardised at a time while a scene is brought onto a device"""
+"""rows that are standardised at a time while a scene is copied to a device"""
 
 
 class Batches:
@@ -44,9 +44,9 @@ class Batches:
     ) -> None:
         """
         Args:
-            part: which chips of a batch are given, where several processes share it; the whole of it is drawn.
-            resident: whether the scenes are brought onto the device whole, once; None: where it is a GPU on which
-                they take no more than a part of the free memory.
+            part: the chips of a batch that this process gets, if several share it; each process draws the whole batch.
+            resident: whether whole scenes are copied to the device once; None: if it is a GPU and they take at most
+                `RESIDENT_SHARE` of its free memory.
 
         Raises:
             ModelError: no chip fits, or none holds a landslide that counts; or a channel cannot be mirrored.
@@ -74,8 +74,8 @@ class Batches:
     def take(self, count: int) -> Iterator[Tensors]:
         """The next `count` batches; each is read while the network is trained on the one before.
 
-        The thread that reads calls nothing of torch: a second set of torch's own threads costs a small network as much
-        as its step.
+        The reading thread calls no function of torch: that would start a second set of torch's threads, which costs a
+        small network as much time as its step.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
             waiting = reader.submit(self._begun)
@@ -86,7 +86,7 @@ class Batches:
                 yield self._finished(begun)
 
     def _begun(self) -> _Begun:
-        """What is drawn by chance, and read where it is read by chips."""
+        """Draw a batch, and read its chips if the scene is not on the device."""
         plan = self._plan
         number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
         statistics = self._scenes[number].statistics
@@ -123,7 +123,7 @@ class Batches:
 
 
 def apply_changes(tensors: Tensors, changes: Changes, channels: tuple[str, ...]) -> Tensors:
-    """A batch with the changes made, on the device where it is."""
+    """A batch with the changes applied, on the same device."""
     inputs, targets, masks = tensors
     device = inputs.device
     chosen = torch.from_numpy(changes.mirrored).to(device)[:, None, None]
@@ -141,19 +141,19 @@ def apply_changes(tensors: Tensors, changes: Changes, channels: tuple[str, ...])
 
 @dataclass(frozen=True)
 class _Begun:
-    """A batch of which everything is known but not everything is done."""
+    """A batch that has been drawn but is not on the device yet."""
 
     scene: int
     changes: Changes | None
     read: Callable[[], Tensors]
-    """what is left to do with torch"""
+    """the remaining work, which uses torch"""
 
 
 class _Store(Protocol):
     """Where the chips of one scene come from."""
 
     def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
-        """Standardised chips; what is called brings them onto the device."""
+        """Standardised chips; the returned function copies them to the device."""
 
 
 class _Streamed:
@@ -163,7 +163,7 @@ class _Streamed:
         self._scene, self._table, self._device = scene, table, device
 
     def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
-        """Standardised chips; what is called brings them onto the device."""
+        """Standardised chips; the returned function copies them to the device."""
         scene = self._scene
         inputs, targets, masks = batch_of(
             boxes, scene.channels, scene.labels, scene.statistics, self._table.counted
@@ -180,7 +180,7 @@ class _Resident:
 
     def __init__(self, scene: Scene, table: ChipTable, device: torch.device) -> None:
         height, width = scene.labels.shape
-        # the channels of a pixel lie side by side, as in the chips: cutting then copies whole runs
+        # the channels of a pixel are adjacent in memory, as in the chips: cutting then copies whole runs
         self._inputs = torch.empty((height, width, len(scene.statistics.channels)), device=device)
         for top in range(0, height, ROWS):
             box = Box(top=top, left=0, height=min(ROWS, height - top), width=width)
@@ -190,7 +190,7 @@ class _Resident:
         self._masks = torch.from_numpy(table.counted).to(device)
 
     def read(self, boxes: Sequence[Box]) -> Callable[[], Tensors]:
-        """Standardised chips; what is called cuts them on the device."""
+        """Standardised chips; the returned function cuts them on the device."""
 
         def cut(layer: torch.Tensor) -> torch.Tensor:
             return torch.stack([layer[box.slices] for box in boxes])
@@ -208,5 +208,5 @@ def _fits(scenes: Sequence[Scene], device: torch.device) -> bool:
     needed = sum(scene.labels.size * (4 * len(scene.statistics.channels) + 2) for scene in scenes)
     free, _ = torch.cuda.mem_get_info(device)
     held = needed <= RESIDENT_SHARE * free
-    log.info("scenes take %.2f GiB: %s", needed / 2**30, "kept on the GPU" if held else "read by chips")
+    log.info("scenes take %.2f GiB: %s", needed / 2**30, "kept on the GPU" if held else "read chip by chip")
     return held

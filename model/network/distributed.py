@@ -1,7 +1,7 @@
 """One training over several processes, one for each GPU, by torch's own distributed data parallel.
 
-Every process draws the same random batch and trains on its own part of it; gradients are averaged. A batch means the
-same however many processes share it, with two exceptions: the loss is the mean over parts, and on a CPU batch
+Every process draws the same random batch and trains on its own part of it; gradients are averaged. The number of
+processes does not change a batch, with two exceptions: the loss is the mean over parts, and on a CPU batch
 normalisation sees a part (on GPUs it is synchronised).
 """
 
@@ -45,7 +45,7 @@ class Group:
         return slice(self.rank, None, self.size)
 
     def prepared(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-        """The network with what must be changed in it before it is trained together."""
+        """The network with the changes that training in several processes needs."""
         if self.size > 1 and device.type == "cuda":
             return torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call, no-any-return]
         return network
@@ -62,7 +62,7 @@ class Group:
         )
 
     def mean(self, value: torch.Tensor) -> float:
-        """Of a number of each process, in all of them."""
+        """The mean of a number over all processes; all of them get it."""
         value = value.detach()
         if self.size > 1:
             value = value.clone()
@@ -78,10 +78,10 @@ SINGLE = Group()
 def process_group(
     processes: int, on_gpus: bool, work: Callable[..., object], *arguments: Any
 ) -> Iterator[Group]:
-    """Begin `work(*arguments, group)` in other processes, and be the first of the group here.
+    """Start `work(*arguments, group)` in other processes; this process is the first of the group.
 
     Args:
-        processes: how many, this one included; 1: nothing is begun.
+        processes: how many, this one included; 1: no other is started.
         work: a function of a module, whose arguments can be pickled.
 
     Raises:
@@ -92,7 +92,7 @@ def process_group(
         return
     if on_gpus and torch.cuda.device_count() < processes:
         raise ModelError(
-            f"{processes} processes want a GPU each, and there are {torch.cuda.device_count()}.",
+            f"{processes} processes need a GPU each, and there are {torch.cuda.device_count()}.",
             f"Train with --processes {max(1, torch.cuda.device_count())}.",
         )
     threads = torch.get_num_threads()
@@ -130,11 +130,11 @@ class _Rendezvous:
     """How the processes of one training find each other."""
 
     file: str
-    """through which they meet"""
+    """the file through which they meet"""
     processes: int
     on_gpus: bool
     threads: int
-    """of the processor, for each process"""
+    """CPU threads of each process"""
 
     def join(self, rank: int, watch: Callable[[], object]) -> None:
         """Wait for all processes, then join them. `watch` raises where one has failed.
@@ -177,7 +177,7 @@ def _other(
 
 
 def _failure(others: Any, error: Exception) -> Exception:
-    """The error of another process, which says more than that the process has ended; else the error itself."""
+    """The error that another process raised, if there is one; else the given error."""
     if isinstance(error, ModelError):
         return error
     if not isinstance(error, _FAILED):

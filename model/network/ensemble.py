@@ -1,4 +1,4 @@
-"""Several predictions of one window made one: of several networks, or of a network and its mirror."""
+"""The combination of several predictions of one window: of several networks, or of the window and its mirror image."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ SMALLEST = 1e-6
 def mean_probability(members: Sequence[Array]) -> Array:
     """(y, x) the logistic function of the mean log-odds of (y, x) probabilities.
 
-    The mean of log-odds and not of probabilities: one member that is certain without reason then counts less, and two
-    members that agree stay as certain as they are.
+    The mean is that of the log-odds, not of the probabilities.
     """
     total = np.zeros_like(members[0], dtype=np.float32)
     for member in members:
@@ -44,7 +43,7 @@ class Ensemble:
 
 
 class MirrorMean:
-    """A `Probability`, and what it says of the window mirrored along the track (`model.network.augmentation`)."""
+    """The mean of a `Probability` over the window and the window mirrored along the track."""
 
     def __init__(self, probability: Probability, channels: tuple[str, ...]) -> None:
         self._probability = probability
@@ -59,6 +58,6 @@ class MirrorMean:
 def probability_of(
     networks: Sequence[torch.nn.Module], device: torch.device, channels: tuple[str, ...], test_time: TestTime
 ) -> Probability:
-    """The networks' probability, of the scene as it is or the mean with that of its mirror."""
+    """The networks' mean probability; if `test_time` is mirrored, over the window and its mirror image."""
     together = Ensemble([NetworkProbability(network, device) for network in networks])
     return MirrorMean(together, channels) if test_time == "mirrored" else together

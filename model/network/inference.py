@@ -1,4 +1,4 @@
-"""Probabilities from overlapping windows, blended, streamed row by row; no data stays apart."""
+"""Probabilities from overlapping windows, blended and streamed row by row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 
 
 class Probability(Protocol):
-    """Anything that turns standardised inputs into probabilities."""
+    """A function of standardised inputs that returns probabilities."""
 
     def __call__(self, inputs: Array) -> Array:
         """(channel, y, x), sides multiples of 32, to (y, x) in 0..1."""
@@ -63,12 +63,12 @@ def predict(
 ) -> Iterator[Strip]:
     """Probabilities of `area` in strips of full width, from top to bottom, each row once.
 
-    Only pixels of `area` are read. Two rows of windows are held at a time, so that memory grows with the width of the
-    scene and not with its height. Every pixel of the area is covered; a pixel whose inputs are invalid is NaN.
+    Only pixels of `area` are read. Two rows of windows are in memory at a time, so that memory grows with the width of
+    the scene and not with its height. Every pixel of the area is covered; a pixel whose inputs are invalid is NaN.
 
-    Windows begin at multiples of the network's stride, so that its halvings fall on the same pixels in all of them, and
-    the last one ends where the area, brought up to such a multiple, ends. Where the network sees no further than the
-    margin, the blend so is what one pass over the whole area gives.
+    Windows begin at multiples of the network's stride, so that its halvings fall on the same pixels in all of them. The
+    last one ends at the end of the area, rounded up to such a multiple. If the network's receptive field reaches no
+    further than the margin, the blend equals one prediction of the whole area.
     """
     plan = plan or InferencePlan()
     size = plan.window_px
@@ -108,7 +108,8 @@ def predict(
 
 
 def _aligned(length: int, plan: InferencePlan) -> list[int]:
-    """Offsets of windows at multiples of the network's stride that cover `length`, overlapping as asked or more."""
+    """Offsets of windows at multiples of the network's stride that cover `length`, with at least the planned
+    overlap."""
     step = plan.window_px - plan.overlap_px
     if step >= STRIDE_PX:
         step -= step % STRIDE_PX
@@ -122,7 +123,7 @@ def _weights(offsets: list[int], number: int, plan: InferencePlan) -> Array:
 
 
 def _padded(values: Array) -> Array:
-    """Sides brought up to multiples of the network's stride with 0, the value of an invalid pixel."""
+    """Values with sides padded to multiples of the network's stride by 0, the value of an invalid pixel."""
     _, height, width = values.shape
     return np.pad(values, ((0, 0), (0, -height % STRIDE_PX), (0, -width % STRIDE_PX)))
 

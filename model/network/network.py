@@ -21,7 +21,7 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         pretrained: False: leave out the initial weights, because others are about to be loaded.
 
     Raises:
-        ModelError: no such network is registered, or the ImageNet weights cannot be had.
+        ModelError: no such network is registered, or the ImageNet weights are not available.
     """
     architecture = ARCHITECTURES.get(spec.architecture)
     if architecture is None:
@@ -37,7 +37,7 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         if wanted is None:
             raise
         raise ModelError(
-            f"The ImageNet weights of {spec.encoder} cannot be had ({type(error).__name__}).",
+            f"The ImageNet weights of {spec.encoder} are not available ({type(error).__name__}).",
             "Connect to the network once, or train from random weights.",
         ) from error
     # a quarter less processor time than channels first, on a CPU
@@ -45,9 +45,9 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
 
 
 def build_as_obtainable(spec: NetworkSpec) -> tuple[torch.nn.Module, str | None]:
-    """The network with the initial weights that can be had here, and a note where they are not those asked for.
+    """The network with the initial weights asked for or, if these are not available, with random ones and a note.
 
-    For an experiment that asks for ImageNet weights where there are any, as the published one does.
+    For an experiment that uses ImageNet weights if they are available, as the published one does.
     """
     try:
         return build(spec), None
@@ -72,7 +72,7 @@ def parameters(network: torch.nn.Module) -> int:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` takes a GPU where there is one.
+    """The torch device of a name; `auto` is a GPU if there is one.
 
     Raises:
         ModelError: a GPU is asked for and there is none.
@@ -80,5 +80,5 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ModelError("There is no GPU that torch can use.", "Leave --device at auto, or take cpu.")
+        raise ModelError("There is no GPU that torch can use.", "Use --device auto or cpu.")
     return torch.device(wanted)

@@ -36,7 +36,7 @@ class PaperNetwork:
     parameters: int
     steps: int
     notes: tuple[str, ...] = field(default=())
-    """what could not be as published"""
+    """differences from the published training"""
 
     def probability(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """(channel, y, x) standardised inputs of one chip to (y, x) in 0..1."""

@@ -44,7 +44,7 @@ CELL_PX = 32
 
 
 class PretrainingPlan(Frozen):
-    """How long, and what is hidden."""
+    """The length of pretraining, and what is hidden."""
 
     steps: int = Field(300, ge=1)
     chip_px: int = Field(64, ge=STRIDE_PX, multiple_of=STRIDE_PX)
@@ -56,11 +56,11 @@ class PretrainingPlan(Frozen):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of encoder and decoder, and how well the last tenth of the steps filled in."""
+    """Weights of encoder and decoder, and the mean loss of the last tenth of the steps."""
 
     weights: dict[str, torch.Tensor]
     loss: float
-    """mean squared error of hidden, standardised values; 1 is what a constant reaches"""
+    """mean squared error of hidden, standardised values; a constant prediction has about 1"""
 
 
 def pretrain(
@@ -120,7 +120,7 @@ def pretrain(
 
 
 class PretrainingOrigin(Frozen):
-    """How pretrained weights came about."""
+    """The origin of pretrained weights."""
 
     network: NetworkSpec
     channels: tuple[str, ...] = Field(description="names of the inputs, in order")
@@ -141,7 +141,7 @@ def save(made: Pretrained, origin: PretrainingOrigin, target: Path) -> Pretraini
     """Write the folder `target` with the weights and their origin, whole or not at all.
 
     Raises:
-        ModelError: something else is at `target`.
+        ModelError: `target` exists and holds something else.
     """
     weights = save_tensors({name: tensor.contiguous() for name, tensor in made.weights.items()})
     document = PretrainingDocument(
@@ -232,7 +232,8 @@ def _batch(
 
 
 def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(chip, channel, y, x) patches, drawn for each channel by itself: a network may infer one channel from another."""
+    """(chip, channel, y, x) patches, drawn separately for each channel: a network may infer one channel from
+    another."""
     coarse = tuple(-(-side // plan.patch_px) for side in shape[2:])
     drawn = rng.random((*shape[:2], *coarse)) < plan.share_hidden
     full = drawn.repeat(plan.patch_px, axis=2).repeat(plan.patch_px, axis=3)
@@ -241,18 +242,18 @@ def _hidden(shape: tuple[int, ...], plan: PretrainingPlan, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class FewerLabels:
-    """Partition of which only some training labels are used. Satisfies `model.split.partition.Partition`."""
+    """A partition that uses only some of its training labels. Satisfies `model.split.partition.Partition`."""
 
     parts: Partition
     kept: Mask
     """(y, x) training pixels whose labels are used"""
 
     def boxes(self, part: str) -> tuple[Box, ...]:
-        """As the parts."""
+        """The rectangles of the parts."""
         return self.parts.boxes(part)
 
     def train_mask(self, shape: tuple[int, int]) -> Mask:
-        """(y, x) the training pixels that are left."""
+        """(y, x) the training pixels whose labels are used."""
         return self.parts.train_mask(shape) & self.kept
 
     def closed_mask(self, shape: tuple[int, int]) -> Mask:
@@ -264,8 +265,8 @@ def keep_labels(train: Mask, labels: NDArray[np.uint8], share: float, seed: int)
     """(y, x) a connected part of the training area that holds about `share` of its pixels and some landslides.
 
     This is how an interpreter works: one corner is mapped completely, not single pixels everywhere. Cells of 32 pixels
-    are taken by their distance from a cell with landslides that the seed draws; larger shares of one seed hold the
-    smaller ones.
+    are taken by their distance from a cell with landslides that the seed draws; with one seed, a larger share contains
+    the smaller ones.
 
     Raises:
         ModelError: the training area holds no landslide.

@@ -1,11 +1,11 @@
-"""The one door to torch and to the libraries that import torchvision.
+"""Import torch, and the libraries that import torchvision, from this module only.
 
-A torchvision wheel whose compiled part does not fit the torch beside it (a CUDA wheel beside a CPU-only torch) fails
-at import with `operator torchvision::nms does not exist`. Those operators are not used here, so that their schemas
-are declared before anything imports torchvision. Where the compiled part loads, nothing is done.
+A torchvision wheel whose compiled part does not fit the installed torch (a CUDA wheel with a CPU-only torch) fails at
+import with `operator torchvision::nms does not exist`. This project does not use those operators, so it is enough to
+declare their schemas before torchvision is imported. If the compiled part loads, nothing is done.
 """
 
-# ruff: noqa: E402  (the order of these imports is the point)
+# ruff: noqa: E402  (the order of these imports matters)
 
 from __future__ import annotations
 

@@ -39,15 +39,15 @@ def train(
 ) -> Trained:
     """Train a network; the weights of the step with the best validation AUPRC are kept.
 
-    Of several scenes (events, or one scene with other numbers of passes) each batch takes one at random, each with its
-    own statistics; the score is the mean of their AUPRC, which are never pooled. The same seed on the same machine
-    with the same number of threads gives the same weights.
+    With several scenes (events, or one scene with other numbers of passes) each batch is of one scene, drawn at random
+    and standardised with its own statistics. The score is the mean of the scenes' AUPRC; their pixels are never pooled.
+    The same seed on the same machine with the same number of threads gives the same weights.
 
     With `plan.processes` above 1 further processes are started, one for each GPU, and each trains on its part of every
     batch. They read the same scratch copies of the scenes.
 
     Args:
-        start: weights to start from where they fit, such as those of pretraining; None: as `spec` says.
+        start: weights to start from, such as those of pretraining; None: as `spec` says.
 
     Raises:
         ModelError: no chip holds a landslide, the loss is no longer a number, there are too few GPUs, or another
@@ -76,7 +76,7 @@ class _Task:
 
 
 def _fit(task: _Task, group: Group, progress: Progress = no_progress) -> Trained | None:
-    """The training as one of its processes does it; the first one evaluates the network and returns it."""
+    """Train in one of the processes; the first one evaluates the network and returns it."""
     plan = task.plan
     device = choose_device(plan.device)
     rng = np.random.default_rng(task.seed)
@@ -137,7 +137,7 @@ class _Learner:
         self.best_weights: dict[str, torch.Tensor] = {}
 
     def step(self, batch: Tensors) -> float:
-        """One step of the optimiser; the loss before it, the mean over all processes.
+        """One step of the optimiser; returns the loss before it, the mean over all processes.
 
         Raises:
             ModelError: the loss is no longer a finite number.
@@ -162,7 +162,7 @@ class _Learner:
         return value
 
     def evaluate(self, step: int, loss: float, scenes: Sequence[Scene]) -> None:
-        """Score the mean network on the validation areas, and keep its weights where they are the best so far."""
+        """Score the mean network on the validation areas, and keep its weights if they are the best so far."""
         network = self._mean.network
         auprc = float(np.mean([_validation_auprc(scene, network, self._device) for scene in scenes]))
         check = Check(step=step, loss=loss, validation_auprc=auprc)
@@ -200,7 +200,7 @@ def _validation_auprc(scene: Scene, network: torch.nn.Module, device: torch.devi
 
 
 def _exponential(decay: float) -> Callable[[Any, Any, Any], None]:
-    """A step of the exponential mean; the first ones decay faster, so that it does not stay where training began.
+    """A step of the exponential mean; the first ones decay faster, so that it does not stay near the initial weights.
 
     The decay of step n is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage with `num_updates`.
     """
@@ -228,7 +228,7 @@ class _Mean:
             )
 
     def update(self) -> None:
-        """After a step."""
+        """Update the mean after a step."""
         if self._averaged is not None:
             self._averaged.update_parameters(self._network)
 
@@ -279,7 +279,7 @@ def masked_loss(
 
 
 def _rate(step: int, plan: TrainingPlan) -> float:
-    """Linear rise, then half a cosine; or always 1."""
+    """The factor of the learning rate: a linear rise, then half a cosine; or always 1."""
     if plan.schedule == "constant":
         return 1.0
     rise = max(1, round(plan.steps * plan.warm_up))
@@ -292,7 +292,8 @@ def _rate(step: int, plan: TrainingPlan) -> float:
 def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
     """Seeds and deterministic algorithms, undone afterwards.
 
-    On a GPU some operations of the network have no deterministic form: there the results repeat only nearly.
+    On a GPU some operations of the network have no deterministic form: results there can be repeated only
+    approximately.
     """
     before = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

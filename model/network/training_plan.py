@@ -1,4 +1,4 @@
-"""What can be chosen of networks, their training and their windows. Nothing here needs torch."""
+"""The settings of networks, of their training and of prediction windows. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ Standardise = Literal["auto", "scene", "training"]
 
 
 class NetworkSpec(Frozen):
-    """What is built. Only registered networks and known encoders: a bundle from elsewhere cannot name any class."""
+    """The network to build. Only registered networks and known encoders: a foreign bundle cannot name any other
+    class."""
 
     architecture: ArchitectureName = "unet"
     encoder: Encoder = "resnet18"
     encoder_depth: int = Field(5, ge=3, le=5, description="halvings in the encoder")
     decoder_channels: tuple[int, ...] | None = Field(
-        None, description="one for each halving, deepest first; None: those of smp"
+        None, description="one for each halving, deepest first; None: the defaults of smp"
     )
     classes: Literal[1, 2] = Field(1, description="2: the paper's, whose log-odds is the difference of both")
     in_channels: int = Field(ge=1, le=64)
@@ -45,7 +46,7 @@ class NetworkSpec(Frozen):
 
     @property
     def in_words(self) -> str:
-        """As in 'unet with a resnet18 encoder'."""
+        """The network in words, as in 'unet with a resnet18 encoder'."""
         kind = ARCHITECTURES[self.architecture]
         return f"{self.architecture} with a {self.encoder} encoder" if kind.encoder else kind.title
 
@@ -58,10 +59,10 @@ class NetworkSpec(Frozen):
 
 
 class TrainingPlan(Frozen):
-    """How a network is trained; the defaults are the best recipe that docs/learning.md knows of.
+    """How a network is trained; the defaults are the best recipe of docs/learning.md.
 
-    There is no rotation and no flip across the track: the radar looks to one side, and a slope that faces it cannot
-    become one that does not. A mirror along the track keeps the radar on its side, and chips are shifted.
+    Chips are shifted, and mirrored along the track. They are neither rotated nor flipped across the track: the radar
+    looks to one side, and a slope that faces it would become one that faces away.
     """
 
     chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels")
@@ -76,7 +77,10 @@ class TrainingPlan(Frozen):
     optimiser: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine: with a linear warm-up")
     ema_decay: float | None = Field(
-        0.98, gt=0, lt=1, description="decay a step of the mean of weights that is evaluated; None: no mean"
+        0.98,
+        gt=0,
+        lt=1,
+        description="decay per step of the mean of the weights, which is evaluated; None: no mean",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one cycle")
     weight_decay: float = Field(1e-2, ge=0)
@@ -138,8 +142,10 @@ class PaperPlan(Frozen):
     batch: int = Field(64, ge=2)
     learning_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    factor: float = Field(0.1, gt=0, lt=1, description="of the rate when the training loss stays")
-    patience: int = Field(10, ge=0, description="epochs that it may stay")
+    factor: float = Field(
+        0.1, gt=0, lt=1, description="factor of the rate when the training loss does not fall"
+    )
+    patience: int = Field(10, ge=0, description="epochs without a fall before the rate changes")
     threshold: float = Field(1e-4, ge=0, description="relative improvement that counts")
     chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX)
     split_seed: int = 42
@@ -173,7 +179,7 @@ class InferencePlan(Frozen):
 
 
 class Case(Frozen):
-    """How many passes there are: the newest before, the first after the event. None: all."""
+    """Numbers of passes: the newest before and the first after the event. None: all."""
 
     before: int | None = Field(None, ge=1)
     after: int | None = Field(None, ge=1)

@@ -1,4 +1,4 @@
-"""The weights of networks as safetensors: written, and read back only where they fit."""
+"""The weights of networks as safetensors: written, and read back only if they fit the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weights_of(networks: Sequence[Network]) -> bytes:
 
 
 def build_members(spec: NetworkSpec, members: int) -> tuple[Network, ...]:
-    """Networks of one kind, without weights that mean anything."""
+    """Networks of one kind, into which weights are loaded later."""
     return tuple(build(spec, pretrained=False) for _ in range(members))
 
 
@@ -38,7 +38,7 @@ def bytes_of(networks: Sequence[Network]) -> int:
 
 
 def load_weights(networks: Sequence[Network], weights: bytes) -> None:
-    """Give the networks their weights, and set them to evaluation.
+    """Load the weights into the networks, and set these to evaluation mode.
 
     Raises:
         WeightsError: `weights` are no safetensors, of another network, or not finite.

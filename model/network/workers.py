@@ -19,14 +19,15 @@ T = TypeVar("T")
 def run_each(
     work: Callable[..., R], tasks: Sequence[T], workers: int, *more: object
 ) -> Iterator[tuple[int, R]]:
-    """Index and result of `work(task, *more)` of every task, as they are done; here where there is one worker.
+    """Index and result of `work(task, *more)` of every task, in the order of completion; with one worker, in this
+    process.
 
     Args:
         work: a function of a module, whose arguments can be pickled.
         workers: processes; the processor's cores are divided among them, and GPUs are taken in turn.
 
     Raises:
-        Exception: what a task raised; the others that were begun are finished first.
+        Exception: what a task raised; the other tasks that have started are finished first.
     """
     if workers <= 1:
         for index, task in enumerate(tasks):
@@ -48,7 +49,7 @@ def run_each(
 
 
 def start_worker(threads: int, numbers: Queue[int]) -> None:
-    """Begin a worker.
+    """Set up a worker process.
 
     Args:
         numbers: one for each worker, from 0; it decides which GPU is used.

@@ -61,7 +61,7 @@ def evaluate(
         score: (y, x) higher means landslide; finite where scored.
         threshold: at or above it a pixel is classified as landslide; chosen on other pixels.
         chip_px: side of the chips, on a lattice from the scene's first pixel.
-        probability: False: the score is no probability, and there is no calibration error.
+        probability: False: the score is no probability, and no calibration error is computed.
 
     Raises:
         ModelError: no landslide pixel is scored, or a score is not finite.

@@ -124,9 +124,9 @@ def interval(
 ) -> Interval:
     """Mean AUPRC over units (one network on one fold each), and its range.
 
-    Test areas are drawn with replacement, in each of them blocks, and among its units again units: the range holds what
-    other scenes, other folds and other seeds would have changed. Units of one area get the same blocks, so more seeds
-    do not narrow the range that the area's size sets. With few areas the range is rough.
+    Test areas are drawn with replacement, and in each of them blocks and units. The range so covers the variation
+    between scenes, between folds and between seeds. Units of one area get the same blocks, so more seeds do not narrow
+    the part of the range that comes from the area's size. With few areas the range is rough.
 
     Args:
         areas: the test area of each unit, as in (cube, fold); None: each has its own.
@@ -148,10 +148,10 @@ def paired_difference(
     Both of a pair are resampled in the same way, so pixels that are hard for both do not widen the range.
 
     Args:
-        areas: of each pair, as in `interval`.
+        areas: the test area of each pair, as in `interval`.
 
     Raises:
-        ModelError: the pairs are not on the same blocks; or as `interval`.
+        ModelError: the two results of a pair are not on the same blocks; or as `interval`.
     """
     pairs = list(zip(first, second, strict=True))
     for one, other in pairs:

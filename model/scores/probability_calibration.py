@@ -36,10 +36,10 @@ class Reliability(Frozen):
 class Calibration(Frozen):
     """Calibrated log-odds = `slope` times the network's log-odds + `intercept` (Platt 1999, on log-odds).
 
-    Training on chips of which most hold a landslide, and a Dice loss, make a network predict landslides too often: its
-    prior is that of the chips. The intercept restores the prevalence of the validation area. The slope corrects
-    over-confidence (temperature scaling, Guo et al. 2017, has the intercept 0). The order of pixels, and so the AUPRC,
-    does not change. A scene with another prevalence needs another intercept, which is not known beforehand.
+    A network that is trained with a Dice loss, and on chips most of which hold a landslide, predicts landslides too
+    often: its prior is that of the chips. The intercept restores the prevalence of the validation area. The slope
+    corrects over-confidence (temperature scaling, Guo et al. 2017, has the intercept 0). The order of pixels, and so
+    the AUPRC, does not change. A scene with another prevalence needs another intercept, which is not known beforehand.
     """
 
     slope: Annotated[float, Field(ge=SLOPES[0], le=SLOPES[1], allow_inf_nan=False)] = 1.0
@@ -55,7 +55,7 @@ class Calibration(Frozen):
         return _calibrated(probability.astype(np.float64), self.slope, self.intercept).astype(np.float32)
 
     def applied_to(self, scores: Scores) -> Scores:
-        """The scores with calibrated thresholds; the order of pixels, and so all other figures, stay."""
+        """The scores with calibrated thresholds; the order of pixels, and so all other figures, do not change."""
         thresholds = np.array(
             [scores.threshold, *(point.threshold for point in scores.curve)], dtype=np.float32
         )

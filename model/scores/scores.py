@@ -39,7 +39,7 @@ class Scores(Frozen):
     prevalence: Share = Field(description="share of landslide pixels: the AUPRC of a random map")
     pixels: int = Field(ge=1)
     positives: int = Field(ge=1)
-    threshold: Annotated[float, Field(allow_inf_nan=False)] = Field(description="of the next three")
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = Field(description="of f1, precision and recall")
     f1: Share
     precision: Share
     recall: Share
@@ -159,7 +159,7 @@ class Tally:
     def __init__(self, highest: float) -> None:
         """
         Args:
-            highest: scores lie in 0 to this; larger ones count as this.
+            highest: scores lie between 0 and this value; larger ones count as this value.
         """
         self._step = highest / (self.CLASSES - 1)
         self._totals = np.zeros(self.CLASSES, dtype=np.int64)

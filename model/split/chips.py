@@ -20,10 +20,10 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float32], Mask]
 
 
 class ChipTable:
-    """The training chips of one scene: windows that hold no closed pixel, those with landslides apart.
+    """The training chips of one scene: windows without closed pixels, with and without landslides.
 
-    Windows lie on a lattice of `stride_px`; where the open area has room, the last ones of a row or column lie flush
-    with its end. A chip may reach into pixels that are neither training nor closed (a buffer): as context only.
+    Windows lie on a lattice of `stride_px`; the last one of a row or column ends where the open area ends. A chip may
+    hold pixels that are neither training nor closed (a buffer), as context only.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class ChipTable:
         return len(self._with)
 
     def draw(self, count: int, share_with: float, jitter_px: int, rng: np.random.Generator) -> list[Box]:
-        """Random chips, each shifted by up to `jitter_px` where that keeps it off closed pixels.
+        """Random chips, each shifted by up to `jitter_px` if the shifted chip holds no closed pixel.
 
         Args:
-            share_with: share drawn among the chips that hold a landslide.
+            share_with: share of the chips that is drawn from those with a landslide.
         """
         boxes = []
         for index in range(count):

@@ -31,9 +31,9 @@ class Fold(Frozen):
 
     Satisfies `model.split.partition.Partition`.
 
-    The validation rectangle touches the test rectangle: it decides only when
-    training stops and at which threshold. A training chip may reach into the buffer as context, where neither labels
-    nor statistics are taken, but holds no pixel of either rectangle.
+    The validation rectangle touches the test rectangle. It decides only when training stops and which threshold is
+    used. A training chip may hold pixels of the buffer as context: their labels do not enter the loss, and their values
+    do not enter the statistics. A training chip holds no pixel of either rectangle.
     """
 
     index: int = Field(ge=0)
@@ -82,7 +82,7 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
         usable: (y, x) whether a pixel may be scored.
 
     Raises:
-        ModelError: the scene is too small, or the buffers leave a fold nothing to learn from.
+        ModelError: the scene is too small, or the buffers leave a fold no training pixel.
     """
     height, width = labels.shape
     slid = ((labels == 1) & usable).astype(np.float64)
@@ -110,7 +110,7 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
     for fold in made:
         if not (fold.train_mask((height, width)) & (known > 0)).any():
             raise ModelError(
-                f"Fold {fold.index} has nothing to learn from: the buffers of {plan.buffer_px} pixels take all of the "
+                f"Fold {fold.index} has no training pixel: the buffers of {plan.buffer_px} pixels cover all of the "
                 f"rest of the cube ({height} x {width} pixels).",
                 "Take a larger area or a smaller buffer.",
             )
@@ -118,7 +118,7 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
 
 
 def _bisected(weight: NDArray[np.float64], area: Box, count: int, shortest: int) -> list[Box]:
-    """`count` boxes that tile `area`, neighbours in the list neighbours on the ground."""
+    """`count` boxes that tile `area`; successive boxes in the list are adjacent."""
     if count == 1:
         return [area]
     first = count // 2

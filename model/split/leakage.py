@@ -18,9 +18,9 @@ NAMED = 3
 
 
 class MaskedChannels:
-    """Channels of a scene inside a mask, NaN outside; it keeps which pixels were read.
+    """Channels of a scene inside a mask, NaN outside; it records which pixels were read.
 
-    Statistics that are taken through it can have read nothing else. Satisfies
+    Statistics that are computed from it can use no other pixel. Satisfies
     `model.inputs.channel_source.ChannelSource`.
     """
 
@@ -82,5 +82,5 @@ def _refuse(leaked: Mask, how: str) -> None:
     more = "" if len(rows) <= NAMED else ", ..."
     raise ModelError(
         f"Training would leak: {len(rows)} pixels {how}: row, column {named}{more}.",
-        "This is a fault of the division into parts; no result of it counts.",
+        "The division into parts is wrong; do not use its results.",
     )

@@ -1,4 +1,4 @@
-"""What a division of a scene gives to training, validation and test, whatever its shape."""
+"""The interface that every division of a scene into training, validation and test has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training, validation and test areas that share no pixel and keep a distance."""
+"""Training, validation and test areas that share no pixel and have a buffer between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.records import Frozen
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 MOST_CUTS = 40
-"""positions tried along an axis"""
+"""largest number of positions that are tried along an axis"""
 CELL_PX = 16
 """cuts lie on multiples of this, or of a multiple of it in a large scene"""
 GOOD_ENOUGH = 0.1
@@ -74,10 +74,10 @@ class Split(Frozen):
 
 
 def divide(labels: NDArray[np.uint8], usable: NDArray[np.bool_], plan: SplitPlan, seed: int) -> Split:
-    """Three rectangles of the scene, each with landslides, as near to the wanted shares as the scene allows.
+    """Three rectangles of the scene, each with landslides, as close to the planned shares as the scene allows.
 
-    Layouts are three bands along one axis, or one band beside two parts stacked along the other axis. All cuts are
-    tried; the seed draws among the arrangements whose best cut scores about as well as the best of all.
+    A layout has three bands along one axis, or one band and two parts that divide the rest along the other axis. All
+    cuts are tried; the seed draws among the arrangements whose best cut scores about as well as the best of all.
 
     Args:
         labels: (y, x) 1 landslide, 0 none, 255 not mapped.
@@ -96,7 +96,7 @@ def divide(labels: NDArray[np.uint8], usable: NDArray[np.bool_], plan: SplitPlan
     if not positive.any():
         raise ModelError(
             "No landslide pixel has valid inputs.",
-            "Look at the coverage of the passes, or take another --track.",
+            "Check the coverage of the passes, or choose another --track.",
         )
     height, width = labels.shape
     shortest, gap = plan.shortest_px, plan.buffer_px
@@ -149,7 +149,7 @@ class _Counter:
         )
 
     def score(self, layout: dict[Part, Box], plan: SplitPlan) -> float:
-        """Distance from the wanted shares; infinite where a part has no landslide or nothing else."""
+        """Distance from the wanted shares; infinite if a part has no landslide or only landslides."""
         positives = {part: self._sum(self._positive, box) for part, box in layout.items()}
         known = {part: self._sum(self._known, box) for part, box in layout.items()}
         if any(positives[part] == 0 or positives[part] >= known[part] for part in PARTS):

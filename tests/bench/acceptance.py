@@ -75,7 +75,7 @@ def scene_held_to(parameters: WorldParameters, prevalence: float, side_px: int =
     low, high, asked = 0.0, min(0.4, 3 * prevalence), prevalence
     for _ in range(20):
         scene = scene_of(parameters.model_copy(update={"prevalence": asked}), side_px)
-        found = float(labels_of(scene)[_window(scene)].mean())
+        found = float(labels_of(scene)[window_of(scene)].mean())
         if abs(found - prevalence) < CLOSE:
             return scene
         low, high = (asked, high) if found < prevalence else (low, asked)
@@ -90,7 +90,7 @@ class Sample:
     def __init__(self, scene: Scene) -> None:
         before = [flight for flight in scene.flights if not flight.slid][::-1]  # nearest to the event first
         after = [flight for flight in scene.flights if flight.slid]
-        self.window = _window(scene)
+        self.window = window_of(scene)
         self.db = {
             (pol, when): np.stack([_decibels(observe(scene, f, pol)[self.window]) for f in flights[:PASSES]])
             for pol in ("vv", "vh")
@@ -134,7 +134,7 @@ class Sample:
         return found
 
 
-def _window(scene: Scene) -> tuple[slice, slice]:
+def window_of(scene: Scene) -> tuple[slice, slice]:
     """Where the area lies in the scene, which reaches beyond it."""
     step = scene.grid.resolution_m
     row = round((scene.grid.top - scene.area_grid.top) / step)

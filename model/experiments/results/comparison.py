@@ -51,10 +51,11 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
     """The paired difference of two methods.
 
     Args:
-        same_budget: refuse networks that were trained for different numbers of steps; of an ensemble each member's.
+        same_budget: refuse networks that were trained for different numbers of steps; for an ensemble, the steps of one
+            member count.
 
     Raises:
-        ModelError: they differ in protocol, pixels, seeds, folds or budget; the error names which.
+        ModelError: they differ in protocol, pixels, seeds, folds or budget; the error names the difference.
     """
     ours, theirs = _by_unit(first), _by_unit(second)
     names = first[0].result.trial.label, second[0].result.trial.label

@@ -47,7 +47,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A prediction and its figures under a protocol: what a trial found, before it is written."""
+    """A prediction and its figures under a protocol: the outcome of a trial before it is written."""
 
     prediction: Prediction
     tested: ScoredPixels

@@ -26,7 +26,7 @@ def read_result(file: Path) -> TrialResult | None:
 
 
 def write_result(file: Path, result: TrialResult, outcome: Outcome) -> None:
-    """Write the scores first, then the result: where the result is there, both are complete.
+    """Write the scores first, then the result: if the result exists, both files are complete.
 
     Raises:
         OSError: the folder cannot be written.

@@ -34,7 +34,7 @@ class OtherEvents(Frozen):
 
 
 class Trial(Frozen):
-    """One training, or one method without training: all that decides its result on a given cube."""
+    """One training, or one method without training: everything that decides its result on a given cube."""
 
     label: str = Field(description="row of a table, as in 'VV+VH'")
     method: Method = "network"

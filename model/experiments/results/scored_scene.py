@@ -42,7 +42,7 @@ class ScoredScene:
         return height, width
 
     def select(self, inputs: Inputs) -> Selection:
-        """The passes that these inputs mean on this cube.
+        """The passes that these inputs select from this cube.
 
         Raises:
             ModelError: the cube lacks what the inputs need.
@@ -59,7 +59,7 @@ def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
 
     A pixel is scored if it has a label, if its backscatter (all polarisations of the cube, on the cube's best track) is
     known before and after the event, and if its terrain is known. This does not depend on a trial's inputs, so trials
-    can be compared. A process reads the passes for it once and not once a trial.
+    can be compared. Each process reads the passes for this once, not once for each trial.
 
     Args:
         event: None: the event that the cube records.

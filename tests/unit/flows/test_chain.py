@@ -1,4 +1,4 @@
-"""The chain after a cube as a reconciliation: what is there decides what is left to do."""
+"""The chain after a cube as a reconciliation: it makes only what does not exist yet."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def version(data: Path) -> chain.CubeVersion:
 
 
 def trained(folder: Path, cube: str, digest: str = MODEL) -> Path:
-    """A bundle as far as the chain reads it."""
+    """The files of a bundle that the chain reads."""
     with whole_result(folder, Origin(kind="bundle", cube=cube), replace=False) as result:
         result.folder.mkdir(parents=True)
         (result.folder / "bundle.json").write_text(json.dumps({"digest": digest}))
@@ -52,7 +52,7 @@ def trained(folder: Path, cube: str, digest: str = MODEL) -> Path:
 
 
 def mapped(folder: Path, cube: str, model: str | None) -> Path:
-    """A map as far as the chain reads it."""
+    """The files of a map that the chain reads."""
     with whole_result(folder, Origin(kind="map", cube=cube, model=model), replace=False) as result:
         result.folder.mkdir(parents=True)
     return folder

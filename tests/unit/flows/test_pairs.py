@@ -1,4 +1,4 @@
-"""Layers in the flow: their order, their limits, retries only where they may help, pairs in the table of passes."""
+"""Layers in the flow: their order, their limits, retries of transient failures only, pairs in the table of passes."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_the_table_of_passes_lists_the_pairs_with_all_columns(monkeypatch):
 
 
 class Run:
-    """A task run of Prefect that has ended; its state is known once it was waited for."""
+    """A task run of Prefect that has ended; its state is known after `wait`."""
 
     def __init__(self, state: State) -> None:
         self.ended = state

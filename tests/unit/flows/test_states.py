@@ -1,4 +1,4 @@
-"""What the flows conclude: whether to try again, and the state that a run ends in."""
+"""The decisions of the flows: whether to retry, and the state that a run ends in."""
 
 from __future__ import annotations
 

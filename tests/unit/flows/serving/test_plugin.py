@@ -1,4 +1,4 @@
-"""The bare deployment name that Prefect itself refuses."""
+"""A deployment name without its flow, which Prefect itself refuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flows.serving.plugin import setup_environment, with_bare_names
 
 
 class Server:
-    """A client that answers from a list of (flow, deployment) names."""
+    """A client that reads deployments from a list of (flow, deployment) names."""
 
     def __init__(self, *names: tuple[str, str]) -> None:
         self.flows = {uuid4(): flow for flow, _ in names}

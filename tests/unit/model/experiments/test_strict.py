@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -101,7 +103,7 @@ def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
     assert np.mean([s.result.evaluation.scene.auprc for s in by_name["random"]]) == pytest.approx(
         prevalence, rel=0.1
     )
-    # only VV changes in this cube, and the log-ratio takes VH: the classifier sees both
+    # only VV changes in this cube, and the log-ratio takes VH: the classifier uses both
     assert compare(by_name["boosting"], by_name["random"]).holds
     assert compare(by_name["boosting"], by_name["log-ratio"]).wins == 2
 
@@ -127,7 +129,7 @@ def test_a_classifier_trained_on_half_landslides_is_calibrated(cube):
 def test_a_training_chip_on_tested_pixels_stops_a_trial(cube, monkeypatch):
     everywhere = Box(top=0, left=0, height=256, width=256)
     monkeypatch.setattr("model.split.chips.ChipTable.every", lambda self: [everywhere])
-    with pytest.raises(ModelError, match="lie in a training chip"):
+    with pytest.raises(ModelError, match="training chip"):
         run(cube, TRIAL)
 
 
@@ -241,7 +243,7 @@ def test_the_ladder_writes_a_table_and_names_recipes_that_no_cube_can_serve(cube
     ]
     assert results[5].difference is not None and results[5].difference.second == "plain"
     words = (tmp_path / "ladder.md").read_text()
-    assert "Left out, because no cube has what they need: coherence" in words and "SIMULATED" in words
+    assert re.search(r"^Left out.*: coherence\.$", words, re.MULTILINE) and "SIMULATED" in words
     assert (tmp_path / "ladder.csv").read_text().count("\n") == 8
     with pytest.raises(ModelError, match="no recipe 'luck'"):
         selected(improvements(), ["luck"])

@@ -1,4 +1,4 @@
-"""The registry of channels: what each channel asks for, and the rules that statistics and augmentation take from it."""
+"""The registry of channels: what each channel needs, and the rules for statistics and augmentation."""
 
 from __future__ import annotations
 

@@ -112,8 +112,8 @@ def test_each_pixel_counts_its_own_passes(cube):
     chosen = select(cube, inputs)
     holed = cube.copy(deep=True)
     index = [p.index for p in chosen.before]
-    holed.vv[index[1:], 30, 30] = np.nan  # one pass is left
-    holed.vv[index[2:], 31, 31] = 0.0  # two are left
+    holed.vv[index[1:], 30, 30] = np.nan  # one valid pass remains
+    holed.vv[index[2:], 31, 31] = 0.0  # two valid passes remain
     got = everything(holed, inputs, chosen)
     assert np.isnan(got["vv_before_sd"][30, 30]) and np.isfinite(got["vv_before"][30, 30])
     two = logs(holed, "vv", chosen.before)[:2, 31, 31]
@@ -123,7 +123,7 @@ def test_each_pixel_counts_its_own_passes(cube):
 def test_one_pass_before_has_no_spread_and_a_score_all_the_same(cube):
     inputs = Inputs(before=1, terrain=(), change=("before_sd", "z_score"))
     chosen = select(cube, inputs)
-    assert any("standard deviation is unknown" in note for note in chosen.notes)
+    assert any("standard deviation" in note for note in chosen.notes)
     source = CubeChannels(cube, inputs, chosen)
     statistics = Statistics.of(source, inputs.channels, (whole((SIZE, SIZE)),))
     scaled, valid = statistics.standardise(source.read(whole((SIZE, SIZE))))
@@ -166,7 +166,7 @@ def test_the_score_of_speckle_alone_has_the_spread_that_it_should():
 # terrain and geometry
 
 
-def test_inputs_of_the_terrain_alone_are_judged_on_the_pixels_of_the_passes(cube):
+def test_inputs_of_the_terrain_alone_are_scored_on_the_pixels_of_the_passes(cube):
     inputs = Inputs(backscatter=(), terrain=("dem",))
     chosen = select(cube, inputs)
     assert chosen.track == select(cube, Inputs()).track
@@ -214,7 +214,7 @@ def test_the_azimuth_to_the_sensor_is_that_of_the_simulated_tracks():
 
 
 def test_an_unknown_direction_is_refused_for_aspect_to_the_sensor(cube):
-    with pytest.raises(ModelError, match="does not say whether"):
+    with pytest.raises(ModelError, match="'unknown'"):
         select(cube.drop_vars("sat:orbit_state"), Inputs(aspect="to sensor"))
 
 
@@ -230,16 +230,16 @@ def test_geometry_is_that_of_the_track_and_a_flag_is_not_standardised(cube):
     statistics = Statistics.of(source, inputs.channels, (whole((SIZE, SIZE)),))
     flag = inputs.channels.index("layover_shadow")
     assert (statistics.mean[flag], statistics.sd[flag]) == (0, 1)
-    with pytest.raises(ModelError, match=r"no look geometry of track 46 .* tracks 68"):
+    with pytest.raises(ModelError, match=r"geometry of track 46 .*\b68\b"):
         select(cube.isel(track=[1]), Inputs(track=46, geometry=("local_incidence",)))
-    with pytest.raises(ModelError, match="lacks local_incidence_deg, which"):
+    with pytest.raises(ModelError, match="local_incidence_deg"):
         select(cube.drop_vars("local_incidence_deg"), Inputs(geometry=("local_incidence",)))
 
 
 def test_the_best_track_is_taken_among_those_that_serve(cube):
     chosen = select(cube.isel(track=[1]), Inputs(geometry=("local_incidence",)))
     assert chosen.track == "track 68 (ascending)"
-    assert any("no look geometry of track 46" in note for note in chosen.notes)
+    assert any("geometry of track 46" in note for note in chosen.notes)
 
 
 # coherence
@@ -265,10 +265,10 @@ def test_coherence_is_the_mean_over_pairs_of_its_place(cube):
     )
 
 
-def test_a_pixel_without_coherence_stays_valid_and_is_told_of(cube):
+def test_a_pixel_without_coherence_stays_valid_and_is_noted(cube):
     inputs = Inputs(terrain=(), coherence=("loss",))
     chosen = select(cube, inputs)
-    assert any("elsewhere the mean of the training pixels" in note for note in chosen.notes)
+    assert any("of the sampled pixels" in note for note in chosen.notes)
     source = CubeChannels(cube, inputs, chosen)
     read = source.read(whole((SIZE, SIZE)))
     loss = inputs.channels.index("coherence_loss")
@@ -293,10 +293,10 @@ def test_coherence_alone_is_not_optional(cube):
 def test_an_early_map_knows_no_later_pair(cube):
     early = Inputs(after=1, coherence=("loss",))
     assert {pair.place for pair in select(cube, early).views[0].pairs} == {"before", "across"}
-    with pytest.raises(ModelError, match="no pair after the event"):
+    with pytest.raises(ModelError, match="pair after"):
         select(cube, Inputs(after=1, coherence=("recovery",)))
     full = select(cube, Inputs(coherence=("recovery",)))
-    with pytest.raises(ModelError, match="no pair after the event"):
+    with pytest.raises(ModelError, match="pair after"):
         CubeChannels(cube, Inputs(coherence=("recovery",)), limit_passes(full, None, 1))
 
 
@@ -304,11 +304,11 @@ def test_a_cube_without_the_pairs_is_refused_by_name(cube):
     with pytest.raises(ModelError, match="lacks coherence"):
         select(cube.drop_dims("timepair"), Inputs(coherence=("before",)))
     across = [i for i, p in enumerate(cube.timepair_relative_orbit.values) if p == 46 and i != 3]
-    with pytest.raises(ModelError, match=r"track 46 \(descending\) has no pair across the event"):
+    with pytest.raises(ModelError, match=r"track 46 .*across"):
         select(cube.isel(timepair=across), Inputs(track=46, coherence=("loss",)))
     backends = np.array(["isce2", "pygmtsar"] * 5, dtype=object)[: cube.sizes["timepair"]]
     mixed = cube.assign_coords(timepair_backend=("timepair", backends))
-    with pytest.raises(ModelError, match="more than one backend"):
+    with pytest.raises(ModelError, match="isce2, pygmtsar"):
         select(mixed, Inputs(coherence=("before",)))
 
 
@@ -327,7 +327,7 @@ def test_pairs_of_a_published_cube_are_known_by_their_days(cube, tmp_path):
     chosen = select(opened, inputs, span)
     expected = select(cube, inputs.model_copy(update={"track": 46}))
     assert chosen.track == "descending passes"
-    # on the days of the other pairs this cube has no pass
+    # this cube has no pass on the days of the other pairs
     assert [p.label for p in chosen.views[0].pairs] == [p.label for p in expected.views[0].pairs]
     got, wanted = everything(opened, inputs, chosen), everything(cube, inputs, expected)
     for name in inputs.channels:
@@ -359,7 +359,7 @@ def test_a_pixel_is_valid_where_every_view_is(cube):
     inputs = Inputs(track="both", terrain=())
     assert all(np.isnan(values[33, 33]) for values in everything(holed, inputs).values())
     assert np.isfinite(everything(holed, Inputs(terrain=()))["vv_before"][33, 33])
-    with pytest.raises(ModelError, match="no track of ascending passes"):
+    with pytest.raises(ModelError, match="ascending"):
         select(cube.isel(timestep=np.flatnonzero(cube.relative_orbit.values == 46)), inputs)
     with pytest.raises(ModelError, match="no ascending view"):
         CubeChannels(cube, inputs, select(cube, Inputs()))
@@ -376,7 +376,7 @@ def test_the_dropped_newest_pass_is_that_of_the_published_code(cube):
         assert [p.index for p in chosen.before] == [times[i] for i in range(-1 - n, -1)]
     assert any("dropped" in note for note in chosen.notes)
     lone = cube.isel(timestep=times[-1:] + [p.index for p in select(cube, Inputs(track=46)).after])
-    with pytest.raises(ModelError, match="newest before was dropped"):
+    with pytest.raises(ModelError, match="dropped"):
         select(lone, Inputs(track=46, newest_before="dropped"))
 
 

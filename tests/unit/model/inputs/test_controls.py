@@ -25,20 +25,20 @@ SIDE_PX = 320
 
 
 def cube_of(slid_passes: int | None, seed: int = 5) -> xr.Dataset:
-    """Passes of one track over a simulated forest, half of them before the cube's event.
+    """Passes of one track over a simulated forest, half of them before the event of the cube.
 
     Args:
         slid_passes: passes on either side, those after the event with its landslides; None: two on either side, none of
             which shows a landslide although the labels do.
     """
     from pipeline.sandbox.earth.radar import observe
-    from tests.bench.acceptance import _window
+    from tests.bench.acceptance import window_of
 
     scene = scene_of(scenario("forest").model_copy(update={"seed": seed, "prevalence": 0.08}), SIDE_PX)
-    window = _window(scene)
+    window = window_of(scene)
     quiet = [flight for flight in scene.flights if not flight.slid]
     slid = [flight for flight in scene.flights if flight.slid]
-    # four passes on either side at the most; a flight that stood twice would have its speckle twice
+    # at most four passes before and four after: a flight that is used twice would repeat its speckle
     flights = quiet[:4] if slid_passes is None else [*quiet[:slid_passes], *slid[:slid_passes]]
     power = {pol: np.stack([observe(scene, f, pol)[window] for f in flights]) for pol in ("vv", "vh")}
     times = [EVENT + 2 * HOUR + (i - len(flights) // 2) * 12 * DAY for i in range(len(flights))]
@@ -87,7 +87,7 @@ def prevalence(done: list[FinishedTrial]) -> float:
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory):
-    """The cube of an event, and one of the same ground where the event's date is wrong: nothing changed."""
+    """The cube of an event, and one of the same scene with a wrong event date, so that nothing changed."""
     root = tmp_path_factory.mktemp("events")
     return write(cube_of(2), root / "event.zarr"), write(cube_of(None), root / "quiet.zarr")
 
@@ -102,14 +102,14 @@ def test_a_wrong_date_shows_no_more_than_the_terrain_does(events, tmp_path):
     both, terrain = tried(quiet, BOTH, tmp_path), tried(quiet, TERRAIN, tmp_path)
     counts = [[s.counts for s in scored(done, tmp_path)] for done in (both, terrain)]
     assert paired_difference(*counts).lower <= 0.005
-    # and radar alone knows of the slopes what brightness tells, no more
+    # and radar alone scores no better than terrain alone
     assert auprc(tried(quiet, RADAR, tmp_path)) < auprc(terrain) + 0.01
 
 
 def test_shuffled_labels_are_worth_the_prevalence(events, tmp_path):
     cube = xr.open_zarr(events[0]).load()
     rng = np.random.default_rng(0)
-    # blocks of 16 px change places, so that landslides keep their shapes
+    # blocks of 16 px are permuted, so that landslides keep their shapes
     rows, columns = (n // 16 for n in cube.landslides.shape)
     blocks = cube.landslides.values[: rows * 16, : columns * 16].reshape(rows, 16, columns, 16).swapaxes(1, 2)
     mixed = rng.permutation(blocks.reshape(-1, 16, 16)).reshape(rows, columns, 16, 16).swapaxes(1, 2)

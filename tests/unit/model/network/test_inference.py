@@ -1,4 +1,4 @@
-"""Streamed windows give what one pass over the whole gives; no data and edges."""
+"""Streamed windows equal one prediction of the whole area; pixels without data; edges."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def scene(height, width, seed=0):
 
 
 def network(radius):
-    """Convolutions that see `radius` pixels around each."""
+    """Convolutions with a receptive field of `radius` pixels around each pixel."""
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(2, 4, 1)]
     for _ in range(radius):
@@ -57,7 +57,7 @@ def gathered(strips, area):
 
 
 def at_once(source, area, net):
-    """One pass over the area, brought up to the network's stride at the right and below."""
+    """One prediction of the area, padded to the network's stride at the right and below."""
     scaled, valid = STATISTICS.standardise(source.values[:, area.slices[0], area.slices[1]])
     padded = np.pad(scaled, ((0, 0), (0, -area.height % 32), (0, -area.width % 32)))
     with torch.inference_mode():
@@ -78,7 +78,7 @@ def test_blended_windows_equal_the_whole_where_the_margin_holds_the_receptive_fi
 
 
 def reach_px(net):
-    """How far from a pixel another one still tells on it, found by asking the network's gradient."""
+    """The distance up to which other pixels affect a pixel, from the network's gradient."""
     side = 512
     values = torch.randn(1, 2, side, side, requires_grad=True)
     net(values)[0, 0, side // 2, side // 2].backward()
@@ -102,7 +102,7 @@ def test_a_network_with_halvings_leaves_no_seam(architecture):
     expected = at_once(source, area, net)
     np.testing.assert_allclose(got, expected, atol=2e-6)
     assert expected.std() > 1e-4
-    # with a margin that does not hold the receptive field there is a difference to see
+    # with a margin smaller than the receptive field there is a difference
     narrow = InferencePlan(window_px=4 * margin + 64, overlap_px=32, margin_px=0)
     seen = gathered(
         predict(source, area, STATISTICS, NetworkProbability(net, torch.device("cpu")), narrow), area

@@ -1,4 +1,4 @@
-"""The paper's network to the parameter, and two classes as log-odds."""
+"""The paper's network with its number of parameters, and two classes as log-odds."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_
     with pytest.raises(ModelError, match="resnet18"):
         build(spec)
     network, note = build_as_obtainable(spec)
-    assert parameters(network) > 0 and "starts from random weights" in note and "resnet18" in note
+    assert parameters(network) > 0 and "random weights" in note and "resnet18" in note
     random = spec.model_copy(update={"initial_weights": "random"})
     assert build_as_obtainable(random)[1] is None
 

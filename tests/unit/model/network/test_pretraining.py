@@ -1,4 +1,4 @@
-"""Learning without labels, learning from few, and several predictions made one."""
+"""Pretraining without labels, training with few labels, and the mean of several predictions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_pretraining_learns_to_fill_in_and_reads_nothing_but_the_training_area()
     one = scene()
     long = pretrain([one], SPEC, PretrainingPlan(steps=60, chip_px=32, batch=4), 0)
     assert long.loss < 0.6 * short.loss
-    assert long.loss < 0.5  # a constant reaches about 1
+    assert long.loss < 0.5  # a constant prediction has about 1
     assert not one.channels.seen[128:].any() and not one.channels.seen[:, 192:].any()
 
 
@@ -113,7 +113,7 @@ def test_mirrored_views_turn_the_north_component_and_turn_the_answer_back():
     np.testing.assert_allclose(
         MirrorMean(north, ("vv_before", "aspect_cos"))(inputs), north(inputs), rtol=1e-4
     )
-    # with a channel that is not turned it is not
+    # if the sign of a channel is not flipped, it is not
     assert np.abs(MirrorMean(north, ("vv_before", "slope"))(inputs) - north(inputs)).max() > 0.05
 
 
@@ -126,17 +126,17 @@ def test_pretrained_weights_come_back_from_their_folder_for_the_same_inputs_and_
     assert document == written
     assert tensors.keys() == made.weights.keys()
     assert all(torch.equal(tensors[name], made.weights[name]) for name in tensors)
-    with pytest.raises(ModelError, match="inputs vv_before, aspect_cos; these are aspect_cos, vv_before"):
+    with pytest.raises(ModelError, match=r"vv_before, aspect_cos.*aspect_cos, vv_before"):
         load(folder, SPEC, channels[::-1])
     with pytest.raises(ModelError, match="other sizes"):
         load(folder, SPEC.model_copy(update={"decoder_channels": (16, 16, 8)}), channels)
     data = bytearray((folder / "weights.safetensors").read_bytes())
     data[-1] ^= 1
     (folder / "weights.safetensors").write_bytes(data)
-    with pytest.raises(ModelError, match="not those of"):
+    with pytest.raises(ModelError, match=r"pretraining\.json"):
         load(folder, SPEC, channels)
     (folder / "weights.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ModelError, match="no pretrained weights that can be read"):
+    with pytest.raises(ModelError, match="SafetensorError"):
         load(folder, SPEC, channels)
 
 

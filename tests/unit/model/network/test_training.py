@@ -107,7 +107,7 @@ def test_what_is_kept_is_the_mean_of_the_weights_where_one_is_asked_for(monkeypa
     kept = weights(trained)["encoder.conv1.weight"]
     expected = seen[0][0]
     for count, (last, _) in enumerate(seen[1:], start=1):
-        kept_share = min(0.5, (1 + count) / (10 + count))  # the first steps are forgotten faster
+        kept_share = min(0.5, (1 + count) / (10 + count))  # the first steps decay faster
         expected = kept_share * expected + (1 - kept_share) * last
     torch.testing.assert_close(kept, expected)
     running = weights(trained)["encoder.bn1.running_var"]
@@ -177,5 +177,5 @@ def test_a_fault_while_the_next_batch_is_read_stops_the_training():
 
 
 def test_a_scene_without_landslides_is_refused():
-    with pytest.raises(ModelError, match="No chip holds a landslide"):
+    with pytest.raises(ModelError, match="No chip"):
         train(scene(landslides=False), SPEC, plan(), 0)

@@ -1,4 +1,4 @@
-"""Trials side by side: every worker has a GPU of its own as long as there are enough."""
+"""Parallel trials: every worker has its own GPU if there are enough."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_cells_of_200_m_take_their_largest_score(scene):
 def test_landslides_are_found_by_half_of_their_pixels_and_counted_once():
     labels = np.zeros((60, 60), np.uint8)
     labels[2:4, 2:4] = 1  # 400 m2
-    labels[4, 4] = 1  # joined over the corner: 500 m2
+    labels[4, 4] = 1  # connected at the corner: 500 m2
     labels[10:14, 10:15] = 1  # 2000 m2
     labels[20:30, 20:40] = 1  # 20000 m2, two fifths of it counted below
     score = np.zeros(labels.shape, np.float32)
@@ -133,7 +133,7 @@ def test_the_calibration_error_is_that_of_torchmetrics():
         torch.from_numpy(probability), torch.from_numpy(truth.astype(int)), n_bins=15
     )
     assert calibration_error(probability, truth) == pytest.approx(float(oracle), abs=1e-6)
-    with pytest.raises(ModelError, match="outside 0 to 1"):
+    with pytest.raises(ModelError, match="outside"):
         calibration_error(np.array([1.2]), np.array([True]))
 
 

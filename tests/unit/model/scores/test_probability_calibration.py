@@ -1,4 +1,4 @@
-"""Probabilities that were stretched and shifted are brought back; what cannot be calibrated is refused."""
+"""The calibration restores probabilities that were scaled and shifted; pixels of one kind are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 
 
 def world(pixels: int = 200_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """True probabilities, and what happened."""
+    """True probabilities, and labels drawn from them."""
     rng = np.random.default_rng(seed)
     probability = expit(rng.normal(-3.0, 2.0, pixels))
     return probability, rng.uniform(size=pixels) < probability
@@ -40,7 +40,7 @@ def test_probabilities_of_exactly_0_and_1_do_no_harm():
 
 @pytest.mark.parametrize("value", [True, False])
 def test_pixels_of_one_kind_cannot_calibrate(value):
-    with pytest.raises(ModelError, match="all of one kind"):
+    with pytest.raises(ModelError, match="one kind"):
         fitted(np.full(10, 0.5, np.float32), np.full(10, value))
 
 
@@ -50,7 +50,7 @@ def test_the_expected_score_is_of_the_case_or_of_none():
         for after in (1, 2)
     )
     row, words = expected_for(rows, 4, 1)
-    assert row == rows[0] and "4 passes before and 1 after" in words and "0.200" in words
+    assert row == rows[0] and "4 passes before" in words and "1 after" in words and "0.200" in words
     row, words = expected_for(rows, 4, 3)
-    assert row is None and "never scored" in words and "4 before and 2 after" in words
+    assert row is None and "never scored" in words and "4 before" in words and "2 after" in words
     assert expected_for((), 1, 1)[0] is None

@@ -1,4 +1,4 @@
-"""Rectangles that cover a scene once, and buffers that are cut from training alone."""
+"""Rectangles that cover a scene once, and buffers that only reduce the training area."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_pixel_is_tested_once_and_no_training_pixel_is_near(height, width,
                 np.maximum(box.left - columns - 1, columns - box.right),
             )
             nearest.append(between.min())
-        assert min(nearest) == buffer  # near enough is not missed either
+        assert min(nearest) == buffer  # and the buffer is not larger than asked for
     assert (tested == 1).all()
 
 
@@ -84,9 +84,9 @@ def test_landslides_in_one_corner_leave_room_for_every_rectangle():
 
 def test_a_scene_that_is_too_small_is_refused_with_the_way_out():
     labels, usable = scene(100, 300)
-    with pytest.raises(ModelError, match=r"too small for 4 rectangles.*larger area"):
+    with pytest.raises(ModelError, match=r"100 x 300 .*\b101\b.*larger area"):
         folds(labels, usable, FoldPlan(shortest_px=101))
-    with pytest.raises(ModelError, match="nothing to learn from"):
+    with pytest.raises(ModelError, match=r"Fold \d .*\b400 pixels"):
         folds(labels, usable, FoldPlan(buffer_px=400))
 
 
@@ -94,5 +94,5 @@ def test_rectangles_that_overlap_are_no_fold():
     box = Box(top=0, left=0, height=10, width=10)
     with pytest.raises(ValidationError, match="overlaps"):
         Fold(index=0, shape=(100, 100), test=box, validation=box, buffer_px=0)
-    with pytest.raises(ValidationError, match="out of the scene"):
+    with pytest.raises(ValidationError, match="out of"):
         Fold(index=0, shape=(10, 15), test=box, validation=box.model_copy(update={"left": 10}), buffer_px=0)

@@ -1,4 +1,4 @@
-"""Areas that share nothing, and chips that stay inside them."""
+"""Areas that share no pixel, and chips that lie inside them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scattered(shape, seed=0, share=0.05):
 
 
 def claimed(split, shape):
-    """(y, x) 0 nobody's, 1 train, 2 validation, 3 test"""
+    """(y, x) 0 none, 1 train, 2 validation, 3 test"""
     owner = np.zeros(shape, dtype=np.uint8)
     for number, part in enumerate(PARTS, start=1):
         for box in split.boxes(part):
@@ -71,7 +71,7 @@ def test_a_planted_leak_is_refused():
         "test": (Box(top=0, left=120, height=100, width=50),),
     }
     assert Split(**near, buffer_px=20)
-    with pytest.raises(ValidationError, match=r"train .* test .* 20 pixels apart"):
+    with pytest.raises(ValidationError, match=r"train .*test .*\b20 pixels"):
         Split(**near, buffer_px=21)
     overlap = {**near, "validation": (Box(top=99, left=99, height=50, width=20),)}
     with pytest.raises(ValidationError, match="apart"):
