@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.api import MapRequest, TrainingRequest, load_bundle, map, train
+    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
     from pipeline.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
-    "MapRequest",
+    "LogRatioMapPlan",
+    "MapPlan",
     "TrainingRequest",
     "areas",
     "build",
@@ -34,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "pipeline.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
-    "model": ("load_bundle", "map", "train"),
+    "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
 }
 
 

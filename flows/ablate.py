@@ -101,7 +101,8 @@ def ablate(
     """Run the paper's ablation: inputs by number of passes and seed. Finished trials are not run again.
 
     Parameters:
-        cube: path of a cube, or of one of its versions; Dask workers must see it under the same path.
+        cube: name of a built area, path of a cube, or of one of its versions; Dask workers must see the same data
+            folder and the same paths.
         plan: which trials run, as in `--param 'plan={"network": {"in_channels": 1}, "seeds": [0, 1, 2]}'`.
         out: folder of results, which Dask workers must see too.
         runner: threads, or dask for many trainings on many machines.

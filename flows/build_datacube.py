@@ -175,7 +175,7 @@ def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
         run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
     except ObjectNotFound:
         log.warning(
-            "%s lacks its %s; run `python -m flows.serving.deployments`, then `reconcile`",
+            "%s lacks its %s; run `python -m flows.setup`, then `reconcile`",
             cube,
             " and ".join(lacks),
         )

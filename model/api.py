@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from model.bundle.summaries import BundleRecord, ReleaseRecord
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
-from model.inputs.inputs import EventSpan, Inputs
+from model.inputs.inputs import Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
-from model.maps.map_plan import SMALLEST_M2, LogRatioMapPlan, MapPlan
-from model.network.training_plan import Standardise, TrainingPlan
+from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.network.training_plan import TrainingPlan
 from model.origin import Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
+from pipeline.errors import ModelError
 from pipeline.places import Place, bundle_named
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
@@ -38,7 +39,6 @@ __all__ = [
     "Experiment",
     "LogRatioMapPlan",
     "MapPlan",
-    "MapRequest",
     "ReleaseRecord",
     "Result",
     "TrainingPlan",
@@ -64,18 +64,6 @@ class TrainingRequest(Frozen):
     plan: TrainingPlan = TrainingPlan()
     seed: int = 0
     experiment: Experiment = Experiment()
-
-
-class MapRequest(Frozen):
-    """How a cube is mapped."""
-
-    event: EventSpan | None = Field(None, description="None: the one that the cube records")
-    smallest_m2: float = Field(SMALLEST_M2, gt=0, description="smallest polygon, of a map by a bundle")
-    standardise: Standardise = "auto"
-    allow_simulated: bool = Field(
-        False, description="map a real place with a bundle that was trained on a simulated one"
-    )
-    inputs: Inputs = Field(Inputs(), description="passes and track of the log-ratio map")
 
 
 @dataclass(frozen=True)
@@ -153,7 +141,7 @@ def train(
 def map(
     cube: str,
     bundle: str | None = None,
-    request: MapRequest | None = None,
+    plan: MapPlan | LogRatioMapPlan | None = None,
     *,
     out: Path | None = None,
     replace: bool = False,
@@ -170,6 +158,7 @@ def map(
     Args:
         cube: path of a cube or of a version, or name of a built area.
         bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
+        plan: a `MapPlan` with a bundle, a `LogRatioMapPlan` without one; None: the defaults.
         out: folder of the map; None: where `pipeline.places` puts it.
         replace: map in any case, in place of another map.
 
@@ -178,24 +167,22 @@ def map(
         ModelError: the bundle is absent or damaged, or the cube lacks what it needs.
         ReplaceError: something else is where the map belongs.
     """
-    request = request or MapRequest()
+    wanted = MapPlan() if bundle is not None else LogRatioMapPlan()
+    if plan is None:
+        plan = wanted
+    if type(plan) is not type(wanted):
+        raise ModelError(f"A {type(plan).__name__} was given where a {type(wanted).__name__} belongs.")
     _, facts = cubes.load(cube)
     model = None if bundle is None else bundle_named(bundle)
     digest = None if model is None else _digest(model)
-    options = _map_options(request, model is not None)
-    origin = Origin(kind="map", cube=facts.digest, model=digest, options=options)
+    origin = Origin(kind="map", cube=facts.digest, model=digest, options=_map_options(plan))
     target = out or _map_folder(place_of(facts), model, origin, replace=replace)
 
     def make(folder: Path) -> ReleaseRecord:
         if model is None:
-            plain = LogRatioMapPlan(event=request.event, inputs=request.inputs)
-            return map_log_ratio(facts.uri, folder, plan=plain, progress=progress)
-        plan = MapPlan(
-            event=request.event,
-            smallest_m2=request.smallest_m2,
-            standardise=request.standardise,
-            allow_simulated=request.allow_simulated,
-        )
+            assert isinstance(plan, LogRatioMapPlan)
+            return map_log_ratio(facts.uri, folder, plan=plan, progress=progress)
+        assert isinstance(plan, MapPlan)
         return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
 
     return _once(target, origin, make, replace)
@@ -306,8 +293,8 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
     }
 
 
-def _map_options(request: MapRequest, by_model: bool) -> dict[str, JsonValue]:
-    options = request.model_dump(mode="json", include={"event"})
-    if not by_model:
-        return options | request.inputs.model_dump(mode="json", include={"before", "after", "track"})
-    return options | request.model_dump(mode="json", include={"smallest_m2", "standardise"})
+def _map_options(plan: MapPlan | LogRatioMapPlan) -> dict[str, JsonValue]:
+    if isinstance(plan, MapPlan):
+        return plan.model_dump(mode="json", exclude={"allow_simulated"})
+    options = plan.model_dump(mode="json", exclude={"inputs"})
+    return options | plan.inputs.model_dump(mode="json", include={"before", "after", "track"})

@@ -14,7 +14,7 @@ from pipeline.archives.reachability import reachability
 from pipeline.area import area_files, load_area
 from pipeline.elevation.geoid import Model, geoid_grid
 from pipeline.errors import InterferometryError, SlidecubeError
-from pipeline.insar.isce2.isce2_backend import choose_way
+from pipeline.insar.isce2.isce2_backend import choose_launcher
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -124,10 +124,10 @@ def _isce2() -> list[Finding]:
     if settings().insar_backend != "isce2":
         return []
     try:
-        way = choose_way(settings().container_engine, settings().isce2_image)
+        launcher = choose_launcher(settings().container_engine, settings().isce2_image)
     except InterferometryError as error:
         return [Finding(name="ISCE2", state="missing", detail=str(error))]
-    detail = f"{way.image} in {way.engine}" if way.engine else "topsApp.py of this machine"
+    detail = f"{launcher.image} in {launcher.engine}" if launcher.engine else "topsApp.py of this machine"
     return [Finding(name="ISCE2", state="ok", detail=detail)]
 
 

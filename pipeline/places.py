@@ -44,11 +44,6 @@ def cube_root(area: str) -> Path:
     return cubes_root() / area
 
 
-def cube_roots() -> list[Path]:
-    """The folders of all cubes in the data folder, by name of the area."""
-    return _folders(cubes_root())
-
-
 def download_root(area: str) -> Path:
     """Inventories that were fetched for an area, on the local disk: `<data>/cubes/<area>/downloads`."""
     return cube_root(area) / "downloads"

@@ -21,7 +21,7 @@ from model.cli.options import (
 from pipeline.console import as_json, progress_bars, reports_errors
 
 if TYPE_CHECKING:
-    from model.api import MapRequest, TrainingRequest
+    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest
     from model.bundle.summaries import BundleRecord, ReleaseRecord
 
 
@@ -225,15 +225,15 @@ def map_landslides(
     if len(bundle_cube) != (1 if log_ratio else 2):
         raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
     cube, bundle = bundle_cube[-1], None if log_ratio else bundle_cube[0]
-    request = _map_request(options, by_model=bundle is not None)
+    plan = _map_plan(options, by_model=bundle is not None)
     with progress_bars() as progress:
-        result = api.map(cube, bundle, request, out=out, replace=replace, progress=progress)
+        result = api.map(cube, bundle, plan, out=out, replace=replace, progress=progress)
     print_result(result, json_, _map_words(result.record))
 
 
-def _map_request(options: dict[str, Any], *, by_model: bool) -> MapRequest:
+def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioMapPlan:
     """What the options of `map` ask for."""
-    from model.api import MapRequest
+    from model.api import LogRatioMapPlan, MapPlan
 
     if by_model and (options["before"] or options["after"] or options["track"]):
         raise click.UsageError(
@@ -251,8 +251,10 @@ def _map_request(options: dict[str, Any], *, by_model: bool) -> MapRequest:
         )
     with values_checked():
         event = parsed_event(options["event"])
+        if by_model:
+            return MapPlan(event=event, **given)
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
-        return MapRequest(event=event, inputs=inputs, **given)
+        return LogRatioMapPlan(event=event, inputs=inputs)
 
 
 def _map_words(record: ReleaseRecord) -> str:

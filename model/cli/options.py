@@ -73,7 +73,7 @@ def settled_inputs(options: dict[str, Any]) -> dict[str, Any]:
     from model.inputs.inputs import Inputs
 
     found: dict[str, Any] = {}
-    for name in ("terrain", "change", "geometry", "coherence"):
+    for name in ("terrain", "change", "geometry", "coherence", "further"):
         if (text := options.get(name)) is not None:
             found[name] = [word for word in text.split(",") if word and word != "none"]
     if options.get("polarisation"):

@@ -1,1 +1,1 @@
-"""The place of interferometry: one pair of SLCs to one geocoded product. The cube's schema has its variables."""
+"""Interferometry: makes geocoded products of pairs of SLCs. The cube's schema defines their variables."""

@@ -1,4 +1,4 @@
-"""The interferometric processors that can fill a job folder, by the name that the setting gives."""
+"""The interferometric processors by their names in the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def backend_named(name: str) -> InsarBackend:
         raise InterferometryError(
             "backend-none",
             "No interferometric processor is chosen (SLIDECUBE_INSAR_BACKEND=none).",
-            "Set it to isce2 or pygmtsar, or leave `interferometry` out of the area file.",
+            "Set it to isce2 or pygmtsar, or remove `interferometry` from the area file.",
         )
     raise InterferometryError(
         "backend-unknown",

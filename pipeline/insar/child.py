@@ -1,7 +1,7 @@
-"""One command under watch: it ends with the caller, at the time limit, beyond its memory, or by itself.
+"""Runs one command and ends it with the caller, at the time limit or above the memory limit.
 
-The caller keeps the other end of standard input open; when the caller dies, even by a signal that nothing can catch,
-the system closes it, and the command is ended with everything that it started.
+The caller keeps its end of standard input open. When the caller dies, even by SIGKILL, the system closes it, and the
+command is ended with every process that it started.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Ended(Frozen):
-    """How a command ended: by which exit status (negative: that signal) and why."""
+    """How a command ended: exit status (negative: the signal that ended it) and reason."""
 
     exit_status: int
     reason: Reason
@@ -39,7 +39,10 @@ class Ended(Frozen):
 
 @dataclass
 class Watch:
-    """What ends a command early. `deadline` in seconds of time.monotonic; `standard_input` None: nobody is watched."""
+    """The conditions that end a command early.
+
+    `deadline` is in seconds of time.monotonic. With `standard_input` None there is no caller to watch.
+    """
 
     deadline: float
     memory_bytes: int
@@ -48,7 +51,7 @@ class Watch:
     _before: dict[int, object] = field(default_factory=dict, repr=False)
 
     def __enter__(self) -> Watch:
-        """Take SIGTERM, SIGINT and SIGHUP as the wish to stop."""
+        """Handle SIGTERM, SIGINT and SIGHUP as requests to stop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._stop)
         return self
@@ -61,14 +64,14 @@ class Watch:
         self.stopped = True
 
     def caller_gone(self) -> bool:
-        """True once standard input is closed at its other end. What comes through it is read and forgotten."""
+        """Whether the caller closed its end of standard input. Data from the caller is read and discarded."""
         if self.standard_input is None:
             return False
         readable, _, _ = select.select([self.standard_input], [], [], 0)
         return bool(readable) and not os.read(self.standard_input, 4096)
 
     def reason(self) -> Reason | None:
-        """Why a command must end now; None: it may go on."""
+        """Why a command must end now; None if it may continue."""
         if self.stopped:
             return "stopped"
         if self.caller_gone():
@@ -81,9 +84,9 @@ class Watch:
 def run_watched(
     command: Sequence[str], folder: Path, log: Path, watch: Watch, environment: Mapping[str, str]
 ) -> Ended:
-    """Run `command` in `folder`, both outputs into `log`, until it ends or `watch` wants it ended.
+    """Run `command` in `folder`, with both outputs into `log`, until it ends or a condition of `watch` holds.
 
-    It has a session of its own, and all of the session is ended with it.
+    The command runs in its own session. All processes of the session are ended with it.
     """
     start = time.monotonic()
     with log.open("wb") as output:
@@ -104,9 +107,9 @@ def run_watched(
             while not ended(_LOOK_EVERY_S, watch.standard_input):
                 used = _memory_bytes(child.pid)
                 peak_bytes = max(peak_bytes, used)
-                wish = watch.reason() or ("memory" if used > watch.memory_bytes else None)
-                if wish is not None:
-                    reason = wish
+                cause = watch.reason() or ("memory" if used > watch.memory_bytes else None)
+                if cause is not None:
+                    reason = cause
                     _end_session(child.pid, signal.SIGTERM)
                     ended(_GRACE_S, None)
                     break
@@ -127,13 +130,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """In the child before it becomes the command: where the runner is killed outright, the command is killed too."""
+    """Runs in the child before exec: when the runner is killed, the kernel kills the command too."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _ending(pid: int) -> Iterator[Callable[[float, int | None], bool]]:
-    """A function that waits some seconds for the process, or for news on a descriptor: whether it has ended."""
+    """Yields a function that waits for the process or for data on a descriptor.
+
+    It returns whether the process ended.
+    ."""
     try:
         handle: int | None = os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux, or an old kernel
@@ -160,7 +166,7 @@ def _ending(pid: int) -> Iterator[Callable[[float, int | None], bool]]:
 
 
 def _session(leader: int) -> list[int]:
-    """The living processes of a session. Where /proc is absent, only its leader."""
+    """The running processes of a session; only its leader if /proc is absent."""
     members = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -171,7 +177,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _memory_bytes(leader: int) -> int:
-    """Anonymous memory of a session; pages of mapped files do not count, since the system can drop them."""
+    """Anonymous memory of a session. Pages of mapped files do not count, since the system can drop them."""
     total = 0
     for pid in _session(leader):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -181,7 +187,7 @@ def _memory_bytes(leader: int) -> int:
 
 
 def _end_session(leader: int, number: signal.Signals) -> None:
-    """Signal every process of a session, again until no new one shows up where the signal cannot be refused."""
+    """Signal every process of a session. SIGKILL is repeated until no process is left."""
     for _ in range(20 if number == signal.SIGKILL else 1):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, number)

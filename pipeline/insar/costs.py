@@ -1,4 +1,4 @@
-"""The pairs of a plan and what they will cost, for `slidecube plan`."""
+"""The pairs of a plan with their estimated costs, for `slidecube plan`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def pair_rows(
     unpaired: tuple[str, ...],
     held: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The pairs with what they will cost, as `slidecube plan --json` gives them; none where none are wanted.
+    """The pairs with their estimated costs, as `slidecube plan --json` prints them; none without interferometry.
 
-    `held` are the ids of those that the cube has already, which are not counted in the total.
+    `held` are the ids of the pairs that the cube has already. The total does not count them.
     """
     backend = settings().insar_backend
     if area.interferometry is None or backend == "none":
@@ -60,7 +60,7 @@ def pair_rows(
 
 
 def print_pairs(console: Console, rows: dict[str, Any]) -> None:
-    """The same for people."""
+    """Print the pairs as a table."""
     if rows["pairs"]:
         table = Table(
             Column("pair", no_wrap=True), "event", "days", "baseline", "bursts", "to fetch", "scratch", "time", "cube"

@@ -1,19 +1,19 @@
-"""The job contract: one pair, one folder, which any interferometric processor can fill.
+"""The job contract: one folder for each job of a pair, in which any interferometric processor can work.
 
-    JOB/manifest.json      what is wanted (`JobManifest`), written before the processor starts
+    JOB/manifest.json      the request (`JobManifest`), written before the processor starts
     JOB/inputs/            read-only for the processor
-        reference/         a SAFE folder (or several slices), or bursts as the archive serves them (.tiff, .xml)
+        reference/         a SAFE folder (or several slices), or bursts in the archive's form (.tiff, .xml)
         secondary/         likewise
         orbits/            *.EOF, precise or restituted
-        dem.tif            EPSG:4326, float32, metres above the WGS 84 ellipsoid, no void inside the footprint
-    JOB/scratch/           the processor's own; may be deleted at any time when nothing runs
-    JOB/products/          GeoTIFF in any one CRS, all on one grid, and last of all metadata.json (`JobMetadata`)
-        coherence.tif      float32, 0..1, NaN where there is none
-        interferogram.tif  complex64, flattened (flat earth and topography removed), wrapped, NaN where there is none
-        amplitude.tif      float32, NaN where there is none
+        dem.tif            EPSG:4326, float32, metres above the WGS 84 ellipsoid, without voids inside the footprint
+    JOB/scratch/           intermediate files of the processor; may be deleted while it does not run
+    JOB/products/          GeoTIFFs on one grid in any CRS, and metadata.json (`JobMetadata`), which is written last
+        coherence.tif      float32, 0..1, NaN for no data
+        interferogram.tif  complex64, flattened (flat earth and topography removed), wrapped, NaN for no data
+        amplitude.tif      float32, NaN for no data
         incidence.tif      float32, degrees between the ellipsoid's normal and the line of sight
 
-A folder without products/metadata.json is unfinished, whatever else is in it.
+A job is finished only if products/metadata.json exists.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ MANIFEST = "manifest.json"
 METADATA = "metadata.json"
 PRODUCTS = ("coherence", "interferogram", "amplitude", "incidence")
 LEAST_VALID_FRACTION = 0.01
-"""Of the wanted box, with coherence: less means that the product lies elsewhere or that processing failed."""
+"""Least share of the requested box with coherence. A smaller share means a product outside the box or a failure."""
 MOST_BURSTS = 10
-"""A job holds at most so many bursts: topsApp runs out of memory beyond (ASFHyP3/hyp3#2933)."""
+"""At most so many bursts in a job: topsApp runs out of memory with more (ASFHyP3/hyp3#2933)."""
 
 Backend = Literal["isce2", "pygmtsar"]
 OrbitKind = Literal["precise", "restituted"]
 
 
-class JobSide(Frozen):
+class JobAcquisition(Frozen):
     """One overflight of a job; paths are relative to the job's folder."""
 
     instant: Utc
@@ -51,7 +51,7 @@ class JobSide(Frozen):
 
 
 class JobLimits(Frozen):
-    """What a job may use."""
+    """The limits of a job."""
 
     memory_bytes: int = Field(gt=0)
     scratch_bytes: int = Field(gt=0)
@@ -60,28 +60,36 @@ class JobLimits(Frozen):
 
 
 class JobManifest(Frozen):
-    """What is wanted of the processor."""
+    """The request to the processor."""
 
     format: Literal["slidecube-insar-job-1"] = "slidecube-insar-job-1"
     pair: str = Field(description="identity of the pair, T046_20180824_20180905")
-    part: int = Field(0, ge=0, description="a pair with more bursts than a job may hold is cut into parts")
+    part: int = Field(
+        0,
+        ge=0,
+        description="number of the part; a pair with more than MOST_BURSTS bursts is divided into parts",
+    )
     backend: Backend
     relative_orbit: int
     polarisation: Literal["vv", "vh"]
     swaths: tuple[int, ...] = Field(description="1, 2 and 3")
     bursts: tuple[str, ...] = Field(min_length=1, max_length=MOST_BURSTS, description="full burst ids")
-    reference: JobSide
-    secondary: JobSide
+    reference: JobAcquisition
+    secondary: JobAcquisition
     dem: str = Field("inputs/dem.tif", description="relative to the job's folder")
-    geoid: str = Field(description="what turned the DEM's heights into ellipsoidal ones, as in 'EGM96'")
-    bbox: tuple[float, float, float, float] = Field(description="west, south, east, north wanted, degrees")
+    geoid: str = Field(
+        description="geoid with which the DEM's heights were made ellipsoidal, such as 'EGM96'"
+    )
+    bbox: tuple[float, float, float, float] = Field(
+        description="requested box: west, south, east, north, degrees"
+    )
     azimuth_looks: int = Field(1, ge=1)
     range_looks: int = Field(5, ge=1)
     esd: bool = Field(
-        description="enhanced spectral diversity is wanted; left out with fewer than two bursts"
+        description="apply enhanced spectral diversity; it is omitted if no swath has two bursts"
     )
     esd_coherence: float = Field(0.85, gt=0, lt=1)
-    posting_m: float = Field(20.0, gt=0, description="of the products")
+    posting_m: float = Field(20.0, gt=0, description="posting of the products")
     limits: JobLimits
 
 
@@ -90,7 +98,7 @@ class Step(Frozen):
 
     name: str
     seconds: float
-    lines: tuple[str, ...] = Field((), description="what mattered of its log")
+    lines: tuple[str, ...] = Field((), description="important lines of its log")
     peak_memory_bytes: int | None = None
 
 
@@ -103,28 +111,28 @@ class Product(Frozen):
 
 
 class Esd(Frozen):
-    """Enhanced spectral diversity: done, or why it was left out."""
+    """Whether enhanced spectral diversity was applied."""
 
     applied: bool
-    reason: str = Field("", description="why it was left out")
+    reason: str = Field("", description="why it was not applied")
     azimuth_offset_px: float | None = None
 
 
 class JobMetadata(Frozen):
-    """What a processor did; its presence marks the products as finished."""
+    """How a processor made the products; the file's presence marks them as finished."""
 
     format: Literal["slidecube-insar-products-1"] = "slidecube-insar-products-1"
     pair: str
     part: int = 0
     backend: Backend
-    versions: dict[str, str] = Field(description="of the processor and what it stands on")
+    versions: dict[str, str] = Field(description="of the processor and its dependencies")
     parameters: dict[str, Any] = Field(description="looks, window and estimator of the coherence, filters")
     steps: tuple[Step, ...]
     bursts: tuple[str, ...]
     orbits: dict[Literal["reference", "secondary"], OrbitKind]
     esd: Esd
     products: dict[str, Product]
-    valid_fraction: float = Field(ge=0, le=1, description="of the wanted box, with coherence")
+    valid_fraction: float = Field(ge=0, le=1, description="share of the requested box with coherence")
     coherence_mean: float = Field(ge=0, le=1)
     peak_memory_bytes: int | None = None
 
@@ -140,7 +148,7 @@ def read_manifest(job: Path) -> JobManifest:
     except (OSError, ValidationError) as error:
         raise InterferometryError(
             "manifest-unreadable",
-            f"{MANIFEST} of the job is absent or not of this version: {str(error).splitlines()[0]}.",
+            f"{MANIFEST} of the job is absent or of another version: {str(error).splitlines()[0]}.",
             "Delete the job's folder and run the pair again.",
         ) from error
 
@@ -151,11 +159,11 @@ def folder_of(job: Path) -> dict[str, Path]:
 
 
 class JobProducts(Frozen):
-    """A finished job: its folder and what the processor said of it."""
+    """A finished job: its folder and its metadata."""
 
     job: Path = Field(description="the job's folder")
     metadata: JobMetadata
 
     def product(self, name: str) -> Path:
-        """File of a product by its name, one of `PRODUCTS`."""
+        """The file of a product; `name` is one of `PRODUCTS`."""
         return folder_of(self.job)["products"] / f"{name}.tif"

@@ -1,4 +1,4 @@
-"""A pair cut into jobs: neighbouring bursts together, the last ones of a job again in the next one."""
+"""Division of a pair into jobs of neighbouring bursts, where consecutive jobs overlap."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Part(Frozen):
     bursts: tuple[str, ...] = Field(
         min_length=1, max_length=MOST_BURSTS, description="full ids, along the track"
     )
-    bbox: Box = Field(description="what is wanted of them, degrees")
+    bbox: Box = Field(description="requested box of these bursts, degrees")
     footprint: Box = Field(description="around the bursts of both overflights, degrees")
 
 
 def parts_of(pair: Pair, wanted: Box, most: int = MOST_BURSTS) -> tuple[Part, ...]:
     """The jobs of a pair over the box `wanted` (west, south, east, north, degrees).
 
-    Bursts of one number lie side by side in the three swaths; they stay together. A job ends where a number is left
-    out, and where the next ones would make it larger than `most`; in the second case its last bursts are the first
-    of the next job as well, so that the seam lies inside bursts that both have.
+    Bursts of one number are adjacent in the three swaths and stay in one job. A job ends at a missing number, or
+    when the next bursts would exceed `most`. In the second case the next job begins with the last bursts of this
+    one, so that the seam lies inside bursts that both jobs have.
 
     Raises:
-        InterferometryError: `antimeridian`, or `burst-elsewhere` for a part that does not meet the box.
+        InterferometryError: `antimeridian`, or `burst-elsewhere` for a part outside the box.
     """
     by_id = {burst.full_id: burst for burst in pair.reference.bursts if burst.full_id in set(pair.burst_ids)}
     rows = [
@@ -72,14 +72,14 @@ def _boxes(first: list[Burst], second: list[Burst], wanted: Box) -> dict[str, Bo
         raise InterferometryError(
             "antimeridian",
             "Bursts across the 180th meridian cannot be processed in one job.",
-            "Choose an area on one side of it.",
+            "Choose an area that does not cross it.",
         )
     left, right = max(west, wanted[0]), min(east, wanted[2])
     bottom, top = max(south, wanted[1]), min(north, wanted[3])
     if left >= right or bottom >= top:
         raise InterferometryError(
             "burst-elsewhere",
-            f"The bursts {', '.join(burst.full_id for burst in first)} do not meet the wanted box {wanted}.",
+            f"The bursts {', '.join(burst.full_id for burst in first)} lie outside the requested box {wanted}.",
             "Plan again without --catalogue.",
         )
     return {"bbox": (left, bottom, right, top), "footprint": (west, south, east, north)}

@@ -1,17 +1,17 @@
-"""How far a job has come: written after every step, so that a run goes on at the step that failed.
+"""The finished steps of a job, written after every step, so that a run resumes at the step that failed.
 
-What is done counts only for the same request, the same inputs and the same folder; anything else starts over. Limits
-are no part of the request: who allows a failed job more memory or time wants it to go on.
+Finished steps are valid only for the same request, inputs and folder; otherwise the job starts again. Limits are not
+part of the request, so that a failed job resumes with more memory or time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline.files import write_whole
 from pipeline.insar.job import Esd, JobManifest, Step
 from pipeline.records import Frozen
 
@@ -20,7 +20,7 @@ _SAMPLE_BYTES = 2**16
 
 
 class State(Frozen):
-    """What is done of the job that `fingerprint` stands for."""
+    """The finished steps of the job that `fingerprint` identifies."""
 
     fingerprint: str
     steps: tuple[Step, ...] = ()
@@ -28,12 +28,12 @@ class State(Frozen):
     peak_memory_bytes: int = 0
 
     def done(self, name: str) -> bool:
-        """Whether a step is done."""
+        """Whether a step is finished."""
         return any(step.name == name for step in self.steps)
 
 
 def read_state(folder: Path) -> State | None:
-    """The state in `folder`; None where there is none that can be read."""
+    """The state in `folder`; None if it is absent or unreadable."""
     try:
         return State.model_validate_json((folder / STATE).read_bytes())
     except (OSError, ValidationError):
@@ -41,22 +41,15 @@ def read_state(folder: Path) -> State | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Write the state so that a reader finds the former one or this one, never a part."""
-    write_text(folder / STATE, state.model_dump_json(indent=1))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file in one piece: to a partial name, to the disk, then renamed."""
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write the state. A reader finds the former state or this one, never a part."""
+    write_whole(folder / STATE, state.model_dump_json(indent=1))
 
 
 def fingerprint(job: Path, manifest: JobManifest) -> str:
-    """Of the manifest but its limits, the job's place, and its inputs by name, size and samples of their content."""
+    """Digest of the manifest without its limits, of the job's path, and of the inputs.
+
+    Of each input file the digest covers the name, the size, and the first and last bytes.
+    """
     digest = hashlib.sha256(manifest.model_dump_json(exclude={"limits"}).encode())
     digest.update(str(job.resolve()).encode())
     for file in sorted(path for path in (job / "inputs").rglob("*") if path.is_file()):

@@ -1,7 +1,7 @@
-"""What the runner says to its caller: one JSON object a line on standard output, nothing else that counts.
+"""Events from the runner to its caller: one JSON object a line on standard output.
 
-The caller may sit outside the container, so a failure crosses as words and not as an exception. Other lines are
-ignored.
+The caller may run outside the container, so a failure is sent as an event and not as an exception. The caller ignores
+all other lines.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ EXIT_DONE = 0
 EXIT_FAILED = InterferometryError.exit_code
 
 
-def say(event: str, **values: Any) -> None:
-    """Tell the caller; one that is gone is not missed here, since standard input tells of that."""
+def send_event(event: str, **values: Any) -> None:
+    """Write one event for the caller. A closed output is ignored, since standard input shows that the caller ended."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(json.dumps({MARK: event, **values}) + "\n")
         sys.stdout.flush()
 
 
-def say_failure(error: InterferometryError) -> None:
-    """Tell the caller why there will be no product."""
-    say("failed", code=error.code, message=error.message[:4000], remedy=error.remedy[:2000])
+def send_failure(error: InterferometryError) -> None:
+    """Write the event of a failed job."""
+    send_event("failed", code=error.code, message=error.message[:4000], remedy=error.remedy[:2000])
 
 
-def heard(line: str) -> dict[str, Any] | None:
-    """The event that a line holds; None where it holds none."""
+def parse_event(line: str) -> dict[str, Any] | None:
+    """The event in a line; None if the line is not an event."""
     if MARK not in line[:40] or len(line) > LONGEST_LINE:
         return None
     with contextlib.suppress(ValueError):
@@ -44,7 +44,7 @@ def heard(line: str) -> dict[str, Any] | None:
 
 
 def error_of(event: dict[str, Any]) -> InterferometryError:
-    """The error that an event `failed` stands for."""
+    """The error of an event `failed`."""
     return InterferometryError(
         str(event.get("code", "failed")), str(event.get("message", "")), str(event.get("remedy", ""))
     )

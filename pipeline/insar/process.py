@@ -1,16 +1,14 @@
-"""One pair from the archive to finished products: parts, job folders, inputs, the processor, the proof.
+"""Process one pair: divide it into jobs, fetch inputs, run the processor, validate the products.
 
-    <data_dir>/insar/<area>/slc/<overflight>/       what was fetched, shared by all pairs of an overflight
+    <data_dir>/insar/<area>/slc/<overflight>/       fetched files, shared by all pairs of an overflight
     <data_dir>/insar/<area>/orbits/                 orbit files
     <data_dir>/insar/<area>/jobs/<pair>_<part>_<digest>/   one job (see `pipeline.insar.job`)
 
-Everything here may be deleted when nothing runs: finished jobs are then processed again, inputs fetched again.
+All of it may be deleted while no job runs. The next run then fetches the inputs and processes the jobs again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -18,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import Field
 
 from pipeline.archives import rasters
@@ -29,6 +26,7 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.elevation.ellipsoid import DemReport, write_dem
 from pipeline.errors import InterferometryError
+from pipeline.files import write_whole
 from pipeline.insar.backends import backend_named
 from pipeline.insar.estimates import Estimate, FetchMode, estimate, fetch_mode
 from pipeline.insar.isce2.isce2_backend import available_memory_bytes
@@ -36,20 +34,20 @@ from pipeline.insar.job import (
     MANIFEST,
     METADATA,
     Backend,
+    JobAcquisition,
     JobLimits,
     JobManifest,
     JobMetadata,
     JobProducts,
-    JobSide,
     folder_of,
 )
 from pipeline.insar.job_parts import Box, Part, parts_of
-from pipeline.insar.job_state import write_text
-from pipeline.insar.processor import InsarBackend, Progress
+from pipeline.insar.processor import InsarBackend
 from pipeline.insar.products.validate import agree, check_products, read_finished
+from pipeline.lock import held
 from pipeline.places import insar_root
-from pipeline.progress import no_progress
-from pipeline.records import Frozen
+from pipeline.progress import Progress, no_progress
+from pipeline.records import Frozen, digest_of_json
 from pipeline.settings import settings
 
 __all__ = ["PairOrder", "process_pair"]
@@ -57,12 +55,12 @@ __all__ = ["PairOrder", "process_pair"]
 log = logging.getLogger(__name__)
 
 GROUND_M = (14.0, 4.0)
-"""A line and a sample of IW on the ground, from which the posting of the products follows."""
+"""Spacing of lines and of samples of IW on the ground, metres; the posting of the products follows from it."""
 _DEM_REPORT = "dem.json"
 
 
 class PairOrder(Frozen):
-    """Everything that a pair needs to be processed: small enough to be handed to a task."""
+    """The input of `process_pair`: small, so that a task can carry it."""
 
     area: AreaOfInterest
     pair: Pair
@@ -70,7 +68,7 @@ class PairOrder(Frozen):
 
     @property
     def rule(self) -> Interferometry:
-        """What the area says of interferometry; the defaults where it says nothing."""
+        """The area's interferometry settings, or the defaults."""
         return self.area.interferometry or Interferometry()
 
     @property
@@ -81,44 +79,43 @@ class PairOrder(Frozen):
 
     @property
     def fetch(self) -> FetchMode:
-        """Whole granules where the area or the settings ask for them, else bursts."""
+        """Whole granules if the area or the settings ask for them, else bursts."""
         return fetch_mode(self.area)
 
 
 class _Request(Frozen):
-    """What a job is asked for; another request is another job."""
+    """The values that identify a job: a different request is a different job."""
 
     order: PairOrder
     part: Part
     backend: Backend
 
 
-def process_pair(order: PairOrder, progress: Progress | None = None) -> tuple[JobProducts, ...]:
-    """Finished products of a pair, one job for each part; what is finished is not done again. Safe in threads.
+def process_pair(order: PairOrder, progress: Progress = no_progress) -> tuple[JobProducts, ...]:
+    """Finished products of a pair, one job for each part. Finished jobs are not processed again. Thread-safe.
 
     Raises:
-        InterferometryError: by its code: no room, no processor, or the processor or its product failed.
+        InterferometryError: too little memory or disk, no processor, or the processor or its products failed.
         ArchiveError: inputs cannot be fetched.
         SourceDataError: inputs or elevation cannot be used.
     """
     chosen = settings().insar_backend
     backend = backend_named(chosen)
-    assert chosen != "none"  # of which there is no backend
+    assert chosen != "none"  # backend_named raises for it
     requests = [_Request(order=order, part=part, backend=chosen) for part in parts_of(order.pair, order.bbox)]
     return tuple(_process(request, backend, progress) for request in requests)
 
 
-def _process(request: _Request, backend: InsarBackend, progress: Progress | None) -> JobProducts:
+def _process(request: _Request, backend: InsarBackend, progress: Progress) -> JobProducts:
     root = insar_root(request.order.area.name)
     job = root / "jobs" / job_name(request)
-    job.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.with_name(f".{job.name}.lock")):
+    with held(job.with_name(f".{job.name}.lock")):
         manifest = _read_manifest(job)
         if manifest is not None:
             metadata = read_finished(job, manifest)
             if metadata is not None:
                 return JobProducts(job=job, metadata=metadata)
-        backend.ready()  # before hours of fetching
+        backend.ready()  # fetching can take hours
         manifest = _prepare(request, root, job, manifest, progress)
         metadata = _run(job, manifest, backend, progress)
         _clean(job)
@@ -126,14 +123,14 @@ def _process(request: _Request, backend: InsarBackend, progress: Progress | None
 
 
 def job_name(request: _Request) -> str:
-    """Folder of a job: the pair, the part, and a digest of all that was asked for."""
+    """Folder name of a job: the pair, the part, and a digest of the request."""
     order, part = request.order, request.part
     asked = {
         "part": part.model_dump(mode="json"),
         "bursts": [
             burst.id
-            for side in (order.pair.reference, order.pair.secondary)
-            for burst in side.bursts
+            for overflight in (order.pair.reference, order.pair.secondary)
+            for burst in overflight.bursts
             if burst.full_id in part.bursts
         ],
         "dem": [[tile.id, tile.asset.fingerprint] for tile in order.tiles],
@@ -143,12 +140,11 @@ def job_name(request: _Request) -> str:
         "looks": [order.rule.azimuth_looks, order.rule.range_looks],
         "esd": order.rule.esd,
     }
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{order.pair.id}_{part.number}_{digest}"
+    return f"{order.pair.id}_{part.number}_{digest_of_json(asked)[:12]}"
 
 
 def _read_manifest(job: Path) -> JobManifest | None:
-    """The manifest of a prepared job; None where it is not there or not usable."""
+    """The manifest of a prepared job; None if it is absent or unusable."""
     try:
         return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -156,26 +152,25 @@ def _read_manifest(job: Path) -> JobManifest | None:
 
 
 def _prepare(
-    request: _Request, root: Path, job: Path, held: JobManifest | None, progress: Progress | None
+    request: _Request, root: Path, job: Path, former: JobManifest | None, progress: Progress
 ) -> JobManifest:
-    """Inputs, then the manifest, which says that they are all there."""
+    """Fetch the inputs, then write the manifest. The manifest marks the inputs as complete."""
     order, part, rule = request.order, request.part, request.order.rule
     cost = estimate(order.pair.model_copy(update={"burst_ids": part.bursts}), order.fetch, request.backend)
     limits = limits_of(cost)
     _check_room(job, cost, limits)
-    if held is not None and _inputs_there(job, held):
-        manifest = held.model_copy(update={"limits": limits})
-        write_text(job / MANIFEST, manifest.model_dump_json(indent=1))
+    if former is not None and _inputs_there(job, former):
+        manifest = former.model_copy(update={"limits": limits})
+        write_whole(job / MANIFEST, manifest.model_dump_json(indent=1))
         return manifest
     _remove(job)
     inputs = job / "inputs"
     inputs.mkdir(parents=True)
-    sides = {
+    acquisitions = {
         name: _fetch_pass(_Fetching(order, part, root, inputs, progress), name, one)
         for name, one in (("reference", order.pair.reference), ("secondary", order.pair.secondary))
     }
-    if progress is not None:
-        progress("elevation", 0, None)
+    progress("elevation", 0)
     report = _write_dem(order, part, inputs)
     manifest = JobManifest(
         pair=order.pair.id,
@@ -185,8 +180,8 @@ def _prepare(
         polarisation=order.pair.polarisation,
         swaths=tuple(sorted({int(burst[-1]) for burst in part.bursts})),
         bursts=part.bursts,
-        reference=sides["reference"],
-        secondary=sides["secondary"],
+        reference=acquisitions["reference"],
+        secondary=acquisitions["secondary"],
         geoid=report.geoid,
         bbox=part.bbox,
         azimuth_looks=rule.azimuth_looks,
@@ -198,12 +193,12 @@ def _prepare(
     for folder in folder_of(job).values():
         folder.mkdir(exist_ok=True)
     _protect(inputs)
-    write_text(job / MANIFEST, manifest.model_dump_json(indent=1))
+    write_whole(job / MANIFEST, manifest.model_dump_json(indent=1))
     return manifest
 
 
 def limits_of(cost: Estimate) -> JobLimits:
-    """What a job may use: what it is expected to take, unless the settings say otherwise."""
+    """The limits of a job: its estimated needs, unless the settings give others."""
     configured = settings().insar_memory_gb
     return JobLimits(
         memory_bytes=int(configured * 1e9) if configured is not None else cost.memory_bytes,
@@ -214,39 +209,39 @@ def limits_of(cost: Estimate) -> JobLimits:
 
 
 def _check_room(job: Path, cost: Estimate, limits: JobLimits) -> None:
-    """Refuse a job that cannot fit, before anything is fetched."""
+    """Refuse a job that needs more memory or disk than is available, before any input is fetched."""
     available = available_memory_bytes()
     if available is not None and limits.memory_bytes > available:
         raise InterferometryError(
             "memory-lacking",
-            f"{job.name} wants {limits.memory_bytes / 1e9:.1f} GB of memory, and "
+            f"{job.name} needs {limits.memory_bytes / 1e9:.1f} GB of memory, and "
             f"{available / 1e9:.1f} GB are available.",
-            "Use a larger machine, end what else runs, or set SLIDECUBE_INSAR_MEMORY_GB if you know better.",
+            "Use a larger machine, end other programs, or set SLIDECUBE_INSAR_MEMORY_GB if the job needs less.",
         )
     wanted = cost.scratch_bytes + cost.bytes_to_fetch
-    # what is there of an earlier run is used again
+    # files of an earlier run are reused or deleted
     free = shutil.disk_usage(job.parent).free + _size(job)
     if wanted > free:
         raise InterferometryError(
             "disk-lacking",
-            f"{job.name} wants {wanted / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free.",
-            "Free room, or set SLIDECUBE_DATA_DIR to a larger disk.",
+            f"{job.name} needs {wanted / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free.",
+            "Free disk space, or set SLIDECUBE_DATA_DIR to a larger disk.",
         )
 
 
 @dataclass(frozen=True)
 class _Fetching:
-    """Where the inputs of a job come from and go to."""
+    """The sources and folders of a job's inputs."""
 
     order: PairOrder
     part: Part
     root: Path
     inputs: Path
-    progress: Progress | None
+    progress: Progress
 
 
-def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobSide:
-    """Fetch one overflight, and put it into the job's inputs by hard links."""
+def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobAcquisition:
+    """Fetch one overflight and hard-link its files into the job's inputs."""
     order, part, root, inputs = fetching.order, fetching.part, fetching.root, fetching.inputs
     files = fetch_slc(
         one,
@@ -254,10 +249,10 @@ def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobSide:
         order.pair.polarisation,
         root / "slc" / one.id,
         order.fetch,
-        fetching.progress or no_progress,
+        fetching.progress,
     )
-    held = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
-    granules = [granule for granule in one.granules if granule.name in held] or list(one.granules)
+    names = {burst.granule for burst in one.bursts if burst.full_id in part.bursts}
+    granules = [granule for granule in one.granules if granule.name in names] or list(one.granules)
     orbit = fetch_orbit(
         one.platform,
         min(granule.start for granule in granules),
@@ -272,7 +267,7 @@ def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobSide:
             _link(source, target / source.name)
     (inputs / "orbits").mkdir(exist_ok=True)
     _link(orbit.path, inputs / "orbits" / orbit.path.name)
-    return JobSide(
+    return JobAcquisition(
         instant=one.instant,
         platform=one.platform,
         absolute_orbit=one.absolute_orbit,
@@ -287,12 +282,12 @@ def _write_dem(order: PairOrder, part: Part, inputs: Path) -> DemReport:
     with ExitStack() as stack:
         tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in order.tiles]
         report = write_dem(tiles, order.area.dem.collection, part.footprint, inputs / "dem.tif")
-    write_text(inputs / _DEM_REPORT, report.model_dump_json(indent=1))
+    write_whole(inputs / _DEM_REPORT, report.model_dump_json(indent=1))
     return report
 
 
-def _run(job: Path, manifest: JobManifest, backend: InsarBackend, progress: Progress | None) -> JobMetadata:
-    """Run the processor and believe nothing: the products are read to their ends before they count."""
+def _run(job: Path, manifest: JobManifest, backend: InsarBackend, progress: Progress) -> JobMetadata:
+    """Run the processor and validate its products, which are read completely."""
     metadata = backend.run(job, manifest, progress)
     path = folder_of(job)["products"] / METADATA
     try:
@@ -301,7 +296,7 @@ def _run(job: Path, manifest: JobManifest, backend: InsarBackend, progress: Prog
         if checked.products != metadata.products:
             raise InterferometryError(
                 "metadata-misfit",
-                f"{METADATA} of {job.name} states other digests than its products have.",
+                f"The digests in {METADATA} of {job.name} differ from those of its products.",
                 "Run the pair again.",
             )
     except InterferometryError:
@@ -312,23 +307,23 @@ def _run(job: Path, manifest: JobManifest, backend: InsarBackend, progress: Prog
 
 def _inputs_there(job: Path, manifest: JobManifest) -> bool:
     wanted = [manifest.dem]
-    for side in (manifest.reference, manifest.secondary):
-        wanted += [*side.files, side.orbit_file]
+    for acquisition in (manifest.reference, manifest.secondary):
+        wanted += [*acquisition.files, acquisition.orbit_file]
     return all((job / name).exists() for name in wanted)
 
 
 def _clean(job: Path) -> None:
-    """Delete what is of no use once the products are there: inputs (the fetched files stay) and scratch."""
+    """Delete the scratch folder and the links to the inputs; the fetched files stay."""
     folders = folder_of(job)
     kept = _size(folders["products"])
     freed = _size(folders["scratch"])
     for name in ("scratch", "inputs"):
         _remove(folders[name])
-    log.info("%s keeps %.1f MB of products; %.1f MB of scratch deleted", job.name, kept / 1e6, freed / 1e6)
+    log.info("%s: %.1f MB of products kept, %.1f MB of scratch deleted", job.name, kept / 1e6, freed / 1e6)
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same bytes under another name; a copy where the file system has no links."""
+    """Hard-link a file or a folder's files; copy them if the file system has no hard links."""
     if source.is_dir():
         target.mkdir()
         for child in sorted(source.iterdir()):

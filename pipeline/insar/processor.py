@@ -1,4 +1,4 @@
-"""What an interferometric processor is: it takes a job's inputs to its products."""
+"""The protocol of an interferometric processor, which makes the products of a job from its inputs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.insar.job import JobManifest, JobMetadata
-from pipeline.progress import Progress as Progress
+from pipeline.progress import Progress, no_progress
 
 
 class InsarBackend(Protocol):
-    """A processor: takes a job's inputs to its products (see `pipeline.insar.job`)."""
+    """Makes the products of a job from its inputs (see `pipeline.insar.job`)."""
 
     def ready(self) -> None:
-        """Find out in a moment, before anything is fetched, whether the processor is there.
+        """Check quickly that the processor is installed. Callers do so before they fetch inputs.
 
         Raises:
-            InterferometryError: it is not, and how it can be had.
+            InterferometryError: it is not installed; the remedy names how to install it.
         """
         ...
 
-    def run(self, job: Path, manifest: JobManifest, progress: Progress | None = None) -> JobMetadata:
-        """Process `job`, or go on with it, until products/metadata.json is there; returns what that says.
+    def run(self, job: Path, manifest: JobManifest, progress: Progress = no_progress) -> JobMetadata:
+        """Process `job`, or resume it, until products/metadata.json exists; returns its content.
 
-        Nothing of what it starts outlives the call, or the caller.
+        Every process that the processor starts ends with the call, or with the caller.
 
         Raises:
-            InterferometryError: by its code; the job is unfinished then and can be run again.
+            InterferometryError: the code names the failure; the job is unfinished and can be run again.
         """
         ...

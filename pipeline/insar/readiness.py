@@ -1,4 +1,4 @@
-"""Whether pairs can be made at all: a processor that runs, and a login for what it needs."""
+"""Whether this machine can process pairs: an installed processor, and a login for its inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.settings import settings
 
 
 def obstacle(mode: FetchMode) -> str | None:
-    """What keeps this machine from making pairs, with the way out; None where nothing is known to."""
+    """Why this machine cannot process pairs, with the remedy; None if no obstacle is known."""
     try:
         backend_named(settings().insar_backend).ready()
     except InterferometryError as error:

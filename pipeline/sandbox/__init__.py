@@ -1,4 +1,4 @@
-"""A small Earth: one simulated event, and an archive server on loopback that speaks the real protocols.
+"""A simulated event, and an archive server on loopback that implements the protocols of the real archives.
 
-Nothing else in the product imports this room; it meets the pipeline only on the wire.
+The other rooms do not import this room; the pipeline reaches it only over HTTP.
 """

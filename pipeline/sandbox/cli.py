@@ -1,4 +1,4 @@
-"""`slidecube sandbox`: make a simulated world, serve it, run a program inside it."""
+"""`slidecube sandbox`: make a simulated world, serve it, run a program with its archives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORLDS = click.argument(
 
 @click.group()
 def sandbox() -> None:
-    """A simulated event, and archives on loopback that offer it under their real names."""
+    """Simulated events, served on loopback under the names of the real archives."""
 
 
 @sandbox.command()
@@ -39,15 +39,17 @@ def sandbox() -> None:
     "--scenario",
     "named",
     type=click.Choice(SCENARIOS),
-    help="What happened, and where; default: the plain world of the tests, a forest with strong texture.",
+    help="The simulated event; default: the world of the tests, a forest with strong texture.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--before", type=click.IntRange(0, 60), help="Passes of every track before the event.")
-@click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after it.")
+@click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after the event.")
 @click.option(
-    "--resolution-m", type=click.FloatRange(1, 1000), help="Pixel of the scenes; default: the area's."
+    "--resolution-m",
+    type=click.FloatRange(1, 1000),
+    help="Pixel size of the scenes in metres; default: the area's.",
 )
-@click.option("--prevalence", type=click.FloatRange(0, 0.4), help="Share of the scene that slides.")
+@click.option("--prevalence", type=click.FloatRange(0, 0.4), help="Share of the scene that landslides cover.")
 @click.option(
     "--slc", is_flag=True, help="Add single look complex products of the first track, for interferometry."
 )
@@ -66,7 +68,7 @@ def make(
     slc: bool,
     parameters: TextIO | None,
 ) -> None:
-    """Simulate the event of AREA (a name or a YAML file) and write what the archives would hold."""
+    """Simulate the event of AREA (a name or a YAML file) and write the files and items of the archives."""
     if parameters and named:
         raise click.UsageError("--scenario and --parameters exclude each other.")
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
@@ -99,18 +101,20 @@ def make(
 @sandbox.command()
 @click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def statistics(world: Path) -> None:
-    """Level, spread, looks and correlations of WORLD's scenes, beside those of the published cubes."""
+    """Print level, spread, looks and correlations of WORLD's scenes and of the published cubes."""
     click.echo(as_markdown({**of_world(World.open(world)), **PUBLISHED}))
 
 
 @sandbox.command()
 @_WORLDS
 @click.option(
-    "--env-file", type=click.Path(path_type=Path), help="Write the exports there instead of printing."
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="Write the exports to this file instead of printing them.",
 )
 @click.option("--token-lifetime-s", type=click.FloatRange(1), default=2700.0, show_default=True)
 def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: float) -> None:
-    """Serve WORLDS until interrupted; prints exports to be sourced by the shell that shall live in them."""
+    """Serve WORLDS until interrupted; prints exports for a shell that uses the simulated archives."""
     with Sandbox(*worlds, options=ServerOptions(token_lifetime_s=token_lifetime_s)) as running:
         environment = {**running.environment, **_area_folder(*worlds)}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
@@ -137,7 +141,8 @@ def run(world: Path, command: tuple[str, ...]) -> None:
     """Run COMMAND with the archives of WORLD; put `--` before it. Returns the command's exit status."""
     if shutil.which(command[0]) is None:
         raise click.BadParameter(
-            f"{command[0]} is no command on the PATH. Is the environment activated?", param_hint="COMMAND"
+            f"The command {command[0]} is not on the PATH. Is the environment activated?",
+            param_hint="COMMAND",
         )
     with Sandbox(world) as running:
         environment = {**os.environ, **running.environment, **_area_folder(world)}
@@ -146,6 +151,6 @@ def run(world: Path, command: tuple[str, ...]) -> None:
 
 
 def _area_folder(*worlds: Path) -> dict[str, str]:
-    """Setting that leads to the area files of a world: its pixel may be coarser than the shipped area's."""
+    """The setting with a world's area files, whose pixel may be coarser than that of the shipped area."""
     folders = [world.resolve() / "aoi" for world in worlds if (world / "aoi").is_dir()]
     return {"SLIDECUBE_AOI_DIR": str(folders[0])} if len(folders) == 1 else {}

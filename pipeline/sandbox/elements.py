@@ -12,7 +12,7 @@ Node = tuple[Any, ...]
 
 
 def build(node: Node) -> Any:
-    """The element of a node: content is text, a number, an instant, or an iterable of nodes and elements."""
+    """The element of a node. Its content is text, a number, an instant, or an iterable of nodes and elements."""
     tag, content = node[0], node[-1]
     element = etree.Element(tag, {k: str(v) for k, v in node[1].items()} if len(node) == 3 else {})
     if isinstance(content, str | int | float | datetime):
@@ -24,13 +24,13 @@ def build(node: Node) -> Any:
 
 
 def listed(tag: str, nodes: Iterable[Node]) -> Node:
-    """A list as products have them, with its count."""
+    """A list in the products' form, with its count."""
     nodes = list(nodes)
     return tag, {"count": len(nodes)}, nodes
 
 
 def text(value: Any) -> str:
-    """A value as products write it."""
+    """A value in the products' form."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -1,6 +1,6 @@
-"""A folder of real files, served as the archives would serve them.
+"""A world of real files, served like the files of the archives.
 
-The files are linked, not copied, and keep every byte. Items are given, or made from the files' headers and names.
+The files are linked, not copied. Items are given, or made from the files' headers and names.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _DEM_PLACES: dict[DemCollection, tuple[str, str]] = {
 
 
 class FolderSources(Frozen):
-    """What is served.
+    """The files and items that a world serves.
 
-    `rtc`: OPERA RTC-S1 GeoTIFFs, or folders that hold them at any depth, offered in `sentinel-1-rtc`. `dem`:
-    elevation rasters offered in `dem_collection`. `items`: JSON files with recorded items (one, a list, or a
-    FeatureCollection), offered as they are. `served`: files by their https URL: inventories, extents, and the
-    assets of recorded items (an asset without a file is absent, as a blob may be).
+    `rtc`: OPERA RTC-S1 GeoTIFFs, or folders that contain them at any depth, served in `sentinel-1-rtc`. `dem`:
+    elevation rasters served in `dem_collection`. `items`: JSON files with recorded items (one, a list, or a
+    FeatureCollection), served unchanged. `served`: files by their https URL: inventories, extents, and the
+    assets of recorded items (an asset without a file is absent, as in the archive).
     """
 
     rtc: tuple[Path, ...] = ()
@@ -67,7 +67,7 @@ class FolderSources(Frozen):
 
 @dataclass(frozen=True)
 class _Scene:
-    """One burst of one pass: its name's fields and its files by polarisation."""
+    """One burst of one pass: the fields of its name and its files by polarisation."""
 
     fields: dict[str, str]
     files: dict[str, Path]
@@ -84,14 +84,13 @@ class _Scene:
 def make_folder_world(sources: FolderSources, root: Path) -> World:
     """Make a world of real files: items from headers and names, blobs as links to the files.
 
-    OPERA's names tell track, burst, start and platform. They do not tell the absolute orbit, the datatake, the
-    direction, the end or a slice number: the orbit is counted on from a recorded overflight of the platform, the
-    datatake from the orbit, the direction follows from the local solar time (Sentinel-1 ascends in the evening),
-    a burst is taken to last 3 s, slices are numbered in order of time. Those properties are named in the item's
-    `slidecube:assumed`.
+    OPERA's names state track, burst, start and platform, but not absolute orbit, datatake, direction, end or slice
+    number. These are assumed: the orbit is counted from a recorded overflight of the platform, the datatake follows
+    from the orbit, and the direction from the local solar time (Sentinel-1 ascends in the evening). A burst lasts 3 s,
+    and slices are numbered in order of time. The item names these properties in `slidecube:assumed`.
 
     Raises:
-        SandboxError: a file is absent, no raster, not named as expected, or two files claim the same place.
+        SandboxError: a file is absent, not a raster, or has an unexpected name, or two files have one URL.
     """
     clear(root)
     items = [item for path in sources.items for item in _recorded(path)]
@@ -106,7 +105,7 @@ def make_folder_world(sources: FolderSources, root: Path) -> World:
     for url, path in sources.served.items():
         parts = urlsplit(url)
         if parts.scheme not in {"https", "http"} or not parts.hostname:
-            raise SandboxError(f"{url} is no URL to serve a file at.", "Give one with https and a host name.")
+            raise SandboxError(f"{url} is not a URL of a file.", "Give one with https and a host name.")
         _link(path, root, parts.hostname, parts.path.lstrip("/"))
     names = [item["id"] for item in items]
     if len(set(names)) != len(names):
@@ -119,7 +118,7 @@ def _recorded(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SandboxError(f"{path} is no readable JSON ({error}).", "Give a file of STAC items.") from error
+        raise SandboxError(f"{path} is not readable JSON ({error}).", "Give a file of STAC items.") from error
     if isinstance(content, dict):
         content = content.get("features", [content])
     for item in content:
@@ -127,9 +126,9 @@ def _recorded(path: Path) -> list[dict[str, Any]]:
             not isinstance(item, dict)
             or not {"id", "collection", "geometry", "bbox", "properties"} <= item.keys()
         ):
-            raise SandboxError(f"{path} holds something that is no STAC item.", "Give a file of STAC items.")
+            raise SandboxError(f"{path} contains JSON that is not a STAC item.", "Give a file of STAC items.")
         if "/" in item["id"]:
-            raise SandboxError(f"{path}: the id {item['id']!r} cannot name a file.", "Give another id.")
+            raise SandboxError(f"{path}: the id {item['id']!r} cannot be a file name.", "Give another id.")
     return list(content)
 
 
@@ -141,14 +140,12 @@ def _scenes(places: tuple[Path, ...]) -> list[_Scene]:
     for file in files:
         match = _OPERA.fullmatch(file.name)
         if match is None:
-            raise SandboxError(
-                f"{file.name} is not named as OPERA RTC-S1 names its files.", "Give items for it."
-            )
+            raise SandboxError(f"{file.name} is not a file name of OPERA RTC-S1.", "Give items for it.")
         fields = match.groupdict()
         scene = found.setdefault((fields["stem"], fields["rest"]), _Scene(fields, {}))
         polarisation = fields["pol"].lower()
         if polarisation in scene.files:
-            raise SandboxError(f"{file.name} is there twice.", "Give each file once.")
+            raise SandboxError(f"{file.name} is given twice.", "Give each file once.")
         scene.files[polarisation] = file
     return list(found.values())
 
@@ -176,7 +173,7 @@ def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
             pixel_m=raster.transform[0],
         )
     if any(raster != rasters[0] for raster in rasters):
-        raise SandboxError(f"The polarisations of {name} lie on different lattices.", "Serve them apart.")
+        raise SandboxError(f"The polarisations of {name} have different grids.", "Serve them as two worlds.")
     footprint = to_degrees(box(*rasters[0].bounds), rasters[0].epsg)
     solar_hour = (start.hour + start.minute / 60 + footprint.centroid.x / 15) % 24
     facts = RtcFacts(
@@ -213,7 +210,7 @@ def _header(file: Path) -> tuple[Raster, float | None]:
                 raise SandboxError(f"{file.name} states no EPSG projection.", "Give a georeferenced file.")
             return Raster.of(epsg, source.transform, source.shape), source.nodata
     except RasterioIOError as error:
-        raise SandboxError(f"{file} is no readable raster ({error}).", "Give a GeoTIFF.") from error
+        raise SandboxError(f"{file} is not a readable raster ({error}).", "Give a GeoTIFF.") from error
 
 
 def _link(file: Path, root: Path, host: str, path: str) -> None:
@@ -221,8 +218,8 @@ def _link(file: Path, root: Path, host: str, path: str) -> None:
         raise SandboxError(f"There is no file {file}.", "Correct the path.")
     target = root / "blobs" / host / path
     if not path or ".." in Path(path).parts or Path(path).is_absolute():
-        raise SandboxError(f"{path} leaves the folder of its host.", "Give a plain path.")
+        raise SandboxError(f"{path} lies outside the folder of its host.", "Give a path without `..`.")
     if target.exists():
-        raise SandboxError(f"Two files claim https://{host}/{path}.", "Serve them as two worlds.")
+        raise SandboxError(f"Two files have the URL https://{host}/{path}.", "Serve them as two worlds.")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.symlink_to(file.resolve())

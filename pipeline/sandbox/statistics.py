@@ -1,4 +1,4 @@
-"""What a stack of radar images looks like in numbers, the same for simulated and for real ones."""
+"""Statistics of stacks of radar images, simulated or real."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _BOX_PX = 7
 
 
 class StackStatistics(Frozen):
-    """Numbers of one polarisation of one track; None: not known."""
+    """Statistics of one polarisation of one track; None if unknown."""
 
     mean_db: float
     sd_db: float = Field(description="over pixels of a pass, mean over passes")
     looks: float | None = Field(None, description="median over pixels of mean²/variance in a box of 7 x 7")
     temporal_looks: float | None = Field(None, description="median over pixels of mean²/variance over time")
     neighbour_correlation: float | None = Field(
-        None, description="of departures from the temporal mean in dB, next pixel in a row and in a column"
+        None,
+        description="of deviations from the temporal mean in dB, with the next pixel in a row and in a column",
     )
     temporal_sd_db: float | None = Field(None, description="of single pixels, median over pixels")
 
@@ -42,9 +43,9 @@ PUBLISHED = {
 
 
 def describe(power: NDArray[np.float32]) -> StackStatistics:
-    """Numbers of a stack (timestep, y, x) of linear gamma0; pixels that are not positive in every pass are left out.
+    """Statistics of a stack (timestep, y, x) of linear gamma0, of at least two passes.
 
-    At least two passes. Boxes and neighbours that reach a pixel left out are left out, too.
+    Pixels that are not positive in every pass are omitted, and so are boxes and neighbours with such a pixel.
     """
     valid = np.all(np.isfinite(power) & (power > 0), axis=0)
     sound = np.where(valid, power, 1.0).astype(np.float64)
@@ -71,7 +72,7 @@ def describe(power: NDArray[np.float32]) -> StackStatistics:
 
 
 def coarser(power: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """(timestep, y, x) the stack in pixels `factor` times as large: means of power."""
+    """(timestep, y, x) means of power in pixels `factor` times as large."""
     count, height, width = power.shape
     height, width = height // factor, width // factor
     cut = power[:, : height * factor, : width * factor].reshape(count, height, factor, width, factor)
@@ -79,7 +80,7 @@ def coarser(power: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def of_parameters(area: AreaOfInterest, parameters: WorldParameters) -> dict[str, StackStatistics]:
-    """By track and polarisation, of the land of the passes before the event."""
+    """Statistics by track and polarisation, over land, of the passes before the event."""
     scene = make_scene(area, parameters)
     found = {}
     for swath in scene.swaths:
@@ -94,7 +95,7 @@ def of_parameters(area: AreaOfInterest, parameters: WorldParameters) -> dict[str
 
 
 def of_world(world: World) -> dict[str, StackStatistics]:
-    """The same of a world on disk, simulated again from its area and parameters."""
+    """The same for a world on disk, which is simulated again from its area and parameters."""
     return of_parameters(
         AreaOfInterest.model_validate(world.document["area"]),
         WorldParameters.model_validate(world.document["parameters"]),
@@ -102,7 +103,7 @@ def of_world(world: World) -> dict[str, StackStatistics]:
 
 
 def as_markdown(table: Mapping[str, StackStatistics]) -> str:
-    """One line for each stack."""
+    """A table with one line for each stack."""
     fields = list(StackStatistics.model_fields)
     lines = [
         "| stack | mean, dB | sd, dB | looks | looks over time | neighbour correlation | temporal sd, dB |",

@@ -1,4 +1,4 @@
-"""A world on disk: items, blobs and what is known of them, made once and served as often as wanted."""
+"""A world on disk: items, blobs and their description. It is made once and can be served repeatedly."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from pipeline.sandbox.earth.parameters import SandboxError, WorldParameters
 from pipeline.sandbox.earth.rtc_passes import write_pass
 from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.earth.stac_items import dem_item
-from pipeline.sandbox.slc.frame import Survey, lay_out
+from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
 FORMAT = "slidecube-world-1"
 _DEM_BEYOND_DEG = 0.06
-"""What the elevation reaches beyond the bursts: processors want a margin."""
+"""Margin of the elevation around the bursts, since processors need one."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A finished world: `document` is world.json, `items` the search answers in the archive's order.
+    """A finished world: `document` is world.json, `items` are the items of searches in the archive's order.
 
     An item may be in `items` twice, as in the archive's pages.
     """
@@ -57,7 +57,7 @@ class World:
         """Read a finished world.
 
         Raises:
-            SandboxError: the folder holds none.
+            SandboxError: the folder has no finished world.
         """
         try:
             document = json.loads((root / "world.json").read_text(encoding="utf-8"))
@@ -69,13 +69,13 @@ class World:
             }
         except (OSError, ValueError, KeyError) as error:
             raise SandboxError(
-                f"{root} holds no finished world ({error}).", "Make one with `slidecube sandbox make`."
+                f"{root} has no finished world ({error}).", "Make one with `slidecube sandbox make`."
             ) from error
         return cls(root, document, tuple(items[name] for name in document["order"]))
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every host whose files are here, or on which an item says that a file is."""
+        """Every host of a file of this world or of an item's asset."""
         held = {folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()}
         hrefs = (asset.get("href", "") for item in self.items for asset in item.get("assets", {}).values())
         said = {urlsplit(href).hostname or "" for href in hrefs}
@@ -88,7 +88,7 @@ class World:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What this world could not do as the real archives would."""
+        """Remarks on differences from the real archives."""
         return tuple(self.document["notes"])
 
 
@@ -99,12 +99,12 @@ def make_world(
     progress: Progress = no_progress,
     workers: int = 2,
 ) -> World:
-    """Simulate the event of an area and write what the archives would hold; reuse it where it was made before.
+    """Simulate the event of an area and write the files and items of the archives; a finished world is reused.
 
-    A folder without `world.json` is an unfinished attempt and is made anew.
+    A folder without `world.json` is an unfinished attempt and is made again.
 
     Raises:
-        SandboxError: the folder holds another world, or something else.
+        SandboxError: the folder has another world or other files.
     """
     parameters = parameters or WorldParameters()
     wanted = {
@@ -117,12 +117,12 @@ def make_world(
         if {key: held.document.get(key) for key in wanted} == wanted:
             return held
         raise SandboxError(
-            f"{root} holds a world of another area, seed or parameters.",
-            "Name another folder or delete this one.",
+            f"{root} has a world of another area, seed or parameters.",
+            "Give another folder or delete this one.",
         )
     clear(root)
     scene = make_scene(area, parameters)
-    survey = lay_out(scene)
+    survey = survey_of(scene)
     slc_steps = len(survey.flights) * (len(survey.frame.starts_s) + 1) if survey else 0
     steps = _Steps(len(scene.flights) + slc_steps + 2, progress)
     items = _write_passes(scene, root, workers, steps)
@@ -141,7 +141,7 @@ def make_world(
 
 
 class _Steps:
-    """Counts the finished steps of a world, from any thread."""
+    """Counts the finished steps of a world; thread-safe."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._total, self._progress, self._count = total, progress, itertools.count(1)
@@ -162,7 +162,7 @@ def _write_passes(scene: Scene, root: Path, workers: int, steps: _Steps) -> list
 
 
 def _write_slc(scene: Scene, survey: Survey | None, root: Path, workers: int, steps: _Steps) -> list[str]:
-    """The single look complex products, or the orbit files alone; returns the notes."""
+    """Write the single look complex products, or only the orbit files; returns the notes."""
     if survey is not None:
         return write_slc(scene, survey, root, steps.done, workers)
     write_index(root, orbits=write_orbits(scene, None, root))
@@ -170,7 +170,7 @@ def _write_slc(scene: Scene, survey: Survey | None, root: Path, workers: int, st
 
 
 def _facts(scene: Scene, notes: list[str]) -> dict[str, Any]:
-    """What `world.json` states of the scene."""
+    """The description of the scene in `world.json`."""
     return {
         "simulated": True,
         "resolution_m": scene.grid.resolution_m,
@@ -193,7 +193,7 @@ def _facts(scene: Scene, notes: list[str]) -> dict[str, Any]:
 
 
 def _as_written(parameters: WorldParameters) -> dict[str, Any]:
-    """The parameters without those that worlds of former days did not know, where they are at their defaults."""
+    """The parameters without newer ones at their defaults, so that older worlds stay valid."""
     usual = WorldParameters()
     later = {name for name in ("slc", "landscape") if getattr(parameters, name) == getattr(usual, name)}
     return parameters.model_dump(mode="json", exclude=later or None)
@@ -204,18 +204,16 @@ def _held(root: Path) -> World | None:
 
 
 def clear(root: Path) -> None:
-    """Make `root` an empty folder; what an unfinished attempt left is removed.
+    """Make `root` an empty folder; files of an unfinished attempt are removed.
 
     Raises:
-        SandboxError: it holds anything else.
+        SandboxError: it has other files.
     """
     ours = {"items", "blobs", "truth", "aoi", "slc"}
     if root.exists():
         others = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if not root.is_dir() or others:
-            raise SandboxError(
-                f"{root} holds other things ({', '.join(others[:3])}).", "Name an empty folder."
-            )
+            raise SandboxError(f"{root} has other files ({', '.join(others[:3])}).", "Give an empty folder.")
     for name in ours:
         shutil.rmtree(root / name, ignore_errors=True)
     for name in ("items", "blobs"):
@@ -223,7 +221,7 @@ def clear(root: Path) -> None:
 
 
 def finish(root: Path, document: dict[str, Any], items: list[dict[str, Any]], order: list[str]) -> None:
-    """Write the items, and last of all `world.json`, which marks the world as finished."""
+    """Write the items, then `world.json`, which marks the world as finished."""
     for item in items:
         text = json.dumps(item, indent=1)
         (root / "items" / f"{item['id']}.json").write_text(text, encoding="utf-8")
@@ -238,7 +236,7 @@ def finish(root: Path, document: dict[str, Any], items: list[dict[str, Any]], or
 
 
 def _order(items: list[dict[str, Any]], parameters: WorldParameters) -> list[str]:
-    """Names in no order of time, one of them at the front and again at the end."""
+    """Names in an order unrelated to time; one of them is first and again last."""
     rng = np.random.default_rng([parameters.seed, 8])
     order = [items[position]["id"] for position in rng.permutation(len(items))]
     if parameters.duplicate_item:
@@ -266,7 +264,7 @@ def _write_dem(scene: Scene, root: Path, reach_deg: Bounds | None) -> list[dict[
 
 
 def _write_area(scene: Scene, root: Path) -> None:
-    """The area file that fits this world, in `aoi/`: its pixel, its inventory, marked as simulated."""
+    """Write this world's area file to `aoi/`, with its pixel and inventory, marked as simulated."""
     area = scene.area
     field, names = inventory_classes(area.inventory)
     host, path = inventory_targets(scene)[0][-1]
@@ -292,7 +290,7 @@ def _write_area(scene: Scene, root: Path) -> None:
 
 
 def _write_labels(scene: Scene, root: Path) -> list[str]:
-    """The inventory at each address, and the truth for tests; returns what has to be said."""
+    """Write the inventory at each URL, and the truth for tests; returns the notes."""
     targets, notes = inventory_targets(scene)
     inventory = scene.area.inventory
     slides = map_slides(scene)

@@ -17,7 +17,7 @@ from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameter
 from pipeline.sandbox.earth.scene import make_scene
 from pipeline.sandbox.slc.annotation_files import product
 from pipeline.sandbox.slc.calibration_files import calibration, noise
-from pipeline.sandbox.slc.frame import lay_out
+from pipeline.sandbox.slc.frame import survey_of
 from pipeline.sandbox.slc.geolocation_grid import geolocation_grid
 from pipeline.sandbox.slc.instrument import AZIMUTH_BANDWIDTH_HZ, LINE_S, RANGE_SAMPLING_HZ, STEERING_DEG_S
 from pipeline.sandbox.slc.orbit import every
@@ -28,7 +28,7 @@ from pipeline.sandbox.slc.survey import SlcFlight, overflights
 def overflight() -> SlcFlight:
     area = load_area("sandbox").model_copy(update={"bbox": (142.0, 42.7, 142.02, 42.715)})
     track = TrackPlan(relative_orbit=46, direction="descending", before=1, after=1, incidence_deg=38.0)
-    survey = lay_out(make_scene(area, WorldParameters(tracks=(track,), slc=SlcPlan())))
+    survey = survey_of(make_scene(area, WorldParameters(tracks=(track,), slc=SlcPlan())))
     assert survey is not None
     return overflights(survey, 1)[0]
 

@@ -1,7 +1,7 @@
 """A build of passes and pairs that kills itself (SIGKILL) at the n-th operation on the disk.
 
-Run as `python -m tests.faults.pair_builder FOLDER N`, the input beside FOLDER; N = 0 never kills and prints how many
-operations there were. The pairs' products are made at once by a processor that is handed to the build.
+Run it as `python -m tests.faults.pair_builder FOLDER N`, with the input in the parent of FOLDER; N = 0 never kills and
+prints the number of operations. A processor of the test makes the pairs' products at once.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def backscatter(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Two builds: the second has a pass more in the middle, and two pairs for one."""
+    """Two builds; the second has another pass in the middle, and two pairs instead of one."""
     folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
     folder.mkdir(exist_ok=True)
     os.environ |= {
@@ -69,13 +69,13 @@ def main() -> None:
         "SLIDECUBE_INSAR_BACKEND": "pygmtsar",
         "SLIDECUBE_READ_CONCURRENCY": "1",
     }
-    # look geometry needs orbits and elevation, and is written as pairs are
+    # without look geometry: it needs orbits and elevation, and is written like pairs
     others = tuple(kind for kind in KINDS if kind.name not in ("interferometry", "look"))
     kinds = (*others, Interferometry(process, obstacle=lambda mode: None))
     area, rtc = here(), backscatter(folder.parent)
     operations = count_and_kill(deadly)
     store = build.store_of(area)
-    # the archive does not forget the late pass again
+    # once a version exists, the archive has the late pass too
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)
     for number, slc in enumerate(answers):
         replay = Path(save_catalogue(catalogue_of(area, rtc, slc), LocalStore(folder / str(number))))

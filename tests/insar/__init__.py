@@ -1,1 +1,1 @@
-"""A stand-in for topsApp, jobs for it, and the small image that they run in."""
+"""A simulated topsApp, jobs for it, and the small image in which they run."""

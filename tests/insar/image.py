@@ -1,7 +1,7 @@
-"""A small image with the runner and the stand-in topsApp, from this machine's own Python: nothing is pulled.
+"""Builds a small image with the runner and a simulated topsApp from this machine's Python, without pulling an image.
 
-The files of the project in it are those that docker/isce2/Dockerfile copies, to the places that it names; so a test
-that runs in this image notices a file that the Dockerfile forgets.
+Its files of the project are those that docker/isce2/Dockerfile copies, at the same paths, so a test that runs in this
+image fails if the Dockerfile lacks a file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def containers_conf(folder: Path) -> Path:
 
 
 def copied_files() -> dict[str, Path]:
-    """By its place in the image, every file that the Dockerfile copies below /opt/slidecube."""
+    """Every file that the Dockerfile copies below /opt/slidecube, by its path in the image."""
     files = {}
     for line in DOCKERFILE.read_text("utf-8").replace("\\\n", " ").splitlines():
         words = line.split()
@@ -58,7 +58,7 @@ def copied_files() -> dict[str, Path]:
 
 
 def build_image(engine: str) -> str:
-    """The name of the image; it is built where the engine has none of the same content."""
+    """The name of the image; it is built if the engine has no image of the same content."""
     python = Path(sys.base_prefix).resolve()
     files = {**_python_files(python), **_package_files()}
     files |= _libraries(
@@ -73,7 +73,7 @@ def build_image(engine: str) -> str:
     if subprocess.run([engine, "image", "inspect", name], capture_output=True, check=False).returncode == 0:
         return name
     interpreter = f"{python}/bin/python3.11"
-    entry = f'["{interpreter}", "-m", "pipeline.insar.topsapp"]'
+    entry = f'["{interpreter}", "-m", "pipeline.insar.isce2.topsapp"]'
     command = [engine, "import"]
     for change in (
         f"LABEL {OURS}",
@@ -98,9 +98,9 @@ def build_image(engine: str) -> str:
 
 
 def remove_old_images(engine: str) -> None:
-    """Every state of the runner has an image of its own, 0.3 GB each: those of a day ago and older go.
+    """Remove images older than a day. Every state of the runner has its own image of 0.3 GB.
 
-    A younger one may be in use by another run of the tests.
+    A newer image may be in use by another run of the tests.
     """
     command = [engine, "image", "prune", "--all", "--force", f"--filter=label={OURS}", "--filter=until=24h"]
     subprocess.run(command, capture_output=True, check=False)
@@ -129,7 +129,7 @@ def _write_tar(stream: IO[bytes], files: dict[str, Path], interpreter: str) -> N
 
 
 def _python_files(python: Path) -> dict[str, Path]:
-    """The interpreter and its library, where they lie on this machine, since it looks for them there."""
+    """The interpreter and its library, at their paths on this machine, where the interpreter looks for them."""
     binary = (python / "bin/python3.11").resolve()
     files = {f"{python}/bin/python3.11": binary}
     for library in python.glob("lib/libpython3*.so*"):
@@ -145,7 +145,7 @@ def _python_files(python: Path) -> dict[str, Path]:
 
 
 def _package_files() -> dict[str, Path]:
-    """The files of the packages that the runner needs and of what those need."""
+    """The files of the packages that the runner needs, with their dependencies."""
     wanted, seen = list(PACKAGES), set()
     files = {}
     while wanted:
@@ -165,7 +165,7 @@ def _package_files() -> dict[str, Path]:
 
 
 def _libraries(binaries: list[Path]) -> dict[str, Path]:
-    """The system's shared libraries that the binaries want, where they lie on this machine."""
+    """The system's shared libraries that the binaries need, at their paths on this machine."""
     tool = shutil.which("ldd")
     if tool is None:
         raise RuntimeError("ldd is absent: the libraries of this Python cannot be found")
@@ -175,7 +175,7 @@ def _libraries(binaries: list[Path]) -> dict[str, Path]:
     found = set(re.findall(r"(/\S+\.so[.\d]*) \(0x", answer.stdout))
     system = {path for path in found if path.startswith(("/lib", "/usr"))}
     files = {path: Path(path).resolve() for path in system}
-    # numpy and others load this one by name at run time
+    # numpy and others load this library by name at run time
     for extra in ("/lib/x86_64-linux-gnu/libgcc_s.so.1", "/lib/aarch64-linux-gnu/libgcc_s.so.1"):
         if Path(extra).exists():
             files[extra] = Path(extra).resolve()

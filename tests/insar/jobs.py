@@ -1,4 +1,4 @@
-"""Small jobs for the stand-in topsApp: SAFE folders with little in them, an orbit file each, a DEM, a manifest."""
+"""Small jobs for the simulated topsApp: minimal SAFE folders, orbit files, a DEM, a manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from pipeline.insar.job import JobLimits, JobManifest, JobSide
+from pipeline.insar.job import JobAcquisition, JobLimits, JobManifest
 
 STANDIN = Path(__file__).with_name("standin_topsapp.py")
 BBOX = (141.97, 42.68, 142.03, 42.72)
@@ -34,7 +34,7 @@ def make_job(
     bursts: tuple[str, ...] = ("046_097420_IW1", "046_097421_IW1"),
     **limits: Any,
 ) -> Path:
-    """A job in `folder` that the stand-in can process; `limits` override those of the manifest."""
+    """A job in `folder` for the simulated topsApp; `limits` override those of the manifest."""
     job = folder
     (job / "inputs/orbits").mkdir(parents=True)
     (job / "scratch").mkdir()
@@ -45,7 +45,7 @@ def make_job(
         _write_safe(safe, day)
         orbit = job / "inputs/orbits" / _ORBIT.format(before=before, after=after)
         orbit.write_text("<Earth_Explorer_File/>", encoding="utf-8")
-        sides[side] = JobSide(
+        sides[side] = JobAcquisition(
             instant=datetime.strptime(f"{day}T083000", "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
             platform="S1A",
             absolute_orbit=23000,
@@ -76,18 +76,18 @@ def make_job(
 
 
 def order(job: Path, **what: Any) -> None:
-    """Order a failure of the stand-in: step, how, times."""
+    """Configure a failure of the simulated topsApp: step, how, times."""
     (job / "scratch/standin.json").write_text(json.dumps(what), encoding="utf-8")
 
 
 def attempts(job: Path) -> list[str]:
-    """The steps that the stand-in was asked for, in order."""
+    """The steps that the simulated topsApp was started for, in order."""
     file = job / "scratch/attempts.txt"
     return file.read_text("utf-8").split() if file.exists() else []
 
 
 def install_standin(folder: Path, python: str = sys.executable) -> Path:
-    """Put the stand-in into `folder` as an executable topsApp.py."""
+    """Install the simulated topsApp in `folder` as an executable topsApp.py."""
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "topsApp.py"
     shutil.copy(STANDIN, script)

@@ -1,8 +1,8 @@
-"""Stands in for topsApp.py in tests: its command line, its files, its ways to fail; no interferometry.
+"""A simulated topsApp.py for tests, with its command line, files and failures, but without interferometry.
 
-It reads topsApp.xml of the folder where it runs, understands --dostep, keeps its state below PICKLE/ as ISCE2 does, and
-writes rasters in ISCE2's formats from a known truth on the grid of the geocoding DEM. Where ISCE2 itself decides by the
-inputs (orbit files, swaths, polarisations, the state of the step before) so does this. Other failures are ordered by
+It reads topsApp.xml of its working directory, accepts --dostep, keeps its state below PICKLE/ like ISCE2, and writes
+rasters in ISCE2's formats from a known truth on the grid of the geocoding DEM. Like ISCE2 it fails for unusable inputs
+(orbit files, swaths, polarisations, the state of the previous step). Tests configure other failures in
 `../standin.json`: {"step": ..., "how": ...}; with "times": n only the first n attempts fail.
 
 The messages are those of ISCE2 2.6.5: applications/topsApp.py, isceobj/TopsProc, isceobj/Sensor/TOPS/Sentinel1.py.
@@ -66,7 +66,7 @@ def truth(longitude, latitude):
 
 
 def main() -> int:
-    """As topsApp does, return 0 after many a failure."""
+    """Like topsApp, return 0 after some failures."""
     step = next((word.split("=", 1)[1] for word in sys.argv if word.startswith("--dostep=")), None)
     if not Path("topsApp.xml").is_file() or step is None:
         print("Exception: No topsApp.xml", file=sys.stderr)
@@ -120,7 +120,7 @@ def main() -> int:
 
 
 def ordered(step):
-    """What the test ordered for this attempt of this step."""
+    """The failure that the test configured for this attempt of the step."""
     file = Path("../standin.json")
     order = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     with Path("../attempts.txt").open("a", encoding="utf-8") as attempts:
@@ -132,7 +132,7 @@ def ordered(step):
 
 
 def read_configuration():
-    """The properties of topsApp.xml, those of the two sides by 'reference safe' and so on."""
+    """The properties of topsApp.xml; those of an acquisition have names such as 'reference safe'."""
     root = ET.parse("topsApp.xml").getroot().find("component[@name='topsinsar']")
     asked = {item.get("name"): item.text for item in root.findall("property")}
     for side in ("reference", "secondary"):
@@ -274,7 +274,7 @@ def read_header(raster):
 
 
 def write(name, bands, kind, grid=None):
-    """A raster interleaved by line with its .xml and .vrt, in the form that ISCE2's renderHdr gives them."""
+    """A raster interleaved by line with its .xml and .vrt, in the form of ISCE2's renderHdr."""
     count, length, width = bands.shape
     bands.transpose(1, 0, 2).tofile(name)
     if Path(name).stat().st_size != bands.nbytes:
@@ -320,7 +320,7 @@ def write(name, bands, kind, grid=None):
 
 
 def report(section):
-    """topsProc.xml as ISCE2 renders it, colons in tags and all."""
+    """Write topsProc.xml in ISCE2's form, with colons in tags."""
     head = (
         f"<topsProc>\n    <insarProc>\n        <ISCE_VERSION>Release: {VERSION}, svn-, 20250101. Current svn-"
         "</ISCE_VERSION>\n    </insarProc>\n    <common>\n        <Input_list_of_swaths_to_process:_>[1]"
@@ -335,7 +335,7 @@ def report(section):
 
 
 def hang():
-    """With a process of its own, as ISCE2's os.system calls; neither heeds SIGTERM."""
+    """Hang with a child process, like ISCE2's os.system calls; both ignore SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", child])

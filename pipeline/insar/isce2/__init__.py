@@ -1,1 +1,1 @@
-"""Interferograms by ISCE2's topsApp: in a container, or on the PATH."""
+"""The backend isce2: interferograms by topsApp of ISCE2, in a container or installed on the PATH."""

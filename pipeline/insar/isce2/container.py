@@ -1,8 +1,8 @@
-"""Command lines of podman, docker and apptainer, all made here, and what their exit statuses mean.
+"""Command lines of podman, docker and apptainer, and the meaning of their exit statuses.
 
 A container of a job has no network, no privileges, an ordinary user, limits of memory and processors, and read-only
-inputs; it goes when it ends. Its label says who owns it: a caller that dies closes the runner's standard input, which
-ends it, and what may be left all the same is removed by the next start (`reap`).
+inputs. The engine removes it when it ends. Its labels name its owner, the calling process. When the caller dies, the
+runner's standard input is closed and the runner ends. The next start removes containers that still remain (`reap`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Engine = Literal["podman", "docker", "apptainer"]
 ENGINES: tuple[Engine, ...] = ("podman", "docker", "apptainer")
 
 JOB_FOLDER = "/job"
-"""Where a job lies inside its container."""
+"""Path of the job inside its container."""
 CONTAINER_USER = 10001
-"""Who the runner is where the caller is root."""
+"""User id of the runner if the caller is root."""
 
 _LABEL = "slidecube"
 _ASK_TIMEOUT_S = 30.0
@@ -35,7 +35,7 @@ _TEMPORARY_BYTES = 256 * 2**20
 
 
 class Mount(Frozen):
-    """A file or folder of the host inside the container."""
+    """A file or folder of the host that is mounted into the container."""
 
     source: Path
     target: str
@@ -43,14 +43,12 @@ class Mount(Frozen):
 
 
 class Owner(Frozen):
-    """The process that waits for a container: its id, and what tells that it is still the same process."""
+    """The process that waits for a container. The fields distinguish it from a later process of the same id."""
 
     pid: int
-    start: str = Field(
-        description="clock ticks after boot, which tell it from a later process of the same id"
-    )
+    start: str = Field(description="start time, clock ticks after boot")
     boot: str = Field(description="the kernel's boot id")
-    namespace: str = Field(description="of process ids: the same number means another process in another one")
+    namespace: str = Field(description="process id namespace, since ids are unique only within one")
 
 
 class ContainerRun(Frozen):
@@ -71,7 +69,7 @@ class ContainerRun(Frozen):
 
 
 def run_command(run: ContainerRun) -> list[str]:
-    """The command that starts a container, waits for it and passes standard input, output and exit status through."""
+    """The command that starts a container, waits for it, and connects its standard input, output and exit status."""
     if run.engine == "apptainer":
         return _apptainer(run)
     user, group = (run.user, run.group) if run.user else (CONTAINER_USER, CONTAINER_USER)
@@ -79,7 +77,7 @@ def run_command(run: ContainerRun) -> list[str]:
         run.engine,
         "run",
         "--rm",
-        "--init",  # a shell or Python as the first process would not heed SIGTERM nor clear up after children
+        "--init",  # Python as the first process would ignore SIGTERM and not reap children
         "--interactive",
         "--pull=never",
         f"--name={run.name}",
@@ -87,7 +85,7 @@ def run_command(run: ContainerRun) -> list[str]:
         f"--user={user}:{group}",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
-        "--security-opt=label=disable",  # bind mounts are not relabelled where SELinux is on
+        "--security-opt=label=disable",  # bind mounts are not relabelled under SELinux
         f"--pids-limit={_MOST_PROCESSES}",
         f"--memory={run.memory_bytes}b",
         f"--memory-swap={run.memory_bytes}b",
@@ -99,7 +97,7 @@ def run_command(run: ContainerRun) -> list[str]:
     if run.engine == "podman":
         command.append(f"--timeout={max(1, int(run.time_s))}")
         if run.user:
-            command.append("--userns=keep-id")  # else the products would belong to a number that nobody has
+            command.append("--userns=keep-id")  # else the products would belong to an unknown user id
     command += [f"--label={key}={value}" for key, value in _labels(run).items()]
     for mount in run.mounts:
         access = "ro" if mount.read_only else "rw"
@@ -108,9 +106,9 @@ def run_command(run: ContainerRun) -> list[str]:
 
 
 def _apptainer(run: ContainerRun) -> list[str]:
-    """apptainer runs as the caller and as its child, without a daemon; it sets limits only where the system lets it.
+    """The same for apptainer, which runs as a child of the caller, without a daemon.
 
-    So memory and time are the runner's own watch there, which knows them from the manifest.
+    It sets limits only on some systems, so the runner enforces the manifest's memory and time limits itself.
     """
     command = [
         "apptainer",
@@ -148,21 +146,21 @@ def remove_command(engine: Engine, names: Sequence[str]) -> list[str]:
 
 
 def has_image(engine: Engine, image: str) -> bool:
-    """Whether the image is there, so that nothing need be downloaded.
+    """Whether the engine has the image locally.
 
-    Raises InterferometryError `engine-unreachable` where the engine does not answer.
+    Raises InterferometryError `engine-unreachable` if the engine does not respond.
     """
     if engine == "apptainer":
         return Path(image).exists()
-    answer = _ask([engine, "image", "inspect", image])
-    if answer.returncode == 0:
+    reply = _query([engine, "image", "inspect", image])
+    if reply.returncode == 0:
         return True
-    said = answer.stderr.lower()
-    if "no such image" in said or "not known" in said or "not found" in said:
+    message = reply.stderr.lower()
+    if "no such image" in message or "not known" in message or "not found" in message:
         return False
     raise InterferometryError(
         "engine-unreachable",
-        f"{engine} does not answer: {last_line(answer.stderr) or f'exit status {answer.returncode}'}.",
+        f"{engine} does not respond: {last_line(reply.stderr) or f'exit status {reply.returncode}'}.",
         f"Start it (`{engine} info` must work), or set SLIDECUBE_CONTAINER_ENGINE to another or to none.",
     )
 
@@ -180,7 +178,7 @@ def this_process() -> Owner:
 
 
 def started(pid: int) -> str | None:
-    """When a process started, in clock ticks after boot; None where there is none of this id."""
+    """Start time of a process in clock ticks after boot; None if no process has this id."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
@@ -193,10 +191,10 @@ def orphans(
     here: Owner,
     started: Callable[[int], str | None] = started,
 ) -> list[str]:
-    """The ids of those containers, as `inspect` tells of them, whose owner is gone.
+    """The ids of those containers (JSON of `inspect`) whose owner has ended.
 
-    One of another process namespace may have a living owner that cannot be seen from here, and one that runs under
-    another boot id belongs to another machine at the same engine: both are left alone.
+    A container of another process namespace may have an owner that is invisible here. A running container with another
+    boot id belongs to another machine that uses the same engine. Neither is an orphan.
     """
     gone = []
     for container in containers:
@@ -216,52 +214,52 @@ def orphans(
 
 
 def reap(engine: Engine) -> tuple[str, ...]:
-    """Remove the containers of this program whose owner is gone; the ids of those removed.
+    """Remove the containers of this program whose owner has ended; returns their ids.
 
-    An engine that does not answer is no error here: the run that follows will tell of it.
+    An engine that does not respond is no error here, since the following run reports it.
     """
     if engine == "apptainer":  # its containers are children of their caller and carry no label
         return ()
     with contextlib.suppress(InterferometryError, ValueError):
-        listed = _ask([engine, "ps", "--all", "--quiet", f"--filter=label={_LABEL}=insar"])
+        listed = _query([engine, "ps", "--all", "--quiet", f"--filter=label={_LABEL}=insar"])
         ids = listed.stdout.split()
         if listed.returncode == 0 and ids:
-            # one by one: a container that goes meanwhile fails the whole question
-            told = [_ask([engine, "container", "inspect", one]) for one in ids]
+            # one by one: `inspect` fails as a whole if one of its containers has ended meanwhile
+            replies = [_query([engine, "container", "inspect", one]) for one in ids]
             containers = [
-                item for answer in told if answer.returncode == 0 for item in json.loads(answer.stdout)
+                item for reply in replies if reply.returncode == 0 for item in json.loads(reply.stdout)
             ]
             gone = orphans(containers, this_process())
             if gone:
-                _ask(remove_command(engine, gone))
+                _query(remove_command(engine, gone))
             return tuple(gone)
     return ()
 
 
 def remove(engine: Engine, name: str) -> None:
-    """End a container and remove it, if it is still there."""
+    """End a container and remove it; nothing happens if it is gone."""
     if engine != "apptainer":
         with contextlib.suppress(InterferometryError):
-            _ask(remove_command(engine, [name]))
+            _query(remove_command(engine, [name]))
 
 
-def exit_error(run: ContainerRun, status: int, said: str) -> InterferometryError:
-    """The error that an exit status of the engine stands for, where the runner itself named none; `said` on stderr."""
-    words = last_line(said)
-    tail = f" It said: {words}" if words else ""
+def exit_error(run: ContainerRun, status: int, stderr: str) -> InterferometryError:
+    """The error for an exit status and the standard error of an engine, if the runner reported none itself."""
+    line = last_line(stderr)
+    tail = f" Its last message: {line}" if line else ""
     if status == 125 and any(
-        mark in said.lower() for mark in ("no such image", "not known", "unable to find image")
+        mark in stderr.lower() for mark in ("no such image", "not known", "unable to find image")
     ):
         return InterferometryError(
             "image-absent",
             f"{run.engine} has no image {run.image}.",
             "Build it from docker/isce2 of the project, or name another in SLIDECUBE_ISCE2_IMAGE.",
         )
-    if "failed to exec pid1" in said:  # the init of podman exits with another status than the runtime would
+    if "failed to exec pid1" in stderr:  # podman's init exits with another status than the runtime
         status = 127
     gib = run.memory_bytes / 2**30
     known: dict[int, tuple[str, str, str]] = {
-        125: ("engine-refused", f"{run.engine} did not start the container.", "Look at what it said."),
+        125: ("engine-refused", f"{run.engine} did not start the container.", "Read its message."),
         126: (
             "runtime-refused",
             f"{run.engine} could not run the image's entry point.",
@@ -274,34 +272,34 @@ def exit_error(run: ContainerRun, status: int, said: str) -> InterferometryError
         ),
         137: (
             "memory",
-            f"the container was killed, most likely beyond its {gib:.1f} GiB of memory.",
-            "Allow the job more memory, or fewer bursts; the pair goes on from the step that was cut off.",
+            f"the container was killed, probably because it exceeded its {gib:.1f} GiB of memory.",
+            "Allow the job more memory, or fewer bursts; the pair resumes at the interrupted step.",
         ),
     }
     if run.engine == "podman":
         known[255] = (
             "timeout",
-            "the container's time was up.",
-            "Allow it more time; the pair goes on from there.",
+            "the container reached its time limit.",
+            "Allow it more time; the pair then resumes.",
         )
     code, message, remedy = known.get(
         status,
         (
             "runner-failed",
-            f"the runner ended with {status}.",
-            "Look at runner.log in the job's scratch folder.",
+            f"the runner ended with exit status {status}.",
+            "Read runner.log in the job's scratch folder.",
         ),
     )
     return InterferometryError(code, message + tail, remedy)
 
 
-def last_line(said: str) -> str:
-    """The last line of what a command said on standard error, shortened."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def last_line(stderr: str) -> str:
+    """The last line of a command's standard error, shortened."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return lines[-1][:300] if lines else ""
 
 
-def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _query(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,
@@ -315,6 +313,6 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InterferometryError(
             "engine-unreachable",
-            f"{command[0]} does not answer ({type(error).__name__}).",
+            f"{command[0]} does not respond ({type(error).__name__}).",
             f"Start it (`{command[0]} info` must work), or set SLIDECUBE_CONTAINER_ENGINE to another or to none.",
         ) from error

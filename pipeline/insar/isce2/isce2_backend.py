@@ -1,4 +1,4 @@
-"""The backend isce2: topsApp in a container, or a topsApp.py of the PATH, by the same runner."""
+"""The backend isce2: runs topsApp in a container, or a topsApp.py on the PATH, through the same runner."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from pipeline.insar.isce2.container import (
     this_process,
 )
 from pipeline.insar.isce2.plain_files import open_plain, read_plain
-from pipeline.insar.isce2.runner_process import GRACE_S, RUNNER_LOG, Progress, RunnerProcess
+from pipeline.insar.isce2.runner_process import GRACE_S, RUNNER_LOG, RunnerProcess
 from pipeline.insar.isce2.topsapp.preparation import find_topsapp
 from pipeline.insar.job import MANIFEST, METADATA, PRODUCTS, JobManifest, JobMetadata, folder_of
+from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -42,11 +43,11 @@ Choice = Literal["auto", "podman", "docker", "apptainer", "none"]
 log = logging.getLogger(__name__)
 
 
-class Way(Frozen):
-    """How topsApp is reached: in a container of `engine`, or on the PATH where it is None."""
+class Launcher(Frozen):
+    """How topsApp is run: in a container of `engine`, or from the PATH if `engine` is None."""
 
     engine: Engine | None
-    image: str = Field("", description="of the engine")
+    image: str = Field("", description="image of the engine")
 
 
 class Isce2Backend:
@@ -55,64 +56,64 @@ class Isce2Backend:
     name = "isce2"
 
     def __init__(self, engine: Choice | None = None, image: str | None = None) -> None:
-        """`engine` and `image` None: as the settings say."""
+        """`engine` and `image` default to the settings."""
         self.engine: Choice = engine or settings().container_engine
         self.image = image or settings().isce2_image
 
     def ready(self) -> None:
-        """Whether there is a way to topsApp.
+        """Check that topsApp can be run.
 
         Raises:
-            InterferometryError: there is none; see `choose_way`.
+            InterferometryError: it cannot; see `choose_launcher`.
         """
-        choose_way(self.engine, self.image)
+        choose_launcher(self.engine, self.image)
 
-    def run(self, job: Path, manifest: JobManifest, progress: Progress | None = None) -> JobMetadata:
+    def run(self, job: Path, manifest: JobManifest, progress: Progress = no_progress) -> JobMetadata:
         """Process the job in the folder `job`.
 
         Raises:
-            InterferometryError: by its code, from `engine-absent` and `memory-lacking` before anything starts, over
-                those of the runner, to `product-missing`; the job's products do not count then.
+            InterferometryError: `engine-absent`, `memory-lacking` and others before the start, the codes of the
+                runner, or `product-missing`; the job is then unfinished.
         """
         job = job.resolve()
         check_room(job, manifest)
-        way = choose_way(self.engine, self.image)
+        launcher = choose_launcher(self.engine, self.image)
         for folder in folder_of(job).values():
             folder.mkdir(exist_ok=True)
         (job / "products" / METADATA).unlink(missing_ok=True)
-        if way.engine is None:
-            # -P: a folder `pipeline` where the caller happens to stand is not this one
+        if launcher.engine is None:
+            # -P: a folder `pipeline` in the caller's working directory must not be imported
             command = (sys.executable, "-P", "-m", "pipeline.insar.isce2.topsapp", str(job))
             runner = RunnerProcess(command=command, scratch=job / "scratch", time_s=manifest.limits.time_s)
         else:
-            engine = way.engine
+            engine = launcher.engine
             reaped = reap(engine)
             if reaped:
-                log.warning("Removed %d containers whose owner is gone", len(reaped))
-            run = container_run(job, manifest, engine, way.image)
-            _hand_over(job, run)
+                log.warning("Removed %d containers whose owner has ended", len(reaped))
+            run = container_run(job, manifest, engine, launcher.image)
+            _grant_access(job, run)
             runner = RunnerProcess(
                 command=tuple(run_command(run)),
                 scratch=job / "scratch",
                 time_s=run.time_s,
-                error_by_status=lambda status, said: exit_error(run, status, said),
+                error_by_status=lambda status, stderr: exit_error(run, status, stderr),
                 remove=lambda: remove(engine, run.name),
             )
         runner.wait(progress)
         return read_finished(job, manifest)
 
 
-def choose_way(choice: Choice, image: str) -> Way:
-    """How topsApp will be reached.
+def choose_launcher(choice: Choice, image: str) -> Launcher:
+    """Choose how topsApp is run.
 
-    "auto" takes the first engine that has the image, then a topsApp of the PATH.
+    "auto" takes the first engine that has the image, else a topsApp on the PATH.
 
     Raises:
         InterferometryError: `engine-absent`, `image-absent`, `engine-unreachable`, `topsapp-absent`, `isce2-absent`.
     """
     if choice == "none":
         find_topsapp()
-        return Way(engine=None)
+        return Launcher(engine=None)
     if choice != "auto":
         if shutil.which(choice) is None:
             raise InterferometryError(
@@ -122,23 +123,23 @@ def choose_way(choice: Choice, image: str) -> Way:
             )
         if not has_image(choice, image):
             raise InterferometryError("image-absent", f"{choice} has no image {image}.", _BUILD)
-        return Way(engine=choice, image=image)
+        return Launcher(engine=choice, image=image)
     found = [engine for engine in ENGINES if shutil.which(engine)]
     why: list[str] = []
     for engine in found:
         try:
             if has_image(engine, image):
-                return Way(engine=engine, image=image)
+                return Launcher(engine=engine, image=image)
             why.append(f"{engine} has no image {image}")
         except InterferometryError as error:
             why.append(error.message.rstrip("."))
     with contextlib.suppress(InterferometryError):
         find_topsapp()
-        return Way(engine=None)
+        return Launcher(engine=None)
     raise InterferometryError(
         "isce2-absent",
-        f"There is no way to ISCE2: {'; '.join(why) or 'no container engine'}, and no topsApp.py on the PATH.",
-        f"{_BUILD} Or set SLIDECUBE_INSAR_BACKEND=pygmtsar, which needs `pip install slidecube[insar]` alone.",
+        f"ISCE2 is not available: {'; '.join(why) or 'no container engine'}, and no topsApp.py on the PATH.",
+        f"{_BUILD} Or set SLIDECUBE_INSAR_BACKEND=pygmtsar, which needs only `pip install slidecube[insar]`.",
     )
 
 
@@ -150,14 +151,14 @@ _BUILD = (
 
 
 def check_room(job: Path, manifest: JobManifest) -> None:
-    """Raise InterferometryError `memory-lacking` or `disk-lacking` where the job cannot fit, before hours are spent."""
+    """Raise InterferometryError `memory-lacking` or `disk-lacking` if the job needs more than is available."""
     wanted = manifest.limits.memory_bytes
     available = available_memory_bytes()
     if available is not None and wanted > available:
         raise InterferometryError(
             "memory-lacking",
-            f"{manifest.pair} wants {wanted / 2**30:.1f} GiB of memory, and {available / 2**30:.1f} GiB are available.",
-            "Use a larger machine, end what else runs, or process fewer bursts in one job.",
+            f"{manifest.pair} needs {wanted / 2**30:.1f} GiB of memory, and {available / 2**30:.1f} GiB are available.",
+            "Use a larger machine, end other programs, or process fewer bursts in one job.",
         )
     scratch = job / "scratch"
     held = (
@@ -166,29 +167,29 @@ def check_room(job: Path, manifest: JobManifest) -> None:
         else 0
     )
     free = shutil.disk_usage(scratch if scratch.is_dir() else job).free
-    if manifest.limits.scratch_bytes > free + held:  # what is there of an earlier run is used again
+    if manifest.limits.scratch_bytes > free + held:  # files of an earlier run are reused or deleted
         raise InterferometryError(
             "disk-lacking",
-            f"{manifest.pair} wants {manifest.limits.scratch_bytes / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are "
+            f"{manifest.pair} needs {manifest.limits.scratch_bytes / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are "
             "free.",
-            "Free room, or set SLIDECUBE_DATA_DIR to a larger disk.",
+            "Free disk space, or set SLIDECUBE_DATA_DIR to a larger disk.",
         )
 
 
 def available_memory_bytes() -> int | None:
-    """What a new process may use without swapping, within this control group; None where it cannot be known."""
+    """Memory that a new process can use without swapping in this control group; None if unknown."""
     amounts = []
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         amounts.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
-            amounts.append(int(Path(name).read_text("ascii")))  # the word "max" is no number
+            amounts.append(int(Path(name).read_text("ascii")))  # "max" means no limit
     return min(amounts, default=None)
 
 
 def container_run(job: Path, manifest: JobManifest, engine: Engine, image: str) -> ContainerRun:
-    """The container of one job: inputs and manifest read-only, scratch and products to write."""
+    """The container of one job: inputs and manifest are read-only, scratch and products are writable."""
     folders = folder_of(job)
     mounts = [
         Mount(source=job / MANIFEST, target=f"{JOB_FOLDER}/{MANIFEST}"),
@@ -200,8 +201,8 @@ def container_run(job: Path, manifest: JobManifest, engine: Engine, image: str) 
         if ":" in str(mount.source) or "," in str(mount.source):
             raise InterferometryError(
                 "job-unusable",
-                f"{mount.source} holds a colon or a comma, which container engines read as a sign of their own.",
-                "Set SLIDECUBE_DATA_DIR to a folder without.",
+                f"{mount.source} contains a colon or a comma, which container engines parse as separators.",
+                "Set SLIDECUBE_DATA_DIR to a folder without these characters.",
             )
     return ContainerRun(
         engine=engine,
@@ -219,9 +220,9 @@ def container_run(job: Path, manifest: JobManifest, engine: Engine, image: str) 
 
 
 def read_finished(job: Path, manifest: JobManifest) -> JobMetadata:
-    """What metadata.json says of a finished job, once its products are what it says.
+    """The metadata of a finished job, after its products were checked against it.
 
-    The container wrote them, so nothing is believed: a link could lead anywhere, a size could be a wish.
+    The container wrote the files, so they are untrusted: links are refused, sizes and digests are computed.
 
     Raises InterferometryError `product-missing` or `product-changed`.
     """
@@ -236,24 +237,24 @@ def read_finished(job: Path, manifest: JobManifest) -> JobMetadata:
             if (product.file, product.size_bytes, product.sha256) != (f"{name}.tif", size, digest):
                 raise InterferometryError(
                     "product-changed",
-                    f"{name}.tif is not what metadata.json says of it.",
+                    f"{name}.tif differs from its record in metadata.json.",
                     "Run the pair again.",
                 )
     except (OSError, KeyError, ValidationError) as error:
         raise InterferometryError(
             "product-missing",
-            f"{manifest.pair} ended without an error and without products that can be read ({type(error).__name__}).",
-            f"Look at {RUNNER_LOG} in the job's scratch folder and run the pair again.",
+            f"{manifest.pair} ended without an error, but its products cannot be read ({type(error).__name__}).",
+            f"Read {RUNNER_LOG} in the job's scratch folder and run the pair again.",
         ) from error
     if (metadata.pair, metadata.part, metadata.backend) != (manifest.pair, manifest.part, "isce2"):
         raise InterferometryError(
-            "product-changed", f"metadata.json is that of {metadata.pair}.", "Run the pair again."
+            "product-changed", f"metadata.json belongs to {metadata.pair}.", "Run the pair again."
         )
     return metadata
 
 
-def _hand_over(job: Path, run: ContainerRun) -> None:
-    """Where the caller is root, the container's user must be able to write its two folders and to read the rest."""
+def _grant_access(job: Path, run: ContainerRun) -> None:
+    """If the caller is root, let the container's user write scratch and products and read the other files."""
     if run.user:
         return
     folders = folder_of(job)
@@ -264,7 +265,7 @@ def _hand_over(job: Path, run: ContainerRun) -> None:
         if path.is_symlink():
             raise InterferometryError(
                 "job-unusable",
-                f"{path.relative_to(job)} is a link, which leads nowhere inside the container.",
+                f"{path.relative_to(job)} is a link, whose target is absent inside the container.",
                 "Delete the job's folder and run the pair again.",
             )
         mode = path.stat().st_mode

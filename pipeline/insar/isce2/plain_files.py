@@ -1,4 +1,4 @@
-"""Files that somebody else wrote: opened only where they are what they look like."""
+"""Reads untrusted files: only regular files are opened."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _MOST_BYTES = 2**24
 
 
 def open_plain(path: Path) -> io.BufferedReader:
-    """Open a file for reading that is no link, no device and no pipe. Raises OSError."""
+    """Open a regular file for reading; a link, device or pipe raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path.name} is no plain file")
+        raise OSError(f"{path.name} is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def read_plain(path: Path) -> bytes:
-    """The content of a small plain file, cut at 16 MiB. Raises OSError."""
+    """At most 16 MiB of the content of a regular file. Raises OSError."""
     with open_plain(path) as file:
         return file.read(_MOST_BYTES)

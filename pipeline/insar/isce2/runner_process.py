@@ -1,7 +1,7 @@
-"""The runner as a process: started, heard, and ended with all that it started, whatever happens here.
+"""The runner's process: starts it, reads its events, and ends it with all of its child processes.
 
-The caller holds the runner's standard input open and says nothing through it; when the caller dies, by whatever cause,
-the system closes it and the runner ends.
+The caller keeps the runner's standard input open and writes nothing to it. When the caller dies, the system closes it
+and the runner ends.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from typing import Any
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.isce2.plain_files import open_plain
-from pipeline.insar.messages import LONGEST_LINE, MARK, error_of, heard
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with the step's name, its number and the number of steps."""
+from pipeline.insar.messages import LONGEST_LINE, MARK, error_of, parse_event
+from pipeline.progress import Progress, no_progress
 
 GRACE_S = 60.0
-"""The runner keeps the time limit itself; the engine, and then the caller, step in so much later each."""
+"""The runner enforces the time limit. The engine ends the job so much later, and the caller later again."""
 RUNNER_LOG = "runner.log"
 _END_S = 15.0
 _TAIL_BYTES = 65_536
@@ -34,56 +32,56 @@ _TAIL_BYTES = 65_536
 log = logging.getLogger(__name__)
 
 
-def _plain_error(status: int, said: str) -> InterferometryError:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    words = f" It said: {lines[-1][:300]}" if lines else ""
+def _plain_error(status: int, stderr: str) -> InterferometryError:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    tail = f" Its last message: {lines[-1][:300]}" if lines else ""
     return InterferometryError(
         "runner-failed",
-        f"the runner ended with {status}.{words}",
-        f"Look at {RUNNER_LOG} in the job's scratch folder.",
+        f"the runner ended with exit status {status}.{tail}",
+        f"Read {RUNNER_LOG} in the job's scratch folder.",
     )
 
 
 @dataclass(frozen=True)
 class RunnerProcess:
-    """A command that runs the runner over the job whose scratch folder this is."""
+    """A command that starts the runner for the job with the folder `scratch`."""
 
     command: tuple[str, ...]
     scratch: Path
     time_s: float
     error_by_status: Callable[[int, str], InterferometryError] = _plain_error
-    """what an exit status means where the runner named no error: status, standard error"""
+    """error for an exit status and standard error, if the runner reported none"""
     remove: Callable[[], None] = field(default=lambda: None)
-    """ends what the command may have left behind"""
+    """removes a container that the command may have left"""
 
-    def wait(self, progress: Progress | None) -> None:
-        """Start the command, pass its steps to `progress`, and return when it has ended well.
+    def wait(self, progress: Progress = no_progress) -> None:
+        """Start the command, report its steps to `progress`, and return when it has succeeded.
 
         Raises:
-            InterferometryError: the runner's own, or one by the exit status, or `timeout`.
+            InterferometryError: reported by the runner, derived from the exit status, or `timeout`.
         """
         deadline = time.monotonic() + self.time_s + GRACE_S
-        said_file = self.scratch / RUNNER_LOG
-        said_file.unlink(missing_ok=True)  # it could be a link that a container left behind
+        log_file = self.scratch / RUNNER_LOG
+        log_file.unlink(missing_ok=True)  # it could be a link that a container created
         failed: InterferometryError | None = None
         status: int | None = None
         with (
-            said_file.open("xb") as said,
+            log_file.open("xb") as errors,
             subprocess.Popen(
                 self.command,
-                # engines leave notes where they stand
+                # engines write files to their working directory
                 cwd=self.scratch,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=errors,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             ) as process,
         ):
             try:
                 for event in _events(process, deadline):
-                    failed = _tell(event, progress) or failed
-                # the runner is done; the engine clears up, which takes its time on a busy machine
+                    failed = _handle(event, progress) or failed
+                # the runner has ended; the engine removes the container, which takes long on a busy machine
                 status = process.wait(max(1.0, min(GRACE_S, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
                 status = None
@@ -93,13 +91,13 @@ class RunnerProcess:
             raise failed
         if status is None:
             raise InterferometryError(
-                "timeout", "the job did not end in its time.", "Allow it more time; it goes on from there."
+                "timeout", "the job reached its time limit.", "Allow it more time; it then resumes."
             )
         if status != 0:
-            raise self.error_by_status(status, _tail(said_file))
+            raise self.error_by_status(status, _tail(log_file))
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Close the runner's input, which ends it; then ask the engine; then kill what was started here."""
+        """Close the runner's input, which ends it. If that fails, remove the container and kill the process group."""
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -113,12 +111,12 @@ class RunnerProcess:
             process.wait()
 
 
-def _tell(event: dict[str, Any], progress: Progress | None) -> InterferometryError | None:
-    """Pass one event on; the error where it is one."""
+def _handle(event: dict[str, Any], progress: Progress) -> InterferometryError | None:
+    """Report or log one event; returns the error of an event `failed`."""
     kind = event[MARK]
     if kind == "failed":
         return error_of(event)
-    if kind == "step" and progress is not None:
+    if kind == "step":
         number, of = event.get("number"), event.get("of")
         if isinstance(number, int) and isinstance(of, int):
             progress(str(event.get("name", ""))[:100], number, of)
@@ -143,7 +141,7 @@ def _events(process: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[
             *lines, rest = (rest + data).split(b"\n")
             rest = rest[-LONGEST_LINE:]
             for line in lines:
-                event = heard(line.decode("utf-8", "replace"))
+                event = parse_event(line.decode("utf-8", "replace"))
                 if event is not None:
                     yield event
             if not data:

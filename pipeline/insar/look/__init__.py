@@ -1,1 +1,1 @@
-"""From where the radar looks at each pixel: local incidence, layover, shadow."""
+"""Look geometry of the radar at each pixel: local incidence, layover, shadow."""

@@ -1,15 +1,15 @@
-"""Layover and shadow, active and passive, from the order of slant range and of look angle along range lines.
+"""Layover and shadow, active and passive, from the order of slant ranges and look angles along range lines.
 
 Method: Kropatsch and Strobl (1990), "The generation of SAR layover and shadow maps from digital elevation models",
 IEEE Transactions on Geoscience and Remote Sensing 28(1), 98-107; Meier, Frei and Nüesch (1993), "Precise terrain
 corrected geocoded images", in Schreier (ed.), "SAR Geocoding: Data and Systems", chapter 7.
 
-A point shares its slant range with another point of its line, and so lies in layover, exactly if a point nearer over
-ground is at least as far in slant range, or one farther over ground is at most as far (range is continuous along the
-line and grows over level ground). It lies in shadow if a point nearer over ground is seen under at least as large a
-look angle. This holds for slopes that lay themselves over or turn away (active) and for ground that others are laid
-over or hide (passive) alike. Ground in shadow counts as a partner in layover: this is geometry, not what the radar
-receives.
+A point lies in layover if it shares its slant range with another point of its line. That is the case exactly if a
+point at smaller ground range has at least its slant range, or a point at larger ground range has at most its slant
+range (slant range is continuous along the line and grows over level ground). A point lies in shadow if a point at
+smaller ground range has at least its look angle. Both conditions include the slopes that cause layover or shadow
+(active) and the other ground that they affect (passive). Ground in shadow counts as a partner in layover: the codes
+describe geometry, not the received signal.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pipeline.insar.look.range_lines import RangeLines
 
 LAYOVER, SHADOW = 1, 2
 BLOCK_LINES = 48
-"""Lines worked on at once; about 100 bytes of memory per line and column."""
+"""Lines in a block; they need about 100 bytes of memory per line and column."""
 
 Float = NDArray[np.float32]
 
 
 def layover_shadow(elevation_m: Float, lines: RangeLines, block_lines: int = BLOCK_LINES) -> Float:
-    """(y, x) 0 none, 1 layover, 2 shadow, 3 both; NaN where there is no elevation.
+    """(y, x) 0 none, 1 layover, 2 shadow, 3 both; NaN for unknown elevation.
 
-    `elevation_m` (y, x) is metres above the ellipsoid on the lines' grid, NaN where void; voids neither hide nor are
-    laid over anything.
+    `elevation_m` (y, x) is metres above the ellipsoid on the lines' grid, NaN where void; voids cause
+    neither layover nor shadow.
 
-    Along every range line the terrain is sampled at each column, linear between rows. The nearer ground's largest
-    slant range and look angle and the farther ground's smallest slant range are turned into heights: above the first
-    or below the last a point would be in layover, below the second in shadow. These heights are interpolated between
-    the two lines beside a pixel and compared with its own, so that nothing is rounded to a line.
+    Along every range line the terrain is sampled at each column, linear between rows. Three extremes are converted to
+    threshold heights: largest slant range and look angle at smaller ground range, smallest slant range at larger ground
+    range. A point above the first threshold or below the last is in layover, a point below the second in shadow. The
+    thresholds are interpolated between the two lines around a pixel, so that no pixel is rounded to a line.
     """
     ground = np.ascontiguousarray(lines.view.turn(elevation_m))
     codes = np.where(np.isnan(ground), np.float32(np.nan), np.float32(0))
@@ -47,7 +47,7 @@ def layover_shadow(elevation_m: Float, lines: RangeLines, block_lines: int = BLO
 
 
 def _classify(ground: Float, lines: RangeLines, first: int, last: int, codes: Float) -> None:
-    """Fill in the codes of the pixels from line `first` to just before line `last`."""
+    """Write the codes of the pixels from line `first` to just before line `last`."""
     rows, columns = ground.shape
     here = slice(first, last + 1)
     ends = lines.across.at(lines.row[[first, last]], 0, columns)
@@ -57,7 +57,7 @@ def _classify(ground: Float, lines: RangeLines, first: int, last: int, codes: Fl
     begin, end = int(inside[0]), int(inside[-1]) + 1
     row = lines.across.at(lines.row[here], begin, end)
     thresholds = _thresholds(_sampled(ground, row, begin), lines, here, begin, end)
-    # a pixel belongs to the line at or before it: lines are less than a row apart, so there is one at most
+    # a pixel belongs to the line at or before it; the lines are less than a row apart, so at most one pixel does
     pixel_row = np.ceil(row[:-1])
     own = (pixel_row < row[1:]) & (pixel_row >= 0) & (pixel_row <= rows - 1)
     line, column = np.nonzero(own)
@@ -68,7 +68,7 @@ def _classify(ground: Float, lines: RangeLines, first: int, last: int, codes: Fl
     nearer, farther, hidden = (
         t[line, column] * (1 - share) + t[line + 1, column] * share for t in thresholds
     )
-    # comparisons with NaN are false: no elevation, or nothing beside it on the line
+    # comparisons with NaN are false: unknown elevation, or no other ground on the line
     found = np.where((height >= nearer) | (height <= farther), np.float32(LAYOVER), np.float32(0))
     found += np.where(height <= hidden, np.float32(SHADOW), np.float32(0))
     found[np.isnan(height)] = np.nan
@@ -76,7 +76,7 @@ def _classify(ground: Float, lines: RangeLines, first: int, last: int, codes: Fl
 
 
 def _sampled(ground: Float, row: Array, begin: int) -> Array:
-    """(lines, columns) elevation along lines, linear between rows; NaN beyond the image and beside voids."""
+    """(lines, columns) elevation along lines, linear between rows; NaN outside the image and next to voids."""
     rows, columns = ground.shape
     above = np.floor(row)
     outside = (above < 0) | (above >= rows - 1)
@@ -94,8 +94,11 @@ def _sampled(ground: Float, row: Array, begin: int) -> Array:
 def _thresholds(
     height: Array, lines: RangeLines, here: slice, begin: int, end: int
 ) -> tuple[Array, Array, Array]:
-    """(lines, columns) heights: at or above the first layover by nearer ground, at or below the second by farther
-    ground, at or below the third shadow; NaN where there is no other ground."""
+    """Three arrays (lines, columns) of threshold heights; NaN without other ground.
+
+    At or above the first: layover with ground at smaller ground range. At or below the second: layover with ground at
+    larger ground range. At or below the third: shadow.
+    """
     range2, rise, tangent, lift, sink = (
         lines.across.at(known[here], begin, end)
         for known in (lines.range2, lines.rise, lines.tangent, lines.lift, lines.sink)
@@ -114,7 +117,7 @@ def _thresholds(
 
 
 def _before(running: Array) -> Array:
-    """The running extreme of the columns before each."""
+    """The running extreme of the previous columns, for each column."""
     shifted = np.empty_like(running)
     shifted[:, 0] = np.nan
     shifted[:, 1:] = running[:, :-1]
@@ -122,5 +125,8 @@ def _before(running: Array) -> Array:
 
 
 def _height_at(closer: Array, rise: Array) -> Array:
-    """Height whose slant range squared is less by `closer` than at height 0: the smaller root of h^2 - 2 h rise."""
+    """Height at which the squared slant range is smaller by `closer` than at height 0.
+
+    It is the smaller root of h^2 - 2 h rise + closer = 0.
+    """
     return closer / (rise + np.sqrt(rise * rise - closer))

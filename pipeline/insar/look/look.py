@@ -1,6 +1,6 @@
-"""How a track looks at the terrain: local incidence angle, layover and shadow, from state vectors and elevation.
+"""Look geometry of a track: local incidence angle, layover and shadow, from state vectors and elevation.
 
-    order of look_orders(passes, slc_passes)        one a track: relative_orbit, platform, instant, scene
+    order of look_orders(passes, slc_passes)        one for each track: relative_orbit, platform, instant, scene
     tiles over grid.bounds_deg(LOOK_MARGIN_M)       and the orbit file of each order
     ground = read_ground(tiles, grid, collection, orbit_file, instant) -> Ground
     derive_look(ground, grid, orbit_file, instant) -> LayerData of local_incidence_deg and layover_shadow
@@ -51,14 +51,14 @@ Float = NDArray[np.float32]
 def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: datetime) -> LayerData:
     """Local incidence (degrees) and layover and shadow (0 none, 1 layover, 2 shadow, 3 both), each (y, x) float32.
 
-    Local incidence is the angle between the terrain's normal and the line to the satellite where it passes the pixel
-    abeam (zero Doppler); the slope is Horn's (1981), as in the cube's terrain. Above 90 degrees the ground faces away.
-    For layover and shadow see `pipeline.insar.look.layover`. Both are NaN where there is no elevation. `instant` is the
-    start of the overflight, or shortly before.
+    Local incidence is the angle between the terrain's normal and the line to the satellite at zero Doppler; the slope
+    is Horn's (1981), as in the cube's terrain. Above 90 degrees the ground faces away. For layover and shadow see
+    `pipeline.insar.look.layover`. Both are NaN for unknown elevation. `instant` is the start of the overflight, or
+    shortly before.
 
     Raises:
         ValueError: the elevation is not on the grid with its margin.
-        SourceDataError: the orbit file does not reach over the overflight.
+        SourceDataError: the orbit file does not cover the overflight.
         InterferometryError: `orbit_short`, `wrong_side`, `out_of_swath`: the orbit does not pass the area as
             Sentinel-1 would.
     """
@@ -78,10 +78,10 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
     needed = look_margin_px(relief, bounds, grid.resolution_m)
     if needed > ground.margin_px:
         log.warning(
-            "terrain farther than %d m is not looked at; relief of %.0f m may reach %d m",
+            "terrain farther than %d m is not examined; relief of %.0f m can affect the area from %d m",
             ground.margin_px * grid.resolution_m, relief, needed * grid.resolution_m,
         )  # fmt: skip
-    seen = int(np.count_nonzero(~np.isnan(codes)))
+    known = int(np.count_nonzero(~np.isnan(codes)))
     report = {
         **ground.notes,
         "orbit_file": orbit_file.name,
@@ -90,10 +90,10 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
         "instant": instant.isoformat(),
         "ellipsoidal_incidence_deg": [round(v, 3) for v in bounds],
         "local_incidence_deg": _quantiles(incidence),
-        "layover_share": _share(codes, (1, 3), seen),
-        "shadow_share": _share(codes, (2, 3), seen),
-        "both_share": _share(codes, (3,), seen),
-        "void_pixels": int(codes.size - seen),
+        "layover_share": _share(codes, (1, 3), known),
+        "shadow_share": _share(codes, (2, 3), known),
+        "both_share": _share(codes, (3,), known),
+        "void_pixels": int(codes.size - known),
         "relief_m": round(relief, 1),
         "margin_m": ground.margin_px * grid.resolution_m,
         "margin_that_relief_asks_for_m": needed * grid.resolution_m,
@@ -108,19 +108,19 @@ def derive_look(ground: Ground, grid: Grid, orbit_file: OrbitFile, instant: date
 def local_incidence_deg(elevation_m: Float, margin_px: int, grid: Grid, orbit: Orbit) -> Float:
     """(y, x) float32 degrees on the grid; `elevation_m` (ellipsoidal) lies on `grid.padded(margin_px)`, 1 px or more.
 
-    The vector to the satellite and the grid's axes and scale are computed at nodes along every row and carried by
-    polynomials in between; elevation enters exactly.
+    The vector to the satellite and the grid's axes and scale are computed at nodes along every row and interpolated by
+    polynomials; elevation is used exactly.
     """
     projection, across = Projection(grid.epsg), Across(grid.width)
     plain_x = grid.left + (across.columns + 0.5) * grid.resolution_m
     x, y = np.meshgrid(plain_x, grid.y)
-    places = projection.places(x, y)
-    times, _ranges = orbit.zero_doppler(places.points_m)
-    to_sensor = orbit.position_m(times) - places.points_m
-    scale = 1 / np.linalg.norm(places.east, axis=-1)
+    points = projection.points(x, y)
+    times, _ranges = orbit.zero_doppler(points.points_m)
+    to_sensor = orbit.position_m(times) - points.points_m
+    scale = 1 / np.linalg.norm(points.east, axis=-1)
     east, north, up = (
         across.fit((to_sensor * axis).sum(-1))
-        for axis in (_unit(places.east), _unit(places.north), places.up)
+        for axis in (_unit(points.east), _unit(points.north), points.up)
     )
     scale = across.fit(scale)
     result = np.empty(grid.shape, np.float32)
@@ -159,21 +159,21 @@ def _unit(vectors: Array) -> Array:
 
 
 def _relief(elevation_m: Float) -> float:
-    """Highest less lowest, metres."""
+    """Highest minus lowest elevation, metres."""
     relief = float(np.fmax.reduce(elevation_m, axis=None)) - float(np.fmin.reduce(elevation_m, axis=None))
     return relief if math.isfinite(relief) else 0.0
 
 
 def _quantiles(values: Float) -> list[float] | None:
-    """Least, median and largest, or None where nothing is known."""
+    """Least, median and largest value; None if no value is known."""
     known = values[~np.isnan(values)]
     if not known.size:
         return None
     return [round(float(v), 3) for v in (known.min(), np.median(known), known.max())]
 
 
-def _share(codes: Float, wanted: tuple[int, ...], seen: int) -> float:
-    return float(np.count_nonzero(np.isin(codes, wanted)) / seen) if seen else 0.0
+def _share(codes: Float, wanted: tuple[int, ...], known: int) -> float:
+    return float(np.count_nonzero(np.isin(codes, wanted)) / known) if known else 0.0
 
 
 _ATTRIBUTES: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
-"""From which overflight the look geometry of each track is made, and the name that its orbit file is asked for by.
+"""The overflight whose orbit gives a track's look geometry, and the product name that identifies its orbit file.
 
-A track whose backscatter the cube has is seen by the earliest pass of it, whether or not the archive of single look
-complex data could be asked: the layer is the same in both cases.
+For a track with backscatter in the cube it is the earliest pass, whether or not the archive of single look complex data
+was reachable, so that the layer is the same in both cases.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from pipeline.insar.look.relief import LOOK_MARGIN_M
 from pipeline.records import Frozen, Utc
 
 AREA_S = 90.0
-"""From the instant of a pass to when the last of an area has been seen: 600 km at most."""
+"""From the instant of a pass to the last line of an area, for areas of at most 600 km."""
 _PRODUCT = re.compile(
     r"S1[A-D]_\w\w_\w{4}_\d[AS]\w\w_\d{8}T\d{6}_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4}", re.ASCII
 )
 
 
 class LookOrder(Frozen):
-    """What the look geometry of a track is made from: the orbit of one overflight."""
+    """The input of a track's look geometry: the orbit of one overflight."""
 
     relative_orbit: int
-    platform: str = Field(description="as in 'sentinel-1a'")
+    platform: str = Field(description="such as 'sentinel-1a'")
     absolute_orbit: int
     instant: Utc = Field(description="start of that overflight over the area, or shortly before")
-    scene: str = Field(description="name of a product of that overflight, by which its orbit file is found")
+    scene: str = Field(description="name of a product of that overflight, which identifies its orbit file")
     margin_m: float = Field(LOOK_MARGIN_M, description="terrain needed around the grid")
 
     @property
     def orbit_span(self) -> tuple[datetime, datetime]:
-        """What the orbit file must cover, besides the margin that is usual before and after."""
+        """The span that the orbit file must cover, without the usual margin before and after."""
         return self.instant, self.instant + timedelta(seconds=AREA_S)
 
 
 class LookOrders(NamedTuple):
-    """One order a track, by relative orbit, and the tracks of which no overflight has the name of a product."""
+    """One order for each track, by relative orbit, and the tracks without a product name."""
 
     orders: tuple[LookOrder, ...]
     nameless: tuple[int, ...]
 
 
 def look_orders(passes: Iterable[Pass], slc_passes: Sequence[SlcPass] = ()) -> LookOrders:
-    """One order for every track, from its earliest pass that a product can be named of.
+    """One order for every track, from its earliest pass with a product name.
 
-    Passes of a track repeat within 100 m or so, which is 0.01 degrees; the earliest one stays the earliest when new
-    passes come, and has a precise orbit before all others. `slc_passes` serve tracks of which no pass tells a name,
-    and name the overflight where they are of the same one.
+    Orbits of a track repeat within about 100 m, which is 0.01 degrees. The earliest pass stays the same when new passes
+    are added, and has a precise orbit first. `slc_passes` are used for tracks whose passes have no product name, and
+    give the product name of passes of the same overflight.
     """
     granules = {one.id: one.granules[0].name for one in slc_passes if one.granules}
     by_track: dict[int, list[LookOrder]] = {}
@@ -80,9 +80,9 @@ def look_orders(passes: Iterable[Pass], slc_passes: Sequence[SlcPass] = ()) -> L
 
 
 def product_name(overflight: Pass) -> str | None:
-    """The full name of a product of an overflight, as the folder of its files has it; None where none is one.
+    """The full product name of an overflight, from the folder of its files; None if no folder is named like a product.
 
-    An item's id lacks the end of the name, by which products of one scene are told apart.
+    An item's id lacks the end of the name, which distinguishes products of one scene.
     """
     for piece in overflight.slices:
         words = [word for asset in piece.assets.values() for word in urlsplit(asset.href).path.split("/")]

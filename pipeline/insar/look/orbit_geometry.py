@@ -1,9 +1,9 @@
-"""Where a satellite sees a point of the ground: orbit, zero-Doppler time, slant range, incidence.
+"""Geometry between a satellite and a point on the ground: orbit, zero-Doppler time, slant range, incidence.
 
 Positions are earth-fixed (WGS 84) metres, arrays of shape (..., 3); times are seconds since `Orbit.epoch`.
 Range-Doppler equations: Curlander and McDonough (1991), "Synthetic Aperture Radar: Systems and Signal Processing",
-section 8.2; Sentinel-1's products are processed to zero Doppler, so that a point is seen where the satellite passes it
-abeam: (x - p(t)) . v(t) = 0.
+section 8.2. Sentinel-1's products are processed to zero Doppler, so that the time t of a point x satisfies
+(x - p(t)) . v(t) = 0.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ FLATTENING = 1 / 298.257223563
 _E2 = FLATTENING * (2 - FLATTENING)
 LIGHT_M_S = 299792458.0
 CONVERGED_S = 1e-9
-"""Seconds to which zero-Doppler times are found: the satellite moves 8 µm meanwhile."""
+"""Accuracy of zero-Doppler times, seconds: the satellite moves 8 µm in that time."""
 LONGEST_S = 2400.0
-"""A piece of an orbit no longer than this (of 5925 s) passes a place abeam once."""
+"""A piece of an orbit (of 5925 s) up to this length has one zero-Doppler time for each point."""
 OVERFLIGHT_S = 180.0
-"""State vectors are taken from so long before the start of an overflight to so long after, where the file has them."""
+"""State vectors are used from so long before the start of an overflight to so long after, if the file has them."""
 _MOST_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """A piece of an orbit, less than half of one: cubic Hermite interpolation through positions and velocities.
+    """Less than half an orbit: cubic Hermite interpolation through positions and velocities.
 
     With a state vector every 10 s the interpolation errs by less than a millimetre (step^4 / 384 times the fourth
     derivative, mean motion squared times gravity).
@@ -64,13 +64,13 @@ class Orbit:
         if len(times) > 1 and (times[-1] - times[0]).total_seconds() > LONGEST_S:
             raise InterferometryError(
                 "orbit_long",
-                f"State vectors from {times[0].isoformat()} to {times[-1].isoformat()} pass a place more than once.",
-                "Give those around one overflight.",
+                f"State vectors from {times[0].isoformat()} to {times[-1].isoformat()} cover more than half an orbit.",
+                "Give the state vectors of one overflight.",
             )
         if len(times) < 2 or any(b <= a for a, b in pairwise(times)):
             raise InterferometryError(
                 "orbit_short",
-                f"{len(times)} state vectors, or not ascending in time, make no orbit.",
+                f"{len(times)} state vectors are too few for an orbit, or not ascending in time.",
                 "Give the state vectors of a whole orbit file.",
             )
         seconds = [(time - times[0]).total_seconds() for time in times]
@@ -83,7 +83,7 @@ class Orbit:
         """The orbit around an overflight that begins at `instant` or shortly after.
 
         Raises:
-            SourceDataError: the orbit file does not reach there.
+            SourceDataError: the orbit file does not cover it.
         """
         return cls.of(orbit_file.around(instant, instant, margin_s=OVERFLIGHT_S))
 
@@ -107,11 +107,11 @@ class Orbit:
     def zero_doppler(self, points_m: Array) -> tuple[Array, Array]:
         """Zero-Doppler time (s) and slant range (m), each (...), of points (..., 3).
 
-        Newton's method on (x - p(t)) . v(t), from the orbit's middle.
+        Newton's method on (x - p(t)) . v(t), starting at the orbit's middle.
 
         Raises:
-            InterferometryError: `orbit_short`, a point is not passed abeam within the orbit's span (or the search
-                does not converge, which is the same fault).
+            InterferometryError: `orbit_short`, a point has no zero-Doppler time within the orbit's span (the search
+                then may not converge).
         """
         first, last = self.span_s
         t = np.full(points_m.shape[:-1], (first + last) / 2)
@@ -120,7 +120,7 @@ class Orbit:
             away = points_m - self.spline(t)
             velocity = self.spline(t, 1)
             slope = (away * self.spline(t, 2)).sum(-1) - (velocity * velocity).sum(-1)
-            # beyond the span a cubic runs wild: stay near it
+            # a cubic diverges outside the span, so stay near it
             after = np.clip(t - (away * velocity).sum(-1) / slope, first - 60.0, last + 60.0)
             moved = float(np.abs(after - t).max(initial=0.0))
             t = after
@@ -130,14 +130,14 @@ class Orbit:
         if not converged or (t.size and (t.min() < first or t.max() > last)):
             raise InterferometryError(
                 "orbit_short",
-                f"The orbit from {self.epoch.isoformat()} over {last - first:.0f} s does not pass all of the area.",
+                f"The orbit from {self.epoch.isoformat()} over {last - first:.0f} s does not cover the whole area.",
                 "Give state vectors from two minutes before to two minutes after the overflight.",
             )
         return t, np.linalg.norm(points_m - self.spline(t), axis=-1)
 
 
 def earth_fixed(longitude_deg: Array, latitude_deg: Array, height_m: Array | float) -> Array:
-    """(..., 3) position of points given by geodetic coordinates and height above the ellipsoid."""
+    """(..., 3) earth-fixed positions from geodetic coordinates and heights above the ellipsoid."""
     longitude, latitude = np.radians(longitude_deg), np.radians(latitude_deg)
     normal_m = SEMI_MAJOR_M / np.sqrt(1 - _E2 * np.sin(latitude) ** 2)
     return np.stack(
@@ -160,7 +160,7 @@ def upwards(longitude_deg: Array, latitude_deg: Array) -> Array:
 
 
 def look_to_sensor(orbit: Orbit, points_m: Array) -> Array:
-    """(..., 3) unit vectors from points (..., 3) to the satellite that passes them abeam.
+    """(..., 3) unit vectors from points (..., 3) to the satellite at their zero-Doppler times.
 
     Raises:
         InterferometryError: `orbit_short`, as `Orbit.zero_doppler`.
@@ -178,9 +178,9 @@ def ellipsoidal_incidence_deg(
 ) -> Array:
     """(...) degrees between the normal at a point of that ellipsoidal height and the line to the satellite.
 
-    The normal is the ellipsoid's own. `incidenceAngle` in Sentinel-1's annotation is measured from the geocentric
-    direction instead (found by comparison with real annotation: the two agree to 1e-8 degrees, while the ellipsoid's
-    normal differs by up to 0.03 degrees at 31 N); ask for "geocentric" to have that.
+    By default it is the ellipsoid's normal. `incidenceAngle` in Sentinel-1's annotation is measured from the geocentric
+    direction instead, which is the option "geocentric". (Compared with real annotation, that agrees to 1e-8 degrees,
+    while the ellipsoid's normal differs by up to 0.03 degrees at 31 N.)
 
     Raises:
         InterferometryError: `orbit_short`, as `Orbit.zero_doppler`.
@@ -195,7 +195,7 @@ def ellipsoidal_incidence_deg(
 
 
 def looks_right(orbit: Orbit, points_m: Array) -> NDArray[np.bool_]:
-    """(...) whether points (..., 3) lie to the right of the flight direction, where Sentinel-1 looks."""
+    """(...) whether points (..., 3) lie to the right of the flight direction, Sentinel-1's look direction."""
     t, _range = orbit.zero_doppler(points_m)
     position = orbit.position_m(t)
     right = np.cross(orbit.velocity_m_s(t), position)

@@ -1,4 +1,4 @@
-"""The ground that a look is derived from: elevation above the ellipsoid, on the grid with a margin."""
+"""The terrain for look geometry: elevation above the ellipsoid, on the grid with a margin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.insar.look.orbit_geometry import Orbit
 from pipeline.insar.look.range_lines import Across, Projection, incidence_range_deg
 
 LOOK_MARGIN_M = 8000.0
-"""Terrain farther from the area is not looked at: relief of 4400 m reaches so far at 29 degrees of incidence."""
+"""Largest margin of terrain around the area: relief of 4400 m has this effect at 29 degrees of incidence."""
 ROWS_AT_ONCE = 128
 SLACK_PX = 3
 
@@ -37,18 +37,18 @@ class Ground:
     """(y, x) on `grid.padded(margin_px)`, NaN where void"""
     margin_px: int
     notes: dict[str, Any] = field(default_factory=dict)
-    """JSON-able remarks that go to the layer's report"""
+    """JSON-able remarks for the layer's report"""
 
 
 def look_margin_px(relief_m: float, incidence_deg: tuple[float, float], resolution_m: float) -> int:
-    """Pixels around a grid from which terrain can hide, or be laid over, ground on it.
+    """Width in pixels of the margin in which terrain can cause shadow or layover on a grid.
 
-    `relief_m` is the highest less the lowest elevation, grid and margin together; `incidence_deg` the least and
-    largest ellipsoidal incidence. A summit hides level ground over relief x tan(incidence) and is laid over ground
-    up to relief / tan(incidence) nearer to the sensor.
+    `relief_m` is the highest minus the lowest elevation, grid and margin together; `incidence_deg` the least and
+    largest ellipsoidal incidence. A summit shadows level ground over relief x tan(incidence), and its
+    layover extends up to relief / tan(incidence) towards the sensor.
     """
     least, largest = (math.tan(math.radians(angle)) for angle in incidence_deg)
-    # a fiftieth more for the Earth's curvature, and some pixels for interpolation and the slope's neighbourhood
+    # 2 % for the Earth's curvature, and some pixels for interpolation and the slope's neighbourhood
     return math.ceil(1.02 * relief_m * max(largest, 1 / least) / resolution_m) + SLACK_PX
 
 
@@ -59,15 +59,15 @@ def read_ground(
     orbit_file: OrbitFile,
     instant: datetime,
 ) -> Ground:
-    """Elevation from tiles on the grid with the margin that the relief around it asks for, `LOOK_MARGIN_M` at most.
+    """Elevation from tiles on the grid, with the margin that its relief needs, at most `LOOK_MARGIN_M`.
 
     The surface is that of the cube's `dem`; the geoid's height is added.
 
     Raises:
         SourceDataError: tiles are missing or unusable; the collection's geoid is not installed; the orbit file does
-            not reach.
+            not cover the instant.
         ArchiveError: a tile cannot be read.
-        InterferometryError: the orbit does not pass the area.
+        InterferometryError: the orbit does not cover the area.
     """
     most_px = math.ceil(LOOK_MARGIN_M / grid.resolution_m) + SLACK_PX
     incidence = incidence_range_deg(grid, Orbit.over(orbit_file, instant))
@@ -83,9 +83,9 @@ def read_ground(
 
 
 def _relief_of_tiles(tiles: Sequence[rasterio.DatasetReader], grid: Grid) -> float:
-    """Highest less lowest sample of the tiles over a grid, metres, and what the surface may overshoot.
+    """Highest minus lowest sample of the tiles over a grid, metres, plus the surface's possible overshoot.
 
-    Where no tile lies it may be the sea.
+    Without a tile the ground may be sea.
     """
     west, _south, east, _north = grid.bounds_deg()
     lattice = Lattice.of_tiles(tiles, middle=(west + (east if east >= west else east + 360)) / 2)
@@ -108,7 +108,7 @@ def _relief_of_tiles(tiles: Sequence[rasterio.DatasetReader], grid: Grid) -> flo
 
 
 def _add_undulation(elevation: Float, grid: Grid, model: Model) -> None:
-    """From heights above the geoid to heights above the ellipsoid, in place; the geoid is smooth over kilometres."""
+    """Convert heights above the geoid to ellipsoidal heights, in place; the geoid is smooth over kilometres."""
     across, projection = Across(grid.width), Projection(grid.epsg)
     x, y = np.meshgrid(grid.left + (across.columns + 0.5) * grid.resolution_m, grid.y)
     longitude, latitude = projection.degrees(x, y)

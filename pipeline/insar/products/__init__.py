@@ -1,1 +1,1 @@
-"""Finished jobs checked, and warped to the cube's grid."""
+"""Validates the products of finished jobs and warps them to the cube's grid."""

@@ -1,4 +1,4 @@
-"""Finished jobs of one pair to one layer of the cube: warped, joined, and told of."""
+"""Makes one layer of the cube from the finished jobs of one pair: warps, joins and reports them."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ ESTIMATORS: dict[Backend, dict[str, str]] = {
         "window": "5 x 5 triangle",
     },
 }
-"""How each backend processes and estimates: part of a pair's recipe, so that another way makes another layer."""
+"""The method of each backend. It is part of a pair's recipe, so that another method makes another layer."""
 OFFSET_SD_RAD = 0.1
-"""A phase offset between two parts is removed where it is known to this or better."""
+"""Largest standard deviation of a phase offset between two parts that is removed."""
 CORRELATED_PX = 25
-"""Neighbouring pixels of a warped product say the same: so many count as one independent sample."""
+"""Neighbouring pixels of a warped product are correlated: so many count as one independent sample."""
 
 _TAKEN = {"long_name", "units", "grid_mapping"}
 _OTHERS = {"interferogram": ("coherence",), "coherence": ("interferogram",)}
-"""What a processor says of one product is no attribute of the other."""
+"""Prefixes of parameters that concern another product and are no attributes of this one."""
 
 
 @dataclass(frozen=True)
 class _Mosaic:
-    """The parts of a pair as one."""
+    """The joined parts of a pair."""
 
     coherence: NDArray[np.float32]
     phase: NDArray[np.float32]
     """radians, -pi to pi"""
     offsets_rad: dict[int, float | None]
-    """by position: what was taken off a part's phase; None where nothing is known of it"""
+    """offset subtracted from each part's phase, by position; None if unknown"""
 
 
 def to_grid(jobs: Sequence[JobProducts], grid: Grid) -> LayerData:
-    """`interferogram` and `coherence` of one pair on the grid, float32 (y, x), NaN where there is none.
+    """`interferogram` and `coherence` of one pair on the grid, float32 (y, x), NaN for no data.
 
-    Each product is warped once from its own geometry (`warp_products`); the angle of the interferogram is taken
-    afterwards. Parts of a split pair are blended over what they share, each by its pixels' distance to its own edge, so
-    that no seam is left. A processor fixes the phase of a part but for a constant: the mean difference over the shared
-    pixels is taken off, where they tell it well enough.
+    Each product is warped once from its own geometry (`warp_products`); the phase is the angle of the
+    warped interferogram. Overlapping parts of a divided pair are blended without a seam; a pixel's weight is its
+    distance to the edge of its part. The phase of a part is determined except for a constant. Therefore the mean
+    difference over the shared pixels is subtracted, if its standard deviation is small enough.
 
     Returns:
         LayerData; `report` has coverage and phase_coverage (0..1), coherence_mean, product_pixel_m, resampling, and of
-        each part what its processor said: backend, versions, parameters, bursts, orbits, ESD, phase_offset_rad.
+        each part: backend, versions, parameters, bursts, orbits, ESD, phase_offset_rad.
 
     Raises:
         InterferometryError: a product cannot be used, or none meets the grid.
@@ -77,7 +77,7 @@ def to_grid(jobs: Sequence[JobProducts], grid: Grid) -> LayerData:
         raise InterferometryError(
             "product-off-grid",
             f"The product of {parts[0].metadata.pair} has no valid pixel on the cube's grid.",
-            "Look at its quicklook and at the bursts that were chosen; delete the job's folder to process it again.",
+            "Check its quicklook and the chosen bursts; delete the job's folder to process it again.",
         )
     attributes = {name: _attributes(parts, warped, name) for name in _OTHERS}
     return LayerData(
@@ -89,13 +89,13 @@ def to_grid(jobs: Sequence[JobProducts], grid: Grid) -> LayerData:
             "coherence_mean": round(float(joined.coherence[valid].mean(dtype=np.float64)), 6),
             "product_pixel_m": [round(part.pixel_m, 3) for part in warped],
             "resampling": attributes["coherence"]["resampling"],
-            "parts": [_told(job, joined.offsets_rad[position]) for position, job in enumerate(parts)],
+            "parts": [_part_report(job, joined.offsets_rad[position]) for position, job in enumerate(parts)],
         },
     )
 
 
 def _join(parts: list[Warped]) -> _Mosaic:
-    """The parts as one: blended by distance to their own edges, the phase's constants made equal."""
+    """Join the parts: blend them by distance to their edges, and make their phase constants equal."""
     if len(parts) == 1:
         return _Mosaic(parts[0].coherence, _angle(parts[0].interferogram), {0: 0.0})
     units = [_unit(part.interferogram) for part in parts]
@@ -105,7 +105,7 @@ def _join(parts: list[Warped]) -> _Mosaic:
     offsets: dict[int, float | None] = {}
     left = list(range(len(parts)))
     while left:
-        # the part next that shares most with what is joined already
+        # continue with the part that shares most pixels with the joined parts
         joined = phasor_weight > 0
         shared = {n: int(np.count_nonzero(joined & ~np.isnan(units[n].real))) for n in left}
         number = max(left, key=lambda n: (shared[n], -n))
@@ -127,7 +127,7 @@ def _join(parts: list[Warped]) -> _Mosaic:
 
 
 def _offset(unit: NDArray[Any], joined: NDArray[Any], there: NDArray[np.bool_]) -> float | None:
-    """Mean phase of a part against what is joined, radians; None where the shared pixels do not tell it.
+    """Mean phase of a part relative to the joined parts, radians; None if the shared pixels do not determine it.
 
     The standard deviation of a mean phase of N looks of coherence c is sqrt((1 - c^2) / (2 N c^2)) (Rosen et al.
     2000, "Synthetic aperture radar interferometry", eq. 59).
@@ -145,14 +145,14 @@ def _offset(unit: NDArray[Any], joined: NDArray[Any], there: NDArray[np.bool_]) 
 
 
 def _distance(valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Pixels to the nearest invalid one, 0 where invalid; the grid's own edge is none."""
+    """Distance in pixels to the nearest invalid pixel, 0 for invalid pixels; the grid's edge does not count."""
     if valid.all():
         return np.full(valid.shape, max(valid.shape), dtype=np.float32)
     return np.asarray(ndimage.distance_transform_edt(valid), dtype=np.float32)
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.complex64]:
-    """Of magnitude 1, for parts may be scaled differently; NaN where there is no magnitude."""
+    """The values with magnitude 1, since parts may be scaled differently; NaN for zero."""
     magnitude = np.abs(values)
     some = magnitude > 0
     unit = np.full(values.shape, np.nan, dtype=np.complex64)
@@ -161,12 +161,12 @@ def _unit(values: NDArray[Any]) -> NDArray[np.complex64]:
 
 
 def _angle(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Radians; NaN where there is no magnitude."""
+    """The phase, radians; NaN for zero."""
     return np.asarray(np.where(values != 0, np.angle(values), np.nan), dtype=np.float32)
 
 
 def _attributes(jobs: list[JobProducts], warped: list[Warped], variable: str) -> dict[str, Any]:
-    """What all parts agree on: backend, looks, window and estimator; and how the product came to the grid."""
+    """The parameters that are equal in all parts, the backend, and the resampling."""
     first = jobs[0].metadata
     others = ("amplitude", "incidence", *_OTHERS[variable])
     agreed = {
@@ -181,10 +181,10 @@ def _attributes(jobs: list[JobProducts], warped: list[Warped], variable: str) ->
     return {**agreed, "backend": first.backend, "resampling": "; ".join(how[n] for n in points)}
 
 
-def _told(job: JobProducts, offset_rad: float | None) -> dict[str, Any]:
-    """What the processor said of one part. Times and memory are left out: they differ from run to run."""
+def _part_report(job: JobProducts, offset_rad: float | None) -> dict[str, Any]:
+    """The report of one part. Times and memory are omitted, since they differ from run to run."""
     metadata = job.metadata
-    told: dict[str, Any] = _plain(
+    report: dict[str, Any] = _plain(
         {
             "part": metadata.part,
             "backend": metadata.backend,
@@ -196,11 +196,11 @@ def _told(job: JobProducts, offset_rad: float | None) -> dict[str, Any]:
             "phase_offset_rad": None if offset_rad is None else round(offset_rad, 6),
         }
     )
-    return told
+    return report
 
 
 def _plain(value: Any) -> Any:
-    """The value with what JSON cannot say made None: a processor may tell of a NaN."""
+    """The value with None for NaN and infinity, which JSON cannot represent."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

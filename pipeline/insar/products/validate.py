@@ -1,4 +1,4 @@
-"""What every processor's products must be before they count as finished, whoever made them."""
+"""Validates the products of any processor before they count as finished."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ log = logging.getLogger(__name__)
 
 TYPES = {"coherence": "float32", "interferogram": "complex64", "amplitude": "float32", "incidence": "float32"}
 INCIDENCE_DEG = (15.0, 55.0)
-"""Sentinel-1's IW looks from 29 to 46 degrees; steep ground does not matter, since the ellipsoid's normal counts."""
+"""Accepted incidence. Sentinel-1's IW has 29 to 46 degrees from the ellipsoid's normal, whatever the slope."""
 MOST_BYTES = 2**20
 _ROWS = 512
-_AGAIN = "Delete the job's folder and run the pair again; if it comes back, choose another pair or processor."
+_AGAIN = (
+    "Delete the job's folder and run the pair again; if it fails again, choose another pair or processor."
+)
 
 
 class Checked(Frozen):
-    """Products that passed."""
+    """Valid products and their statistics."""
 
     products: dict[str, Product]
     valid_fraction: float
@@ -50,11 +52,11 @@ class Checked(Frozen):
 
 
 def check_products(job: Path, manifest: JobManifest) -> Checked:
-    """Read all products of a job to their ends, and say what they hold.
+    """Read all products of a job completely and validate them.
 
     Raises:
         InterferometryError: `product-missing`, `product-unreadable`, `product-misfit` (grid or type),
-            `product-range` (a value that cannot be), `product-elsewhere` (off the wanted box), `product-empty`,
+            `product-range` (an impossible value), `product-elsewhere` (outside the requested box), `product-empty`,
             `product-constant`, `product-phase` (an interferogram without a phase).
     """
     folder = folder_of(job)["products"]
@@ -85,26 +87,24 @@ def check_products(job: Path, manifest: JobManifest) -> Checked:
 
 
 def read_finished(job: Path, manifest: JobManifest) -> JobMetadata | None:
-    """What a finished job says of itself; None where it is unfinished, another job, or not what it was any more."""
+    """The metadata of a finished job; None if it is unfinished, of another request, or changed."""
     path = folder_of(job)["products"] / METADATA
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise ValueError("too long")
+            raise ValueError("the file is too large")
         metadata = JobMetadata.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ValidationError) as error:
         log.warning(
-            "%s of %s cannot be used (%s); the job is run again.", METADATA, job.name, type(error).__name__
+            "%s of %s is unusable (%s); the job is run again.", METADATA, job.name, type(error).__name__
         )
         return None
     try:
         agree(metadata, manifest)
         for name in PRODUCTS:
             if product_of(path.with_name(f"{name}.tif")) != metadata.products.get(name):
-                raise InterferometryError(
-                    "product-changed", f"{name}.tif is not what it was when it was made."
-                )
+                raise InterferometryError("product-changed", f"{name}.tif was changed after it was made.")
     except (InterferometryError, OSError) as error:
         log.warning("%s: %s The job is run again.", job.name, error)
         return None
@@ -112,16 +112,18 @@ def read_finished(job: Path, manifest: JobManifest) -> JobMetadata | None:
 
 
 def agree(metadata: JobMetadata, manifest: JobManifest) -> None:
-    """Whether a processor speaks of the job that it was given.
+    """Check that the metadata belongs to the job of the manifest.
 
     Raises:
         InterferometryError: `metadata-misfit`.
     """
-    said = metadata.pair, metadata.part, metadata.backend, set(metadata.bursts)
-    asked = manifest.pair, manifest.part, manifest.backend, set(manifest.bursts)
-    if said != asked or set(metadata.products) != set(PRODUCTS):
+    stated = metadata.pair, metadata.part, metadata.backend, set(metadata.bursts)
+    requested = manifest.pair, manifest.part, manifest.backend, set(manifest.bursts)
+    if stated != requested or set(metadata.products) != set(PRODUCTS):
         raise InterferometryError(
-            "metadata-misfit", f"{METADATA} speaks of {said[:3]}, and {asked[:3]} was wanted.", _AGAIN
+            "metadata-misfit",
+            f"{METADATA} states {stated[:3]}, but the manifest requests {requested[:3]}.",
+            _AGAIN,
         )
 
 
@@ -137,9 +139,9 @@ def _check_grid(images: dict[str, Any], job: Path) -> None:
     problem = None
     for name, image in images.items():
         if image.count != 1 or image.dtypes[0] != TYPES[name]:
-            problem = f"{name}.tif holds {image.count} bands of {image.dtypes[0]}, not one of {TYPES[name]}"
+            problem = f"{name}.tif has {image.count} bands of {image.dtypes[0]}, not one of {TYPES[name]}"
         elif image.crs is None or image.transform.determinant == 0 or image.transform.is_identity:
-            problem = f"{name}.tif has no place on the Earth"
+            problem = f"{name}.tif has no georeference"
         elif (image.crs, image.transform, image.shape) != (first.crs, first.transform, first.shape):
             problem = f"{name}.tif and coherence.tif are not on one grid"
     if problem:
@@ -153,7 +155,7 @@ def _strips(image: Any) -> Iterator[Window]:
 
 @dataclass
 class _Tally:
-    """What the products hold, strip by strip."""
+    """Statistics of the products, collected in strips of rows."""
 
     image: Any
     bbox: tuple[float, float, float, float]
@@ -204,14 +206,14 @@ class _Tally:
         if self.anywhere and not self.held:
             raise InterferometryError(
                 "product-elsewhere",
-                f"No pixel of the products of {job.name} lies in the wanted box {self.bbox}.",
-                "Check that the bursts look at the wanted box, and that the DEM covers them.",
+                f"No pixel of the products of {job.name} lies in the requested box {self.bbox}.",
+                "Check that the bursts lie in the requested box, and that the DEM covers them.",
             )
         if fraction < LEAST_VALID_FRACTION:
             raise InterferometryError(
                 "product-empty",
-                f"{fraction:.2%} of the wanted box hold coherence in {job.name}.",
-                "Check that the bursts look at the wanted box, and that orbits and DEM fit; then run the pair again.",
+                f"Only {fraction:.2%} of the requested box has coherence in {job.name}.",
+                "Check that the bursts lie in the requested box, and that orbits and DEM fit; then run the pair again.",
             )
         low, high = self.extremes["coherence"]
         if low == high:
@@ -237,12 +239,12 @@ class _Tally:
             self.problems |= {f"no {name}" for name in PRODUCTS if name not in self.extremes}
         if self.problems:
             raise InterferometryError(
-                "product-range", f"{job.name} holds {'; '.join(sorted(self.problems))}.", _AGAIN
+                "product-range", f"{job.name} has {'; '.join(sorted(self.problems))}.", _AGAIN
             )
 
 
 def _pixels_in(image: Any, bbox: tuple[float, float, float, float]) -> float:
-    """How many pixels of the image's size the box would hold, inside the image or not."""
+    """Number of pixels of the image's size in the box, inside the image or not."""
     west, south, east, north = bbox
     to_image = Transformer.from_crs(4326, CRS.from_user_input(image.crs), always_xy=True)
     x, y = to_image.transform([west, east, east, west], [south, south, north, north])

@@ -1,4 +1,4 @@
-"""From a product's own geometry to the cube's grid, once: exact positions, weights of valid neighbours only."""
+"""Warps a product once from its own geometry to the cube's grid, with exact positions and valid neighbours only."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.errors import InterferometryError
 from pipeline.grid import Grid
 
 STRIP_POINTS = 1_000_000
-"""Points that are sampled at once; the result does not depend on it."""
+"""Points in a strip; the result does not depend on it."""
 MOST_POINTS = 16
-"""Along each side of a grid's pixel; a product that is finer still is sampled at so many."""
+"""Largest number of samples along each side of a grid's pixel, also for a finer product."""
 
 FloatImage = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,9 +33,9 @@ class Warped:
     """One job's products on the grid."""
 
     coherence: NDArray[np.float32]
-    """(y, x), NaN where there is none"""
+    """(y, x), NaN for no data"""
     interferogram: NDArray[np.complex64]
-    """(y, x), NaN where there is none"""
+    """(y, x), NaN for no data"""
     points: int
     """samples along each side of a grid's pixel: 1 bilinear, more than that averaged"""
     pixel_m: float
@@ -44,7 +44,7 @@ class Warped:
 
 @dataclass(frozen=True)
 class _Positions:
-    """Where points of the grid lie in a product: fractional (row, column), pixel centres at whole numbers."""
+    """Positions of the grid's points in a product: fractional (row, column); pixel centres are whole numbers."""
 
     rows: FloatImage
     columns: FloatImage
@@ -55,12 +55,12 @@ def warp_products(
 ) -> Warped:
     """Coherence and complex interferogram of one job on the grid.
 
-    A pixel has a value where the product's pixel that holds its centre has one: never beyond the footprint, and never
-    into a hole. The value is bilinear, of the valid ones among the four neighbours, their weights brought to a sum of
-    1; an interferogram is sampled as the complex number that it is. Where the product's pixels are finer than the
+    A pixel has a value if the product's pixel at its centre has one, so values never extend beyond the footprint or
+    into a hole. The value is bilinear over the valid ones of the four neighbours, with weights normalised to a sum of
+    1. An interferogram is sampled as a complex number. Where the product's pixels are finer than the
     grid's, `points` x `points` such samples are averaged, of which half must be valid.
 
-    Every position is transformed exactly, so that the result does not depend on how the work is cut (`strip_points`).
+    Every position is transformed exactly, so that the result does not depend on the strips (`strip_points`).
 
     Raises:
         InterferometryError: a product cannot be read, has no reference system, or the two differ in geometry.
@@ -68,7 +68,7 @@ def warp_products(
     try:
         with ExitStack() as stack:
             first, second = (
-                # a product is a GeoTIFF: nothing else is looked for in a file of that name
+                # only the GeoTIFF driver is allowed for a product
                 stack.enter_context(rasterio.open(path, driver="GTiff", sharing=False))
                 for path in (coherence, interferogram)
             )
@@ -98,7 +98,7 @@ def _warp(coherence: Any, interferogram: Any, grid: Grid, strip_points: int) -> 
 def _check(coherence: Any, interferogram: Any, folder: Path) -> None:
     problem = None
     if coherence.crs is None or interferogram.crs is None:
-        problem = "a product has no reference system"
+        problem = "a product has no coordinate reference system"
     elif (coherence.crs, coherence.transform, coherence.shape) != (
         interferogram.crs, interferogram.transform, interferogram.shape,
     ):  # fmt: skip
@@ -118,7 +118,7 @@ def _check(coherence: Any, interferogram: Any, folder: Path) -> None:
 
 
 def _pixel_m(raster: Any, grid: Grid) -> float:
-    """Side of a product's pixel at the grid's middle: the square root of its area there, metres."""
+    """Side of a product's pixel at the grid's centre, metres: the square root of its area there."""
     step = grid.resolution_m
     left, bottom, right, top = grid.bounds
     x = np.array([(left + right) / 2, (left + right) / 2 + step, (left + right) / 2])
@@ -131,13 +131,13 @@ def _pixel_m(raster: Any, grid: Grid) -> float:
 
 
 def _index(raster: Any, grid: Grid, x: FloatImage, y: FloatImage) -> _Positions:
-    """Positions in the raster of points in the grid's reference system."""
+    """Positions in the raster of points in the grid's coordinates."""
     source = CRS.from_user_input(raster.crs)
     if source != CRS.from_epsg(grid.epsg):
         x, y = Transformer.from_crs(grid.epsg, source, always_xy=True).transform(x, y, errcheck=True)
     inverse = ~raster.transform
     if source.is_geographic:
-        # a product beyond the date line counts its degrees on from 180, or back from -180
+        # a product across the date line has longitudes above 180 or below -180
         west = min(raster.bounds.left, raster.bounds.right)
         east = max(raster.bounds.left, raster.bounds.right)
         x = np.where((x < west) & (x + 360 <= east), x + 360, x)
@@ -148,7 +148,7 @@ def _index(raster: Any, grid: Grid, x: FloatImage, y: FloatImage) -> _Positions:
 
 
 def _strips(raster: Any, grid: Grid, fine: Grid, strip_points: int) -> Iterator[tuple[slice, _Positions]]:
-    """Rows of the grid, and the positions of the fine grid's centres there, where the product may reach them."""
+    """Strips of the grid's rows that the product may cover, with the positions of the fine grid's centres."""
     points = fine.width // grid.width
     height = max(1, strip_points // (fine.width * points))
     for top in range(0, grid.height, height):
@@ -197,7 +197,7 @@ def _valid(values: NDArray[Any], nodata: float | None) -> Mask:
     if nodata is not None and np.isfinite(nodata):
         valid &= values != nodata
     if np.iscomplexobj(values):
-        valid &= values != 0  # without magnitude there is no phase
+        valid &= values != 0  # zero has no phase
     return valid
 
 

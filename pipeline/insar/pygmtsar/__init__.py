@@ -2,9 +2,9 @@
 
     python -m pipeline.insar.pygmtsar JOB
 
-The package takes the bursts of two overflights to co-registered SLCs on a map lattice; what follows from those two
-(interferogram, coherence, amplitude, incidence) is computed here. `insardev`, a proprietary package of the same author
-that would do the latter, is not used.
+The package makes co-registered SLCs on a map lattice from the bursts of two overflights. This room computes
+interferogram, coherence, amplitude and incidence from them. `insardev`, a proprietary package of the same author for
+that purpose, is not used.
 """
 
 from pipeline.insar.pygmtsar.pygmtsar_backend import PygmtsarBackend

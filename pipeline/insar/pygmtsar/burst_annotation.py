@@ -1,4 +1,4 @@
-"""One burst's annotation cut out of its swath's, in the form that the processor reads: one burst, one file."""
+"""Extracts the annotation of one burst from that of its swath, since the processor reads one burst a file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ BURST_INTERVAL_S = 2.758273
 PREAMBLE_S = 2.299849
 ORBIT_S = 12 * 86400 / 175
 """Burst cycle, preamble and orbit: "Sentinel-1 Level 1 Detailed Algorithm Definition", section 9.25, and the burst id
-map of ESA. By these every burst has a number that comes again at each repeat of the track."""
+map of ESA. They give every burst a number that is the same in each repeat of the track."""
 MIDDLE_TO_IW2_S = {"IW1": 0.832, "IW2": 0.0, "IW3": -1.078}
-"""From the middle of a burst to the middle of IW2's burst of the same cycle; bursts of a cycle share a number."""
+"""Seconds from the middle of a burst to that of IW2's burst of the same cycle. Bursts of a cycle share a number."""
 
 _FILE = re.compile(r"S1_(\d+)_(IW[123])_(\d{8}T\d{6})_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST")
 _TIME = "%Y-%m-%dT%H:%M:%S.%f"
@@ -33,17 +33,17 @@ _AGAIN = "Fetch the acquisition again."
 
 @dataclass(frozen=True)
 class BurstSource:
-    """Where one burst of one overflight is found, and what its annotation says."""
+    """The files of one burst of one overflight, and values of its annotation."""
 
     full_id: str
     image: Path
-    """the TIFF that holds it"""
+    """TIFF with the burst"""
     product: Any
     """root of the annotation of its swath and polarisation"""
     index: int
-    """of the burst within that annotation"""
+    """index of the burst in that annotation"""
     whole_swath: bool
-    """the image holds every burst of the swath, one below the other"""
+    """whether the image holds all bursts of the swath, one below the other"""
     start: datetime
     """azimuth time of the first line"""
     lines: int
@@ -59,7 +59,7 @@ _LINE_INTERVAL = "imageAnnotation/imageInformation/azimuthTimeInterval"
 
 
 def sources_in_bursts(tiffs: tuple[Path, ...], track: int, polarisation: str) -> dict[str, BurstSource]:
-    """By full id the bursts of `.tiff` files as the archive serves them, each with its `.xml` beside it.
+    """The bursts of `.tiff` files from the archive's burst service, by full id; each has an `.xml` of the same stem.
 
     Raises:
         InterferometryError: `inputs-missing`, `annotation-unreadable`, `bursts-unusable`.
@@ -69,11 +69,9 @@ def sources_in_bursts(tiffs: tuple[Path, ...], track: int, polarisation: str) ->
         named = _FILE.fullmatch(tiff.stem)
         annotation = tiff.with_suffix(".xml")
         if not tiff.is_file() or not annotation.is_file():
-            raise InterferometryError(
-                "inputs-missing", f"{tiff.name} or the .xml beside it is missing.", _AGAIN
-            )
+            raise InterferometryError("inputs-missing", f"{tiff.name} or its .xml is missing.", _AGAIN)
         if named is None or named[4] != polarisation.upper():
-            raise _unusable(f"{tiff.name} is no name of a burst of {polarisation.upper()}")
+            raise _unusable(f"{tiff.name} is not the name of a burst of {polarisation.upper()}")
         start = datetime.strptime(named[3], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         full_id = f"{track:03d}_{named[1]}_{named[2]}"
         for product in _products(read_annotation(annotation), named[2], polarisation):
@@ -82,12 +80,12 @@ def sources_in_bursts(tiffs: tuple[Path, ...], track: int, polarisation: str) ->
                 found[full_id] = _source(full_id, tiff, product, index, False, annotation)
                 break
         else:
-            raise _unusable(f"{annotation.name} describes no burst that goes by this name")
+            raise _unusable(f"{annotation.name} has no burst with this name")
     return found
 
 
 def sources_in_safes(safes: tuple[Path, ...], track: int, polarisation: str) -> dict[str, BurstSource]:
-    """By full id the bursts of SAFE folders.
+    """The bursts of SAFE folders, by full id.
 
     Raises:
         InterferometryError: `inputs-missing`, `annotation-unreadable`, `bursts-unusable`.
@@ -99,7 +97,7 @@ def sources_in_safes(safes: tuple[Path, ...], track: int, polarisation: str) -> 
             raise InterferometryError(
                 "inputs-missing",
                 f"{safe.name} has no annotation of {polarisation.upper()}.",
-                "Ask for a polarisation that both acquisitions hold, or fetch the granule again.",
+                "Request a polarisation that both acquisitions have, or fetch the granule again.",
             )
         for annotation in annotations:
             image = safe / "measurement" / f"{annotation.stem}.tiff"
@@ -114,7 +112,7 @@ def sources_in_safes(safes: tuple[Path, ...], track: int, polarisation: str) -> 
 
 
 def burst_number(product: Any, node: Any, swath: str, track: int) -> int:
-    """The number of a burst within its track's cycle: stated since processor version 3.40, computed before that.
+    """The number of a burst within its track's cycle: stated since processor version 3.40, computed for older versions.
 
     Raises:
         InterferometryError: `annotation-unreadable`.
@@ -134,11 +132,12 @@ def burst_number(product: Any, node: Any, swath: str, track: int) -> int:
 
 
 def cut_annotation(source: BurstSource) -> bytes:
-    """The annotation of one burst alone, UTF-8.
+    """The annotation of one burst, UTF-8.
 
-    The processor takes the burst that stands first, its start from the product's first line, and both the Doppler
-    centroid's and the FM rate's polynomial from the first FM rate's reference time. So the list holds this burst, and
-    of each polynomial the one nearest to its middle, the Doppler centroid's written about the FM rate's time.
+    The processor uses the first burst of the list, the product's first line as its start, and the first FM rate's
+    reference time for the polynomials of both Doppler centroid and FM rate. Therefore the list keeps only this burst,
+    and of each kind only the polynomial nearest to its middle. The Doppler centroid is expanded about the FM rate's
+    reference time.
 
     Raises:
         InterferometryError: `annotation-unreadable`.
@@ -174,14 +173,14 @@ def cut_annotation(source: BurstSource) -> bytes:
     except (AttributeError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise InterferometryError(
             "annotation-unreadable",
-            f"the annotation of {source.full_id} lacks what processing needs ({error}).",
+            f"the annotation of {source.full_id} lacks required values ({error}).",
             _AGAIN,
         ) from error
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
 def outline(source: BurstSource) -> tuple[float, float, float, float]:
-    """West, south, east, north of a burst by its geolocation grid, degrees.
+    """West, south, east, north of a burst from its geolocation grid, degrees.
 
     Raises:
         InterferometryError: `annotation-unreadable`.
@@ -205,7 +204,7 @@ def outline(source: BurstSource) -> tuple[float, float, float, float]:
 
 
 def read_annotation(path: Path) -> Any:
-    """Root of an annotation from outside.
+    """The root of an untrusted annotation.
 
     Raises:
         InterferometryError: `annotation-unreadable`.
@@ -238,7 +237,7 @@ def _starts(product: Any, path: Path) -> list[datetime]:
 
 
 def _index_of(product: Any, path: Path, start: datetime, number: int) -> int | None:
-    """Position of the burst that starts within the name's second; of several the one that states its number."""
+    """Index of the burst that starts within the second of the file's name; of several, the one with its number."""
     nodes = product.findall("swathTiming/burstList/burst")
     return index_of_burst(_starts(product, path), [n.findtext("burstId") for n in nodes], start, number)
 
@@ -261,12 +260,12 @@ def _source(full_id: str, image: Path, product: Any, index: int, whole: bool, pa
 
 
 def _corners(points: Any, source: BurstSource) -> tuple[list[Any], list[Any]]:
-    """Of the geolocation grid the points at the burst's first line, and those of the next line of the grid.
+    """The points of the geolocation grid at the burst's first line, and points at its last line.
 
-    The next line lies at the start of the next burst, which is before this one's end: bursts overlap. Its points are
-    carried on to this one's last line.
+    The grid's next line lies at the start of the next burst, which is before the end of this one, since bursts overlap.
+    The points of the last line are extrapolated from these two lines.
 
-    Raises ValueError, TypeError or AttributeError where the grid does not hold that.
+    Raises ValueError, TypeError or AttributeError if the grid lacks these points.
     """
     first = source.index * source.lines
     by_line: dict[int, list[Any]] = {}
@@ -276,7 +275,7 @@ def _corners(points: Any, source: BurstSource) -> tuple[list[Any], list[Any]]:
             by_line.setdefault(line, []).append(copy.deepcopy(point))
     upper, lower = by_line[min(by_line)], by_line[max(by_line)]
     if len(by_line) < 2 or len(upper) != len(lower) or len(upper) < 2:
-        raise ValueError("no two lines of geolocation")
+        raise ValueError("the geolocation grid has fewer than two lines here")
     for start, end in zip(upper, lower, strict=True):
         begun = _time(start.findtext("azimuthTime"))
         factor = (source.end - begun) / (_time(end.findtext("azimuthTime")) - begun)
@@ -296,7 +295,7 @@ def _keep(parent: Any, chosen: list[Any]) -> None:
 
 
 def _nearest(parent: Any, instant: datetime) -> Any:
-    """Of a list's entries leave the one nearest in time."""
+    """Keep only the entry of a list that is nearest in time."""
     chosen = min(
         parent, key=lambda entry: abs((_time(entry.findtext("azimuthTime")) - instant).total_seconds())
     )

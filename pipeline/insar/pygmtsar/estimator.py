@@ -1,6 +1,6 @@
 """Interferogram, coherence and amplitude of two co-registered SLCs on one lattice.
 
-The coherence follows topsApp, so that cubes of both processors say nearly the same. topsApp's `topophase.cor` (ISCE2
+The coherence follows topsApp, so that cubes of both processors are comparable. topsApp's `topophase.cor` (ISCE2
 2.6: `TopsProc/runBurstIfg.py`, `TopsProc/runMergeBursts.py`, `mroipac/correlation/src/cchz_wave.cpp`) is made in two
 steps: at full resolution
 
@@ -8,8 +8,9 @@ steps: at full resolution
 
 over 5 x 5 samples with triangle weights w = (1, 2, 3, 2, 1)/3 in each direction; then, for the looks, the plain mean of
 c over 1 line and 5 samples. Here the samples are those of the map lattice, which is as fine as the radar's own. Two
-things differ: topsApp estimates before flattening, here it is done afterwards, so that fringes of topography take
-nothing off; and the lattice lies along east and north, 8 to 15 degrees off range and azimuth in middle latitudes.
+things differ: topsApp estimates before flattening, this module after it, so that fringes of topography do not
+reduce the coherence; and the lattice is aligned with east and north, 8 to 15 degrees from range and azimuth in middle
+latitudes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 WINDOW = 5
-"""Samples of the coherence's window in each direction; topsApp's own (`Correlation.windowSize`)."""
+"""Samples of the coherence's window in each direction, as in topsApp (`Correlation.windowSize`)."""
 WEIGHTS = 1 - np.abs(2 * (np.arange(WINDOW) - WINDOW // 2) / (WINDOW + 1))
 
 DESCRIPTION = (
@@ -36,7 +37,7 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Estimates:
-    """What two SLCs say, one value for `looks` samples; NaN where any of the samples needed is missing."""
+    """Estimates from two SLCs, one value for `looks` samples; NaN if a needed sample is missing."""
 
     coherence: Float
     interferogram: Complex
@@ -53,11 +54,11 @@ def estimate(first: Complex, second: Complex, looks: tuple[int, int]) -> Estimat
     power = np.abs(first) ** 2, np.abs(second) ** 2
     denominator = np.sqrt(_weighted(power[0]) * _weighted(power[1]))
     numerator = np.hypot(_weighted(product.real), _weighted(product.imag))
-    # where nothing but zeros was recorded there is no coherence
+    # a window of zeros has no coherence
     empty = denominator <= 0
     ratio = np.where(empty, 0, numerator / np.where(empty, 1, denominator))
     reach = ndimage.binary_dilation(missing, np.ones((WINDOW, WINDOW))) | empty
-    # beyond the array nothing is known either
+    # samples outside the array are unknown too
     edge = WINDOW // 2
     reach[:edge], reach[-edge:], reach[:, :edge], reach[:, -edge:] = True, True, True, True
     invalid = _looked(reach, looks, np.any)

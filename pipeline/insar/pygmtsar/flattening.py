@@ -1,11 +1,10 @@
-"""The phase of flat earth and topography, exactly, in place of the processor's own approximation of it.
+"""The exact phase of flat earth and topography, which replaces the processor's approximation.
 
-insardev_pygmtsar takes this phase from the baseline at three instants of a burst, as GMTSAR does
-(`flat_earth_topo_phase`). Compared with the path difference between both orbits and the same ground that is off by a
-constant and by a slope along the track (0.6 rad in 1000 lines at 150 m of baseline), from burst to burst anew, which
-leaves a step of most of a radian at every seam. It also refuses pairs whose baseline is so short that it changes by a
-tenth within a burst. What the processor needs there is one number a pixel, -4 pi / lambda (R2 - R1), and orbits and
-heights give it.
+insardev_pygmtsar computes this phase from the baseline at three instants of a burst, as GMTSAR does
+(`flat_earth_topo_phase`). Its error against the path difference between both orbits and the ground is a constant and a
+slope along the track (0.6 rad in 1000 lines at 150 m of baseline). The error differs from burst to burst, which leaves
+a step of most of a radian at every seam. It also refuses pairs with a baseline so short that it changes by a tenth
+within a burst. The processor needs one number a pixel, -4 pi / lambda (R2 - R1), which follows from orbits and heights.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from pipeline.errors import InterferometryError
 from pipeline.insar.look.orbit_geometry import LIGHT_M_S, Orbit
 
 DEGREES = (4, 8, 3)
-"""Of the polynomial for the path difference along azimuth, range and height."""
+"""Nodes of the polynomial of the path difference along azimuth, range and height."""
 _NODES = (7, 13, 5)
 WORST_RAD = 0.02
-"""The polynomial must meet the path difference between its nodes to this, or there is an error somewhere."""
+"""Largest accepted error of the polynomial between its nodes. A larger one means unusable orbits."""
 _MARGIN_S = 60.0
 _DENSE_S = 1.0
 _BASELINE = (
@@ -43,10 +42,10 @@ Array = NDArray[np.float64]
 
 
 def dense_orbit(vectors: Sequence[StateVector], first: datetime, last: datetime) -> Orbit:
-    """The orbit from `first` to `last` and a minute on both sides, a state vector each second.
+    """The orbit from a minute before `first` to a minute after `last`, with a state vector each second.
 
-    Ten seconds, as files have them, are too far apart for a cubic at C band: it errs by 0.2 mm, 0.05 rad. A Hermite
-    polynomial through eight vectors errs by less than a micrometre.
+    Files have a state vector every ten seconds. A cubic through these errs by 0.2 mm, which is 0.05 rad at C band. A
+    Hermite polynomial through eight vectors errs by less than a micrometre.
     """
     margin = timedelta(seconds=_MARGIN_S)
     begin = max(first - margin, vectors[0].time)
@@ -73,26 +72,28 @@ def dense_orbit(vectors: Sequence[StateVector], first: datetime, last: datetime)
 
 @dataclass(frozen=True)
 class Flattening:
-    """Stands in for the processor's function of the same purpose, for one burst of a pair."""
+    """Replaces the processor's function of the same purpose, for one burst of a pair."""
 
     reference: Orbit
     secondary: Orbit
     midnight: datetime
-    """of the day of the reference, whose seconds the processor counts"""
+    """of the reference's day; the processor's times are seconds after it"""
 
     def phase(
         self, topo: Any, prm_rep: Any, prm_ref: Any, _earth_radius: Any, **_baseline: Any
     ) -> xr.DataArray:
-        """Radians (a, r), -4 pi / lambda (R2 - R1), NaN where `topo` is.
+        """Phase (a, r), -4 pi / lambda (R2 - R1), radians; NaN where `topo` is NaN.
 
-        `topo` (a, r) is the distance from the Earth's centre less the processor's radius, metres; its coordinates
+        `topo` (a, r) is the distance from the Earth's centre minus the processor's radius, metres; its coordinates
         count lines and samples from 0.5.
         """
         a, r = (np.asarray(topo[name], dtype=np.float64) for name in ("a", "r"))
         heights = np.asarray(topo.values)
         known = np.isfinite(heights)
         if not known.any():
-            raise InterferometryError("dem-unusable", "There is no height on a burst.", "Run the pair again.")
+            raise InterferometryError(
+                "dem-unusable", "The DEM has no height on a burst.", "Run the pair again."
+            )
         spans = (
             (float(a[0]), float(a[-1])),
             (float(r[0]), float(r[-1])),
@@ -123,7 +124,7 @@ class Flattening:
         return xr.DataArray(out, coords=topo.coords, dims=topo.dims, name="phase")
 
     def _difference_m(self, prm_ref: Any, a: Array, r: Array, height: Array) -> Array:
-        """R2 - R1 of ground at lines, samples and heights of the reference."""
+        """R2 - R1 in metres, for lines, samples and heights of the reference."""
         second = float(prm_ref.get("clock_start")) % 1.0 * 86400 + (a - 0.5) / float(prm_ref.get("PRF"))
         step_m = LIGHT_M_S / (2 * float(prm_ref.get("rng_samp_rate")))
         range_m = float(prm_ref.get("near_range")) + (r + 0.5) * step_m
@@ -134,10 +135,12 @@ class Flattening:
 
 
 def ground_at(orbit: Orbit, t: Array, range_m: Array, radius_m: Array) -> Array:
-    """(..., 3) earth-fixed points abeam to the right at `t` (s), at a slant range, so far from the Earth's centre.
+    """(..., 3) earth-fixed points to the right at zero-Doppler times `t` (s).
 
-    In the plane across the velocity v the point is P + R (cos n + sin c), n from the satellite P towards the Earth's
-    centre within that plane and c to the right; its distance from the centre fixes the angle.
+    They are determined by slant range and by distance from the Earth's centre.
+
+    In the plane normal to the velocity the point is P + R (cos a n + sin a c). P is the satellite, n points from it to
+    the Earth's centre within that plane, and c points to the right. The distance from the centre gives the angle a.
     """
     position, velocity = orbit.position_m(t), orbit.velocity_m_s(t)
     ahead = velocity / np.linalg.norm(velocity, axis=-1, keepdims=True)
@@ -151,7 +154,7 @@ def ground_at(orbit: Orbit, t: Array, range_m: Array, radius_m: Array) -> Array:
 
 
 def no_baseline(*_values: Any, **_named: Any) -> dict[str, float]:
-    """In place of the processor's baseline, of which nothing is used any more and which fails where it is short."""
+    """Replaces the processor's baseline, which is not used any more and fails for short baselines."""
     return dict.fromkeys(_BASELINE, 0.0)
 
 
@@ -170,7 +173,7 @@ def _basis(values: Array, span: tuple[float, float], degree: int) -> Array:
 
 
 def _fit(nodes: Sequence[Array], spans: Sequence[tuple[float, float]], values: Array) -> Array:
-    """Chebyshev coefficients, one axis for each of the variables."""
+    """Chebyshev coefficients, with one axis for each variable."""
     for axis, (points, span, degree) in enumerate(zip(nodes, spans, DEGREES, strict=True)):
         inverse = np.linalg.pinv(_basis(points, span, degree))
         values = np.moveaxis(np.tensordot(inverse, values, axes=(1, axis)), 0, axis)

@@ -1,4 +1,4 @@
-"""The map lattice on which SLCs meet, and what is computed of a burst there."""
+"""The map lattice of the co-registered SLCs, and the estimates of a burst on it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline.insar.pygmtsar.estimator import WINDOW, Complex, Float, estimate
 
 STEP_Y_M = 14.0
 STEP_X_M = 4.0
-"""Samples of the lattice: as far apart as the radar's, which has a line every 13.9 m and a sample every 3.2 (far range)
-to 4.7 m (near range) on the ground."""
+"""Spacing of the lattice's samples, like the radar's on the ground: a line every 13.9 m, and a sample every 3.2 m (far
+range) to 4.7 m (near range)."""
 CROP_MARGIN_DEG = 0.02
-"""Around the wanted box: the crop is by its corners alone, and seams want some room."""
+"""Margin around the requested box, since the crop uses only its corners, and since seams need an overlap."""
 _ROWS = 512
 _NODE = 25
 _HIGH_M = 4000.0
@@ -35,7 +35,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Lattice:
-    """Samples in one UTM zone, edges on whole multiples of the step; a pixel of the products holds the looks."""
+    """Samples in one UTM zone, with edges on multiples of the step; a product's pixel covers `looks` samples."""
 
     epsg: int
     looks: tuple[int, int]
@@ -45,7 +45,7 @@ class Lattice:
 
     @classmethod
     def of(cls, manifest: JobManifest) -> Lattice:
-        """The lattice of a job: in the UTM zone of the wanted box's middle."""
+        """The lattice of a job, in the UTM zone of the requested box's centre."""
         west, south, east, north = manifest.bbox
         zone = min(60, math.floor(((west + east) / 2 + 180) / 6) + 1)
         hemisphere = 32600 if south + north >= 0 else 32700
@@ -53,16 +53,20 @@ class Lattice:
 
     @property
     def pixel_y_m(self) -> float:
-        """Height of a product's pixel."""
+        """Height of a product's pixel, metres."""
         return self.step_y_m * self.looks[0]
 
     @property
     def pixel_x_m(self) -> float:
-        """Width of a product's pixel."""
+        """Width of a product's pixel, metres."""
         return self.step_x_m * self.looks[1]
 
     def crop(self, wanted: Box, outline: Box) -> Box:
-        """The part of a burst's outline that is worth processing, degrees."""
+        """The part of a burst's outline in the requested box and its margin, degrees.
+
+        Raises:
+            InterferometryError: `burst-elsewhere`, the burst lies outside the box.
+        """
         margin = CROP_MARGIN_DEG
         wide = margin / math.cos(math.radians(max(abs(outline[1]), abs(outline[3]))))
         west, south = max(wanted[0], outline[0]) - wide, max(wanted[1], outline[1]) - margin
@@ -70,8 +74,8 @@ class Lattice:
         if west >= east or south >= north:
             raise InterferometryError(
                 "burst-elsewhere",
-                f"A burst at {outline} is nowhere near the wanted box {wanted}.",
-                "Leave it out of the job.",
+                f"A burst at {outline} lies outside the requested box {wanted}.",
+                "Remove it from the job.",
             )
         return west, south, east, north
 
@@ -81,28 +85,28 @@ class BurstEstimates:
     """One burst on the products' grid."""
 
     row: int
-    """of the first row, counted southwards from northing 0 in pixels"""
+    """index of the first row, counted southwards from northing 0"""
     column: int
-    """of the first column, counted from easting 0"""
+    """index of the first column, counted from easting 0"""
     coherence: Float
     interferogram: Complex
     amplitude: Float
     incidence: Float
     distance_m: Float
-    """to the burst's nearest edge; 0 outside"""
+    """metres to the burst's nearest edge; 0 outside"""
 
 
 def estimates(folder: Path, names: Sequence[str], lattice: Lattice, orbit: Orbit) -> BurstEstimates:
-    """What the two co-registered SLCs of a burst (Zarr groups `names` in `folder`) say.
+    """Estimates from the two co-registered SLCs of a burst (Zarr groups `names` in `folder`).
 
     Raises:
-        InterferometryError: `processor-output` where the processor left something that was not expected.
+        InterferometryError: `processor-output`, the processor's output has an unexpected form; `burst-elsewhere`.
     """
     geometry = zarr.open_group(folder / "transform", mode="r")
     x, y = (np.asarray(geometry[axis], dtype=np.float64) for axis in ("x", "y"))
     slcs = [_Slc(folder / name, (len(y), len(x))) for name in names]
     down, across = lattice.looks
-    # rows run northwards; the first whole pixel from the west and from the north
+    # rows are ordered northwards; find the first whole pixel from the west and from the north
     left = math.ceil(round((x[0] - lattice.step_x_m / 2) / lattice.step_x_m) / across)
     first_x = left * across - round((x[0] - lattice.step_x_m / 2) / lattice.step_x_m)
     top = math.floor(round((y[-1] + lattice.step_y_m / 2) / lattice.step_y_m) / down)
@@ -111,8 +115,8 @@ def estimates(folder: Path, names: Sequence[str], lattice: Lattice, orbit: Orbit
     if min(height, width) < WINDOW:
         raise InterferometryError(
             "burst-elsewhere",
-            f"{folder.name} shows {height} x {width} pixels of the wanted box.",
-            "Leave it out of the job.",
+            f"{folder.name} covers only {height} x {width} pixels of the requested box.",
+            "Remove it from the job.",
         )
     shape = height, width
     out = {
@@ -146,7 +150,7 @@ def estimates(folder: Path, names: Sequence[str], lattice: Lattice, orbit: Orbit
 
 
 class _Slc:
-    """A co-registered SLC as the processor leaves it: two 16-bit integers a sample, rows northwards."""
+    """A co-registered SLC in the processor's form: two 16-bit integers a sample, rows ordered northwards."""
 
     def __init__(self, path: Path, shape: tuple[int, int]) -> None:
         group = zarr.open_group(path, mode="r")
@@ -155,12 +159,12 @@ class _Slc:
         if any(part.shape != shape or part.dtype != np.int16 for part in self._parts):
             raise InterferometryError(
                 "processor-output",
-                f"{path.name} holds {self._parts[0].dtype} of {self._parts[0].shape}, not int16 of {shape}.",
+                f"{path.name} has {self._parts[0].dtype} of {self._parts[0].shape}, not int16 of {shape}.",
                 "Install the version of insardev_pygmtsar that the extra `insar` names.",
             )
 
     def read(self, rows: slice, columns: slice) -> Complex:
-        """Rows counted from the north."""
+        """Complex samples; `rows` are counted from the north."""
         re, im = (part[::-1][rows, columns].astype(np.float32) for part in self._parts)
         values: Any = np.empty(re.shape, np.complex64)
         values.real, values.imag = re * self._scale, im * self._scale
@@ -175,7 +179,7 @@ def _scale(array: Any) -> float:
 def _elevation(
     geometry: Any, first_y: int, first_x: int, shape: tuple[int, int], looks: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Height above the ellipsoid near the middle of every pixel, metres; 0 where there is none."""
+    """Height above the ellipsoid near the middle of every pixel, metres; 0 if unknown."""
     down, across = looks
     stored = geometry["ele"]
     rows = first_y + down // 2 + down * np.arange(shape[0])
@@ -195,7 +199,7 @@ def _incidence(
 ) -> Float:
     """Degrees between the ellipsoid's normal and the line of sight.
 
-    Exact at every 25th pixel and at two heights, linear between: it errs by less than 0.001 degrees.
+    Exact at every 25th pixel and at two heights, linear in between: it errs by less than 0.001 degrees.
     """
     nodes = [np.arange(0, size + _NODE, _NODE, dtype=np.float64) for size in shape]
     easting = (column + nodes[1] + 0.5) * lattice.pixel_x_m

@@ -1,4 +1,4 @@
-"""A job's inputs as the processor's reader wants them: one folder a burst, orbits by their date, heights as netCDF."""
+"""Writes a job's inputs in the form that the processor reads: one folder a burst, orbits by date, heights as netCDF."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from pipeline.catalogue.slc import StateVector
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.errors import InterferometryError, SourceDataError
-from pipeline.insar.job import JobManifest, JobSide
+from pipeline.insar.job import JobAcquisition, JobManifest
 from pipeline.insar.pygmtsar.burst_annotation import (
     BurstSource,
     cut_annotation,
@@ -27,36 +27,38 @@ from pipeline.insar.pygmtsar.burst_annotation import (
 )
 
 ORBIT_REACH_S = 1400.0
-"""The processor takes state vectors so long before and after a burst (GMTSAR's ext_orb_s1a)."""
+"""Seconds before and after a burst from which the processor uses state vectors (GMTSAR's ext_orb_s1a)."""
 LEAST_ORBIT_S = 60.0
-"""State vectors that must be left on either side."""
+"""Least span of state vectors before and after a burst, seconds."""
 LINES_AT_ONCE = 256
 
 Box = tuple[float, float, float, float]
 
 
-def find_bursts(job: Path, side: JobSide, manifest: JobManifest) -> dict[str, BurstSource]:
-    """The wanted bursts of one side by full id.
+def find_bursts(job: Path, acquisition: JobAcquisition, manifest: JobManifest) -> dict[str, BurstSource]:
+    """The requested bursts of one acquisition, by full id.
 
     Raises:
         InterferometryError: `inputs-missing`, `annotation-unreadable`, `bursts-unusable`.
     """
-    files = tuple(job / file for file in side.files)
-    read = sources_in_safes if side.layout == "safe" else sources_in_bursts
+    files = tuple(job / file for file in acquisition.files)
+    read = sources_in_safes if acquisition.layout == "safe" else sources_in_bursts
     found = read(files, manifest.relative_orbit, manifest.polarisation)
     lacking = [full_id for full_id in manifest.bursts if full_id not in found]
     if lacking:
         raise InterferometryError(
             "inputs-missing",
-            f"The overflight {side.platform} {side.absolute_orbit} lacks the bursts {', '.join(lacking)}; it has "
-            f"{', '.join(sorted(found)) or 'none'}.",
-            "Fetch the acquisition again, or leave those bursts out.",
+            f"The overflight {acquisition.platform} {acquisition.absolute_orbit} lacks the bursts "
+            f"{', '.join(lacking)}; it has {', '.join(sorted(found)) or 'none'}.",
+            "Fetch the acquisition again, or remove those bursts from the job.",
         )
     return {full_id: found[full_id] for full_id in manifest.bursts}
 
 
-def lay_out(folder: Path, sources: Sequence[BurstSource], orbits: Sequence[Path], polarisation: str) -> None:
-    """One burst of some overflights (a source and an orbit file each) below `folder`.
+def write_burst_inputs(
+    folder: Path, sources: Sequence[BurstSource], orbits: Sequence[Path], polarisation: str
+) -> None:
+    """Write one burst of several overflights (a source and an orbit file each) below `folder`.
 
     Raises:
         InterferometryError: `orbit-unusable`, `orbit-midnight`, `annotation-unreadable`, `image-unreadable`.
@@ -77,13 +79,13 @@ def lay_out(folder: Path, sources: Sequence[BurstSource], orbits: Sequence[Path]
 
 
 def burst_name(source: BurstSource, polarisation: str) -> str:
-    """The name by which the processor knows a burst; its last part tells nothing here."""
+    """The processor's name of a burst; its last part has no meaning here."""
     _track, number, swath = source.full_id.split("_")
     return f"S1_{number}_{swath}_{source.start:%Y%m%dT%H%M%S}_{polarisation.upper()}_0000-BURST"
 
 
 def _cut_image(source: BurstSource, target: Path) -> None:
-    """Copy one burst out of a swath's TIFF, some lines at a time."""
+    """Copy one burst from a swath's TIFF, in blocks of lines."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -126,9 +128,9 @@ def orbit_vectors(path: Path) -> tuple[StateVector, ...]:
 
 
 def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
-    """The state vectors around a burst, under a name by whose dates the processor finds them.
+    """Write the state vectors around a burst, in a file whose name has the dates that the processor looks for.
 
-    It counts seconds of the day and knows of no midnight, so that what lies beyond one is left out.
+    The processor counts seconds of one day, so state vectors before or after midnight are omitted.
     """
     first, last = source.start, source.end
     midnight = datetime(first.year, first.month, first.day, tzinfo=UTC)
@@ -138,7 +140,7 @@ def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
     margin = timedelta(seconds=LEAST_ORBIT_S)
     if not vectors or vectors[0].time > first - margin or vectors[-1].time < last + margin:
         if first - margin < midnight or last + margin > midnight + timedelta(days=1):
-            code, why = "orbit-midnight", "lies too close to midnight (UTC) for this processor"
+            code, why = "orbit-midnight", "is too close to midnight (UTC) for this processor"
         else:
             code, why = "orbit-unusable", f"is not covered by {orbit.name}"
         raise InterferometryError(
@@ -162,11 +164,10 @@ def _vector(vector: StateVector) -> str:
 
 
 def write_heights(dem: Path, target: Path) -> None:
-    """The job's DEM (ellipsoidal heights) as the netCDF of heights above EGM96 that the processor wants.
+    """Write the job's DEM (ellipsoidal heights) as netCDF of heights above EGM96, the processor's form.
 
-    The processor adds its own EGM96 grid, linearly interpolated. The same numbers are taken off here, so that what
-    it works with are the ellipsoidal heights of the job (to the rounding of a 32-bit float, 0.2 mm), whatever geoid
-    they came from.
+    The processor adds its own EGM96 grid, linearly interpolated. The same values are subtracted here, so that it uses
+    the job's ellipsoidal heights (to the rounding of a 32-bit float, 0.2 mm), whatever their geoid was.
 
     Raises:
         InterferometryError: `dem-unusable`.
@@ -197,7 +198,7 @@ def write_heights(dem: Path, target: Path) -> None:
     )
     undulation = get_geoid(surface)
     if not np.isfinite(undulation.values).all():
-        raise _dem("reaches beyond the processor's geoid")
+        raise _dem("exceeds the processor's geoid grid")
     orthometric: Any = (surface.astype(np.float64) - undulation).astype(np.float32).rename("dem")
     orthometric.to_netcdf(target, engine="netcdf4")
 

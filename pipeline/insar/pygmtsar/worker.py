@@ -1,4 +1,4 @@
-"""The child's side: one job from its inputs to its products, burst by burst."""
+"""The child process: processes one job burst by burst, from its inputs to its products."""
 
 from __future__ import annotations
 
@@ -18,33 +18,42 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InterferometryError
+from pipeline.files import write_whole
 from pipeline.insar.job import (
     METADATA,
     Esd,
+    JobAcquisition,
     JobManifest,
     JobMetadata,
-    JobSide,
     Step,
     folder_of,
     read_manifest,
 )
-from pipeline.insar.job_state import fingerprint, write_text
+from pipeline.insar.job_state import fingerprint
 from pipeline.insar.look.orbit_geometry import Orbit
-from pipeline.insar.messages import EXIT_DONE, EXIT_FAILED, say, say_failure
+from pipeline.insar.messages import EXIT_DONE, EXIT_FAILED, send_event, send_failure
 from pipeline.insar.products.validate import check_products
 from pipeline.insar.pygmtsar import estimator, lattice
 from pipeline.insar.pygmtsar.burst_annotation import BurstSource, outline
 from pipeline.insar.pygmtsar.flattening import Flattening, dense_orbit, no_baseline
 from pipeline.insar.pygmtsar.lattice import Lattice
-from pipeline.insar.pygmtsar.layout import burst_name, find_bursts, lay_out, orbit_vectors, write_heights
+from pipeline.insar.pygmtsar.layout import (
+    burst_name,
+    find_bursts,
+    orbit_vectors,
+    write_burst_inputs,
+    write_heights,
+)
 from pipeline.insar.pygmtsar.mosaic import read_burst, write_burst, write_products
-from pipeline.insar.pygmtsar.pygmtsar_backend import PACKAGE, WAY_OUT
+from pipeline.insar.pygmtsar.pygmtsar_backend import PACKAGE, REMEDY
 
 ALGORITHM = "pygmtsar-1"
-"""Changes whenever the same inputs give other products: bursts of another algorithm are not taken over."""
+"""Changes when the same inputs give other products. Stored bursts of another algorithm are not reused."""
 ALIGNMENT_DEG = 12.0 / 3600
-_TELLING = re.compile(r"(?i)\b(warning|error|failed|note)\b")
-_DULL = re.compile(r"(?i)n_jobs=1|Use scheduler=|Loaded \d+ bursts|workers for|processing is completed")
+_IMPORTANT = re.compile(r"(?i)\b(warning|error|failed|note)\b")
+_UNIMPORTANT = re.compile(
+    r"(?i)n_jobs=1|Use scheduler=|Loaded \d+ bursts|workers for|processing is completed"
+)
 _MOST_LINES = 12
 _SPARE_BYTES = 2**30
 
@@ -52,49 +61,49 @@ Box = tuple[float, float, float, float]
 
 
 def main(job: Path) -> int:
-    """Exit status; the failure is told on standard output."""
+    """Process a job; returns the exit status. A failure is written as an event to standard output."""
     try:
-        _wall_off()
+        block_network()
         _run(job)
     except InterferometryError as error:
-        say_failure(error)
+        send_failure(error)
         return EXIT_FAILED
     except MemoryError:
-        say_failure(
+        send_failure(
             InterferometryError(
                 "memory",
-                f"{job.name} wanted more memory than it may have.",
+                f"{job.name} needs more memory than it may use.",
                 "Allow more (SLIDECUBE_INSAR_MEMORY_GB), or process fewer pairs at once (SLIDECUBE_INSAR_CONCURRENCY).",
             )
         )
         return EXIT_FAILED
-    except Exception as error:  # whatever the processor meets inside files from outside
+    except Exception as error:  # any exception is possible for untrusted files
         traceback.print_exc()
-        say_failure(_of_processor(job, error))
+        send_failure(_error_of_processor(job, error))
         return EXIT_FAILED
     return EXIT_DONE
 
 
-def _of_processor(job: Path, error: Exception) -> InterferometryError:
+def _error_of_processor(job: Path, error: Exception) -> InterferometryError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InterferometryError(
             "disk-full",
             f"The disk of {job.name} is full.",
-            "Free room, or put the data folder on a larger disk; the pair goes on with the burst that was in work.",
+            "Free disk space, or move the data folder to a larger disk; the pair resumes at the interrupted burst.",
         )
     return InterferometryError(
         "processor-failed",
         f"The processor failed on {job.name}: {type(error).__name__}: {' '.join(str(error).split())[:400]}.",
-        f"Read scratch/pygmtsar.log in {job}; another processor is chosen by SLIDECUBE_INSAR_BACKEND=isce2.",
+        f"Read scratch/pygmtsar.log in {job}; SLIDECUBE_INSAR_BACKEND=isce2 chooses another processor.",
     )
 
 
-def _wall_off() -> None:
-    """No network from here on: whatever a package may want to download is refused."""
+def block_network() -> None:
+    """Refuse all network connections of this process from now on, so that no package downloads anything."""
 
     def refuse(event: str, _values: Any) -> None:
         if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
-            raise PermissionError("no network inside a job")
+            raise PermissionError("a job has no network")
 
     sys.addaudithook(refuse)
 
@@ -106,15 +115,15 @@ def _run(job: Path) -> None:
     _limit(manifest)
     scratch, products = folders["scratch"], folders["products"]
     shutil.rmtree(products, ignore_errors=True)
-    _claim(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, manifest)}")
+    _discard_other_work(scratch, f"{ALGORITHM} {version(PACKAGE)} {fingerprint(job, manifest)}")
     steps = len(manifest.bursts) + 2
-    say("step", name="prepare", number=0, of=steps)
+    send_event("step", name="prepare", number=0, of=steps)
     work = _Work(job, manifest, scratch)
     done = [Step(name="prepare", seconds=round(time.monotonic() - start, 2))]
     for number, full_id in enumerate(manifest.bursts, 1):
-        say("step", name=full_id, number=number, of=steps)
+        send_event("step", name=full_id, number=number, of=steps)
         done.append(work.burst(full_id))
-    say("step", name="mosaic", number=steps - 1, of=steps)
+    send_event("step", name="mosaic", number=steps - 1, of=steps)
     begun = time.monotonic()
     write_products(work.bursts, work.lattice, manifest.bbox, products)
     checked = check_products(job, manifest)
@@ -135,12 +144,12 @@ def _run(job: Path) -> None:
         coherence_mean=checked.coherence_mean,
         peak_memory_bytes=max([peak, *(step.peak_memory_bytes or 0 for step in done)]),
     )
-    write_text(products / METADATA, metadata.model_dump_json(indent=1))
-    say("step", name="done", number=steps, of=steps)
+    write_whole(products / METADATA, metadata.model_dump_json(indent=1))
+    send_event("step", name="done", number=steps, of=steps)
 
 
 def _limit(manifest: JobManifest) -> None:
-    """A wall behind the caller's watch, which looks only now and then."""
+    """Limit the process's memory itself, since the caller checks it only at intervals."""
     most = int(manifest.limits.memory_bytes * 1.25) + _SPARE_BYTES
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     if hard != resource.RLIM_INFINITY:
@@ -148,19 +157,19 @@ def _limit(manifest: JobManifest) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-def _claim(scratch: Path, mark: str) -> None:
-    """Delete what belongs to other inputs or another algorithm."""
+def _discard_other_work(scratch: Path, mark: str) -> None:
+    """Delete stored work of other inputs or of another algorithm."""
     path = scratch / "claim.txt"
     with suppress(OSError):
         if path.read_text(encoding="utf-8") == mark:
             return
     shutil.rmtree(scratch / "bursts", ignore_errors=True)
     shutil.rmtree(scratch / "work", ignore_errors=True)
-    write_text(path, mark)
+    write_whole(path, mark)
 
 
 class _Work:
-    """What is common to the bursts of a job."""
+    """Processes the bursts of a job."""
 
     def __init__(self, job: Path, manifest: JobManifest, scratch: Path) -> None:
         try:
@@ -168,11 +177,11 @@ class _Work:
             from insardev_pygmtsar import S1, utils_satellite
         except ImportError as error:
             raise InterferometryError(
-                "backend-missing", f"The package {PACKAGE} does not load ({error}).", WAY_OUT
+                "backend-missing", f"The package {PACKAGE} does not load ({error}).", REMEDY
             ) from error
         self._processor: Any = S1
         self._geometry: Any = utils_satellite
-        # the processor asks for as many workers as the machine has, each a process: threads of this one instead
+        # the processor would start a process for each core of the machine; use threads of this process instead
         self._threads: Any = joblib.parallel_config(backend="threading")
         cpus = manifest.limits.cpus
         os.cpu_count = lambda: cpus
@@ -182,17 +191,17 @@ class _Work:
         self._work = scratch / "work"
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir()
-        sides = manifest.reference, manifest.secondary
-        self._found = [find_bursts(job, side, manifest) for side in sides]
-        self._orbits = [job / side.orbit_file for side in sides]
-        for side in sides:
-            _check_files(job, side)
+        acquisitions = manifest.reference, manifest.secondary
+        self._found = [find_bursts(job, acquisition, manifest) for acquisition in acquisitions]
+        self._orbits = [job / acquisition.orbit_file for acquisition in acquisitions]
+        for acquisition in acquisitions:
+            _check_orbit(job, acquisition)
         self.lattice = Lattice.of(manifest)
         self._dem = self._work / "heights.nc"
         write_heights(job / manifest.dem, self._dem)
 
     def burst(self, full_id: str) -> Step:
-        """Process a burst, or find it done."""
+        """Process a burst unless it is stored already; returns its step."""
         target = self.bursts / full_id
         if target.is_dir():
             return read_burst(target).step
@@ -221,16 +230,16 @@ class _Work:
         return step
 
     def _transform(self, folder: Path, sources: list[BurstSource], orbits: list[Orbit]) -> tuple[str, ...]:
-        """Co-registered SLCs of one burst on the lattice, in Zarr below `folder`/out; the log's telling lines."""
+        """Write the co-registered SLCs of one burst as Zarr below `folder`/out; returns the important log lines."""
         manifest = self.manifest
         midnight = sources[0].start.replace(hour=0, minute=0, second=0, microsecond=0)
-        # the processor looks both functions up by name whenever it calls them
+        # the processor looks up both functions by name at each call
         self._geometry.flat_earth_topo_phase = Flattening(orbits[0], orbits[1], midnight).phase
         self._geometry.satellite_baseline = no_baseline
-        lay_out(folder / "in", sources, self._orbits, manifest.polarisation)
-        said = io.StringIO()
+        write_burst_inputs(folder / "in", sources, self._orbits, manifest.polarisation)
+        output = io.StringIO()
         try:
-            with self._threads, redirect_stdout(said), warnings.catch_warnings():
+            with self._threads, redirect_stdout(output), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 reader = self._processor(str(folder / "in"), DEM=str(self._dem))
                 reader.transform(
@@ -238,18 +247,18 @@ class _Work:
                     ref=f"{sources[0].start:%Y-%m-%d}",
                     epsg=self.lattice.epsg,
                     resolution=(self.lattice.step_y_m, self.lattice.step_x_m),
-                    remove_tidal_phase=False,  # wants tables from the network
+                    remove_tidal_phase=False,  # needs tables from the network
                     alignment_spacing=ALIGNMENT_DEG,
                     bbox=self.lattice.crop(manifest.bbox, outline(sources[0])),
                     n_jobs=1,
                 )
         finally:
-            print(said.getvalue(), flush=True)
-        telling = [line.strip() for line in said.getvalue().splitlines() if _TELLING.search(line)]
-        return tuple(line[:300] for line in telling if not _DULL.search(line))[:_MOST_LINES]
+            print(output.getvalue(), flush=True)
+        important = [line.strip() for line in output.getvalue().splitlines() if _IMPORTANT.search(line)]
+        return tuple(line[:300] for line in important if not _UNIMPORTANT.search(line))[:_MOST_LINES]
 
     def parameters(self) -> dict[str, Any]:
-        """What was done, for the metadata."""
+        """The parameters of the metadata."""
         manifest, grid = self.manifest, self.lattice
         window_m = [estimator.WINDOW * grid.step_y_m, estimator.WINDOW * grid.step_x_m]
         return {
@@ -279,10 +288,10 @@ class _Work:
         }
 
 
-def _check_files(job: Path, side: JobSide) -> None:
-    if not (job / side.orbit_file).is_file():
+def _check_orbit(job: Path, acquisition: JobAcquisition) -> None:
+    if not (job / acquisition.orbit_file).is_file():
         raise InterferometryError(
             "inputs-missing",
-            f"{side.orbit_file} is missing.",
+            f"{acquisition.orbit_file} is missing.",
             "Delete the job's folder and run the pair again.",
         )

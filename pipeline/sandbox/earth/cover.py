@@ -1,8 +1,8 @@
-"""What grows on the ground, how long it keeps the phase of its echo, and how the ground moves.
+"""Land cover, its coherence over time, and the displacement of the ground.
 
 Coherence after twelve days by land cover: forest 0.10 to 0.25, grass 0.40 to 0.50, fields 0.60 to 0.80, old scars 0.50
-to 0.70, water none. Nothing is kept over a landslide or a clear-cut at the event; the bare ground after it keeps 0.50
-to 0.70. A part of each coherence lasts for ever, the rest fades from pass to pass.
+to 0.70, water 0. At the event a landslide or a clear-cut loses all coherence; the bare ground after it has 0.50 to
+0.70. A part of each coherence is permanent, the rest decays from pass to pass.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pipeline.sandbox.earth.scene import Scene
 from pipeline.sandbox.earth.topography import Mask, Raster, smooth_field
 
 LASTING = 0.4
-"""Share of the coherence after twelve days that never fades."""
+"""Permanent share of the coherence after twelve days."""
 _RANGES = {"field": (0.60, 0.80), "scar": (0.50, 0.70)}
 _BOWL_SIGMA = 0.28
-"""Width of the bowl against the shorter side of what is simulated."""
+"""Width of the bowl relative to the shorter side of the simulated ground."""
 
 
 @dataclass(frozen=True)
 class Bowl:
-    """How the event moves the ground: most in the middle, less around it as a Gaussian does.
+    """Displacement of the ground by the event: a Gaussian around its centre.
 
     `row`, `column` and `width_px` are in pixels of the scene's grid; `peak_m` is towards the sensor along the line of
     sight.
@@ -40,7 +40,7 @@ class Bowl:
     peak_m: float
 
     def displacement_m(self, row: NDArray[Any], column: NDArray[Any]) -> Raster:
-        """Towards the sensor along the line of sight, at fractional rows and columns."""
+        """Displacement (m) towards the sensor along the line of sight, at fractional rows and columns."""
         away = (row - self.row) ** 2 + (column - self.column) ** 2
         return np.asarray(self.peak_m * np.exp(-away / (2 * self.width_px**2)), dtype=np.float32)
 
@@ -49,8 +49,8 @@ class Bowl:
 class Cover:
     """Rasters on the scene's grid, and the event's displacement.
 
-    `before` and `after` (y, x) are the coherence that the ground keeps for twelve days, `changed` (y, x) is where the
-    event lets nothing of the echo remain.
+    `before` and `after` (y, x) are the coherence of the ground over twelve days. `changed` (y, x) marks ground that
+    loses all coherence at the event.
     """
 
     before: Raster
@@ -60,12 +60,12 @@ class Cover:
 
     @property
     def displacement_m(self) -> Raster:
-        """(y, x) towards the sensor along the line of sight."""
+        """(y, x) displacement (m) towards the sensor along the line of sight."""
         height, width = self.before.shape
         return self.bowl.displacement_m(np.arange(height)[:, None], np.arange(width)[None, :])
 
     def coherence(self, days: float, slid: tuple[bool, bool]) -> Raster:
-        """(y, x) of two passes that many days apart; `slid`: whether each came after the event."""
+        """(y, x) coherence of two passes, `days` apart; `slid` states for each whether it is after the event."""
         kept = fading(self.after if slid[0] else self.before, days)
         if slid[0] != slid[1]:
             kept = np.where(self.changed, np.float32(0), kept)
@@ -73,22 +73,22 @@ class Cover:
 
 
 def fading(twelve_days: Raster, days: float) -> Raster:
-    """Coherence after some days of ground that keeps `twelve_days` for twelve."""
+    """Coherence after `days` of ground with the coherence `twelve_days` after twelve days."""
     lasting = LASTING * twelve_days
     return np.asarray(lasting + (1 - lasting) * remembered(twelve_days, days), dtype=np.float32)
 
 
 def remembered(twelve_days: Raster, days: float) -> Raster:
-    """Correlation of the fading part over some days."""
+    """Correlation of the decaying part over some days."""
     lasting = LASTING * twelve_days
     return np.asarray(((twelve_days - lasting) / (1 - lasting)) ** np.float32(days / 12), dtype=np.float32)
 
 
 def make_cover(scene: Scene, centre_deg: tuple[float, float], width_m: float, peak_m: float) -> Cover:
-    """The cover of a scene, from its seed; the ground moves in a bowl round `centre_deg` (longitude, latitude)."""
+    """The cover of a scene, from its seed; the bowl's centre is `centre_deg` (longitude, latitude)."""
     rng = np.random.default_rng([scene.parameters.seed, 20])
     shape, step = scene.grid.shape, scene.grid.resolution_m
-    # even between the bounds
+    # uniform between the bounds
     inner = ndtr(smooth_field(shape, max(1.0, 80.0 / step), rng)).astype(np.float32)
     broad = smooth_field(shape, max(1.0, 250.0 / step), rng) - 2.0 * ndimage.gaussian_filter(
         scene.relief.slope_rad, 5.0

@@ -1,4 +1,4 @@
-"""Elevation tiles: the true terrain as a spaceborne survey of 30 m saw it."""
+"""Elevation tiles: the true terrain as measured by a spaceborne survey of 30 m resolution."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Tile:
 
 
 def make_tiles(scene: Scene, collection: str, reach_deg: Bounds | None = None) -> list[Tile]:
-    """Every 1-degree tile that meets the scene, cut to it; heights of 30 m with noise, and a few voids.
+    """The 1-degree tiles of the scene, cropped to it; heights at 30 m resolution with noise and a few voids.
 
-    Beyond the simulated terrain, at the edges of the cut, there are voids. With `reach_deg` (west, south, east, north)
-    the tiles reach so far, and the terrain goes on as in a mirror.
+    Samples outside the simulated terrain, at the edges of the crop, are void. With `reach_deg` (west, south, east,
+    north) the tiles cover that box, and the terrain is mirrored at the scene's edges.
     """
     left, bottom, right, top = scene.grid.bounds
     to_degrees = Transformer.from_crs(scene.grid.epsg, 4326, always_xy=True)
@@ -84,7 +84,7 @@ def _degrade(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float32
 
 @dataclass(frozen=True)
 class _Source:
-    """What the tiles of a collection are made from."""
+    """The input of a collection's tiles."""
 
     scene: Scene
     collection: str
@@ -92,7 +92,7 @@ class _Source:
     """(y, x) on the scene's grid, metres"""
     voids: NDArray[np.bool_]
     onto: Callable[..., NDArray[np.float32]]
-    """takes a raster of the scene to a lattice in degrees"""
+    """resamples a raster of the scene to a lattice in degrees"""
 
 
 def _tile(source: _Source, corner: tuple[int, int], wanted: tuple[float, float, float, float]) -> Tile:
@@ -164,7 +164,7 @@ def _onto_mirrored(
     shape: tuple[int, int],
     resampling: Resampling,
 ) -> NDArray[np.float32]:
-    """The same without an end: beyond the scene it goes on as in a mirror."""
+    """The same with values everywhere: the raster is mirrored at the scene's edges."""
     longitude = transform.c + (np.arange(shape[1]) + 0.5) * transform.a
     latitude = transform.f + (np.arange(shape[0]) + 0.5) * transform.e
     row, column = place(scene.grid, *np.meshgrid(longitude, latitude))

@@ -1,4 +1,4 @@
-"""Writing rasters as the archives' files: cloud-optimised GeoTIFF, the same bytes every time."""
+"""Writes rasters in the archives' form: cloud-optimised GeoTIFF, with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def write_cog(path: Path, values: NDArray[Any], transform: Affine, epsg: int, no
 
 
 def stamp(path: Path, instant: datetime) -> None:
-    """Set the modification time, from which the server says Last-Modified."""
+    """Set the modification time, which the server sends as Last-Modified."""
     seconds = int(instant.timestamp())
     os.utime(path, (seconds, seconds))
 
 
 def file_md5(path: Path) -> str:
-    """MD5 in hex, as the archive's items carry it."""
+    """MD5 in hexadecimal, as in the archive's items."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,4 +1,4 @@
-"""The landslide inventory as somebody mapped it: misplaced, incomplete, with a duplicate and a bow-tie."""
+"""The landslide inventory with mapping errors: displaced, incomplete, with a duplicate and a bow-tie."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DAY = datetime(2020, 1, 1, tzinfo=UTC)
 def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     """Polygons as mapped, in the grid's projection, with the class field that the area's inventory names.
 
-    A few per cent are missing and each is misplaced by about a pixel; the last two rows are a duplicate of the
+    A few per cent are missing and each is displaced by about a pixel; the last two rows are a duplicate of the
     first and a polygon that crosses itself.
     """
     parameters = scene.parameters
@@ -63,20 +63,20 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
 
 
 def inventory_classes(inventory: Inventory | None) -> tuple[str, dict[str, str | int]]:
-    """Name of the class field, and the values in it that mean new and old, as the area's inventory has them."""
+    """The area's class field, and its values for new and old landslides."""
     if inventory is None or inventory.class_field is None:
         return "class", {"new": "new", "old": "old"}
     new = inventory.classes.get("new") or next(iter(inventory.classes.values()))
     old = inventory.classes.get("old")
-    # a class that the area file does not know is not labelled
+    # a class that the area file does not name is not labelled
     unknown: str | int = "old" if isinstance(new[0], str) else -1
     return inventory.class_field, {"new": new[0], "old": old[0] if old else unknown}
 
 
 def inventory_targets(scene: Scene) -> tuple[list[tuple[str, str]], list[str]]:
-    """(host, path) at which the inventory is served, and what has to be said about it.
+    """(host, path) pairs at which the inventory is served, and notes about it.
 
-    Always the example host; also where the area's own inventory lies, if that is a URL of a known format.
+    They are the example host and, if it is a URL of a known format, the address of the area's own inventory.
     """
     targets = [(EXAMPLE_HOST, f"{scene.area.name}.gpkg")]
     notes: list[str] = []

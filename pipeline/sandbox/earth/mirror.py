@@ -1,4 +1,4 @@
-"""The ground beyond the scene: there its rasters go on as in a mirror, as far as anybody looks."""
+"""Rasters outside the scene, mirrored at its edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the satellite passes, under which numbers, and the strips of ground that its slices cover."""
+"""Passes of the satellite: times, orbit numbers, and the ground that their slices cover."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAP = timedelta(
     microseconds=1544
 )  # between the end of a slice and the start of the next, as in recorded items
 
-# One overflight of each platform whose numbers are on record: (instant, absolute orbit, relative orbit).
+# One overflight of each platform with recorded numbers: (instant, absolute orbit, relative orbit).
 _KNOWN = {
     "S1A": (datetime(2024, 4, 19, 4, 58, 39, tzinfo=UTC), 53498, 51),
     "S1B": (datetime(2021, 4, 1, 5, 26, 22, tzinfo=UTC), 26269, 168),
@@ -28,9 +28,9 @@ _KNOWN = {
 
 
 def absolute_orbit(platform: str, relative_orbit: int, instant: datetime) -> int:
-    """A number near the true one that belongs to that track: counted on from a recorded overflight.
+    """An absolute orbit of that track near the true number, counted from a recorded overflight.
 
-    Platforms without one are counted from S1A's, which gives a unique number and not the true one.
+    Platforms without a recorded overflight are counted from S1A's, so their numbers are unique but not true.
     """
     known_instant, known_absolute, known_relative = _KNOWN.get(platform, _KNOWN["S1A"])
     near = known_absolute + round((instant - known_instant) / REPEAT * ORBITS_PER_REPEAT)
@@ -61,7 +61,7 @@ class Flight:
         return datatake_of(self.absolute_orbit)
 
     def span(self, number: int) -> tuple[datetime, datetime]:
-        """Start and end of a slice. The ground here is small, so the simulated satellite flies slowly over it."""
+        """Start and end of a slice. The scene is small, so the simulated satellite is slow."""
         start = self.instant + number * (SLICE + GAP)
         return start, start + SLICE
 
@@ -120,7 +120,7 @@ def wanted_tracks(area: AreaOfInterest, parameters: WorldParameters) -> tuple[Tr
 
 
 def _first_after(event: Event, track: TrackPlan, longitude_deg: float) -> datetime:
-    """First pass after the event: Sentinel-1 crosses at about 6 h (descending) and 18 h local solar time."""
+    """First pass after the event: Sentinel-1 passes at about 6 h (descending) and 18 h local solar time."""
     hours = ((6.0 if track.direction == "descending" else 18.0) - longitude_deg / 15.0) % 24.0
     midnight = event.end.replace(hour=0, minute=0, second=0, microsecond=0)
     instant = midnight + timedelta(seconds=round(hours * 3600), microseconds=220_006)
@@ -133,7 +133,7 @@ def _first_after(event: Event, track: TrackPlan, longitude_deg: float) -> dateti
 class Swath:
     """The slanted strip of ground that a track's passes cover: a rectangle along the flight direction.
 
-    `reach_m` is (half length along, half width across) round `centre`, in metres of the grid's projection.
+    `reach_m` is (half length along, half width across) around `centre`, in metres of the grid's projection.
     """
 
     track: TrackPlan
@@ -163,7 +163,7 @@ class Swath:
         return along.astype(np.float32), across.astype(np.float32)
 
     def cuts_m(self, flight: Flight) -> list[float]:
-        """Where slices begin and end along the flight, metres; inner cuts wander from pass to pass."""
+        """Where slices begin and end along the flight, metres; inner limits vary from pass to pass."""
         reach = self.reach_m[0]
         cuts = np.linspace(-reach, reach, self.slices + 1)
         wander = 0.06 * (cuts[1] - cuts[0]) * np.sin(1.7 * flight.index + np.arange(1, self.slices))
@@ -183,7 +183,7 @@ class Swath:
 
 
 def scene_grid(area_lattice: Grid, swaths: list[Swath]) -> Grid:
-    """The lattice that holds every swath whole."""
+    """The lattice that contains every swath."""
     bounds = np.array([Polygon(_corners(swath)).bounds for swath in swaths])
     (left, bottom), (right, top) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
     step = area_lattice.resolution_m

@@ -1,4 +1,4 @@
-"""What a simulated world is made from: the numbers, and the errors of this room."""
+"""Parameters of a simulated world, and the errors of this room."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ class TrackPlan(Frozen):
     relative_orbit: int = Field(ge=1, le=175)
     direction: Literal["ascending", "descending"]
     before: int = Field(ge=0, le=60, description="passes before the event")
-    after: int = Field(ge=0, le=60, description="passes after it")
+    after: int = Field(ge=0, le=60, description="passes after the event")
     incidence_deg: float = Field(ge=20, le=50, description="angle of incidence on the ellipsoid, mid-swath")
-    offset_days: int = Field(
-        0, ge=0, lt=12, description="whole days from the event to the first pass after it"
-    )
+    offset_days: int = Field(0, ge=0, lt=12, description="whole days from the event to the first later pass")
 
     @property
     def heading_deg(self) -> float:
@@ -46,17 +44,17 @@ class TrackPlan(Frozen):
 
 
 class SlcPlan(Frozen):
-    """Single look complex products of one track: which passes, how much of the ground."""
+    """Single look complex products of one track: passes and extent."""
 
     relative_orbit: int | None = Field(None, ge=1, le=175, description="None: the first track")
-    before: int = Field(2, ge=0, le=60, description="passes before the event, the last ones")
-    after: int = Field(2, ge=0, le=60, description="passes after it, the first ones")
-    bursts: int = Field(2, ge=1, le=10, description="more where the sub-area is longer than they are")
+    before: int = Field(2, ge=0, le=60, description="number of the last passes before the event")
+    after: int = Field(2, ge=0, le=60, description="number of the first passes after the event")
+    bursts: int = Field(2, ge=1, le=10, description="more for a longer sub-area")
     lines_per_burst: int | None = Field(
         None,
         ge=420,
         le=1519,
-        description="about 1500 in real products; None: as few as the sub-area needs, which keeps files small",
+        description="about 1500 in real products; None: as few as the sub-area needs",
     )
     sub_area: tuple[float, float, float, float] | None = Field(
         None, description="west, south, east, north in degrees; None: the whole area"
@@ -65,12 +63,12 @@ class SlcPlan(Frozen):
         -0.04,
         ge=-1,
         le=1,
-        description="middle of the bowl, towards the sensor; 28 mm make a fringe. Negative: the ground goes away",
+        description="at the bowl's centre, towards the sensor if positive; 28 mm make a fringe",
     )
 
 
 class WorldParameters(Frozen):
-    """Everything that, with an area, decides every byte of a world.
+    """The parameters that, with an area, determine every byte of a world.
 
     Radar numbers are those measured over Hokkaido (mean and spread of the published cube), landslide areas
     follow the three-parameter inverse gamma of Malamud et al. (2004), scaled to Hokkaido's mean of 8.2e-3 km².
@@ -83,41 +81,41 @@ class WorldParameters(Frozen):
             relative_orbit=68, direction="ascending", before=4, after=2, incidence_deg=38.6, offset_days=3
         ),
     )
-    slices: int = Field(3, ge=1, le=6, description="items that one pass is cut into")
-    margin_px: int = Field(30, ge=16, le=500, description="what a swath reaches beyond the area, at least")
+    slices: int = Field(3, ge=1, le=6, description="items of one pass")
+    margin_px: int = Field(30, ge=16, le=500, description="least margin of a swath around the area")
     resolution_m: float | None = Field(
-        None, gt=0, description="pixel of the scenes; None: the area's, or coarser"
+        None, gt=0, description="pixel of the scenes; None: the area's, or coarser for a large area"
     )
     max_side_px: int = Field(
-        1500, ge=64, le=6000, description="longest side of the area; else pixels get coarser"
+        1500, ge=64, le=6000, description="longest side of the area; beyond it pixels are coarser"
     )
-    prevalence: float = Field(0.05, ge=0, le=0.4, description="share of the scene that slides")
+    prevalence: float = Field(0.05, ge=0, le=0.4, description="share of the scene that landslides cover")
     mean_slope_deg: float = Field(18.0, gt=0, le=35)
     water_share: float = Field(0.02, ge=0, le=0.6, description="share of the scene under water")
-    sea: bool = Field(False, description="the water is the sea, at 0 m; else a lake above it")
+    sea: bool = Field(False, description="the water is the sea, at 0 m, instead of a lake above it")
     looks: float = Field(4.4, ge=2, le=20, description="equivalent number of looks of one pass")
     label_jitter_px: float = Field(
-        1.0, ge=0, le=5, description="sd of a polygon's misplacement in the inventory"
+        1.0, ge=0, le=5, description="sd of a polygon's displacement in the inventory"
     )
     labels_missing: float = Field(
         0.03, ge=0, le=1, description="share of landslides that the inventory lacks"
     )
     dem_collections: tuple[DemCollection, ...] = ("nasadem", "cop-dem-glo-30")
     dem_noise_m: float = Field(3.5, ge=0, le=30)
-    missing_pass: bool = Field(True, description="leave one date out of the first track's sequence")
-    partial_pass: bool = Field(True, description="leave the last slice of the last track's oldest pass out")
-    duplicate_item: bool = Field(True, description="answer one item twice")
-    reprocessed_item: bool = Field(True, description="offer one slice a second time, processed anew")
+    missing_pass: bool = Field(True, description="omit one date of the first track's sequence")
+    partial_pass: bool = Field(True, description="omit the last slice of the last track's oldest pass")
+    duplicate_item: bool = Field(True, description="return one item twice")
+    reprocessed_item: bool = Field(True, description="offer one slice a second time, reprocessed")
     zero_filled_pass: bool = Field(True, description="fill the outside of one pass with 0 instead of nodata")
     neighbour_zone: bool | None = Field(
-        None, description="write one slice in the neighbouring UTM zone; None: where the area reaches into it"
+        None, description="write one slice in the neighbouring UTM zone; None: if the area extends into it"
     )
     slc: SlcPlan | None = Field(None, description="None: no single look complex products")
     landscape: Landscape = Landscape()
 
 
 def area_grid(area: AreaOfInterest, parameters: WorldParameters) -> Grid:
-    """The area's lattice in the pixel of the simulated scenes, which is the area's own unless that is too big."""
+    """The area's lattice with the pixel of the simulated scenes, coarser than the area's if the area is too large."""
     wanted = parameters.resolution_m
     if wanted is None:
         full = Grid.of_area(area)

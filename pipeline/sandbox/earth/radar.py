@@ -1,4 +1,4 @@
-"""One pass of the radar over the scene: speckle, weather, borders."""
+"""Simulates one pass of the radar over the scene: speckle, weather, borders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def speckle(shape: tuple[int, int], looks: float, rng: np.random.Generator) -> R
     a, b, c = 2 * looks - 1.0, -2.0 * whole, 2 * looks * whole - whole**2
     part = (-b - math.sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a)
     total = np.zeros(shape, dtype=np.float32)
-    # taps up to 2 px on either side, normalised to unit power
+    # taps up to 2 px in both directions, normalised to unit power
     taps = np.exp(-0.5 * (np.arange(-2, 3) / _SPREAD_PX) ** 2)
     taps = (taps / np.sqrt((taps**2).sum())).astype(np.float32)
     for weight in [1.0] * whole + [part]:
@@ -42,7 +42,7 @@ def speckle(shape: tuple[int, int], looks: float, rng: np.random.Generator) -> R
 
 
 def observe(scene: Scene, flight: Flight, polarisation: str) -> Raster:
-    """(y, x) linear gamma0 of a pass on the scene's grid, as if the swath had no borders; water has zeros."""
+    """(y, x) linear gamma0 of a pass on the scene's grid, without the swath's borders; water has zeros."""
     rng = np.random.default_rng(
         [scene.parameters.seed, 1000 + flight.absolute_orbit, 0 if polarisation == "vv" else 1]
     )
@@ -68,14 +68,14 @@ def observe(scene: Scene, flight: Flight, polarisation: str) -> Raster:
     )
     linear += np.float32(10 ** (_FLOOR_DB / 10))
     if water.any():
-        # where noise was subtracted and nothing was left
+        # no signal is left after noise removal
         calm = smooth_field(shape, 3.0, rng) > 1.0
         linear[water & calm] = 0.0
     return linear
 
 
 def slice_masks(scene: Scene, flight: Flight, number: int) -> tuple[Mask, Mask]:
-    """(y, x) pixels that belong to a slice, and those of them in the zero fringe at the swath's borders.
+    """(y, x) masks of a slice's pixels, and of those in the zero fringe at the swath's borders.
 
     Every pixel of the swath belongs to exactly one slice: consecutive slices abut.
     """

@@ -1,4 +1,4 @@
-"""Writing one simulated pass as the archive holds it: slices, two polarisations each, and their items."""
+"""Writes one simulated pass in the archive's form: slices with two polarisations, and their items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPROCESSED_GAIN = np.float32(1.02)
 
 
 def write_pass(scene: Scene, flight: Flight, root: Path) -> list[dict[str, Any]]:
-    """Write every slice that the archive holds of a pass below `root`/blobs; returns its items."""
+    """Write a pass's slices below `root`/blobs; returns their items."""
     views: dict[str, Values] = {pol: observe(scene, flight, pol) for pol in scene.area.polarisations}
     items = []
     for number in flight.slices:
@@ -47,7 +47,7 @@ def _first_after(scene: Scene) -> Flight | None:
 
 
 def _in_neighbour_zone(scene: Scene, flight: Flight, number: int) -> bool:
-    """Whether this slice is the one that is written in the next UTM zone: the first of the last pass before."""
+    """Whether this slice is written in the next UTM zone: the first slice of the last pass before the event."""
     wanted = scene.parameters.neighbour_zone
     if wanted is None:
         west, _, east, _ = scene.area.footprint.bounds

@@ -1,4 +1,4 @@
-"""Named simulated events: what to ask of a simulation without knowing its numbers."""
+"""Named simulated events with their parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Scenario = Literal["forest", "arid", "no-landslides", "logging-only"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 # Levels and spreads are those of the published Hokkaido cube. Its spread in dB, 2.11 (VV) and 1.89 (VH), is below that
-# of speckle of 4.4 looks alone, 2.19; 4.9 looks and a faint texture are the nearest that leaves looks plausible.
+# of speckle of 4.4 looks alone, 2.19; 4.9 looks and a faint texture are the closest plausible values.
 _FOREST = Landscape(
     vv=HOKKAIDO_VV.model_copy(update={"texture_db": 0.8}),
     vh=HOKKAIDO_VH.model_copy(update={"texture_db": 0.5}),
@@ -21,8 +21,8 @@ _FOREST = Landscape(
     clustering=0.3,
 )
 # Levels, spreads and coherence are those of the published Kaikoura cube. Bare debris is rougher than the
-# grass and rock that it covers, so that landslides brighten where those of a forest darken. They are larger, and on
-# steeper slopes.
+# grass and rock that it covers, so that landslides are brighter, while those of a forest are darker. They are larger,
+# and on steeper slopes.
 _ARID = Landscape(
     vv=Scattering(
         level_db=-9.86,
@@ -61,12 +61,12 @@ _ARID = Landscape(
 def scenario(name: str) -> WorldParameters:
     """The parameters of a named event.
 
-    forest: an earthquake in Hokkaido's forest. arid: in the bare and steep land of Kaikoura. no-landslides: a
-    forest, and an earthquake that moved nothing, but a season that brings rain. logging-only: no landslide either, but
-    forest felled between the passes before and those after.
+    forest: an earthquake in Hokkaido's forest. arid: an earthquake in the bare and steep land of Kaikoura.
+    no-landslides: an earthquake in a forest without landslides, in a rainy season. logging-only: no landslides, but
+    forest is felled between the passes before the event and those after it.
 
     Raises:
-        SandboxError: there is no such scenario.
+        SandboxError: the scenario is unknown.
     """
     usual = WorldParameters()
     changes: dict[str, object] = {"looks": 4.9, "landscape": _FOREST}

@@ -1,4 +1,4 @@
-"""Everything of a simulated event that does not change from pass to pass."""
+"""The parts of a simulated event that are the same in all passes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters, area_g
 from pipeline.sandbox.earth.slides import Slides, make_slides
 from pipeline.sandbox.earth.topography import Raster, Relief, fractal_field, make_relief, smooth_field
 
-# mean of ten times the decadic logarithm of gamma(4.4)-distributed speckle: what averaging in dB loses
+# mean of ten times the decadic logarithm of gamma(4.4)-distributed speckle: the loss by averaging in dB
 _SPECKLE_BIAS_DB = 0.51
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Terrain, slides and land cover on the grid that holds every swath whole.
+    """Terrain, landslides and land cover on the grid that contains every swath.
 
     `parcels` (y, x) numbers fields from 1 (0: none), `logged` (y, x) marks forest that is felled between the
-    passes before and those after, as a look-alike of landslides.
+    passes before the event and those after it, which resembles landslides.
     """
 
     area: AreaOfInterest
@@ -48,7 +48,7 @@ class Scene:
         return next(swath for swath in self.swaths if swath.track == track)
 
     def scattering(self, polarisation: str) -> Scattering:
-        """How the ground of this landscape scatters in 'vv' or 'vh'."""
+        """The landscape's scattering in 'vv' or 'vh'."""
         landscape = self.parameters.landscape
         return landscape.vv if polarisation == "vv" else landscape.vh
 
@@ -76,7 +76,7 @@ class Scene:
         return np.asarray(db, dtype=np.float32)
 
     def change_db(self, track: TrackPlan, polarisation: str) -> Raster:
-        """(y, x) what the event changes, dB: slopes that face the radar brighten in VV, others darken."""
+        """(y, x) change by the event, dB: slopes that face the radar become brighter in VV, others darker."""
         facing = self._facing[track.relative_orbit]
         scattering = self.scattering(polarisation)
         mean = scattering.slide_db + scattering.slide_facing_db * facing
@@ -101,7 +101,7 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
     shared, own = smooth_field(grid.shape, 2.0, texture), smooth_field(grid.shape, 2.0, texture)
     count = len(slides.new) + 1
     landscape = parameters.landscape
-    # most of the pattern that stays is common to both polarisations
+    # most of the permanent pattern is common to both polarisations
     both, alone = (np.float32(part * landscape.vh.texture_db / 1.11) for part in (0.91, 0.64))
     slide_db = {
         pol: np.concatenate([[0.0], slide.normal(0, own_way.slide_sd_db, count - 1)]).astype(np.float32)
@@ -129,7 +129,7 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
 
 
 def _parcels(relief: Relief, share: float, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Fields on the flattest dry `share` of the scene, as a patchwork of rectangles."""
+    """Rectangular fields on the flattest dry `share` of the scene."""
     shape = relief.grid.shape
     broad = ndimage.gaussian_filter(relief.slope_rad, 5.0) + 0.02 * fractal_field(shape, 2.5, rng)
     flat = (broad < np.quantile(broad, share)) & ~relief.water

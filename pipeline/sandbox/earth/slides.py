@@ -1,4 +1,4 @@
-"""Landslides: where slopes fail, how big, which shape."""
+"""Landslides: location, size and shape."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MIN_KM2, _MAX_KM2 = 2e-4, 0.35
 
 @dataclass(frozen=True)
 class Slides:
-    """Landslides of the event and scars from before it.
+    """Landslides of the event and older scars.
 
-    `id_map` (y, x) holds the number, from 1, of the landslide whose polygon holds the pixel's centre; 0: none.
+    `id_map` (y, x) is the number, from 1, of the landslide whose polygon contains the pixel's centre; 0 for none.
     """
 
     new: tuple[Polygon, ...]
@@ -40,7 +40,7 @@ def draw_areas_km2(count: int, factor: float, rng: np.random.Generator) -> NDArr
 def draw_outline(
     x: float, y: float, area_m2: float, downslope_rad: float, rng: np.random.Generator
 ) -> Polygon:
-    """A slide-shaped outline round a centre: two to five times longer than wide, downslope, wider at its foot."""
+    """A landslide's outline around a centre: downslope, two to five times longer than wide, wider at its foot."""
     ratio = rng.uniform(2.0, 5.0)
     width = np.sqrt(area_m2 / np.pi / ratio)
     angle = np.linspace(0.0, 2 * np.pi, 28, endpoint=False)
@@ -56,7 +56,7 @@ def draw_outline(
 
 
 def make_slides(relief: Relief, parameters: WorldParameters, rng: np.random.Generator) -> Slides:
-    """Landslides until the asked share of the scene slides; clustered, on the slopes that fail, never in water."""
+    """Landslides that cover the requested share of the scene: clustered, on slopes that fail, never in water."""
     grid, landscape = relief.grid, parameters.landscape
     slope = np.degrees(ndimage.gaussian_filter(relief.slope_rad, 1.0))
     steep = np.exp(-(((slope - landscape.slope_deg) / landscape.slope_width_deg) ** 2))

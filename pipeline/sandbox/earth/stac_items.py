@@ -1,4 +1,4 @@
-"""STAC items in the dialect of the Planetary Computer, oddities included."""
+"""STAC items in the form of the Planetary Computer, with its peculiarities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DESIGNATOR = {"S1A": "2014-016A", "S1B": "2016-025A", "S1C": "2024-232A"}
 
 
 class Raster(Frozen):
-    """Where a file lies and on which lattice."""
+    """Address and lattice of a file."""
 
     epsg: int
     transform: tuple[float, float, float, float, float, float]
@@ -29,7 +29,7 @@ class Raster(Frozen):
 
     @classmethod
     def of(cls, epsg: int, transform: Affine, shape: tuple[int, int]) -> Raster:
-        """From an affine and (y, x)."""
+        """A raster from an affine transform and a shape (y, x)."""
         return cls(epsg=epsg, transform=tuple(transform)[:6], width=shape[1], height=shape[0])
 
     @property
@@ -40,7 +40,7 @@ class Raster(Frozen):
 
 
 class BlobFacts(Frozen):
-    """What an item says of one of its files."""
+    """An item's values of one of its files."""
 
     href: str
     size_bytes: int
@@ -50,7 +50,7 @@ class BlobFacts(Frozen):
 
 
 class RtcFacts(Frozen):
-    """What an RTC item says. `assumed` names properties that nothing in the data tells."""
+    """The values of an RTC item. `assumed` names properties that the data does not state."""
 
     id: str
     platform: str  # S1A
@@ -68,7 +68,7 @@ class RtcFacts(Frozen):
 
 
 def to_degrees(geometry: Geometry, epsg: int) -> Geometry:
-    """The geometry in degrees WGS 84, longitude first."""
+    """The geometry in degrees of WGS 84, longitude first."""
     return transform(geometry, Transformer.from_crs(epsg, 4326, always_xy=True).transform, interleaved=False)
 
 

@@ -1,4 +1,4 @@
-"""Random fields, a plausible terrain, and the angles under which a radar sees it."""
+"""Random fields, a plausible terrain, and its local incidence angles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 def fractal_field(
     shape: tuple[int, int], beta: float, rng: np.random.Generator, cutoff_px: float = 0.0
 ) -> Raster:
-    """Gaussian field (y, x) with power spectrum k^-beta, mean 0, sd 1; finer than `cutoff_px` is smoothed away."""
+    """Gaussian field (y, x) with power spectrum k^-beta, mean 0, sd 1; structure finer than `cutoff_px` is removed."""
     fast = tuple(scipy.fft.next_fast_len(n, real=True) for n in shape)
     k = np.hypot(scipy.fft.fftfreq(fast[0])[:, None], scipy.fft.rfftfreq(fast[1])[None, :])
     k[0, 0] = 1.0
@@ -69,12 +69,12 @@ class Relief:
 
 
 def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generator) -> Relief:
-    """Hills with crests and valleys, scaled to the mean slope that is asked for, and water in the lowest places."""
+    """Hills with crests and valleys, scaled to the requested mean slope, and water in the lowest ground."""
     shape, step = grid.shape, grid.resolution_m
-    # wavelengths are those of hills, whatever the pixel
+    # the wavelengths of hills do not depend on the pixel
     height = fractal_field(shape, 3.4, rng) + 0.8 * np.abs(fractal_field(shape, 2.9, rng, 150.0 / step))
     height = ndimage.gaussian_filter(height, max(0.5, 15.0 / step), mode="nearest")
-    for _ in range(4):  # slopes are not linear in the factor
+    for _ in range(4):  # slopes are not a linear function of the factor
         gradient = np.hypot(*np.gradient(height, step))
         height *= np.tan(np.radians(parameters.mean_slope_deg)) / np.tan(np.arctan(gradient).mean())
     water = np.zeros(shape, dtype=bool)
@@ -85,7 +85,7 @@ def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generato
         water = ndimage.binary_opening(water, iterations=2)
     base = height[water].mean() if water.any() else height.min()
     height = np.where(water, 0.0, np.maximum(height - base, 1.0))
-    # shores rise from the water instead of standing as walls
+    # shores rise gradually from the water
     near = ndimage.distance_transform_edt(~water) * step if water.any() else np.full(shape, np.inf)
     height = height * np.clip(near / 150.0, 0.05, 1.0) + (0.0 if parameters.sea else 40.0)
     if parameters.sea:

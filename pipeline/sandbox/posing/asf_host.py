@@ -1,13 +1,13 @@
-"""The Alaska Satellite Facility's hosts: granules, bursts and orbit files, as asf-search and its like ask for them.
+"""The Alaska Satellite Facility's hosts: granules, bursts and orbit files for asf-search and similar clients.
 
-Sources: thin-egress-app and rain-api-core (what runs behind the hosts of granules), the burst extractor's public
+Sources: thin-egress-app and rain-api-core (the software of the granule hosts), the burst extractor's public
 documentation, burst2safe, and the PyPI package s1-orbits.
 
-- `datapool` redirects to `sentinel1`, which knows the caller by a cookie or a bearer token, else redirects to
-  Earthdata's login and is come back to with the cookie set; then it redirects to a signed address of the store.
-- `sentinel1-burst` knows the cookie alone: without one it redirects to the login, a bad one is forbidden. A burst is
-  being cut out (202) for a while after the first request, then comes a redirect to a signed address.
-- The stores want the signature and refuse a request that shows a login besides.
+- `datapool` redirects to `sentinel1`, which accepts a cookie or a bearer token. Without either it redirects to
+  Earthdata's login, which redirects back with the cookie set. Then `sentinel1` redirects to a signed URL of the store.
+- `sentinel1-burst` accepts only the cookie: it redirects to the login without one, and forbids an invalid one. It
+  answers 202 for a while after the first request of a burst, then redirects to a signed URL.
+- The stores require the signature and refuse a request that also has a login.
 - Orbit files are public.
 """
 
@@ -35,13 +35,13 @@ from pipeline.sandbox.posing.server_options import ServerOptions
 
 SEARCH_HOST = "cmr.earthdata.nasa.gov"
 REPORT_HOST = "search-error-report.asf.alaska.edu"
-"""asf-search sends failed searches there unless it is told not to."""
+"""asf-search reports failed searches to this host by default."""
 DATAPOOL_HOST = "datapool.asf.alaska.edu"
 GRANULE_HOST = "sentinel1.asf.alaska.edu"
 GRANULE_STORE = "dy4owt9f80bz7.cloudfront.net"
 BURST_HOST = "sentinel1-burst.asf.alaska.edu"
 BURST_STORE = "asf-burst-extractor.s3.us-west-2.amazonaws.com"
-"""Where the bursts are fetched from in the end; the real store's name is on no record here."""
+"""Store of the burst files; the name of the real store is unknown."""
 
 _STORE_PREFIX = "/s3-06b/asf-ngap2w-p-s1-slc-7b420b89.s3.us-west-2.amazonaws.com"
 _GRANULE_PATH = re.compile(r"/(SLC|RAW|OCN|GRD_[A-Z]{2}|METADATA_[A-Z_]+)/S[A-D]/[\w.-]+", re.ASCII)
@@ -52,7 +52,7 @@ Handler = Callable[[Request, Fault | None], Awaitable[Response]]
 
 
 class Asf:
-    """Every host that asf-search, the downloads and the orbit service need, over the worlds in `roots`."""
+    """The hosts of asf-search, downloads and orbit service, for the worlds in `roots`."""
 
     def __init__(self, roots: tuple[Path, ...], options: ServerOptions) -> None:
         self.login = Earthdata(options)
@@ -62,11 +62,11 @@ class Asf:
         self._orbits = OrbitService(self._holdings)
         self._cmr = CmrApi(self._holdings.items, options.granule_page_size)
         self._secret = secrets.token_bytes(32)
-        self._asked_for: dict[str, float] = {}  # when each burst was first asked for
+        self._asked_for: dict[str, float] = {}  # time of each burst's first request
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """Who answers for which host."""
+        """The handlers by host."""
         return {
             SEARCH_HOST: self._search,
             REPORT_HOST: self._report,
@@ -113,7 +113,7 @@ class Asf:
         if request.method not in {"GET", "HEAD"}:
             return _page("Method not allowed", 405)
         by_token = False
-        # only GET is asked for a login: the address that HEAD is sent to is given away (as in thin-egress-app)
+        # only GET needs a login; HEAD is redirected without one (as in thin-egress-app)
         if request.method == "GET" and self.login.cookie(request, fault).user is None:
             standing = self.login.bearer(request, fault)
             if standing.fault in {"absent", "malformed"}:
@@ -152,7 +152,7 @@ class Asf:
         if request.method not in {"GET", "HEAD"}:
             return JSONResponse({"message": "Method Not Allowed"}, 405)
         standing = self.login.cookie(request, fault)
-        if standing.fault == "absent":  # a token is not looked at
+        if standing.fault == "absent":  # tokens are ignored here
             here = quote_plus(f"https://{BURST_HOST}{path}")
             return self.login.send_to_login(request, f"https://{RETURN_HOSTS[0]}/login", here)
         if standing.user is None:
@@ -182,7 +182,7 @@ class Asf:
         return response
 
     def _signed(self, host: str, path: str, fault: Fault | None) -> str:
-        """An address of a store that is valid for a while; a fault makes it wrong or old."""
+        """A signed URL of a store with a limited lifetime; a fault makes it invalid or expired."""
         action = fault.action if fault is not None else None
         lifetime_s = int(self._options.signed_url_lifetime_s)
         signed_at = int(time.time()) - (lifetime_s + 1 if action == "stale_token" else 0)
@@ -230,7 +230,7 @@ class Asf:
 
 
 def fault_answer(host: str, fault: Fault) -> Response | None:
-    """The answer of a `status` fault in the words of the host; None for a host that is none of these."""
+    """The response of a `status` fault in the form of the host; None for other hosts."""
     headers = {} if fault.retry_after_s is None else {"retry-after": str(fault.retry_after_s)}
     match host:
         case host if host == SEARCH_HOST:
@@ -246,7 +246,7 @@ def fault_answer(host: str, fault: Fault) -> Response | None:
 
 
 def being_cut(retry_after_s: int | None) -> Response:
-    """What is answered while a burst is being cut out."""
+    """The response while a burst is being extracted."""
     headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
     return JSONResponse({"message": "The burst is being extracted. Ask again in a moment."}, 202, headers)
 

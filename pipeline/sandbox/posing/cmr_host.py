@@ -1,4 +1,4 @@
-"""NASA's Common Metadata Repository: its search of granules, as far as asf-search and its like ask for it."""
+"""NASA's Common Metadata Repository: the part of its granule search that asf-search and similar clients use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _COLLECTIONS = "application/vnd.nasa.cmr.umm_results+json;version=1.18.4; charse
 
 
 class CmrApi:
-    """Answers for a list of items; `most` is the largest page."""
+    """The search API over a list of items; `most` is the largest page."""
 
     def __init__(self, items: Iterable[Item], most: int = MOST_ON_A_PAGE) -> None:
         self._entries = [Entry.of(item) for item in items]
         self._most = most
 
     async def answer(self, request: Request, fault: Fault | None, login: str | None) -> Response:
-        """Route a request; `login` is why the token that was shown is none, if it is."""
+        """Route a request; `login` is the refusal of an invalid token, if any."""
         if login is not None:
             return _errors(401, login)
         pairs = parse_qsl(request.url.query, keep_blank_values=True)
@@ -45,7 +45,7 @@ class CmrApi:
                     return JSONResponse({"echo": {"ok?": True}, "metadata-db": {"ok?": True}})
         except BadQueryError as error:
             return _errors(400, str(error))
-        return _errors(404, "The requested path is not one that is simulated.")
+        return _errors(404, "The requested path is not simulated.")
 
     def _search(self, pairs: list[tuple[str, str]], after: str | None, fault: Fault | None) -> Response:
         began = time.monotonic()

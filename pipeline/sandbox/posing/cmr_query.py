@@ -1,7 +1,7 @@
-"""What the granule search can be asked: its parameters as tests, an order and a page.
+"""Queries of the granule search: parameters as tests, order and page.
 
-Names, forms and errors follow the CMR Search API's documentation. A parameter that is not simulated is refused as the
-archive refuses an unknown one, so that no filter is silently ignored.
+Names, forms and errors follow the CMR Search API's documentation. A parameter that is not simulated is refused like an
+unknown one in the archive, so that no filter is silently ignored.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _OPTION = re.compile(r"options\[(\w+)\]\[(\w+)\]")
 
 
 class BadQueryError(ValueError):
-    """The question cannot be answered; the message is the archive's."""
+    """The query is invalid; the message is the archive's."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An item of the search and what is asked about it."""
+    """An item of the search with the values that queries use."""
 
     item: Item
     footprint: Geometry
@@ -58,7 +58,7 @@ class Entry:
         )
 
     def key(self, name: str) -> Any:
-        """What a sort key compares."""
+        """The value of a sort key."""
         umm, meta = self.item["umm"], self.item["meta"]
         identifiers = umm.get("DataGranule", {}).get("Identifiers", [{}])
         return {
@@ -87,7 +87,7 @@ class Query:
             option = _OPTION.fullmatch(key)
             if option is not None:
                 options[option[1], option[2]] = value.lower() == "true"
-            elif value:  # the archive ignores empty ones
+            elif value:  # the archive ignores empty parameters
                 values.setdefault(plain(key), []).append(value)
         page = 1
         for name, wanted in values.items():
@@ -213,7 +213,7 @@ def _instant(text: str) -> datetime:
 
 
 def _temporal(text: str) -> tuple[datetime, datetime, int | None, int | None]:
-    """Start, end and, for a season of every year, its first and last day of the year."""
+    """Start, end and, for a yearly season, its first and last day of the year."""
     if "/" in text and "," not in text:
         text = text.replace("/", ",")
     parts = [*(part.strip() for part in text.split(",")), "", "", "", ""][:4]
@@ -252,7 +252,7 @@ def _range(name: str, text: str) -> tuple[float, float]:
 
 
 def _attribute(text: str) -> Test:
-    """`type,name,value` or `type,name,least,most`; a comma within a value is escaped by a backslash."""
+    """`type,name,value` or `type,name,least,most`; a comma in a value is escaped by a backslash."""
     parts = [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     if len(parts) not in {2, 3, 4}:
         raise BadQueryError(f"Invalid number of additional attribute parts in [{text}].")

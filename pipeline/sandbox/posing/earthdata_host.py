@@ -1,7 +1,7 @@
-"""Earthdata Login (urs.earthdata.nasa.gov) and what it vouches for: tokens, sessions, and the cookie of ASF's hosts.
+"""Earthdata Login (urs.earthdata.nasa.gov): tokens, sessions, and the cookie of ASF's hosts.
 
-After the public sources of asf-search (`ASFSession`), thin-egress-app and rain-api-core, which is what runs behind
-ASF's hosts. Name, password and key are thrown with dice when the sandbox starts and die with it.
+Follows the public sources of asf-search (`ASFSession`), and of thin-egress-app and rain-api-core, the software of ASF's
+hosts. Name, password and key are random and exist only while the sandbox runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.sandbox.posing.server_options import ServerOptions
 
 LOGIN_HOST = "urs.earthdata.nasa.gov"
 CLIENT_ID = "BO_n7nTIlMljdvU6kRRB3g"
-"""ASF's number as an application, which its clients ask with."""
+"""ASF's client id, which its clients send."""
 COOKIE = "asf-urs"
 COOKIE_DOMAIN = ".asf.alaska.edu"
 RETURN_HOSTS = (
@@ -34,7 +34,7 @@ RETURN_HOSTS = (
     "cumulus.asf.alaska.edu",
     "sentinel1.asf.alaska.edu",
 )
-"""Hosts that Earthdata sends a caller back to, where the cookie is set."""
+"""Hosts to which Earthdata redirects a caller back, and which set the cookie."""
 _SESSION_COOKIE = "_urs-gui_session"
 _CODE_LIFETIME_S = 600.0
 _REALM = "Please enter your Earthdata Login credentials. If you do not have a Earthdata Login, create one"
@@ -43,14 +43,14 @@ Kind = Literal["token", "cookie"]
 
 
 class Standing(NamedTuple):
-    """What is thought of somebody's login."""
+    """The state of a caller's login."""
 
     user: str | None = None
     fault: Literal["absent", "malformed", "expired", "eula"] | None = None
 
 
 class Earthdata:
-    """One account, and every login that it holds."""
+    """One account and its logins."""
 
     def __init__(self, options: ServerOptions) -> None:
         self.user = f"sandbox_{secrets.token_hex(4)}"
@@ -58,16 +58,16 @@ class Earthdata:
         self._options = options
         self._secret = secrets.token_bytes(32)
         self._sessions: set[str] = set()
-        self._codes: dict[str, tuple[str, float, str | None]] = {}  # return address, end, flaw
+        self._codes: dict[str, tuple[str, float, str | None]] = {}  # redirect URL, expiry, flaw
 
     def netrc(self) -> str:
-        """Content of a netrc file that logs in; empty where the environment is to hold no password."""
+        """Content of a netrc file with the login; empty if the environment has no password."""
         if self._options.login not in {"password", "both"}:
             return ""
         return f"machine {LOGIN_HOST} login {self.user} password {self.password}\n"
 
     def environment_token(self) -> str:
-        """What EARTHDATA_TOKEN is to hold; empty for none."""
+        """Value of EARTHDATA_TOKEN; empty for none."""
         return self.issue("token") if self._options.login in {"token", "both"} else ""
 
     def issue(self, kind: Kind, flaw: str | None = None) -> str:
@@ -79,14 +79,14 @@ class Earthdata:
             claims |= {"type": "User", "uid": self.user, "iss": f"https://{LOGIN_HOST}"}
         else:
             claims |= {"urs-user-id": self.user, "urs-groups": [], "first_name": "Sand", "last_name": "Box"}
-        # the key makes the signature of one kind none of the other
+        # the key depends on the kind, so that a token is no valid cookie
         parts = ({"typ": "JWT", "alg": "HS256", "origin": kind}, claims)
         body = ".".join(_packed(json.dumps(part).encode()) for part in parts)
         key = secrets.token_bytes(32) if flaw == "wrong_token" else self._secret
         return f"{body}.{_packed(hmac.digest(key, body.encode(), 'sha256'))}"
 
     def check(self, text: str, kind: Kind, fault: Fault | None) -> Standing:
-        """Whether a token or cookie lets in."""
+        """Whether a token or cookie is valid."""
         parts = text.split(".")
         try:
             header, claims = (json.loads(_unpacked(part)) for part in parts[:2])
@@ -97,10 +97,10 @@ class Earthdata:
         if len(parts) != 3 or kept != kind or not hmac.compare_digest(good.encode(), parts[2].encode()):
             return Standing(
                 fault="expired"
-            )  # the real one tells a foreign token and an old one apart no better
+            )  # the real login does not distinguish foreign and expired tokens either
         if end <= time.time() or (fault is not None and fault.action == "stale_login"):
             return Standing(fault="expired")
-        if kind == "token" and not self.accepted(fault):  # a cookie is believed without asking again
+        if kind == "token" and not self.accepted(fault):  # a cookie is accepted without another check
             return Standing(fault="eula")
         return Standing(user=self.user)
 
@@ -109,33 +109,33 @@ class Earthdata:
         return self._options.eula_accepted and not (fault is not None and fault.action == "no_eula")
 
     def bearer(self, request: Request, fault: Fault | None) -> Standing:
-        """What the Authorization header is worth, as a bearer token."""
+        """The login state of a bearer token in the Authorization header."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return Standing(fault="absent")
         return self.check(text.strip(), "token", fault)
 
     def cookie(self, request: Request, fault: Fault | None) -> Standing:
-        """What the cookie of ASF's hosts is worth."""
+        """The login state of the cookie of ASF's hosts."""
         text = read_cookie(request.headers, COOKIE)
         return Standing(fault="absent") if text is None else self.check(text, "cookie", fault)
 
     def set_cookie(self, response: Response, flaw: str | None = None) -> Response:
-        """Give the cookie along with an answer."""
+        """Set the cookie in a response."""
         end = formatdate(time.time() + self._options.login_lifetime_s, usegmt=True)
         text = f"{COOKIE}={self.issue('cookie', flaw)}; Expires={end}; Path=/; Domain={COOKIE_DOMAIN}"
         response.headers.append("set-cookie", text)
         return response
 
     def send_to_login(self, request: Request, back: str, state: str) -> Response:
-        """The redirect to Earthdata of a host that does not know the caller."""
+        """The redirect of a caller without a login to Earthdata."""
         query = f"client_id={CLIENT_ID}&response_type=code&redirect_uri={back}&state={state}"
         if not request.headers.get("user-agent", "").startswith("Mozilla"):
-            query += "&app_type=401"  # so that scripts are asked for a password and not shown a page
+            query += "&app_type=401"  # so that scripts receive a password challenge and not a page
         return RedirectResponse(f"https://{LOGIN_HOST}/oauth/authorize?{query}", 302)
 
     def come_back(self, request: Request, fault: Fault | None) -> Response:
-        """`GET /login` of a host of ASF, where Earthdata sends the caller: sets the cookie and leads on."""
+        """`GET /login` of a host of ASF, to which Earthdata redirects: sets the cookie and redirects on."""
         asked = dict(request.query_params)
         if asked.get("error") == "access_denied":
             return HTMLResponse("<h1>Could Not Login</h1>Be sure to agree to the EULA. (EULA_failure)", 401)
@@ -176,7 +176,7 @@ class Earthdata:
             return JSONResponse(body, 400)
         session = read_cookie(request.headers, _SESSION_COOKIE)
         if self._password(request) is not True and session not in self._sessions:
-            # a bearer token is no login here
+            # a bearer token is not accepted as a login here
             if asked.get("app_type") == "401" or self._password(request) is False:
                 return self._ask_for_password()
             return HTMLResponse("<title>Earthdata Login</title><form><input name='username'></form>")
@@ -222,7 +222,7 @@ class Earthdata:
         return JSONResponse({"uid": user, "first_name": "Sand", "last_name": "Box", "user_groups": []})
 
     def _password(self, request: Request) -> bool | None:
-        """Whether name and password are right; None where there are none."""
+        """Whether name and password are right; None if the request has none."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -239,7 +239,7 @@ class Earthdata:
 
 
 def eula_refusal() -> dict[str, Any]:
-    """What an account is told that has not accepted the terms."""
+    """The response to an account that has not accepted the terms."""
     return {
         "status_code": 403,
         "error_description": "EULA Acceptance Failure",
@@ -248,7 +248,7 @@ def eula_refusal() -> dict[str, Any]:
 
 
 def token_refusal(standing: Standing) -> Response | None:
-    """The answer to a bearer token that does not let in; None for one that does."""
+    """The response to an invalid bearer token; None for a valid one."""
     if standing.user is not None:
         return None
     if standing.fault == "eula":
@@ -259,7 +259,7 @@ def token_refusal(standing: Standing) -> Response | None:
 
 
 def read_cookie(headers: Mapping[str, str], name: str) -> str | None:
-    """A cookie of a request; None where it is absent or cannot be read."""
+    """A cookie of a request; None if it is absent or unreadable."""
     jar: SimpleCookie = SimpleCookie()
     try:
         jar.load(headers.get("cookie", ""))

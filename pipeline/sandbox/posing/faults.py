@@ -1,4 +1,4 @@
-"""What the archive was asked, and how it misbehaves on demand."""
+"""The log of requests, and faults that the archive simulates on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT = 200_000
 
 
 class Request(Frozen):
-    """One request that was answered; the path is without its query, which may hold a token."""
+    """One answered request; the path has no query, which may contain a token."""
 
     at: Utc
     method: str
@@ -28,20 +28,18 @@ class Request(Frozen):
 
 
 class Fault(Frozen):
-    """A rule: requests that match it are answered wrongly.
+    """A rule: matching requests receive a faulty response.
 
     Patterns are globs over the host name and the path without its query. Actions:
 
-    - `status` answers with `status` (and `retry_after_s`), also 202, a burst that is still being cut out;
-    - `delay` waits `delay_s` and then answers rightly;
+    - `status` answers with `status` (and `retry_after_s`), also 202 for a burst that is still being extracted;
+    - `delay` waits `delay_s` before the correct response;
     - `cut` closes the connection after `after_bytes` of the body, `corrupt` changes the byte that follows them;
-    - `wrong_token` and `stale_token` make what hands out a token, cookie or signed address hand out one with a wrong
-      signature, or one that has expired;
-    - `stale_login` takes the token or cookie that is shown for expired, `no_eula` the account for one that has not
+    - `wrong_token` and `stale_token` issue a token, cookie or signed URL with a wrong signature, or an expired one;
+    - `stale_login` treats the caller's token or cookie as expired, `no_eula` treats the account as one that has not
       accepted the terms (Earthdata and ASF);
-    - the granule search: `duplicate` answers the first result again at the end, `incomplete` leaves the last one of
-      the page out, `no_state_vectors` leaves the satellite's positions out, `wrong_md5` states the MD5 of another
-      file.
+    - in the granule search `duplicate` returns the first result again at the end, `incomplete` omits the page's last
+      result, `no_state_vectors` omits the satellite's positions, `wrong_md5` states the MD5 of another file.
     """
 
     action: Literal[
@@ -65,8 +63,8 @@ class Fault(Frozen):
     retry_after_s: int | None = Field(None, ge=0)
     after_bytes: int = Field(1000, ge=0)
     delay_s: float = Field(1.0, ge=0, le=3600)
-    times: int | None = Field(1, ge=1, description="how often; None: always")
-    skip: int = Field(0, ge=0, description="how many matching requests are spared first")
+    times: int | None = Field(1, ge=1, description="number of faults; None: always")
+    skip: int = Field(0, ge=0, description="number of matching requests before the first fault")
 
     def matches(self, method: str, host: str, path: str) -> bool:
         return (
@@ -75,12 +73,12 @@ class Fault(Frozen):
 
 
 class Ledger:
-    """The log of requests and the faults in force; safe to use from several threads."""
+    """The log of requests and the active faults; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._log: deque[Request] = deque(maxlen=_KEPT)
-        self._faults: list[tuple[Fault, int]] = []  # with the number of matching requests so far
+        self._faults: list[tuple[Fault, int]] = []  # with the number of previous matching requests
         self._bytes = 0
 
     def record(self, request: Request) -> None:
@@ -101,12 +99,12 @@ class Ledger:
             return self._bytes
 
     def add_fault(self, fault: Fault) -> None:
-        """Put a rule in force, after those that are."""
+        """Append a rule to the active ones."""
         with self._lock:
             self._faults.append((fault, 0))
 
     def take_fault(self, method: str, host: str, path: str) -> Fault | None:
-        """The first rule that applies to this request, counted as used."""
+        """The first rule that applies to this request; the use is counted."""
         with self._lock:
             for position, (fault, seen) in enumerate(self._faults):
                 if not fault.matches(method, host, path):
@@ -120,7 +118,7 @@ class Ledger:
         return None
 
     def reset(self) -> None:
-        """Forget the log and every fault."""
+        """Clear the log and all faults."""
         with self._lock:
             self._log.clear()
             self._faults.clear()

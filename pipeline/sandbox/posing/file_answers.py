@@ -1,4 +1,4 @@
-"""Files of a world over HTTP: whole or in ranges, streamed from disk, with Azure's errors on its hosts."""
+"""Serves files of a world over HTTP, whole or in ranges, with Azure's errors on its hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TYPES = {".tiff": "image/tiff", ".tif": "image/tiff", ".gpkg": "application/geo
 
 @dataclass(frozen=True)
 class Found:
-    """An open file and what its headers say."""
+    """An open file and its HTTP headers."""
 
     descriptor: int
     size: int
@@ -48,7 +48,7 @@ class Found:
 
 
 def azure_error(status: int, code: str, message: str, detail: str = "") -> Response:
-    """An error as Azure's blob storage words it."""
+    """An error in the form of Azure's blob storage."""
     more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
     content = f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
     body = f'\ufeff<?xml version="1.0" encoding="utf-8"?>{content}'
@@ -56,7 +56,7 @@ def azure_error(status: int, code: str, message: str, detail: str = "") -> Respo
 
 
 def s3_error(status: int, code: str, message: str) -> Response:
-    """An error as Amazon's S3 words it."""
+    """An error in the form of Amazon's S3."""
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
         f"<RequestId>{secrets.token_hex(8).upper()}</RequestId></Error>"
@@ -65,7 +65,7 @@ def s3_error(status: int, code: str, message: str) -> Response:
 
 
 def send_file(request: Request, path: Path) -> Response:
-    """Answer GET and HEAD of an existing file: 200, 206 for one range (also a suffix), 304, or 416."""
+    """Respond to GET and HEAD of an existing file: 200, 206 for one range (also a suffix), 304, or 416."""
     found = Found.open(path)
     if request.headers.get("if-none-match") == found.headers["etag"]:
         os.close(found.descriptor)
@@ -73,7 +73,7 @@ def send_file(request: Request, path: Path) -> Response:
     first, last, status = 0, found.size - 1, 200
     asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
     if request.headers.get("if-range", found.headers["etag"]) != found.headers["etag"]:
-        asked = None  # the file is another one than the caller has a part of
+        asked = None  # the file has changed since the caller read a part of it
     if asked and any(asked.groups()):
         begin, end = asked.groups()
         if begin:
@@ -107,7 +107,7 @@ async def _stream(descriptor: int, first: int, last: int) -> AsyncIterator[bytes
 
 
 def locate(roots: tuple[Path, ...], host: str, path: str) -> Path | None:
-    """The file behind a host and a path in the first world that has it; never outside a world's blobs."""
+    """The file of a host and a path in the first world that has it; never outside a world's blobs."""
     parts = [part for part in path.split("/") if part]
     if not parts or any(part in {".", ".."} or "\x00" in part for part in parts):
         return None

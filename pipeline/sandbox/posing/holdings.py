@@ -1,4 +1,4 @@
-"""What worlds hold of single look complex data: `slc/index.json` of each, and the files that it names."""
+"""Single look complex data of worlds: the `slc/index.json` of each, and the files that it names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OrbitEntry(Frozen):
     """One orbit file."""
 
     file: str = Field(description="its name, or its path below the bucket or below `blobs`")
-    platform: str = Field(description="as in 'sentinel-1a'")
+    platform: str = Field(description="such as 'sentinel-1a'")
     start: Utc = Field(description="valid from")
     end: Utc = Field(description="valid until")
     kind: Literal["precise", "restituted"]
@@ -38,12 +38,12 @@ class OrbitEntry(Frozen):
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket."""
+        """Key of the file in the bucket."""
         return f"AUX_{'POEORB' if self.kind == 'precise' else 'RESORB'}/{self.name}"
 
 
 class Index(Frozen):
-    """The index of one world; a world without one holds nothing."""
+    """The index of one world; a world without an index has no such data."""
 
     granules: tuple[Granule, ...] = ()
     bursts: tuple[Burst, ...] = ()
@@ -54,7 +54,7 @@ def read_index(root: Path) -> Index:
     """Read a world's index.
 
     Raises:
-        SandboxError: it is there and cannot be read, or a burst belongs to no granule of it.
+        SandboxError: the index is unreadable, or a burst belongs to none of its granules.
     """
     path = root / INDEX
     if not path.exists():
@@ -62,29 +62,29 @@ def read_index(root: Path) -> Index:
     try:
         index = Index.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
-        raise SandboxError(f"{path} cannot be read ({str(error)[:300]}).", "Make the world anew.") from error
+        raise SandboxError(f"{path} cannot be read ({str(error)[:300]}).", "Make the world again.") from error
     names = {granule.name for granule in index.granules}
     orphan = next((burst.id for burst in index.bursts if burst.granule not in names), None)
     if orphan is not None:
-        raise SandboxError(f"{path}: {orphan} belongs to no granule.", "Make the world anew.")
+        raise SandboxError(f"{path}: {orphan} belongs to no granule.", "Make the world again.")
     return index
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """What all served worlds hold."""
+    """The single look complex data of all served worlds."""
 
     items: tuple[Item, ...] = ()
     orbits: tuple[OrbitEntry, ...] = ()
     orbit_files: dict[str, Path] = field(default_factory=dict)  # by key
-    burst_names: dict[str, str] = field(default_factory=dict)  # by path of the address, without the ending
+    burst_names: dict[str, str] = field(default_factory=dict)  # by path of the URL, without the suffix
 
     @classmethod
     def of(cls, roots: tuple[Path, ...]) -> Holdings:
-        """Read the indices and look at the files.
+        """Read the indices and check the files.
 
         Raises:
-            SandboxError: an index is malformed or names an orbit file that is not there.
+            SandboxError: an index is malformed or names an absent orbit file.
         """
         items: dict[str, Item] = {}
         orbits: dict[str, OrbitEntry] = {}
@@ -109,14 +109,14 @@ class Holdings:
             )
             for orbit in index.orbits:
                 if orbit.name not in at_hand:
-                    raise SandboxError(f"{root} lacks the orbit file {orbit.name}.", "Make the world anew.")
+                    raise SandboxError(f"{root} lacks the orbit file {orbit.name}.", "Make the world again.")
                 orbits.setdefault(orbit.key, orbit)
                 orbit_files.setdefault(orbit.key, at_hand[orbit.name])
         return cls(tuple(items.values()), tuple(orbits.values()), orbit_files, burst_names)
 
 
 def _measured(granule: Granule, roots: tuple[Path, ...]) -> Granule:
-    """The granule with the size of its file, where the index does not say it."""
+    """The granule, with the size of its file if the index does not state it."""
     if granule.size_bytes is not None:
         return granule
     parts = urlsplit(granule.url)
@@ -125,13 +125,13 @@ def _measured(granule: Granule, roots: tuple[Path, ...]) -> Granule:
 
 
 def _burst_size(burst: Burst, roots: tuple[Path, ...]) -> tuple[int, int] | None:
-    """Lines and samples of the burst's TIFF; None where there is none."""
+    """Lines and samples of the burst's TIFF; None if it is absent."""
     parts = urlsplit(burst.tiff_url)
     path = locate(roots, parts.hostname or "", parts.path)
     if path is None:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a burst lies in the radar's own geometry
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a burst is in radar geometry
         try:
             with rasterio.open(path) as source:
                 return int(source.height), int(source.width)

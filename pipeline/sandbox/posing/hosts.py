@@ -1,4 +1,4 @@
-"""The archives as one ASGI application: a table from host name to what answers under it."""
+"""The archives as one ASGI application: a table of handlers by host name."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Handler = Callable[[Request, Fault | None], Awaitable[Response]]
 
 
 class CutError(Exception):
-    """The body ends here on purpose; the server closes the connection."""
+    """A fault ends the body early; the server closes the connection."""
 
 
 class Archive:
-    """Serves one or more worlds. `handlers` holds who answers for a host; other hosts are not known.
+    """Serves one or more worlds. `handlers` are the handlers by host; other hosts are unknown.
 
-    ASF's hosts are known whatever the worlds hold, because every area with interferometry asks them.
+    ASF's hosts are always known, because every area with interferometry queries them.
     """
 
     def __init__(self, worlds: list[World], ledger: Ledger, options: ServerOptions) -> None:
@@ -49,14 +49,14 @@ class Archive:
             for world in worlds
             for host in world.hosts
         }
-        # after the files' hosts: where a login is wanted, no file is given without
+        # after the hosts of files, so that hosts with a login do not serve files without one
         self.handlers |= self.asf.handlers
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if scope["path"].startswith("http://"):  # as a proxy is asked without TLS
+        if scope["path"].startswith("http://"):  # the URL of a request to a proxy without TLS
             parts = urlsplit(scope["path"])
             scope = {**scope, "path": parts.path or "/", "raw_path": parts.path.encode()}
         request = Request(scope, receive)
@@ -91,7 +91,7 @@ class Archive:
             response = await self._respond(request, host, fault)
             await response(scope, receive, counted)
         except CutError:
-            pass  # an unfinished answer makes the server close the connection
+            pass  # an unfinished response makes the server close the connection
         finally:
             if host != ADMIN_HOST:
                 self.ledger.record(
@@ -150,7 +150,7 @@ class Archive:
         return send_file(request, path)
 
     async def _admin(self, request: Request, fault: Fault | None) -> Response:
-        """Steering from another process: GET /log, POST /faults (one rule or a list), POST /reset."""
+        """Control from another process: GET /log, POST /faults (one rule or a list), POST /reset."""
         match request.method, request.url.path:
             case "GET", "/log":
                 log: list[dict[str, Any]] = [entry.model_dump(mode="json") for entry in self.ledger.log]

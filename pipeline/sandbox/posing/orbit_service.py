@@ -1,4 +1,4 @@
-"""ASF's service of orbit files, public: the best one for a scene, and the bucket that holds them all.
+"""ASF's public service of orbit files: the best file of a scene, and the bucket of all files.
 
 Protocol of the PyPI package `s1-orbits` 0.2.0 and of the bucket's own page in the Registry of Open Data.
 """
@@ -27,13 +27,13 @@ _S3 = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class OrbitService:
-    """Answers for the orbit files of some worlds."""
+    """Serves the orbit files of worlds."""
 
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
 
     async def scene(self, request: Request, fault: Fault | None) -> Response:
-        """`GET /scene/<scene>`: a redirect to its orbit file; 400 no name of a scene, 404 no file."""
+        """`GET /scene/<scene>`: a redirect to its orbit file; 400 for an invalid scene name, 404 without a file."""
         start, _, scene = request.url.path.strip("/").partition("/")
         if start != "scene" or request.method not in {"GET", "HEAD"}:
             return JSONResponse({"message": "Not Found"}, 404)
@@ -46,10 +46,10 @@ class OrbitService:
         return RedirectResponse(f"https://{ORBIT_BUCKETS[0]}/{found.key}", 302)
 
     def _best(self, scene: str) -> OrbitEntry | None:
-        """The precise file that covers a scene, else the restituted one; of several the one made last.
+        """The precise file that covers a scene, else the restituted one; of several the newest.
 
         Raises:
-            ValueError: it is no name of a scene.
+            ValueError: the name is not that of a scene.
         """
         named = _SCENE.fullmatch(scene)
         if named is None:
@@ -65,7 +65,7 @@ class OrbitService:
         return max(covering, key=lambda orbit: (orbit.kind == "precise", orbit.name), default=None)
 
     async def bucket(self, request: Request, fault: Fault | None) -> Response:
-        """A file by its key, or the list of keys."""
+        """Serve a file by its key, or the list of keys."""
         if request.method not in {"GET", "HEAD"}:
             return s3_error(
                 405, "MethodNotAllowed", "The specified method is not allowed against this resource."
@@ -79,7 +79,7 @@ class OrbitService:
         return send_file(request, file)
 
     def _listing(self, request: Request) -> Response:
-        """The keys of the bucket, at most `max-keys` at once, in both versions of the protocol."""
+        """The keys of the bucket, at most `max-keys` in a response, in both versions of the protocol."""
         asked = request.query_params
         second = asked.get("list-type") == "2"
         prefix = asked.get("prefix", "")

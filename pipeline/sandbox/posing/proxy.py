@@ -1,7 +1,7 @@
-"""The archives on loopback, behind a CONNECT proxy with a throw-away certificate authority.
+"""The archives on loopback, behind a CONNECT proxy with a temporary certificate authority.
 
-The proxy ends the TLS connection itself and hands the stream to the HTTP server in place, so that bytes are copied
-once. Hosts that no world knows are refused at the proxy, which makes it a network wall for what runs behind it.
+The proxy terminates TLS and passes the stream to the HTTP server in the same process, so that bytes are copied once.
+The proxy refuses hosts that no world has, so programs that use it cannot reach the network.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _HEAD_LIMIT = 64 * 1024
 _LOCAL = "localhost,127.0.0.1,::1"
 
 
-class _Door(asyncio.Protocol):
-    """One connection to the proxy: reads the request's head, then lets the HTTP server take over."""
+class _Connection(asyncio.Protocol):
+    """One connection to the proxy: reads the request's head, then passes the connection to the HTTP server."""
 
-    def __init__(self, house: _House) -> None:
+    def __init__(self, house: _ProxyThread) -> None:
         self._house = house
         self._head = b""
         self._transport: asyncio.Transport | None = None
-        self._waiting: list[bytes] | None = None  # decrypted bytes that came before the HTTP server was ready
+        self._waiting: list[bytes] | None = None  # decrypted bytes received before the HTTP server was ready
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -76,7 +76,7 @@ class _Door(asyncio.Protocol):
             self._waiting = []
             self._house.keep(asyncio.ensure_future(self._secure()))
         else:
-            self._hand_over(self._transport, self._head)
+            self._connect(self._transport, self._head)
 
     async def _secure(self) -> None:
         assert self._transport is not None and self._waiting is not None
@@ -86,12 +86,12 @@ class _Door(asyncio.Protocol):
                 self._transport, self, self._house.tls, server_side=True, ssl_handshake_timeout=30
             )
         except (OSError, ssl.SSLError):
-            self._transport.close()  # the client hung up or does not trust the authority
+            self._transport.close()  # the client closed the connection or does not trust the authority
             return
         if secure is not None:
-            self._hand_over(secure, b"".join(self._waiting))
+            self._connect(secure, b"".join(self._waiting))
 
-    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+    def _connect(self, transport: asyncio.Transport, data: bytes) -> None:
         protocol = self._house.protocol()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -99,14 +99,14 @@ class _Door(asyncio.Protocol):
             protocol.data_received(data)
 
 
-class _House:
-    """The event loop with the proxy, in a thread of its own."""
+class _ProxyThread:
+    """The event loop of the proxy, in its own thread."""
 
     def __init__(self, archive: Archive) -> None:
         self.hosts = frozenset(archive.handlers)
         self.port = 0
         authority = trustme.CA(organization_name="slidecube sandbox")
-        # keys stay in memory, but for the instant in which trustme loads the server's into the context
+        # keys stay in memory, except while trustme loads the server's key into the context
         self.authority_pem = authority.cert_pem.bytes()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*sorted(self.hosts)).configure_cert(self.tls)
@@ -125,14 +125,16 @@ class _House:
         return H11Protocol(config=self._config, server_state=self._state, app_state={}, _loop=self._loop)
 
     def keep(self, task: asyncio.Future[None]) -> None:
-        """Hold a task until it ends: the loop keeps only weak references."""
+        """Keep a reference to a task until it ends, since the loop keeps only weak references."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def start(self) -> None:
         self._thread.start()
         if not self._ready.wait(30) or not self.port:
-            raise SandboxError("The sandbox's server did not start.", "See the log; is loopback available?")
+            raise SandboxError(
+                "The sandbox's server did not start.", "Read the log; check that loopback is available."
+            )
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -143,7 +145,7 @@ class _House:
         asyncio.set_event_loop(self._loop)
         try:
             server = self._loop.run_until_complete(
-                self._loop.create_server(lambda: _Door(self), "127.0.0.1", 0, backlog=512)
+                self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=512)
             )
             self.port = server.sockets[0].getsockname()[1]
             self._ready.set()
@@ -164,7 +166,7 @@ class _House:
 
 
 def proxy_environment(port: int, bundle: Path) -> dict[str, str]:
-    """The standard variables that lead a program to the sandbox, with both spellings of the proxies."""
+    """The standard variables that direct a program to the sandbox, with both spellings of the proxies."""
     proxy = f"http://127.0.0.1:{port}"
     names = ("HTTPS_PROXY", "HTTP_PROXY")
     bundles = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "GDAL_CURL_CA_BUNDLE")
@@ -178,12 +180,12 @@ def proxy_environment(port: int, bundle: Path) -> dict[str, str]:
 
 
 def serve(worlds: list[World], options: ServerOptions) -> None:
-    """Serve worlds until standard input ends; the environment goes to standard output as one line of JSON.
+    """Serve worlds until standard input ends; the environment is written to standard output as one line of JSON.
 
-    The authority's certificate and the netrc lie in a temporary folder of mode 0700 that is removed at the end.
+    The authority's certificate and the netrc are in a temporary folder of mode 0700, which is removed at the end.
     """
     archive = Archive(worlds, Ledger(), options)
-    house = _House(archive)
+    house = _ProxyThread(archive)
     house.start()
     try:
         with tempfile.TemporaryDirectory(prefix="slidecube-sandbox-") as folder:
@@ -193,7 +195,7 @@ def serve(worlds: list[World], options: ServerOptions) -> None:
             netrc.touch(mode=0o600)
             netrc.write_text(archive.asf.login.netrc(), encoding="utf-8")
             environment = proxy_environment(house.port, bundle) | {
-                # both always: the user's own login is none of the sandbox's business
+                # always set both, so that the user's own login is not used
                 "NETRC": str(netrc),
                 "EARTHDATA_TOKEN": archive.asf.login.environment_token(),
             }
@@ -206,7 +208,7 @@ def serve(worlds: list[World], options: ServerOptions) -> None:
 
 
 def main() -> None:
-    """Serve what the first line of standard input orders."""
+    """Serve the worlds that the first line of standard input names."""
     order = json.loads(sys.stdin.readline())
     worlds = [World.open(Path(root)) for root in order["worlds"]]
     serve(worlds, ServerOptions.model_validate(order["options"]))

@@ -1,4 +1,4 @@
-"""A running sandbox, as seen by the program that starts it."""
+"""Starts and controls a sandbox from another program."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.sandbox.world import World
 
 
 class Sandbox:
-    """Worlds served on loopback by a process of its own, as a context manager.
+    """A context manager that serves worlds on loopback from its own process.
 
-    A thread would not do: rasterio holds the interpreter's lock while it opens a file, so that client and server
-    in one process wait for each other for ever. The server ends when this process does, however it ends.
+    A thread is not possible: rasterio holds the interpreter's lock while it opens a file, so that client and server in
+    one process would deadlock. The server ends with this process, even if it is killed.
 
-    `environment` is what a program needs to be led there.
+    `environment` has the variables that direct a program to the sandbox.
     """
 
     def __init__(self, *worlds: Path | World, options: ServerOptions | None = None) -> None:
@@ -44,11 +44,11 @@ class Sandbox:
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).resolve().parents[3],
-            start_new_session=True,  # an interrupt at the terminal is for the program, not for its archive
+            start_new_session=True,  # an interrupt at the terminal must not reach the server
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {"worlds": [str(root) for root in self._roots], "options": self._options.model_dump()}
-        # through the pipe and not as an argument: it may hold a key
+        # through the pipe and not as an argument, since it may contain a key
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -74,11 +74,11 @@ class Sandbox:
         return int(self._steer("GET", "log").json()["bytes_sent"])
 
     def add_fault(self, *faults: Fault) -> None:
-        """Put rules of misbehaviour in force, after those that are."""
+        """Append rules to the active faults."""
         self._steer("POST", "faults", [fault.model_dump(mode="json") for fault in faults])
 
     def reset(self) -> None:
-        """Forget the log and every fault."""
+        """Clear the log and all faults."""
         self._steer("POST", "reset")
 
     def _steer(self, method: str, what: str, body: list[dict[str, Any]] | None = None) -> requests.Response:
@@ -91,12 +91,12 @@ class Sandbox:
         return answer
 
     def wait(self) -> None:
-        """Wait until the server ends, which it does when it is closed or killed."""
+        """Wait until the server ends by `close` or a kill."""
         if self._process is not None:
             self._process.wait()
 
     def close(self) -> None:
-        """Stop serving; waits until the server is gone."""
+        """Stop the server and wait until it has ended."""
         process, self._process = self._process, None
         self.environment = {}
         if process is None:

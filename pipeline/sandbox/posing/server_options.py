@@ -1,4 +1,4 @@
-"""How the archives behave while they are served."""
+"""Options of the simulated archives."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ from pipeline.records import Frozen
 
 
 class ServerOptions(Frozen):
-    """How the archives behave."""
+    """Options of the simulated archives."""
 
-    token_lifetime_s: float = Field(2700.0, gt=0, description="how long a signing token is valid")
-    subscription_key: str | None = Field(None, description="key that the signing endpoint demands")
-    page_size: int = Field(10, ge=1, le=1000, description="most items on a page of a search's answer")
+    token_lifetime_s: float = Field(2700.0, gt=0, description="lifetime of a signing token")
+    subscription_key: str | None = Field(None, description="key that the signing endpoint requires")
+    page_size: int = Field(10, ge=1, le=1000, description="most items on a page of a search")
     granule_page_size: int = Field(
         2000, ge=1, le=2000, description="most items on a page of the granule search"
     )
     login: Literal["password", "token", "both", "none"] = Field(
-        "password", description="what the environment hands out to log in to Earthdata with"
+        "password", description="the Earthdata login in the environment"
     )
-    login_lifetime_s: float = Field(
-        604800.0, gt=0, description="how long an Earthdata token or cookie is valid"
-    )
+    login_lifetime_s: float = Field(604800.0, gt=0, description="lifetime of an Earthdata token or cookie")
     eula_accepted: bool = Field(True, description="whether the Earthdata account has accepted the terms")
     token_brings_cookie: bool = Field(
-        True, description="whether a file that is asked for with a token comes with the cookie"
+        True, description="whether the response to a request with a token sets the cookie"
     )
-    signed_url_lifetime_s: float = Field(
-        3600.0, gt=0, description="how long the address of a stored file is valid"
-    )
+    signed_url_lifetime_s: float = Field(3600.0, gt=0, description="lifetime of the signed URL of a file")
     burst_wait_s: float = Field(
-        0.2, ge=0, description="how long a burst is being cut out after the first request"
+        0.2, ge=0, description="duration of a burst's extraction after the first request"
     )
     burst_retry_after_s: int | None = Field(
-        None, ge=0, description="the wait that the archive names meanwhile; the real one names none"
+        None, ge=0, description="the Retry-After of the archive meanwhile; the real one sends none"
     )

@@ -1,4 +1,4 @@
-"""Shared access signatures: handed out by the signing endpoint, demanded by the blob hosts."""
+"""Shared access signatures: issued by the signing endpoint, required by the blob hosts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Signer:
-    """Makes and checks tokens; the secret lives as long as the object.
+    """Issues and checks tokens; the secret exists as long as the object.
 
-    `lifetime_s` is how long a token is valid; with `subscription_key` only who shows it is given one.
+    `lifetime_s` is a token's lifetime. With `subscription_key` only requests with this key receive a token.
     """
 
     def __init__(self, lifetime_s: float = 2700.0, subscription_key: str | None = None) -> None:
@@ -28,7 +28,7 @@ class Signer:
         self._secret = secrets.token_bytes(32)
 
     def token(self, account: str, container: str, flaw: str | None = None) -> tuple[str, datetime]:
-        """A token for a container and the instant at which it expires; `flaw`: wrong_token or stale_token."""
+        """A token for a container and its expiry; `flaw`: wrong_token or stale_token."""
         now = datetime.now(UTC)
         expiry = now + timedelta(seconds=-1.0 if flaw == "stale_token" else self.lifetime_s)
         start, end = (now - timedelta(days=1)).strftime(_TIME), expiry.strftime(_TIME)
@@ -40,7 +40,7 @@ class Signer:
         return text, datetime.strptime(end, _TIME).replace(tzinfo=UTC)
 
     def refusal(self, host: str, container: str, query: str) -> str | None:
-        """Why a blob request is refused, or None if its token is good."""
+        """Why a blob request is refused; None if its token is valid."""
         fields = {key: values[0] for key, values in parse_qs(query).items()}
         if not {"st", "se", "sig"} <= fields.keys():
             return "The request carries no signature."
@@ -65,7 +65,7 @@ class Signer:
         return base64.b64encode(hmac.new(self._secret, text, hashlib.sha256).digest()).decode()
 
     def answer(self, request: Request, account: str, container: str, flaw: str | None) -> Response:
-        """Answer `GET /api/sas/v1/token/{account}/{container}`."""
+        """Respond to `GET /api/sas/v1/token/{account}/{container}`."""
         shown = request.headers.get("ocp-apim-subscription-key", "")
         if self.subscription_key is not None and not hmac.compare_digest(
             shown.encode(), self.subscription_key.encode()

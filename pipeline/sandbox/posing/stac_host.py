@@ -46,11 +46,11 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class BadRequestError(ValueError):
-    """The question cannot be answered; the message says why."""
+    """The request is invalid; the message gives the reason."""
 
 
 class StacApi:
-    """Answers for a list of items in the archive's order, at most `page_size` on a page."""
+    """The API over a list of items in the archive's order, with at most `page_size` on a page."""
 
     def __init__(self, items: tuple[dict[str, Any], ...], page_size: int = 250) -> None:
         self._items = [(item, shape(item["geometry"]), _period(item)) for item in items]
@@ -187,7 +187,7 @@ def _link(rel: str, path: str, kind: str = "application/json") -> dict[str, Any]
 def _page_link(
     rel: str, asked: dict[str, Any], method: str, path: str, item: dict[str, Any], position: int
 ) -> dict[str, Any]:
-    """A link to another page, as recorded: the whole body again with a token, or the token in the query."""
+    """A link to another page, as recorded: the same body with a token, or the token in the query."""
     token = f"{rel[:4]}:{item['collection']}:{item['id']}@{position}"
     link = {"rel": rel, "type": "application/geo+json", "method": method}
     if method == "POST":

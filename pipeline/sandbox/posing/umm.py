@@ -1,6 +1,6 @@
 """Granules and bursts as NASA's Common Metadata Repository describes them (UMM-G, recorded in version 1.6.6).
 
-What the recorded answers hold and a world does not know is left out or said to be "NA", as the archive does.
+Fields of recorded responses that a world does not have are omitted or "NA", as in the archive.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.sandbox.earth.parameters import SandboxError
 
 BURSTS_COLLECTION = "SENTINEL-1_BURSTS"
 PROVIDER = "ASF"
-# concept ids of ASF's collections; those of 1C and 1D are on no record here
+# concept ids of ASF's collections; those of 1C and 1D are unknown
 COLLECTIONS = {
     "SENTINEL-1A_SLC": "C1214470488-ASF",
     "SENTINEL-1B_SLC": "C1327985661-ASF",
@@ -29,7 +29,7 @@ COLLECTIONS = {
 _INCLINATION = math.radians(98.18)
 _REVOLUTION = timedelta(days=12) / 175
 _BURST_CYCLE = timedelta(seconds=2.758273)
-# sensing begins that long after the zero-Doppler time of the first line and lasts so long (recorded, IW3)
+# delay of the sensing start after the zero-Doppler time of the first line, and its duration (recorded, IW3)
 _SENSING_AFTER, _SENSING_LASTS = timedelta(seconds=1.145003), timedelta(seconds=3.12239)
 _MODE = (
     "Interferometric Wide. 250 km swath, 5 m x 20 m spatial resolution and burst synchronization for interferometry. "
@@ -47,7 +47,7 @@ Item = dict[str, Any]
 
 
 def granule_item(granule: Granule) -> Item:
-    """The search's answer for an SLC product: `meta` and `umm`."""
+    """The search result of an SLC product: `meta` and `umm`."""
     processed = _processed(granule)
     distribution = {"Name": "Not provided", "SizeUnit": "MB"}
     if granule.size_bytes is not None:
@@ -91,7 +91,7 @@ def _granule_values(granule: Granule) -> dict[str, str | None]:
         "BEAM_MODE_DESC": _MODE,
         "BEAM_MODE_TYPE": "IW",
         "BYTES": _text(granule.size_bytes),
-        # the middle of three frames of the reference grid, as in every recorded answer
+        # the middle of three frames of the reference grid, as in every recorded result
         "CENTER_FRAME_ID": None if granule.frame is None else str(granule.frame + 3),
         "CENTER_LAT": f"{centre.y:.4f}",
         "CENTER_LON": f"{centre.x:.4f}",
@@ -138,7 +138,7 @@ def _granule_links(granule: Granule) -> list[dict[str, str]]:
 
 
 def burst_item(burst: Burst, granule: Granule, size: tuple[int, int] | None = None) -> Item:
-    """The search's answer for a burst of `granule`; `size` is lines and samples, where they are known."""
+    """The search result of a burst of `granule`; `size` is lines and samples, if known."""
     processed = _processed(granule)
     begin = burst.start + _SENSING_AFTER
     umm = {
@@ -172,7 +172,7 @@ def _burst_values(burst: Burst, granule: Granule, size: tuple[int, int] | None) 
     """The additional attributes, by name."""
     centre = shape(burst.geometry).centroid
     relative = int(burst.full_id.split("_")[1])
-    # bursts are counted through by the cycle of the three beams, from the first overflight on (recorded numbers)
+    # bursts are numbered by the cycle of the three beams, from the first overflight on (recorded numbers)
     since = granule.absolute_orbit - granule.relative_orbit
     absolute = relative + round(since * (_REVOLUTION / _BURST_CYCLE))
     node = ascending_node(granule.state_vectors)
@@ -229,7 +229,7 @@ def _burst_links(burst: Burst) -> list[dict[str, str]]:
 
 
 def _processed(granule: Granule) -> datetime:
-    """When the product was processed; where that is not known, six hours after the overflight."""
+    """Processing time of the product; six hours after the overflight if unknown."""
     return granule.processed or granule.end + timedelta(hours=6)
 
 
@@ -242,9 +242,9 @@ def _group(granule: Granule, mode: str) -> str:
 
 
 def ascending_node(vectors: tuple[StateVector, ...]) -> datetime | None:
-    """When the satellite crossed the equator northwards before the first vector; None without one.
+    """Time of the ascending node before the first state vector; None without state vectors.
 
-    From the argument of latitude on a circle of Sentinel-1's inclination and period, good to some seconds.
+    From the argument of latitude on a circle of Sentinel-1's inclination and period, accurate to some seconds.
     """
     if not vectors:
         return None
@@ -257,13 +257,13 @@ def ascending_node(vectors: tuple[StateVector, ...]) -> datetime | None:
 
 
 def without_state_vectors(item: Item) -> Item:
-    """The item as the archive has some: without the satellite's positions."""
+    """The item without the satellite's positions, like some items of the archive."""
     attributes = [a for a in item["umm"]["AdditionalAttributes"] if not a["Name"].startswith("SV_")]
     return {**item, "umm": {**item["umm"], "AdditionalAttributes": attributes}}
 
 
 def with_wrong_md5(item: Item) -> Item:
-    """The item with an MD5 that is none of its file."""
+    """The item with the MD5 of another file."""
     attributes = [
         {**a, "Values": [hashlib.md5(a["Values"][0].encode(), usedforsecurity=False).hexdigest()]}
         if a["Name"] == "MD5SUM"
@@ -299,7 +299,7 @@ def _attributes(values: dict[str, str | None]) -> list[dict[str, Any]]:
 
 
 def _around(vectors: tuple[StateVector, ...], instant: datetime) -> dict[str, str | None]:
-    """The last state vector before an instant and the first one after it, where there are both."""
+    """The last state vector before an instant and the first one after it, if both exist."""
     before = [v for v in vectors if v.time <= instant]
     after = [v for v in vectors if v.time > instant]
     if not before or not after:
@@ -318,7 +318,7 @@ def _extent(start: datetime, end: datetime) -> dict[str, Any]:
 
 def _ring(geometry: dict[str, Any]) -> list[tuple[float, float]]:
     if geometry.get("type") != "Polygon":
-        raise SandboxError("A footprint is no polygon.", "Write it as one in slc/index.json.")
+        raise SandboxError("A footprint is not a polygon.", "Write it as one in slc/index.json.")
     return [(float(point[0]), float(point[1])) for point in geometry["coordinates"][0]]
 
 

@@ -1,1 +1,1 @@
-"""Single look complex data of the simulated event: orbits, geometry, signal, and the files as ASF holds them."""
+"""Single look complex data of the simulated event: orbits, geometry, signal, and the files in ASF's form."""

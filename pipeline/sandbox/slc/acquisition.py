@@ -1,4 +1,4 @@
-"""What an overflight records: burst times, samples, and the azimuth carrier that the turning beam leaves."""
+"""One overflight's acquisition: burst times, samples, and the azimuth carrier of the steered beam."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pipeline.sandbox.slc.wgs84 import Array
 class Frame:
     """The radar lattice that all overflights of a track share: bursts of `lines` by `samples`.
 
-    Burst `b` starts `starts_s[b]` seconds after the orbit's epoch; sample 0 lies at `near_m` of slant range.
-    `first_burst` is the relative burst number of the first.
+    Burst `b` starts `starts_s[b]` seconds after the orbit's epoch; sample 0 has the slant range `near_m`.
+    `first_burst` is the relative burst number of burst 0.
     """
 
     starts_s: tuple[float, ...]
@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def spacing_s(self) -> float:
-        """From the start of a burst to the start of the next."""
+        """Seconds from the start of a burst to the start of the next."""
         return (self.lines - OVERLAP_LINES) * LINE_S
 
 
@@ -62,11 +62,11 @@ class Acquisition:
         return (self.starts[burst] - self.orbit.epoch).total_seconds()
 
     def line(self, burst: int, t: Array) -> Array:
-        """Lines of a burst, fractional, at seconds since the orbit's epoch."""
+        """Fractional lines of a burst at seconds since the orbit's epoch."""
         return np.asarray((t - self.start_s(burst)) / LINE_S)
 
     def sample(self, range_m: Array) -> Array:
-        """Samples, fractional, at slant ranges."""
+        """Fractional samples at slant ranges."""
         return np.asarray((range_m - self.frame.near_m) / SAMPLE_M)
 
     def middle_s(self, burst: int) -> float:
@@ -74,13 +74,13 @@ class Acquisition:
         return self.start_s(burst) + 0.5 * (self.frame.lines - 1) * LINE_S
 
     def middle(self, burst: int) -> datetime:
-        """The same as an instant."""
+        """Zero-Doppler time of a burst's middle, as an instant."""
         return self.orbit.epoch + timedelta(seconds=self.middle_s(burst))
 
     def fm_rate(self, t: float) -> tuple[float, float, float]:
         """Azimuth FM rate around a time: coefficients of a polynomial in the two-way time since sample 0, Hz/s.
 
-        The rate is -2/lambda times the second derivative of the range to a point that is passed abeam.
+        The rate is -2/lambda times the second derivative of the range to a point, at zero Doppler.
         """
         delay = np.linspace(0.0, max(self.frame.samples, 1000) / RANGE_SAMPLING_HZ, 15)
         range_m = self.frame.near_m + delay * LIGHT_M_S / 2
@@ -94,7 +94,7 @@ class Acquisition:
             cosine[:, None] * down + np.sqrt(1 - cosine**2)[:, None] * np.broadcast_to(right, (15, 3))
         )
         rate = -2 / WAVELENGTH_M * (velocity @ velocity - away @ acceleration) / range_m
-        # in units of the swath's width, else the fit is ill-conditioned
+        # in units of the swath's width, otherwise the fit is ill-conditioned
         scale = delay[-1]
         c2, c1, c0 = np.polyfit(delay / scale, rate, 2)
         return float(c0), float(c1 / scale), float(c2 / scale**2)

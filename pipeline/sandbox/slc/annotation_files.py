@@ -1,4 +1,4 @@
-"""Annotation of a product: the elements that processors read, with the numbers of this simulation.
+"""Annotation of a product: the elements that processors read, with the simulation's values.
 
 Structure: Sentinel-1 Product Specification (S1-RS-MDA-52-7441), section 6.
 """
@@ -20,14 +20,14 @@ from pipeline.sandbox.slc.survey import SlcFlight
 
 
 def state_vectors(overflight: SlcFlight) -> tuple[StateVector, ...]:
-    """Of the annotation: one every 10 s, from a minute before to a minute after."""
+    """The annotation's state vectors: one every 10 s, from a minute before to a minute after."""
     start = overflight.start.replace(microsecond=41_367) - timedelta(seconds=70)
     count = 15 + int((overflight.end - overflight.start).total_seconds() / 10)
     return overflight.acquisition.orbit.vectors(every(10.0, start, count))
 
 
 def header(overflight: SlcFlight) -> Node:
-    """The record that annotation, calibration and noise have in common."""
+    """The header that annotation, calibration and noise have in common."""
     flight = overflight.flight
     return (
         "adsHeader",
@@ -49,7 +49,10 @@ def header(overflight: SlcFlight) -> Node:
 def product(
     overflight: SlcFlight, grid: Sequence[GridPoint], byte_offsets: Sequence[int], spread: float
 ) -> Any:
-    """The annotation: `byte_offsets` of every burst in the measurement, `spread` standard deviation of the samples."""
+    """The annotation.
+
+    `byte_offsets` are the positions of the bursts in the measurement file, `spread` is the samples' standard deviation.
+    """
     return build(
         (
             "product",
@@ -70,7 +73,7 @@ def product(
 
 
 def _around(overflight: SlcFlight) -> list[datetime]:
-    """Middles of the bursts, and one more at each end."""
+    """Middle times of the bursts, and one more before the first and after the last."""
     acquisition = overflight.acquisition
     middles = [acquisition.middle(b) for b in range(len(acquisition.starts))]
     spacing = timedelta(seconds=acquisition.frame.spacing_s)
@@ -278,7 +281,7 @@ def _doppler(overflight: SlcFlight) -> Node:
 
 
 def _antenna(overflight: SlcFlight, grid: Sequence[GridPoint]) -> Node:
-    """An antenna that looks the same in every direction: the simulated signal has no pattern to be taken off."""
+    """A constant antenna pattern, since the simulated signal contains none."""
     near = [point for point in grid if point.line == grid[0].line]
     patterns = [
         (

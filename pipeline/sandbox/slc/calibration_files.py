@@ -1,4 +1,4 @@
-"""Calibration and noise annotation: the same everywhere, because the simulated counts need none."""
+"""Calibration and noise annotation with constant values, because the simulated counts need no calibration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGMA_NOUGHT = 334.0
 
 
 def calibration(overflight: SlcFlight) -> Any:
-    """Calibration that is the same everywhere."""
+    """Calibration annotation with constant values."""
     pixels = _pixels(overflight)
     flat = numbers("sigmaNought", [_SIGMA_NOUGHT] * len(pixels))[1:]
     vectors = [
@@ -43,7 +43,7 @@ def calibration(overflight: SlcFlight) -> Any:
 
 
 def noise(overflight: SlcFlight) -> Any:
-    """Noise that is the same everywhere."""
+    """Noise annotation with constant values."""
     frame, pixels = overflight.acquisition.frame, _pixels(overflight)
     last = frame.lines * len(overflight.acquisition.starts) - 1
     across = [

@@ -1,4 +1,4 @@
-"""Orbit files, as the Copernicus POD service makes them (file format: GMES-GSEG-EOPG-FS-10-0075)."""
+"""Orbit files in the form of the Copernicus POD service (file format: GMES-GSEG-EOPG-FS-10-0075)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pipeline.sandbox.elements import Node, build, listed, serialised, text
 from pipeline.sandbox.slc.orbit import Orbit, every
 
 STORE = "s1-orbits.s3.us-west-2.amazonaws.com"
-"""Where ASF's service of orbit files leads to."""
+"""Host to which ASF's service of orbit files redirects."""
 _STEP_S = 10.0
 _REACH = timedelta(minutes=45)
-"""State vectors from so long before an overflight to so long after: real files have a whole day or three hours."""
+"""Span of state vectors before and after an overflight; real files have a whole day or three hours."""
 
 
 @dataclass(frozen=True)
 class OrbitFacts:
-    """An orbit file that was written; `file` is its path below the world's `blobs`."""
+    """A written orbit file; `file` is its path below the world's `blobs`."""
 
     file: str
     platform: str
@@ -41,7 +41,7 @@ def write_orbit_file(orbit: Orbit, flight: Flight, restituted: bool, blobs: Path
         kind, valid = "RESORB", (vectors[0].time, vectors[-1].time)
         made = valid[1] + timedelta(hours=2)
     else:
-        # two tracks may be flown on one day: the files differ by when they were made
+        # two tracks may have passes on one day; their files differ in creation time
         kind = "POEORB"
         valid = day - timedelta(hours=1, seconds=18), day + timedelta(days=1, minutes=59, seconds=42)
         made = day + timedelta(days=20, hours=12, seconds=flight.track.relative_orbit)

@@ -1,4 +1,4 @@
-"""Choosing the lattice of a track's bursts: where they begin, how many lines and samples the area needs."""
+"""Chooses the lattice of a track's bursts: their starts, and the lines and samples that the area needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PREAMBLE_S, _BEAMS_S = 2.299849, 2.758273
 
 @dataclass(frozen=True)
 class Survey:
-    """What is laid down for the simulated overflights of one track, and which they are."""
+    """The common geometry of the simulated overflights of one track, and the overflights."""
 
     plan: SlcPlan
     track: TrackPlan
@@ -42,14 +42,14 @@ class Survey:
     frame: Frame
     flights: tuple[Flight, ...]
     height_m: tuple[float, float]
-    """lowest and highest ground, above the ellipsoid"""
+    """lowest and highest ground above the ellipsoid"""
 
 
-def lay_out(scene: Scene) -> Survey | None:
-    """The survey of a scene; None where its parameters ask for none.
+def survey_of(scene: Scene) -> Survey | None:
+    """The survey of a scene; None if its parameters have no plan for single look complex products.
 
     Raises:
-        SandboxError: the plan fits no track or no pass, or its sub-area lies elsewhere.
+        SandboxError: the plan matches no track or too few passes, or its sub-area lies outside the area.
     """
     plan = scene.parameters.slc
     if plan is None:
@@ -87,14 +87,14 @@ def lay_out(scene: Scene) -> Survey | None:
 
 
 def _flights(scene: Scene, plan: SlcPlan) -> tuple[TrackPlan, tuple[Flight, ...]]:
-    """The track of the plan, and its passes nearest to the event."""
+    """The plan's track, and its passes closest to the event."""
     tracks = [swath.track for swath in scene.swaths]
     track = next((t for t in tracks if t.relative_orbit == plan.relative_orbit), None)
     if plan.relative_orbit is None:
         track = tracks[0]
     if track is None:
         raise SandboxError(
-            f"No track {plan.relative_orbit} is simulated.",
+            f"Track {plan.relative_orbit} is not simulated.",
             f"Choose one of {', '.join(str(t.relative_orbit) for t in tracks)}.",
         )
     of_track = [f for f in scene.flights if f.track.relative_orbit == track.relative_orbit]
@@ -102,7 +102,8 @@ def _flights(scene: Scene, plan: SlcPlan) -> tuple[TrackPlan, tuple[Flight, ...]
     flights = tuple(before[max(0, len(before) - plan.before) :] + after[: plan.after])
     if len(flights) < 2:
         raise SandboxError(
-            f"The plan leaves {len(flights)} passes of track {track.relative_orbit}.", "Ask for two or more."
+            f"The plan selects only {len(flights)} passes of track {track.relative_orbit}.",
+            "Request two or more.",
         )
     return track, flights
 
@@ -123,7 +124,7 @@ def _reach(
 
 
 def _share(wanted: int, plan: SlcPlan) -> tuple[int, int]:
-    """Number of bursts, and lines of each, that together have the wanted lines."""
+    """Number of bursts, and lines of each, for the requested lines in total."""
     if plan.lines_per_burst is not None:
         lines = plan.lines_per_burst
         return max(plan.bursts, -(-(wanted - OVERLAP_LINES) // (lines - OVERLAP_LINES))), lines

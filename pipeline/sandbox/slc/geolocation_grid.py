@@ -1,4 +1,4 @@
-"""Where the radar lattice lies on the ground: the geolocation grid of a product."""
+"""The geolocation grid of a product."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.sandbox.slc.survey import SlcFlight
 from pipeline.sandbox.slc.wgs84 import geodetic, incidence_deg, to_ground
 
 Ring = tuple[tuple[float, float], ...]
-"""Longitudes and latitudes, the first again at the end."""
+"""Longitudes and latitudes; the last point is the first."""
 _GRID_PIXELS = 21
 
 
@@ -46,7 +46,7 @@ def geolocation_grid(overflight: SlcFlight, height_m: float) -> tuple[GridPoint,
         places = to_ground(acquisition.orbit, t, range_m, np.full(len(pixels), height_m))
         position = acquisition.orbit.state(t)[0]
         longitude, latitude, _ = geodetic(places)
-        # as products have it: from the geocentric direction, not from the ellipsoid's normal
+        # as in products, measured from the geocentric direction, not from the ellipsoid's normal
         incidence = incidence_deg(position, places, places)
         elevation = incidence_deg(places, position, -position)
         points.extend(

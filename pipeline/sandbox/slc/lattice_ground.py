@@ -1,8 +1,8 @@
-"""The ground as the radar lattice sees it: which place of the scene lies in each line and sample.
+"""The ground in radar geometry: the point of the scene in each line and sample.
 
-Places are laid out along the lines of the nominal orbit at one height, where everything is smooth; the terrain then
-moves them in range by an exact geometry that is a parabola in height between a few nodes. Where a slope leans over
-(layover) the place that is reached first is taken.
+The points are first computed along the lines of the nominal orbit at one height, where the geometry is smooth. The
+terrain then displaces them in range, with a parabola in height between a few exact nodes. In layover the point with the
+smallest ground range is used.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from pipeline.sandbox.slc.wgs84 import Array, earth_fixed, geodetic, to_ground, 
 Single = NDArray[np.float32]
 
 PAD_LINES, PAD_SAMPLES = 24, 40
-"""What is simulated beyond a burst on each side, for filters and for displaced orbits."""
+"""Simulated margin around a burst, for filters and for displaced orbits."""
 _NODE_LINES, _NODE_SAMPLES = 32, 64
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Where the geometry is computed exactly; `heights_m` (3,) above the ellipsoid.
+    """Points at which the geometry is computed exactly; `heights_m` (3,) above the ellipsoid.
 
-    `points` (height, line, sample, 3) earth-fixed, `longitude_deg` and `latitude_deg` (line, sample): the same places
-    at every height. `nominal_line` and `nominal_range_m` (height, line, sample) are how the nominal orbit sees them.
+    `points` (height, line, sample, 3) are earth-fixed. `longitude_deg` and `latitude_deg` (line, sample) are the same
+    at every height. `nominal_line` and `nominal_range_m` (height, line, sample) are their positions for the nominal
+    orbit.
     """
 
     lines: Array
@@ -50,8 +51,8 @@ class Nodes:
 class BurstGround:
     """Every line and sample of a padded burst: (line, sample), the first at (-PAD_LINES, -PAD_SAMPLES).
 
-    `row` and `column` are places on the scene's grid, `height_m` is above the ellipsoid, `along` the sample at which
-    the place would lie at the reference height, `spread` the ground in a sample against flat ground.
+    `row` and `column` are positions on the scene's grid, `height_m` is above the ellipsoid, `along` is the sample of
+    the point at the reference height, `spread` is the ground in a sample relative to flat ground.
     """
 
     burst: int
@@ -63,7 +64,7 @@ class BurstGround:
     spread: NDArray[np.float32]
 
     def parabola(self, values: Array) -> Array:
-        """(line, sample) a quantity that is known at the nodes, (height, line, sample), on this ground."""
+        """(line, sample) values on this ground, interpolated from values at the nodes (height, line, sample)."""
         return _evaluate(self.nodes, values, self.along, self.height_m, -PAD_LINES)
 
 
@@ -94,8 +95,8 @@ def footprint_deg(survey: Survey, margin_deg: float) -> tuple[float, float, floa
     return west - margin_deg, south - margin_deg, east + margin_deg, north + margin_deg
 
 
-def look_at(scene: Scene, survey: Survey, burst: int) -> BurstGround:
-    """The ground of a burst; beyond the scene its terrain goes on as in a mirror."""
+def burst_ground(scene: Scene, survey: Survey, burst: int) -> BurstGround:
+    """The ground of a burst; the terrain is mirrored at the scene's edges."""
     frame = survey.frame
     nodes = _nodes(survey, burst)
     rows, columns = place(scene.grid, nodes.longitude_deg, nodes.latitude_deg)
@@ -157,7 +158,7 @@ def _nodes(survey: Survey, burst: int) -> Nodes:
 
 
 def offsets(ground: BurstGround, acquisition: Acquisition) -> tuple[Array, Array, Array]:
-    """(line, sample) how an overflight sees this ground: lines, samples and slant range (m) less the nominal ones."""
+    """(line, sample) lines, samples and slant ranges (m) of this ground for an overflight, minus the nominal ones."""
     nodes, orbit = ground.nodes, acquisition.orbit
     guess = acquisition.start_s(ground.burst) + nodes.lines[:, None] * LINE_S
     lines, ranges = [], []
@@ -185,7 +186,7 @@ def _evaluate(
 
 
 def _smooth(nodes: Nodes, values: Array, along: Array | Single, first_line: int) -> Array:
-    """(line, sample) values of the nodes between them, linear; `along` (line, sample) samples of each line."""
+    """(line, sample) values interpolated linearly between nodes; `along` are the samples of each line."""
     lines = (first_line + np.arange(along.shape[0]) - nodes.lines[0]) / _NODE_LINES
     rows = ndimage.map_coordinates(
         values,

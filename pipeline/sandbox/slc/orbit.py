@@ -1,8 +1,8 @@
-"""A simulated orbit that repeats after twelve days, and one overflight's place in its tube.
+"""A simulated orbit that repeats after twelve days, and the displacement of single overflights in its tube.
 
-Seen from the turning Earth a sun-synchronous orbit with the repeat cycle of Sentinel-1 (175 orbits in 12 days) has a
-node that moves west by 360 degrees a day; the same closed form holds on every repeat, so that the overflights of a
-track see the ground alike but for the offsets that make their baselines.
+Relative to the rotating Earth a sun-synchronous orbit with the repeat cycle of Sentinel-1 (175 orbits in 12 days) has a
+node that moves west by 360 degrees a day. The same closed form is valid on every repeat. Therefore the overflights of a
+track have the same geometry except for the displacements that cause their baselines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PHASE_RAD_S = 2 * np.pi / PERIOD_S
 
 @dataclass(frozen=True)
 class Orbit:
-    """One overflight; times are seconds since `epoch`, when the satellite passes the track's target abeam.
+    """One overflight; times are seconds since `epoch`, the zero-Doppler time of the track's target.
 
     `argument_rad` is the angle from the ascending node along the orbit and `node_rad` the node's longitude, both at
     the epoch. `radial_m` and `left_m` displace the orbit from the track's nominal one, outwards and to the left.
@@ -84,7 +84,7 @@ def _turned(vectors: Array, angle: Array) -> Array:
 
 
 def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoch: datetime) -> Orbit:
-    """The nominal orbit of a track: at `epoch` it passes the target abeam, to its left, at the track's incidence.
+    """The nominal orbit of a track. At `epoch` the target is at zero Doppler, on the right, at the track's incidence.
 
     Raises:
         SandboxError: no such orbit exists (a target near a pole).
@@ -92,7 +92,7 @@ def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoc
     theta = np.radians(track.incidence_deg)
     target = earth_fixed(np.array(longitude_deg), np.array(latitude_deg), np.array(0.0))
     distance = float(np.linalg.norm(target))
-    # first guess on a sphere: the satellite's nadir lies to the sensor's side
+    # first guess on a sphere; the satellite's nadir lies in the direction of the sensor
     reach = theta - np.arcsin(distance / RADIUS_M * np.sin(theta))
     azimuth, latitude = np.radians(track.to_sensor_deg), np.radians(latitude_deg)
     nadir_latitude = np.arcsin(
@@ -122,15 +122,15 @@ def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoc
     position, velocity, _ = orbit.state(np.array(0.0))
     if max(map(abs, misses(found.x))) > 1e-8 or np.cross(velocity, position) @ (target - position) <= 0:
         raise SandboxError(
-            f"No orbit of track {track.relative_orbit} sees {latitude_deg:.2f} N {longitude_deg:.2f} E "
+            f"No orbit of track {track.relative_orbit} has {latitude_deg:.2f} N {longitude_deg:.2f} E in view "
             f"at {track.incidence_deg} degrees.",
-            "Give the track another incidence.",
+            "Choose another incidence for the track.",
         )
     return orbit
 
 
 def heading_deg(orbit: Orbit, t: float = 0.0) -> float:
-    """Flight direction over the turning ground, clockwise from north, -180 to 180."""
+    """Flight direction over the rotating Earth, clockwise from north, -180 to 180."""
     position, velocity, _ = orbit.state(np.array(t))
     east = np.cross([0.0, 0.0, 1.0], position)
     north = np.cross(position, east)

@@ -1,4 +1,4 @@
-"""Files of a pass: the SAFE folder, zipped as ASF holds it, and its bursts as ASF cuts them out.
+"""Files of a pass in ASF's form: the zipped SAFE folder, and its bursts as ASF extracts them.
 
 The archive's document of a burst wraps the granule's annotation, calibration, noise
 and manifest: `burst/metadata/product/content` and `burst/manifest`.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
+from pipeline.files import whole_file
 from pipeline.sandbox.elements import build, serialised
 from pipeline.sandbox.slc.annotation_files import product
 from pipeline.sandbox.slc.calibration_files import calibration, noise
@@ -35,7 +36,7 @@ _ZIP_DATE = (2018, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Written:
-    """What was written of a pass, paths below the world's `blobs`."""
+    """The written files of a pass, with paths below the world's `blobs`."""
 
     granule: str
     granule_bytes: int
@@ -152,16 +153,17 @@ def _md5(raw: bytes) -> str:
 
 
 def _zip(path: Path, granule: str, texts: dict[str, bytes], tiff: str, measurement: Path) -> None:
-    """Speckle does not compress: stored, and with fixed dates, so that the bytes are the same every time."""
-    partial = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target:
+    """Zip a product without compression, since speckle does not compress.
+
+    The dates in it are fixed, so that the bytes are the same every time.
+    """
+    with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target:
         for name, raw in texts.items():
             target.writestr(zipfile.ZipInfo(f"{granule}.SAFE/{name}", _ZIP_DATE), raw)
         entry = zipfile.ZipInfo(f"{granule}.SAFE/{tiff}", _ZIP_DATE)
         with target.open(entry, "w") as inside, measurement.open("rb") as source:
             while block := source.read(1 << 20):
                 inside.write(block)
-    partial.replace(path)
 
 
 def _wrapped(overflight: SlcFlight, raw: dict[str, bytes], manifest: Any) -> Any:

@@ -40,7 +40,7 @@ class Part:
 
     @property
     def id(self) -> str:
-        """As manifests name it: kind and name without hyphens."""
+        """The file's id in manifests: kind and name without hyphens."""
         kind = {"s1Level1ProductSchema": "product"}.get(self.schema, "")
         return kind + Path(self.path).stem.replace("-", "")
 
@@ -113,7 +113,7 @@ def _records(overflight: SlcFlight, ring: Ring) -> list[tuple[str, Any]]:
 
 
 def _processing(overflight: SlcFlight) -> Any:
-    """The processing, and the one before it: as real manifests state, the slice is cut out of an earlier product."""
+    """The processing and the previous one. As in real manifests, the slice is extracted from an earlier product."""
     processed = overflight.end + timedelta(hours=5)
     software = (_safe("software"), {"name": "Sentinel-1 IPF", "version": _IPF}, None)
     place = {"country": "none", "name": "slidecube sandbox", "organisation": "simulated", "site": "sandbox"}

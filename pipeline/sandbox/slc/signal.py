@@ -1,4 +1,4 @@
-"""The echo: scatterers that keep, lose and renew themselves from pass to pass, filtered as the processor would."""
+"""The simulated echo: scatterers that persist or change from pass to pass, filtered like the processor's output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Echo = NDArray[np.complex64]
 Passes = Sequence[tuple[Flight, Acquisition]]
 
 _COUNTS_AT_0_DB = 190.0
-"""Amplitude in counts of a backscatter of 0 dB: forest comes to about 80, as in products."""
+"""Amplitude in counts of a backscatter of 0 dB; forest has about 80, as in products."""
 _TAPS, _STEPS = 12, 4096
 
 
@@ -49,9 +49,9 @@ class BurstEcho:
 def echoes(
     scene: Scene, cover: Cover, ground: BurstGround, nominal: Acquisition, passes: Passes
 ) -> Iterator[BurstEcho]:
-    """A burst of every pass, ascending in time; any two of them have the coherence that the cover states.
+    """A burst of every pass, ascending in time; any two passes have the coherence of the land cover.
 
-    `nominal` is an overflight in the middle of the orbit's tube, which gives the passes what they have in common.
+    `nominal` is an overflight in the middle of the orbit's tube, the common reference of all passes.
     """
     rng = np.random.default_rng([scene.parameters.seed, 21, ground.burst])
     shape = ground.row.shape
@@ -90,7 +90,7 @@ def _amplitude(db: Raster, ground: BurstGround) -> Raster:
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Echo:
-    """Complex white Gaussian noise of which the real and the imaginary part each have the variance 1."""
+    """Complex white Gaussian noise; real and imaginary part each have the variance 1."""
     return rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
 
 
@@ -101,15 +101,15 @@ def _recorded(
     acquisition: Acquisition,
     moved_m: Raster | None,
 ) -> NDArray[np.int16]:
-    """(line, sample, 2) what an overflight records of the scatterers."""
+    """(line, sample, 2) counts of the scatterers in an overflight."""
     frame, burst = acquisition.frame, ground.burst
     line_off, sample_off, farther_m = offsets(ground, acquisition)
     if max(np.abs(line_off).max() - PAD_LINES, np.abs(sample_off).max() - PAD_SAMPLES) > -_TAPS:
-        raise SandboxError("An overflight lies too far from its track.", "Report this: baselines are drawn.")
+        raise SandboxError("An overflight is too far from its track.", "Report this: baselines are drawn.")
     lines = np.arange(-PAD_LINES, frame.lines + PAD_LINES, dtype=np.float64)[:, None]
     samples = np.arange(-PAD_SAMPLES, frame.samples + PAD_SAMPLES, dtype=np.float64)[None, :]
-    # the carrier must vanish at each scatterer's own peak: what it has there is taken off before, and the carrier of
-    # the nominal overflight, which is the same for all passes, keeps the rest within the band
+    # the carrier must be zero at each scatterer's peak, so its value there is subtracted before; the carrier of the
+    # nominal overflight, which is the same for all passes, keeps the signal within the band
     phase = acquisition.carrier_rad(burst, lines + line_off, samples + sample_off)
     phase -= nominal.carrier_rad(burst, lines, samples)
     phase += 4 * np.pi / WAVELENGTH_M * farther_m
@@ -141,7 +141,7 @@ def _window(frequency: Array, bandwidth: float, coefficient: float) -> NDArray[n
 
 
 def _focused(scatterers: Echo) -> Echo:
-    """White scatterers seen with the processed bandwidths and windows, of the same power."""
+    """White scatterers filtered to the processed bandwidths and windows, with the same power."""
     fast = [scipy.fft.next_fast_len(n) for n in scatterers.shape]
     azimuth = _window(scipy.fft.fftfreq(fast[0], LINE_S), AZIMUTH_BANDWIDTH_HZ, AZIMUTH_WINDOW)
     across = _window(scipy.fft.fftfreq(fast[1], 1 / RANGE_SAMPLING_HZ), RANGE_BANDWIDTH_HZ, RANGE_WINDOW)
@@ -153,7 +153,7 @@ def _focused(scatterers: Echo) -> Echo:
 
 
 def _kernel() -> NDArray[np.float32]:
-    """(step, tap) windowed sinc for fractions of a sample; the image fills three quarters of its band."""
+    """(step, tap) windowed sinc for fractions of a sample; the image occupies three quarters of its band."""
     tap = np.arange(_TAPS) - (_TAPS // 2 - 1)
     off = tap[None, :] - np.arange(_STEPS + 1)[:, None] / _STEPS
     weights = np.sinc(off) * np.i0(5.0 * np.sqrt(np.maximum(0.0, 1 - (off / (_TAPS / 2)) ** 2))) / np.i0(5.0)
@@ -164,8 +164,8 @@ _KERNEL = _kernel()
 
 
 def _resampled(image: Echo, line_off: Array, sample_off: Array, shape: tuple[int, int]) -> Echo:
-    """A padded image on the lattice of the overflight that sees every place displaced by the offsets."""
-    # the offsets at the place from which a sample comes: they change slowly, so whole steps back suffice
+    """A padded image resampled to the lattice of an overflight, in which every point is displaced by the offsets."""
+    # the offsets at a sample's source; they change slowly, so whole steps back suffice
     back = round(float(line_off.mean())), round(float(sample_off.mean()))
     columns = np.arange(shape[1])[None, :] + PAD_SAMPLES
     source = columns - sample_off[:, PAD_SAMPLES - back[1] : PAD_SAMPLES - back[1] + shape[1]]

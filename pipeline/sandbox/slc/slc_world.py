@@ -1,4 +1,4 @@
-"""Making the single look complex data of a world: files as ASF holds them, an index of them, and the truth."""
+"""Writes the single look complex data of a world: files in ASF's form, their index, and the truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.sandbox.slc.annotation_files import state_vectors
 from pipeline.sandbox.slc.eof import OrbitFacts, write_orbit_file
 from pipeline.sandbox.slc.frame import NO_DAY, Survey
 from pipeline.sandbox.slc.instrument import SWATH
-from pipeline.sandbox.slc.lattice_ground import look_at
+from pipeline.sandbox.slc.lattice_ground import burst_ground
 from pipeline.sandbox.slc.orbit import PERIOD_S, find_orbit
 from pipeline.sandbox.slc.safe import Written, write_pass
 from pipeline.sandbox.slc.signal import echoes
@@ -33,7 +33,7 @@ from pipeline.sandbox.slc.survey import SlcFlight, displaced, middle_of_tube, ov
 
 INDEX = "slc/index.json"
 _FRAMES = 1184
-"""Frames that an orbit is cut into, about as ASF numbers them."""
+"""Frames in an orbit, approximately as ASF numbers them."""
 Advance = Callable[[str], None]
 """called with each finished step"""
 
@@ -41,7 +41,7 @@ Advance = Callable[[str], None]
 def write_index(
     root: Path, granules: Sequence[Granule] = (), bursts: Sequence[Burst] = (), orbits: Sequence[Any] = ()
 ) -> None:
-    """Write what the world holds of single look complex data, `slc/index.json`; empty lists where it holds none."""
+    """Write `slc/index.json`, the index of the world's single look complex data; empty lists without such data."""
     document = {
         "granules": [granule.model_dump(mode="json") for granule in granules],
         "bursts": [burst.model_dump(mode="json") for burst in bursts],
@@ -55,10 +55,10 @@ def write_slc(
 ) -> list[str]:
     """Simulate the passes of a survey and write products, bursts, orbit files, index and truth below `root`.
 
-    Bursts are independent of each other and made side by side, each in about 210 bytes a sample of memory; the
-    passes of a burst follow each other, because each remembers the scatterers of the one before.
+    Bursts are independent and simulated in parallel; each needs about 210 bytes of memory a sample. The passes of a
+    burst are simulated in order of time, because the scatterers of each depend on the previous pass.
 
-    Returns what has to be said.
+    Returns the notes.
     """
     seed = scene.parameters.seed
     flown = overflights(survey, seed)
@@ -69,7 +69,7 @@ def write_slc(
     passes = [(one.flight, one.acquisition) for one in flown]
 
     def simulate(burst: int) -> None:
-        ground = look_at(scene, survey, burst)
+        ground = burst_ground(scene, survey, burst)
         for echo in echoes(scene, cover, ground, nominal, passes):
             np.save(scratch / f"{burst}-{echo.index}.npy", echo.counts)
             if advance:
@@ -103,7 +103,7 @@ def write_slc(
 
 
 def cover_of(scene: Scene, survey: Survey) -> Cover:
-    """Land cover and displacement of what is surveyed."""
+    """Land cover and displacement of the survey's ground."""
     west, south, east, north = survey.plan.sub_area or scene.area.footprint.bounds
     metres = 111_320.0
     width_m = min((north - south) * metres, (east - west) * metres * np.cos(np.radians((north + south) / 2)))
@@ -157,9 +157,9 @@ def _geojson(shape: Any) -> dict[str, Any]:
 
 
 def write_orbits(scene: Scene, survey: Survey | None, root: Path) -> list[dict[str, Any]]:
-    """An orbit file for every flight of every track, and what the index says of each.
+    """Write an orbit file for every flight of every track; returns their index entries.
 
-    Restituted from the newest product on, which is too young; all precise where there is no product.
+    Files of the newest product and later flights are restituted; without products all files are precise.
     """
     latitude, longitude = scene.area.footprint.centroid.y, scene.area.footprint.centroid.x
     nominal = {

@@ -1,4 +1,4 @@
-"""The overflights of a survey: displaced orbits, the jitter of their clocks, their Doppler centroids, their names."""
+"""The overflights of a survey: displaced orbits, timing jitter, Doppler centroids, names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pipeline.sandbox.slc.instrument import LINE_S, SWATH
 from pipeline.sandbox.slc.orbit import Orbit
 
 _ABEAM = timedelta(seconds=12.7)
-"""From the start of a flight's first slice to the middle of what is recorded here."""
+"""From the start of a flight's first slice to the middle of the simulated acquisition."""
 _BASELINE_M = (15.0, 55.0)
-"""How far an overflight lies from the middle of the tube, to one side and the other in turn: baselines of 30 to 110."""
+"""Displacement of an overflight from the middle of the tube, with alternating sign; baselines of 30 to 110 m."""
 
 
 @dataclass(frozen=True)
 class SlcFlight:
-    """One overflight with its record: `perpendicular_m` is its place in the tube, across the line of sight."""
+    """One overflight with its acquisition; `perpendicular_m` is its displacement across the line of sight."""
 
     flight: Flight
     acquisition: Acquisition
@@ -30,17 +30,17 @@ class SlcFlight:
 
     @property
     def start(self) -> datetime:
-        """First line of the first burst."""
+        """Time of the first line of the first burst."""
         return self.acquisition.starts[0]
 
     @property
     def end(self) -> datetime:
-        """Last line of the last burst."""
+        """Time of the last line of the last burst."""
         return self.acquisition.starts[-1] + timedelta(seconds=(self.acquisition.frame.lines - 1) * LINE_S)
 
     @property
     def granule(self) -> str:
-        """Name of the product, as S1A_IW_SLC__1SSV_20180724T204131_20180724T204133_022933_027CF2_A1B2."""
+        """Name of the product, such as S1A_IW_SLC__1SSV_20180724T204131_20180724T204133_022933_027CF2_A1B2."""
         flight = self.flight
         name = (
             f"{flight.platform}_IW_SLC__1SSV_{self.start:%Y%m%dT%H%M%S}_{self.end:%Y%m%dT%H%M%S}"
@@ -50,7 +50,7 @@ class SlcFlight:
 
     @property
     def stem(self) -> str:
-        """Name of the annotation and of the measurement, without what follows the dot."""
+        """Name of the annotation and of the measurement without the suffix."""
         flight = self.flight
         return (
             f"{flight.platform.lower()}-{SWATH.lower()}-slc-vv-{self.start:%Y%m%dt%H%M%S}-{self.end:%Y%m%dt%H%M%S}"
@@ -58,28 +58,28 @@ class SlcFlight:
         )
 
     def burst_number(self, burst: int) -> int:
-        """Number of a burst within its track: the same at every repeat."""
+        """Number of a burst within its track, the same at every repeat."""
         return self.acquisition.frame.first_burst + burst
 
     def full_id(self, burst: int) -> str:
-        """As ASF names the place: 064_136231_IW2."""
+        """ASF's id of the burst on the ground, such as 064_136231_IW2."""
         return f"{self.flight.track.relative_orbit:03d}_{self.burst_number(burst):06d}_{SWATH}"
 
     def burst_id(self, burst: int) -> str:
-        """As ASF names the file: S1_136231_IW2_20200604T022312_VV_7C85-BURST."""
+        """ASF's name of the burst's file, such as S1_136231_IW2_20200604T022312_VV_7C85-BURST."""
         start = self.acquisition.starts[burst]
         return f"S1_{self.burst_number(burst):06d}_{SWATH}_{start:%Y%m%dT%H%M%S}_VV_{self.granule[-4:]}-BURST"
 
 
 def displaced(orbit: Orbit, flight: Flight, odd: bool, seed: int) -> tuple[Orbit, float]:
-    """The orbit of a flight, somewhere in the tube, and how far across the line of sight it lies, metres.
+    """The orbit of a flight with a random displacement in the tube, and its part across the line of sight, metres.
 
-    Passes fly on the one and the other side of the tube in turn: `odd` is every second of a track.
+    The sign alternates between the passes of a track: `odd` marks every second pass.
     """
     rng = np.random.default_rng([seed, 22, flight.absolute_orbit])
     across = float(rng.uniform(*_BASELINE_M)) * (1 if odd else -1)
     along = float(rng.uniform(-8.0, 8.0))
-    # the line of sight goes down and to the right; its angle from the nadir is a few degrees less than the incidence
+    # the line of sight points down and to the right; its angle from the nadir is a few degrees less than the incidence
     look = np.radians(flight.track.incidence_deg - 4.0)
     radial_m = across * np.sin(look) - along * np.cos(look)
     right_m = across * np.cos(look) + along * np.sin(look)
@@ -87,7 +87,7 @@ def displaced(orbit: Orbit, flight: Flight, odd: bool, seed: int) -> tuple[Orbit
 
 
 def overflights(survey: Survey, seed: int) -> tuple[SlcFlight, ...]:
-    """What each pass of a survey flies and records, ascending in time."""
+    """The overflights of a survey with their acquisitions, ascending in time."""
     found = []
     for number, flight in enumerate(survey.flights):
         orbit, across = displaced(survey.orbit, flight, number % 2 == 1, seed)
@@ -102,7 +102,7 @@ def overflights(survey: Survey, seed: int) -> tuple[SlcFlight, ...]:
 
 
 def middle_of_tube(survey: Survey) -> Acquisition:
-    """The overflight that gives the passes what they have in common: nominal orbit, no jitter, no Doppler centroid."""
+    """The common reference of the passes: nominal orbit, no jitter, no Doppler centroid."""
     epoch = survey.orbit.epoch
     starts = tuple(epoch + timedelta(seconds=s) for s in survey.frame.starts_s)
     return Acquisition(survey.frame, survey.orbit, starts)

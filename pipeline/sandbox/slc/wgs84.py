@@ -1,4 +1,4 @@
-"""Positions on the WGS 84 ellipsoid and how a satellite sees them (NGA.STND.0036, table 3.1).
+"""Positions on the WGS 84 ellipsoid and their geometry to a satellite (NGA.STND.0036, table 3.1).
 
 Earth-fixed positions are metres, (..., 3).
 """
@@ -19,7 +19,7 @@ _STEPS = 8
 
 
 class Path(Protocol):
-    """What moves: position, velocity and acceleration at times."""
+    """A moving body: position, velocity and acceleration at times."""
 
     def state(self, t: Array) -> tuple[Array, Array, Array]: ...
 
@@ -39,7 +39,7 @@ def earth_fixed(longitude_deg: Array, latitude_deg: Array, height_m: Array) -> A
 
 
 def geodetic(points_m: Array) -> tuple[Array, Array, Array]:
-    """Longitude and latitude (degrees) and height above the ellipsoid (m); a fixed point, good to micrometres."""
+    """Longitude and latitude (degrees) and height above the ellipsoid (m), by iteration to micrometres."""
     x, y, z = np.moveaxis(points_m, -1, 0)
     across = np.hypot(x, y)
     latitude = np.arctan2(z, across * (1 - _E2))
@@ -69,7 +69,7 @@ def incidence_deg(position: Array, points_m: Array, up: Array) -> Any:
 
 
 def zero_doppler(path: Path, points_m: Array, guess_s: Array) -> tuple[Array, Array]:
-    """Time (s) at which points are passed abeam, and slant range (m) then: Newton on (x - p(t)) . v(t) = 0."""
+    """Zero-Doppler time (s) and slant range (m) of points, by Newton's method on (x - p(t)) . v(t) = 0."""
     t = np.broadcast_to(np.asarray(guess_s, dtype=np.float64), points_m.shape[:-1]).copy()
     for _ in range(_STEPS):
         position, velocity, acceleration = path.state(t)
@@ -82,8 +82,8 @@ def zero_doppler(path: Path, points_m: Array, guess_s: Array) -> tuple[Array, Ar
 def to_ground(path: Path, t: Array, range_m: Array, height_m: Array) -> Array:
     """Points to the right of the flight at zero-Doppler time, slant range and height above the ellipsoid.
 
-    In the plane across the velocity a point is the angle from the nadir at the satellite; Newton on the height
-    (Curlander and McDonough 1991, section 8.2).
+    In the plane normal to the velocity a point is given by the angle from the nadir at the satellite, which Newton's
+    method finds from the height (Curlander and McDonough 1991, section 8.2).
     """
     position, velocity, _ = path.state(t)
     forward = velocity / np.linalg.norm(velocity, axis=-1, keepdims=True)
@@ -99,7 +99,7 @@ def to_ground(path: Path, t: Array, range_m: Array, height_m: Array) -> Array:
             np.cos(look)[..., None] * down + np.sin(look)[..., None] * right
         )
         miss = geodetic(point)[2] - height_m
-        # the ray's turn raises the point by range times the sine of the incidence, about
+        # rotating the ray raises the point by about range times the sine of the incidence
         sine = np.minimum(np.sin(look) * sat / ground, 0.99)
         look -= miss / (range_m * sine)
     return np.asarray(

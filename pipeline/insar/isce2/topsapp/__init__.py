@@ -1,8 +1,8 @@
-"""Drives topsApp of ISCE2 over one job folder: in the image of docker/isce2, or a topsApp.py found on the PATH.
+"""The runner: processes one job folder with topsApp of ISCE2, in the image of docker/isce2 or from the PATH.
 
     python -m pipeline.insar.isce2.topsapp JOB
 
-It stands on the standard library, numpy, rasterio, pydantic and the job contract alone, so that the image holds
-little besides ISCE2. topsApp exits 0 on real failures; so every step runs for itself, its log is read, its files are
-checked, and the products are validated before `metadata.json` says that they are finished.
+It imports only the standard library, numpy, rasterio, pydantic and the job contract, so that the image stays small.
+topsApp exits 0 on real failures. Therefore the runner starts every step separately, reads its log and checks its files.
+It validates the products before it writes `metadata.json`, which marks the job as finished.
 """

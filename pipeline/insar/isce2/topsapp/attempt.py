@@ -1,4 +1,4 @@
-"""One step of topsApp run once: its command under watch, its log read, the error that came of it."""
+"""Runs one step of topsApp once, reads its log, and derives its error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_FREE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Attempts:
-    """Runs steps of one job. `command` starts topsApp in the folder `work`; logs go below `scratch`."""
+    """Runs steps of one job. `command` starts topsApp in the folder `work`; logs are written below `scratch`."""
 
     command: tuple[str, ...]
     work: Path
@@ -30,13 +30,13 @@ class Attempts:
 
     @property
     def logs(self) -> Path:
-        """One log for each step."""
+        """Folder of the logs, one for each step."""
         return self.scratch / "logs"
 
     def run(self, name: str) -> tuple[Step, InterferometryError | None]:
-        """Run a step and give what it took and what failed.
+        """Run a step; returns its record and its error.
 
-        Raises InterferometryError where it was ended from outside: `timeout`, `caller-gone`, `stopped`.
+        Raises InterferometryError if it was ended early: `timeout`, `caller-gone`, `stopped`.
         """
         reason = self.watch.reason()
         if reason is not None:
@@ -47,9 +47,9 @@ class Attempts:
         kills_before = _out_of_memory_kills()
         command = (*self.command, CONFIGURATION, f"--dostep={name}")
         ended = run_watched(command, self.work, log, self.watch, self._environment())
-        reading = read_log(log)
+        summary = read_log(log)
         step = Step(
-            name=name, seconds=ended.seconds, lines=reading.lines, peak_memory_bytes=ended.peak_memory_bytes
+            name=name, seconds=ended.seconds, lines=summary.lines, peak_memory_bytes=ended.peak_memory_bytes
         )
         if ended.reason == "memory" or (
             ended.exit_status == -signal.SIGKILL and _out_of_memory_kills() > kills_before
@@ -61,17 +61,17 @@ class Attempts:
         if free < _LEAST_FREE_BYTES:
             return step, InterferometryError(
                 "disk-full",
-                f"after topsApp's step {name} {free} bytes are free on the disk of the job's folder.",
-                "Free room, or put the data folder on a larger disk; the pair goes on from this step.",
+                f"only {free} bytes are free on the disk of the job's folder after topsApp's step {name}.",
+                "Free disk space, or move the data folder to a larger disk; the pair resumes at this step.",
             )
-        return step, failure(name, reading, ended.exit_status)
+        return step, failure(name, summary, ended.exit_status)
 
     def _too_much_memory(self, name: str) -> InterferometryError:
         allowed = self.manifest.limits.memory_bytes / 2**30
         return InterferometryError(
             "memory",
-            f"topsApp's step {name} wanted more than the {allowed:.1f} GiB of memory that the job may use.",
-            "Allow the job more memory, or fewer bursts; the pair goes on from this step.",
+            f"topsApp's step {name} exceeded the {allowed:.1f} GiB of memory that the job may use.",
+            "Allow the job more memory, or fewer bursts; the pair resumes at this step.",
         )
 
     def _environment(self) -> dict[str, str]:
@@ -88,18 +88,18 @@ class Attempts:
 
 
 def ended_early(reason: Reason, when: str) -> InterferometryError:
-    """The error of a job that was ended from outside."""
+    """The error of a job that was ended early."""
     meanings = {
-        "timeout": ("the job's time was up", "Allow it more time; the pair goes on from this step."),
-        "caller-gone": ("the caller was gone", "Run the pair again; it goes on from this step."),
-        "stopped": ("the job was told to stop", "Run the pair again; it goes on from this step."),
+        "timeout": ("the job reached its time limit", "Allow it more time; the pair resumes at this step."),
+        "caller-gone": ("the caller had ended", "Run the pair again; it resumes at this step."),
+        "stopped": ("the job received a signal to stop", "Run the pair again; it resumes at this step."),
     }
     what, remedy = meanings[reason]
     return InterferometryError(reason, f"{what} {when}.", remedy)
 
 
 def _out_of_memory_kills() -> int:
-    """How often the system killed in this control group for want of memory; 0 where that cannot be known."""
+    """Number of out-of-memory kills in this control group; 0 if unknown."""
     for name in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
         try:
             found = re.search(r"^oom_kill (\d+)$", Path(name).read_text("ascii"), re.MULTILINE)

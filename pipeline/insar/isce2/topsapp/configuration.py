@@ -1,6 +1,7 @@
-"""topsApp.xml: what topsApp is asked to do, nothing left to its defaults.
+"""topsApp.xml, the configuration of topsApp.
 
-The defaults to beware: enhanced spectral diversity on, looks 7 x 19, and an empty DEM name, which means a download.
+It states every value whose default is unwanted: enhanced spectral diversity is on by default, the looks are 7 x 19, and
+without a DEM name topsApp downloads a DEM.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from pipeline.files import whole_file
 from pipeline.insar.isce2.topsapp.steps import GEOCODED
 from pipeline.records import Frozen
 
@@ -15,7 +17,7 @@ CONFIGURATION = "topsApp.xml"
 
 
 class Configuration(Frozen):
-    """The values of topsApp.xml; paths absolute or relative to the folder where topsApp runs."""
+    """The values of topsApp.xml. Paths are absolute or relative to the folder where topsApp runs."""
 
     reference: tuple[str, ...]
     secondary: tuple[str, ...]
@@ -32,15 +34,15 @@ class Configuration(Frozen):
 
 
 def write_configuration(configuration: Configuration, work: Path) -> Path:
-    """Write `work`/topsApp.xml and give its path."""
+    """Write `work`/topsApp.xml; returns its path."""
     root = ET.Element("topsApp")
     insar = ET.SubElement(root, "component", name="topsinsar")
     _property(insar, "Sensor name", "SENTINEL1")
-    for side, safes in (("reference", configuration.reference), ("secondary", configuration.secondary)):
-        component = ET.SubElement(insar, "component", name=side)
+    for name, safes in (("reference", configuration.reference), ("secondary", configuration.secondary)):
+        component = ET.SubElement(insar, "component", name=name)
         _property(component, "safe", safes[0] if len(safes) == 1 else str(list(safes)))
         _property(component, "orbit directory", configuration.orbits)
-        _property(component, "output directory", side)
+        _property(component, "output directory", name)
         _property(component, "polarization", configuration.polarisation)
     _property(insar, "swaths", str(list(configuration.swaths)))
     _property(insar, "range looks", str(configuration.range_looks))
@@ -58,9 +60,8 @@ def write_configuration(configuration: Configuration, work: Path) -> Path:
         _property(insar, "region of interest", str([south, north, west, east]))
     ET.indent(root)
     path = work / CONFIGURATION
-    partial = path.with_suffix(".part")
-    ET.ElementTree(root).write(partial, encoding="UTF-8", xml_declaration=True)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        ET.ElementTree(root).write(partial, encoding="UTF-8", xml_declaration=True)
     return path
 
 

@@ -1,4 +1,4 @@
-"""One job from its manifest to its products: topsApp step by step, each watched, read and checked."""
+"""Processes one job: runs topsApp step by step, checks each step, and writes the products."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import time
 from pathlib import Path
 
 from pipeline.errors import InterferometryError
+from pipeline.files import write_whole
 from pipeline.insar.child import Watch
 from pipeline.insar.isce2.topsapp.attempt import Attempts, ended_early
 from pipeline.insar.isce2.topsapp.failures import ESD_TOO_STRICT
 from pipeline.insar.isce2.topsapp.files.geocoded import write_products
 from pipeline.insar.isce2.topsapp.preparation import (
-    esd_chosen,
+    disable_esd,
+    esd_enabled,
     esd_possible,
     find_topsapp,
-    leave_out_esd,
     prepare,
 )
 from pipeline.insar.isce2.topsapp.run_report import common_bursts, esd_median_px, isce_version, kept_bursts
@@ -33,11 +34,11 @@ from pipeline.insar.job import (
     folder_of,
     read_manifest,
 )
-from pipeline.insar.job_state import State, fingerprint, read_state, write_state, write_text
-from pipeline.insar.messages import say
+from pipeline.insar.job_state import State, fingerprint, read_state, write_state
+from pipeline.insar.messages import send_event
 
 FIRST_FOR_1C = (2, 6, 5)
-"""The first ISCE2 that knows Sentinel-1C and 1D."""
+"""The first release of ISCE2 that supports Sentinel-1C and 1D."""
 
 _COHERENCE = (
     "5 x 5 pixels of full resolution, triangle weights, then averaged over the looks (mroipac cchz_wave)"
@@ -45,12 +46,12 @@ _COHERENCE = (
 
 
 def run_job(job: Path, standard_input: int | None) -> JobMetadata:
-    """Process the job in the folder `job` and return what `metadata.json` says.
+    """Process the job in the folder `job`; returns the content of `metadata.json`.
 
-    `standard_input` is the descriptor whose end tells that the caller is gone; None: run on without a caller.
+    `standard_input` is the descriptor that is closed when the caller ends; None if there is no caller.
 
     Raises:
-        InterferometryError: by its code; nothing of it counts as a product then, and a later run goes on from there.
+        InterferometryError: the code names the failure; the job is unfinished, and a later run resumes it.
     """
     start = time.monotonic()
     try:
@@ -63,7 +64,7 @@ def run_job(job: Path, standard_input: int | None) -> JobMetadata:
         ) as watch:
             return _Runner(job, manifest, watch).run()
     except OSError as error:
-        raise _of_system(error) from error
+        raise _error_of_os(error) from error
 
 
 class _Runner:
@@ -79,16 +80,16 @@ class _Runner:
         self.attempts = Attempts(find_topsapp(), self.work, self.scratch, manifest, watch)
 
     def run(self) -> JobMetadata:
-        """All steps that are not done, then the products, then metadata.json."""
-        state = self._start_or_go_on(fingerprint(self.job, self.manifest))
+        """Run the unfinished steps, write the products, then metadata.json."""
+        state = self._resumed_state(fingerprint(self.job, self.manifest))
         for number, name in enumerate(STEPS, 1):
             if not state.done(name):
-                say("step", name=name, number=number, of=len(STEPS))
+                send_event("step", name=name, number=number, of=len(STEPS))
                 state = self._step(name, state)
                 write_state(self.scratch, state)
-        self._go_on_or_raise()
+        self._raise_if_stopped()
         written = write_products(self.work, self.folders["products"], self.manifest.bbox)
-        self._go_on_or_raise()
+        self._raise_if_stopped()
         manifest = self.manifest
         metadata = JobMetadata(
             pair=manifest.pair,
@@ -113,11 +114,11 @@ class _Runner:
             coherence_mean=written.coherence_mean,
             peak_memory_bytes=state.peak_memory_bytes,
         )
-        write_text(self.folders["products"] / METADATA, metadata.model_dump_json(indent=1))
+        write_whole(self.folders["products"] / METADATA, metadata.model_dump_json(indent=1))
         return metadata
 
-    def _start_or_go_on(self, mark: str) -> State:
-        """The state to go on from; what belongs to another manifest or to other inputs is deleted."""
+    def _resumed_state(self, mark: str) -> State:
+        """The state to resume from. Files of another manifest or of other inputs are deleted."""
         state = read_state(self.scratch)
         if state is None or state.fingerprint != mark or not state.steps:
             prepare(self.job, self.manifest, self.work, self.attempts.logs)
@@ -127,14 +128,14 @@ class _Runner:
             if step.name != name or missing_files(name, self.work, self.manifest.swaths):
                 break
             kept.append(step)
-        if not kept:  # the folder itself may be gone
+        if not kept:  # the folder itself may be absent
             prepare(self.job, self.manifest, self.work, self.attempts.logs)
             return State(fingerprint=mark)
-        say("note", text=f"goes on after {len(kept)} of {len(STEPS)} steps")
+        send_event("note", text=f"resumes after {len(kept)} of {len(STEPS)} steps")
         return state.model_copy(update={"steps": tuple(kept)})
 
     def _step(self, name: str, state: State) -> State:
-        """The state after one more step, its files checked."""
+        """Run one step and check its files; returns the new state."""
         step, esd = self._esd_step() if name == "esd" else (self._plain_step(name), state.esd)
         return state.model_copy(
             update={
@@ -158,8 +159,8 @@ class _Runner:
         return step
 
     def _esd_step(self) -> tuple[Step, Esd]:
-        """Enhanced spectral diversity, or why it was left out; its failure for want of coherence is no failure."""
-        wanted = esd_chosen(self.work)
+        """Run enhanced spectral diversity. If the coherence is too low, repeat the step without it."""
+        wanted = esd_enabled(self.work)
         step, error = self.attempts.run("esd")
         if error is None:
             check_files("esd", self.work, self.manifest.swaths)
@@ -168,10 +169,10 @@ class _Runner:
             return step, Esd(applied=False, reason=self._why_no_esd())
         if not wanted or error.code != ESD_TOO_STRICT:
             raise error
-        # the orbits alone align the bursts then, which is recorded, and the pair is still of use
-        leave_out_esd(self.work)
+        # the bursts are then aligned by orbits alone; the metadata records that, and the pair stays usable
+        disable_esd(self.work)
         reason = self._why_no_esd()
-        say("note", text=f"enhanced spectral diversity is left out: {reason}")
+        send_event("note", text=f"enhanced spectral diversity is not applied: {reason}")
         again = self._plain_step("esd")
         both = {
             "seconds": round(step.seconds + again.seconds, 3),
@@ -180,7 +181,7 @@ class _Runner:
         return again.model_copy(update=both), Esd(applied=False, reason=reason)
 
     def _why_no_esd(self) -> str:
-        """Why topsApp.xml does not ask for it: by the request, or because an attempt failed, of this run or another."""
+        """Why topsApp.xml does not enable it: by the request, or after a failed attempt of this or an earlier run."""
         if not self.manifest.esd:
             return "not asked for"
         if not esd_possible(self.manifest):
@@ -190,22 +191,22 @@ class _Runner:
     def _check_version(self) -> None:
         version = isce_version(self.work)
         numbers = tuple(int(part) for part in re.findall(r"\d+", version or "")[:3])
-        sides = (self.manifest.reference, self.manifest.secondary)
-        new = [side.platform for side in sides if side.platform.upper().endswith(("C", "D"))]
+        platforms = (self.manifest.reference.platform, self.manifest.secondary.platform)
+        new = [platform for platform in platforms if platform.upper().endswith(("C", "D"))]
         if new and numbers and numbers < FIRST_FOR_1C:
             raise InterferometryError(
-                "platform-unknown", f"ISCE2 {version} does not know {new[0]}.", "Use ISCE2 2.6.5 or later."
+                "platform-unknown", f"ISCE2 {version} does not support {new[0]}.", "Use ISCE2 2.6.5 or later."
             )
 
     def _check_burst_count(self) -> None:
-        """topsApp keeps a burst or two beyond the box; far more means that the box did not cut."""
-        for side in ("reference", "secondary"):
-            kept = kept_bursts(self.work, side)
+        """topsApp keeps one or two bursts outside the box. Many more mean that it ignored the box."""
+        for name in ("reference", "secondary"):
+            kept = kept_bursts(self.work, name)
             if kept > MOST_BURSTS + 2 * len(self.manifest.swaths):
                 raise InterferometryError(
                     "too-many-bursts",
-                    f"of the {side} acquisition {kept} bursts were kept; more than {MOST_BURSTS} are beyond memory.",
-                    "Cut the wanted box, or fetch single bursts in place of whole granules.",
+                    f"topsApp kept {kept} bursts of the {name} acquisition; more than {MOST_BURSTS} exceed the memory.",
+                    "Choose a smaller box, or fetch single bursts instead of whole granules.",
                 )
 
     def _check_overlap(self) -> None:
@@ -214,21 +215,21 @@ class _Runner:
             raise InterferometryError(
                 "no-burst-overlap",
                 "the two acquisitions have no burst in common.",
-                "Choose another pair: these two do not look at the same ground.",
+                "Choose another pair.",
             )
 
-    def _go_on_or_raise(self) -> None:
+    def _raise_if_stopped(self) -> None:
         reason = self.watch.reason()
         if reason is not None:
-            raise ended_early(reason, "while the products were written")
+            raise ended_early(reason, "while it wrote the products")
 
 
-def _of_system(error: OSError) -> InterferometryError:
+def _error_of_os(error: OSError) -> InterferometryError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InterferometryError(
             "disk-full",
             "the disk of the job's folder is full.",
-            "Free room, or put the data folder on a larger disk; the pair goes on where it stopped.",
+            "Free disk space, or move the data folder to a larger disk; the pair then resumes.",
         )
     where = Path(str(error.filename)).name if error.filename else "the job's folder"
     return InterferometryError(
@@ -239,9 +240,9 @@ def _of_system(error: OSError) -> InterferometryError:
 
 
 def _clear(products: Path) -> None:
-    """Of an earlier run nothing must look finished; metadata.json goes first."""
+    """Delete the products of an earlier run, metadata.json first, so that none of them counts as finished."""
     products.mkdir(parents=True, exist_ok=True)
     for name in (METADATA, *(f"{product}.tif" for product in PRODUCTS)):
         (products / name).unlink(missing_ok=True)
-    for partial in products.glob("*.part"):
+    for partial in products.glob(".*.part*"):
         partial.unlink()

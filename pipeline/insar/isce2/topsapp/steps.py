@@ -1,7 +1,7 @@
-"""The steps of topsApp in their order, and the files that each must leave behind.
+"""The steps of topsApp in their order, and the files that each must write.
 
-Order and names: applications/topsApp.py of ISCE2 2.6.5. No step can be passed over, since each reads the state that the
-one before it wrote below PICKLE/; those that are not wanted return at once.
+Order and names: applications/topsApp.py of ISCE2 2.6.5. No step can be skipped, since each reads the state that the
+previous step wrote below PICKLE/. Steps that are turned off return at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS = (
 )
 
 GEOCODED = ("merged/topophase.cor", "merged/topophase.flat", "merged/los.rdr")
-"""What is geocoded; everything else of the merged folder stays in radar geometry."""
+"""The geocoded files; the other files of the merged folder stay in radar geometry."""
 
 _FILES = {
     "preprocess": ("reference/IW{swath}.xml", "secondary/IW{swath}.xml"),
@@ -49,7 +49,7 @@ _FILES = {
 
 
 def missing_files(step: str, work: Path, swaths: tuple[int, ...]) -> tuple[str, ...]:
-    """The patterns, relative to `work`, of which a finished `step` should have left a file with content and has not."""
+    """The patterns, relative to `work`, for which the finished `step` wrote no file with content."""
     wanted = [f"PICKLE/{step}*"]
     for pattern in _FILES.get(step, ()):
         wanted += [pattern.format(swath=swath) for swath in swaths] if "{swath}" in pattern else [pattern]
@@ -61,11 +61,11 @@ def missing_files(step: str, work: Path, swaths: tuple[int, ...]) -> tuple[str, 
 
 
 def check_files(step: str, work: Path, swaths: tuple[int, ...]) -> None:
-    """Raise InterferometryError `file-missing` where a step that claims to be finished did not leave its files."""
+    """Raise InterferometryError `file-missing` if a finished step did not write its files."""
     missing = missing_files(step, work, swaths)
     if missing:
         raise InterferometryError(
             "file-missing",
-            f"topsApp's step {step} ended without an error and without {', '.join(missing)}.",
-            f"Read the step's log in the job's scratch folder, {step}.log; start the pair again to go on from {step}.",
+            f"topsApp's step {step} ended without an error, but did not write {', '.join(missing)}.",
+            f"Read the step's log in the job's scratch folder, {step}.log; run the pair again to resume at {step}.",
         )

@@ -102,14 +102,14 @@ def test_what_cannot_be_served_is_refused(enga: FolderSources, tmp_path: Path) -
     stranger = tmp_path / "scene.tif"
     stranger.write_bytes(b"")
     cases = {
-        "not named": FolderSources(rtc=(stranger,)),
-        "no file": FolderSources(served={SLIDES: tmp_path / "absent"}),
-        "no readable raster": FolderSources(dem=(stranger,)),
-        "no URL": FolderSources(served={"ftp://x.example/a": stranger}),
-        "leaves the folder": FolderSources(served={"https://x.example/../../a": stranger}),
+        "scene.tif": FolderSources(rtc=(stranger,)),
+        "absent": FolderSources(served={SLIDES: tmp_path / "absent"}),
+        "not a readable raster": FolderSources(dem=(stranger,)),
+        "ftp://x.example": FolderSources(served={"ftp://x.example/a": stranger}),
+        "outside the folder": FolderSources(served={"https://x.example/../../a": stranger}),
         "Two files": FolderSources(dem=(enga.dem[0], enga.dem[0])),
-        "there twice": FolderSources(rtc=(enga.rtc[0], enga.rtc[0])),
-        "no readable JSON": FolderSources(items=(stranger,)),
+        "given twice": FolderSources(rtc=(enga.rtc[0], enga.rtc[0])),
+        "not readable JSON": FolderSources(items=(stranger,)),
     }
     for words, sources in cases.items():
         with pytest.raises(SandboxError, match=words):

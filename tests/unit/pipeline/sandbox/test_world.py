@@ -85,7 +85,7 @@ def test_a_finished_world_is_reused_and_another_is_refused(world: World) -> None
     before = (world.root / "world.json").stat().st_mtime_ns
     assert make_world(AREA, world.root, FEW).digest == world.digest
     assert (world.root / "world.json").stat().st_mtime_ns == before
-    with pytest.raises(SandboxError, match="another area"):
+    with pytest.raises(SandboxError, match=world.root.name):
         make_world(AREA, world.root, FEW.model_copy(update={"seed": 9}))
 
 
@@ -96,9 +96,9 @@ def test_an_unfinished_world_is_made_anew_and_a_stranger_is_left_alone(world: Wo
     assert make_world(AREA, tmp_path / "cut", FEW).digest == world.digest
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(SandboxError, match="other things"):
+    with pytest.raises(SandboxError, match=r"thesis\.txt"):
         make_world(AREA, tmp_path / "mine", FEW)
-    with pytest.raises(SandboxError, match="no finished world"):
+    with pytest.raises(SandboxError, match="mine"):
         World.open(tmp_path / "mine")
 
 

@@ -1,1 +1,1 @@
-"""Files that topsApp reads and writes, made and checked."""
+"""The files that topsApp reads and writes."""

@@ -1,4 +1,4 @@
-"""The two acquisitions as topsApp wants them: SAFE folders, checked before hours are spent on them."""
+"""The SAFE folders of both acquisitions for topsApp, checked before the first step."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pipeline.errors import InterferometryError
 from pipeline.insar.isce2.topsapp.files.annotation_xml import read_annotation
 from pipeline.insar.isce2.topsapp.files.burst_safe import safe_of_bursts
 from pipeline.insar.isce2.topsapp.files.isce_dem import Box
-from pipeline.insar.job import JobManifest, JobSide
+from pipeline.insar.job import JobAcquisition, JobManifest
 
 
 def safe_folders(
-    job: Path, side: JobSide, name: str, manifest: JobManifest, work: Path, log: Path
+    job: Path, acquisition: JobAcquisition, name: str, manifest: JobManifest, work: Path, log: Path
 ) -> tuple[Path, ...]:
-    """The SAFE folders of one side; those made of bursts are written below `work`.
+    """The SAFE folders of one acquisition. A SAFE of bursts is written below `work`.
 
     Raises InterferometryError `inputs-missing`, `burst2safe-missing`, `bursts-unusable`, `swath-absent` or
     `polarisation-absent`.
     """
-    files = tuple(job / file for file in side.files)
+    files = tuple(job / file for file in acquisition.files)
     absent = [file.name for file in files if not file.exists()]
     if not files or absent:
         raise InterferometryError(
@@ -27,7 +27,7 @@ def safe_folders(
             f"the {name} acquisition lacks {', '.join(absent) or 'its files'}.",
             "Delete the job's folder and run the pair again.",
         )
-    if side.layout == "bursts":
+    if acquisition.layout == "bursts":
         files = (safe_of_bursts(files, name, manifest, work, log),)
     for safe in files:
         for swath in manifest.swaths:
@@ -36,7 +36,7 @@ def safe_folders(
 
 
 def footprint(safe: Path, swaths: tuple[int, ...], polarisation: str) -> Box | None:
-    """West, south, east, north in degrees of a SAFE's swaths by their geolocation grids; None where they hold none."""
+    """West, south, east, north of a SAFE's swaths from their geolocation grids, degrees; None without grid points."""
     longitudes: list[float] = []
     latitudes: list[float] = []
     for swath in swaths:
@@ -51,7 +51,7 @@ def footprint(safe: Path, swaths: tuple[int, ...], polarisation: str) -> Box | N
 
 
 def burst_count(safe: Path, swath: int, polarisation: str) -> int:
-    """How many bursts a swath of a SAFE holds, by its annotation."""
+    """Number of bursts in a swath of a SAFE, from its annotation."""
     return sum(
         len(read_annotation(annotation).findall("swathTiming/burstList/burst"))
         for annotation in _annotations(safe, swath, polarisation)
@@ -59,9 +59,10 @@ def burst_count(safe: Path, swath: int, polarisation: str) -> int:
 
 
 def region(safes: tuple[Path, ...], manifest: JobManifest) -> Box | None:
-    """The box that cuts whole granules to the wanted bursts; None where the SAFEs hold no more than those.
+    """The box that limits whole granules to the requested bursts; None if the SAFEs hold no other bursts.
 
-    topsApp keeps every burst that the box touches, often one or two more than wanted, so it is drawn in a little.
+    topsApp keeps every burst that the box touches, often one or two more than requested, so the box is 2 % smaller on
+    each edge.
     """
     held = sum(burst_count(safe, swath, manifest.polarisation) for safe in safes for swath in manifest.swaths)
     if held <= max(len(manifest.bursts), 1):
@@ -73,18 +74,18 @@ def region(safes: tuple[Path, ...], manifest: JobManifest) -> Box | None:
 
 def _check_swath(safe: Path, swath: int, polarisation: str, name: str) -> None:
     for folder, suffix in (("annotation", "xml"), ("measurement", "tiff")):
-        there = list((safe / folder).glob(f"s1?-iw{swath}-slc-*.{suffix}"))
-        if not there:
+        found = list((safe / folder).glob(f"s1?-iw{swath}-slc-*.{suffix}"))
+        if not found:
             raise InterferometryError(
                 "swath-absent",
                 f"the {name} acquisition {safe.name} has no {folder} of swath IW{swath}.",
-                "Ask for swaths that both acquisitions hold, or fetch the granule again.",
+                "Request swaths that both acquisitions have, or fetch the granule again.",
             )
-        if not [file for file in there if f"-slc-{polarisation}-" in file.name]:
+        if not [file for file in found if f"-slc-{polarisation}-" in file.name]:
             raise InterferometryError(
                 "polarisation-absent",
                 f"the {name} acquisition {safe.name} has no {folder} of {polarisation.upper()} in IW{swath}.",
-                "Ask for a polarisation that both acquisitions hold.",
+                "Request a polarisation that both acquisitions have.",
             )
 
 

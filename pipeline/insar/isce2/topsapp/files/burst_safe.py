@@ -1,6 +1,6 @@
-"""Bursts, as the archive serves them one by one, put together into one SAFE by `burst2safe` of ASF.
+"""Combines bursts from the archive's burst service into one SAFE with `burst2safe` of ASF.
 
-`burst2safe` stands beside ISCE2 in the image, since it wants GDAL's own Python bindings; it is imported here alone.
+Only this module imports `burst2safe`. It is installed in ISCE2's image, since it needs GDAL's own Python bindings.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pipeline.records import Frozen
 _NAME = re.compile(r"S1_(\d+)_(IW[123])_(\d{8}T\d{6})_(VV|VH|HH|HV)_([0-9A-F]{4})-BURST")
 
 
-class BurstPlace(Frozen):
-    """Where in which granule the samples of one burst come from."""
+class BurstPosition(Frozen):
+    """The granule of one burst, and the burst's position in it."""
 
     granule: str
     swath: str
@@ -31,7 +31,9 @@ class BurstPlace(Frozen):
 
 
 def safe_of_bursts(tiffs: tuple[Path, ...], name: str, manifest: JobManifest, work: Path, log: Path) -> Path:
-    """The SAFE folder made below `work` of the bursts of one side, called `name`, each an .xml of its stem beside it.
+    """Write the SAFE folder of the bursts of the acquisition `name` below `work`; returns its path.
+
+    Each of `tiffs` has an annotation file of the same stem with the suffix .xml.
 
     Raises InterferometryError `burst2safe-missing`, `inputs-missing`, `annotation-unreadable` or `bursts-unusable`.
     """
@@ -40,8 +42,8 @@ def safe_of_bursts(tiffs: tuple[Path, ...], name: str, manifest: JobManifest, wo
     except ImportError as error:
         raise InterferometryError(
             "burst2safe-missing",
-            f"the bursts of the {name} acquisition cannot be put together without burst2safe ({error}).",
-            "Use the image of docker/isce2, install burst2safe beside ISCE2, or set SLIDECUBE_SLC_FETCH=granules.",
+            f"the bursts of the {name} acquisition cannot be combined without burst2safe ({error}).",
+            "Use the image of docker/isce2, install burst2safe with ISCE2, or set SLIDECUBE_SLC_FETCH=granules.",
         ) from error
     folder = work / f"{name}_safe"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,35 +53,37 @@ def safe_of_bursts(tiffs: tuple[Path, ...], name: str, manifest: JobManifest, wo
         annotation = tiff.with_suffix(".xml")
         if not annotation.is_file():
             raise InterferometryError(
-                "inputs-missing", f"{tiff.name} has no {annotation.name} beside it.", "Fetch the burst again."
+                "inputs-missing",
+                f"the annotation {annotation.name} of {tiff.name} is missing.",
+                "Fetch the burst again.",
             )
-        place = place_of(tiff, read_annotation(annotation), manifest.polarisation.upper())
-        bursts = tree.setdefault(place.granule, {}).setdefault(place.swath, {})
-        # burst2safe takes two annotation files for two granules, and each of these holds that of the whole granule
-        shared = annotations.setdefault((place.granule, place.polarisation), annotation)
-        bursts.setdefault(place.polarisation, {})[str(place.index)] = {
+        position = position_of(tiff, read_annotation(annotation), manifest.polarisation.upper())
+        bursts = tree.setdefault(position.granule, {}).setdefault(position.swath, {})
+        # burst2safe assumes one annotation file a granule; each file holds the annotation of the whole granule
+        shared = annotations.setdefault((position.granule, position.polarisation), annotation)
+        bursts.setdefault(position.polarisation, {})[str(position.index)] = {
             "DATA": str(tiff),
             "METADATA": str(shared),
         }
     try:
         with log.open("a", encoding="utf-8") as output, redirect_stdout(output):
-            # keep_files: it would delete the job's inputs after use
+            # without keep_files it would delete the job's inputs
             return Path(local2safe(tree, all_anns=False, keep_files=True, work_dir=folder))
-    except Exception as error:  # whatever it meets inside files from outside
+    except Exception as error:  # any exception is possible for untrusted files
         raise InterferometryError(
             "bursts-unusable",
-            f"the bursts of the {name} acquisition do not make a SAFE: {type(error).__name__} {error}.",
-            "Fetch the bursts again; they must follow one another and be of one overflight.",
+            f"burst2safe failed on the bursts of the {name} acquisition: {type(error).__name__} {error}.",
+            "Fetch the bursts again; they must be consecutive and of one overflight.",
         ) from error
 
 
-def place_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPlace:
-    """Which burst of its granule a file is, by its name and the granule's annotations beside it.
+def position_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPosition:
+    """The position of a burst file in its granule, from its name and the granule's annotation `root`.
 
-    The document holds the annotations of the whole granule, and the name, S1_<burst>_<swath>_<start>_<polarisation>_
-    <granule's last four>-BURST, says which burst is meant.
+    `root` holds the annotations of the whole granule. The name, S1_<burst>_<swath>_<start>_<polarisation>_
+    <granule's last four>-BURST, identifies the burst.
 
-    Raises InterferometryError `bursts-unusable` where the two do not agree.
+    Raises InterferometryError `bursts-unusable` if the annotation has no such burst.
     """
     named = _NAME.fullmatch(tiff.stem)
     if named is not None and named[4] == polarisation:
@@ -92,7 +96,7 @@ def place_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPlace:
                 continue
             index = _index(list(content.iterfind("swathTiming/burstList/burst")), int(named[1]), start)
             if index is not None:
-                return BurstPlace(
+                return BurstPosition(
                     granule=_granule(content, named[5]),
                     swath=named[2],
                     polarisation=polarisation,
@@ -100,13 +104,13 @@ def place_of(tiff: Path, root: ET.Element, polarisation: str) -> BurstPlace:
                 )
     raise InterferometryError(
         "bursts-unusable",
-        f"the annotation beside {tiff.name} describes no burst of {polarisation} that goes by this name.",
+        f"the annotation of {tiff.name} has no burst of {polarisation} with this name.",
         "Fetch the burst again.",
     )
 
 
 def _index(listed: list[ET.Element], number: int, start: datetime) -> int | None:
-    """Place in the list of the burst with that number (stated since processor 3.40), else with that start."""
+    """Index in the list of the burst with that number (stated since processor 3.40), else with that start."""
     stated = [entry.findtext("burstId") for entry in listed]
     return index_of_burst([_instant(entry) for entry in listed], stated, start, number)
 
@@ -119,7 +123,7 @@ def _instant(entry: ET.Element) -> datetime | None:
 
 
 def _granule(content: ET.Element, last_four: str) -> str:
-    """The granule's name in the parts that burst2safe reads: platform, mode, type, times, orbit and data take."""
+    """The granule's name as far as burst2safe reads it: platform, mode, type, times, orbit and data take."""
     platform, start, stop, orbit, data_take = (
         content.findtext(f"adsHeader/{name}", "")
         for name in ("missionId", "startTime", "stopTime", "absoluteOrbitNumber", "missionDataTakeId")
@@ -127,6 +131,8 @@ def _granule(content: ET.Element, last_four: str) -> str:
     times = "_".join(time.replace("-", "").replace(":", "")[:15] for time in (start, stop))
     if not (orbit.isdigit() and data_take.isdigit() and platform.startswith("S1")):
         raise InterferometryError(
-            "bursts-unusable", "an annotation names neither platform nor orbit.", "Fetch the burst again."
+            "bursts-unusable",
+            "an annotation states no valid platform, orbit or data take.",
+            "Fetch the burst again.",
         )
     return f"{platform}_IW_SLC__1SSV_{times}_{int(orbit):06d}_{int(data_take):06X}_{last_four}"

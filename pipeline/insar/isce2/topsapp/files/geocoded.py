@@ -1,8 +1,8 @@
-"""From topsApp's geocoded files to the job contract's GeoTIFFs, checked value by value on the way.
+"""Converts topsApp's geocoded files to the job contract's GeoTIFFs and checks every value.
 
-`topophase.cor.geo` holds two bands interleaved by line, amplitude and coherence; the coherence is the second.
-`phsig.cor` is no coherence and is not used. `topophase.flat.geo` is the flattened, wrapped interferogram, `los.rdr.geo`
-incidence and azimuth of the line of sight. topsApp writes 0 where it has nothing.
+`topophase.cor.geo` has two bands interleaved by line: amplitude, then coherence. `phsig.cor` is a phase statistic and
+is not used. `topophase.flat.geo` is the flattened, wrapped interferogram, `los.rdr.geo`
+incidence and azimuth of the line of sight. topsApp writes 0 for no data.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import math
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
+from pipeline.files import whole_file
 from pipeline.insar.isce2.topsapp.files.isce_dem import METRES_PER_DEGREE, Box
 from pipeline.insar.isce2.topsapp.files.isce_files import IsceImage, open_bands, read_header
 from pipeline.insar.job import LEAST_VALID_FRACTION, PRODUCTS, Product
@@ -31,7 +33,7 @@ _TOLERANCE = 1e-3
 
 
 class Written(Frozen):
-    """The products and what they hold."""
+    """The records of the products, and statistics of the coherence."""
 
     products: dict[str, Product]
     valid_fraction: float
@@ -39,7 +41,7 @@ class Written(Frozen):
 
 
 def write_products(work: Path, folder: Path, bbox: Box) -> Written:
-    """Turn the geocoded files below `work` into GeoTIFFs in `folder`, cut to `bbox` and a small margin.
+    """Convert the geocoded files below `work` to GeoTIFFs in `folder`, cropped to `bbox` and a small margin.
 
     Raises InterferometryError `header-unreadable`, `product-truncated`, `product-grid`, `product-elsewhere`,
     `product-range`, `product-empty`, `disk-full`.
@@ -50,29 +52,25 @@ def write_products(work: Path, folder: Path, bbox: Box) -> Written:
     image = images["topophase.cor"]
     window = _window(image, bbox)
     bands = {name: open_bands(path, images[name]) for name, path in sources.items()}
-    partial = {name: folder / f"{name}.tif.part" for name in PRODUCTS}
-    folder.mkdir(parents=True, exist_ok=True)
     tally = _Tally(image, bbox)
-    try:
-        outputs = {name: _create(path, name, image, window) for name, path in partial.items()}
+    with ExitStack() as stack:
+        partial = {name: stack.enter_context(whole_file(folder / f"{name}.tif")) for name in PRODUCTS}
         checks = dict.fromkeys(PRODUCTS, 0)
-        try:
+        with ExitStack() as writers:
+            outputs = {
+                name: writers.enter_context(_create(path, name, image, window))
+                for name, path in partial.items()
+            }
             for first, rows in _blocks(window):
                 block = _block(bands, window, first, rows)
                 tally.add(block["coherence"], window.row_off + first, window.col_off)
                 for name, values in block.items():
                     outputs[name].write(values, 1, window=Window(0, first, window.width, rows))
                     checks[name] = zlib.crc32(values.tobytes(), checks[name])
-        finally:
-            for output in outputs.values():
-                output.close()
         valid_fraction, coherence_mean = tally.result()
         for name, path in partial.items():
-            _check_readable(path, window, checks[name])
-        products = {name: _finish(partial[name], folder / f"{name}.tif") for name in PRODUCTS}
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+            _check_readable(path, f"{name}.tif", window, checks[name])
+        products = {name: _product(path, f"{name}.tif") for name, path in partial.items()}
     return Written(products=products, valid_fraction=valid_fraction, coherence_mean=coherence_mean)
 
 
@@ -91,18 +89,18 @@ def _check_layout(images: dict[str, IsceImage]) -> None:
     }
     shapes = {name: (image.bands, image.data_type) for name, image in images.items()}
     image = images["topophase.cor"]
-    posed = image.delta_longitude > 0 > image.delta_latitude and abs(image.delta_latitude) < 0.1
-    placed = abs(image.first_longitude) <= 360 and abs(image.first_latitude) <= 90
-    if len(grids) != 1 or shapes != wanted or not posed or not placed:
+    plausible_step = image.delta_longitude > 0 > image.delta_latitude and abs(image.delta_latitude) < 0.1
+    plausible_origin = abs(image.first_longitude) <= 360 and abs(image.first_latitude) <= 90
+    if len(grids) != 1 or shapes != wanted or not (plausible_step and plausible_origin):
         raise InterferometryError(
             "product-grid",
-            f"topsApp's geocoded files do not lie on one grid in degrees: {shapes}, {sorted(grids)}.",
+            f"topsApp's geocoded files are not on one grid in degrees: {shapes}, {sorted(grids)}.",
             "Delete the job's scratch folder and run the pair again.",
         )
 
 
 def _window(image: IsceImage, bbox: Box) -> Window:
-    """The part of the image that holds the wanted box and a margin, in whole pixels."""
+    """The window of the image with the requested box and a margin, in whole pixels."""
     west, south, east, north = bbox
     left, top = image.corner
     margin_y = _MARGIN_M / METRES_PER_DEGREE
@@ -120,8 +118,8 @@ def _window(image: IsceImage, bbox: Box) -> Window:
     if first_column >= last_column or first_row >= last_row:
         raise InterferometryError(
             "product-elsewhere",
-            f"topsApp's product begins at {left:.3f}, {top:.3f} degrees and does not meet the wanted box {bbox}.",
-            "Check that the bursts look at the wanted box, and that the DEM covers them.",
+            f"topsApp's product begins at {left:.3f}, {top:.3f} degrees and lies outside the requested box {bbox}.",
+            "Check that the bursts lie in the requested box, and that the DEM covers them.",
         )
     return Window(first_column, first_row, last_column - first_column, last_row - first_row)
 
@@ -140,37 +138,43 @@ def _block(bands: dict[str, np.ndarray], window: Window, first: int, rows: int) 
     coherence = np.array(bands["topophase.cor"][1][where], np.float32)
     interferogram = np.array(bands["topophase.flat"][0][where], np.complex64)
     incidence = np.array(bands["los.rdr"][0][where], np.float32)
-    seen = (amplitude != 0) | (coherence != 0)
-    if not (np.isfinite(amplitude[seen]).all() and np.isfinite(coherence[seen]).all()):
+    recorded = (amplitude != 0) | (coherence != 0)
+    if not (np.isfinite(amplitude[recorded]).all() and np.isfinite(coherence[recorded]).all()):
         raise _out_of_range("a coherence or an amplitude that is not a number")
-    if not np.isfinite(interferogram[seen]).all():
+    if not np.isfinite(interferogram[recorded]).all():
         raise _out_of_range("an interferogram that is not a number")
-    if seen.any() and not (coherence[seen].min() >= -_TOLERANCE and coherence[seen].max() <= 1 + _TOLERANCE):
-        raise _out_of_range(f"coherence from {coherence[seen].min():.3f} to {coherence[seen].max():.3f}")
-    valid = seen & (amplitude > 0) & (interferogram != 0)
-    looking = valid & (incidence != 0)
-    if looking.any() and not (incidence[looking].min() > 0 and incidence[looking].max() < 90):
+    if recorded.any() and not (
+        coherence[recorded].min() >= -_TOLERANCE and coherence[recorded].max() <= 1 + _TOLERANCE
+    ):
         raise _out_of_range(
-            f"incidence from {incidence[looking].min():.1f} to {incidence[looking].max():.1f} degrees"
+            f"coherence from {coherence[recorded].min():.3f} to {coherence[recorded].max():.3f}"
         )
-    nothing = np.float32(np.nan)
+    valid = recorded & (amplitude > 0) & (interferogram != 0)
+    with_incidence = valid & (incidence != 0)
+    if with_incidence.any() and not (
+        incidence[with_incidence].min() > 0 and incidence[with_incidence].max() < 90
+    ):
+        raise _out_of_range(
+            f"incidence from {incidence[with_incidence].min():.1f} to {incidence[with_incidence].max():.1f} degrees"
+        )
+    no_data = np.float32(np.nan)
     return {
-        "coherence": np.where(valid, np.clip(coherence, 0, 1), nothing),
+        "coherence": np.where(valid, np.clip(coherence, 0, 1), no_data),
         "interferogram": np.where(valid, interferogram, np.complex64(complex(math.nan, math.nan))),
-        "amplitude": np.where(valid, amplitude, nothing),
-        "incidence": np.where(looking, incidence, nothing),
+        "amplitude": np.where(valid, amplitude, no_data),
+        "incidence": np.where(with_incidence, incidence, no_data),
     }
 
 
 class _Tally:
-    """Counts the pixels of the wanted box that hold coherence, and their mean."""
+    """Counts the pixels with coherence in the requested box, and computes their mean."""
 
     def __init__(self, image: IsceImage, bbox: Box) -> None:
         west, south, east, north = bbox
         self._longitudes = image.first_longitude + image.delta_longitude * np.arange(image.width)
         self._latitudes = image.first_latitude + image.delta_latitude * np.arange(image.length)
         self._bbox = bbox
-        # of the box, not of the part that the image holds: a product that meets a corner covers little
+        # of the whole box, also outside the image: a product that covers only a corner has a small share
         self._box_pixels = max(
             1.0, (east - west) * (north - south) / abs(image.delta_longitude * image.delta_latitude)
         )
@@ -193,8 +197,8 @@ class _Tally:
         if fraction < LEAST_VALID_FRACTION:
             raise InterferometryError(
                 "product-empty",
-                f"{fraction:.2%} of the wanted box hold coherence.",
-                "Check that the bursts look at the wanted box, and that orbits and DEM fit; then run the pair again.",
+                f"Only {fraction:.2%} of the requested box has coherence.",
+                "Check that the bursts lie in the requested box, and that orbits and DEM fit; then run the pair again.",
             )
         return fraction, min(1.0, max(0.0, self._sum / self._valid))
 
@@ -203,7 +207,7 @@ def _out_of_range(what: str) -> InterferometryError:
     return InterferometryError(
         "product-range",
         f"topsApp's product holds {what}.",
-        "Delete the job's scratch folder and run the pair again; if it comes back, choose another pair.",
+        "Delete the job's scratch folder and run the pair again; if it fails again, choose another pair.",
     )
 
 
@@ -237,8 +241,11 @@ def _create(path: Path, name: str, image: IsceImage, window: Window) -> rasterio
     )
 
 
-def _check_readable(path: Path, window: Window, check: int) -> None:
-    """Read back what was written: GDAL may close a file on a full disk in silence, and lost tiles read as nodata."""
+def _check_readable(path: Path, name: str, window: Window, check: int) -> None:
+    """Read the file back and compare checksums.
+
+    On a full disk GDAL may close a file without an error, and missing tiles are read as nodata.
+    """
     found = 0
     try:
         with rasterio.open(path) as source:
@@ -249,14 +256,13 @@ def _check_readable(path: Path, window: Window, check: int) -> None:
     if found != check:
         raise InterferometryError(
             "disk-full",
-            f"{path.name} cannot be read back as it was written.",
-            "Free room on the disk of the job's folder, and run the pair again to go on.",
+            f"{name} read back differs from what was written.",
+            "Free space on the disk of the job's folder, and run the pair again to resume.",
         )
 
 
-def _finish(partial: Path, path: Path) -> Product:
-    with partial.open("rb") as file:
+def _product(path: Path, name: str) -> Product:
+    """The record of the raster at `path`, whose name among the products is `name`."""
+    with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    size = partial.stat().st_size
-    partial.replace(path)
-    return Product(file=path.name, sha256=digest, size_bytes=size)
+    return Product(file=name, sha256=digest, size_bytes=path.stat().st_size)

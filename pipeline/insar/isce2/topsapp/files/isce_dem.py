@@ -1,6 +1,6 @@
-"""The job's DEM in ISCE2's format, tagged as ellipsoidal, so that topsApp does not add the geoid again.
+"""Writes the job's DEM in ISCE2's format, marked as ellipsoidal, so that topsApp does not add the geoid again.
 
-topsApp geocodes to the posting of its geocoding DEM, so that one is resampled to the posting of the products.
+topsApp geocodes to the posting of its geocoding DEM, so that DEM is resampled to the posting of the products.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pipeline.insar.isce2.topsapp.files.isce_files import IsceImage, write_heade
 from pipeline.records import Frozen
 
 METRES_PER_DEGREE = 111_320.0
-"""Of latitude, and of longitude at the equator: the circumference of WGS 84 over 360."""
+"""Metres in a degree of longitude at the equator of WGS 84; also used for latitude."""
 
 Box = tuple[float, float, float, float]  # west, south, east, north, degrees
 
 
 class Elevation(Frozen):
-    """The two files: for the geometry as the job's DEM is, for geocoding at the products' posting."""
+    """The two DEM files: for the geometry at the job's posting, for geocoding at the products' posting."""
 
     geometry: Path
     geocoding: Path
@@ -35,7 +35,7 @@ class Elevation(Frozen):
 def write_elevation(dem: Path, folder: Path, posting_m: float) -> Elevation:
     """Write the ISCE2 files of the job's GeoTIFF `dem` (EPSG:4326, metres above the ellipsoid) into `folder`.
 
-    Raises InterferometryError `dem-unusable` where it is no such raster, `dem-void` where a height is missing.
+    Raises InterferometryError `dem-unusable` if it is no such raster, `dem-void` if a height is missing.
     """
     heights, transform = _read(dem)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,13 +47,13 @@ def write_elevation(dem: Path, folder: Path, posting_m: float) -> Elevation:
 
 
 def check_cover(bounds: Box, footprint: Box, name: str) -> None:
-    """Raise InterferometryError `dem-not-covering` where the DEM's `bounds` do not hold `footprint`, degrees both."""
+    """Raise InterferometryError `dem-not-covering` if `footprint` exceeds the DEM's `bounds`, both in degrees."""
     west, south, east, north = footprint
     if not (bounds[0] <= west and bounds[1] <= south and bounds[2] >= east and bounds[3] >= north):
         raise InterferometryError(
             "dem-not-covering",
-            f"the DEM spans {_spell(bounds)} and {name} {_spell(footprint)}.",
-            "Delete the job's folder and run the pair again, so that the DEM is made for these bursts.",
+            f"the DEM covers {_spell(bounds)}, but {name} covers {_spell(footprint)}.",
+            "Delete the job's folder and run the pair again, so that a DEM of these bursts is written.",
         )
 
 
@@ -85,7 +85,7 @@ def _read(dem: Path) -> tuple[np.ndarray, Affine]:
 def _resampled(
     heights: np.ndarray, transform: Affine, bounds: Box, posting_m: float
 ) -> tuple[np.ndarray, Affine]:
-    """By cubic splines: bilinear interpolation leaves facets, and a pattern in every slope."""
+    """Resample with cubic splines, since bilinear interpolation makes facets that show in the slopes."""
     west, south, east, north = bounds
     step_y = posting_m / METRES_PER_DEGREE
     step_x = step_y / math.cos(math.radians((south + north) / 2))

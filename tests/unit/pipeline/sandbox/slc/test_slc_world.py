@@ -31,13 +31,13 @@ from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.slc.acquisition import Acquisition
-from pipeline.sandbox.slc.frame import Survey, lay_out
+from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.instrument import INVALID_LINES, INVALID_SAMPLES, LINE_S, SAMPLE_M
 from pipeline.sandbox.slc.lattice_ground import (
     PAD_LINES,
     PAD_SAMPLES,
+    burst_ground,
     footprint_deg,
-    look_at,
     offsets,
     outline_deg,
 )
@@ -80,7 +80,7 @@ def scene() -> Scene:
 
 @pytest.fixture(scope="module")
 def survey(scene: Scene) -> Survey:
-    found = lay_out(scene)
+    found = survey_of(scene)
     assert found is not None
     return found
 
@@ -138,7 +138,7 @@ def test_points_are_found_again_from_both_sides(survey: Survey) -> None:
 
 
 def test_the_ground_lies_where_terrain_and_geoid_put_it(scene: Scene, survey: Survey) -> None:
-    ground = look_at(scene, survey, 0)
+    ground = burst_ground(scene, survey, 0)
     picked = np.s_[PAD_LINES + 30 :: 97, PAD_SAMPLES + 10 :: 41]
     row, column = ground.row[picked].astype(float), ground.column[picked].astype(float)
     x = scene.grid.left + (column + 0.5) * scene.grid.resolution_m
@@ -159,7 +159,7 @@ def test_the_ground_lies_where_terrain_and_geoid_put_it(scene: Scene, survey: Su
 
 
 def test_offsets_are_those_of_the_exact_geometry(scene: Scene, survey: Survey) -> None:
-    ground = look_at(scene, survey, 1)
+    ground = burst_ground(scene, survey, 1)
     flown = overflights(survey, 1)[1].acquisition
     line, sample, farther_m = offsets(ground, flown)
     nodes = ground.nodes
@@ -194,7 +194,7 @@ def test_any_two_passes_have_the_coherence_of_the_ground(scene: Scene, survey: S
     changed = np.zeros(shape, dtype=bool)
     changed[shape[0] // 2 :] = True
     cover = Cover(before, before, changed, Bowl(0.0, 0.0, 1.0, 0.0))
-    ground = look_at(scene, survey, 0)
+    ground = burst_ground(scene, survey, 0)
     nominal = middle_of_tube(survey)
     instants = [survey.flights[0].instant + timedelta(days=12 * k) for k in (0, 1, 3, 4)]
     passes = [
@@ -398,23 +398,23 @@ def test_the_same_seed_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        ({"relative_orbit": 7}, "No track 7"),
-        ({"before": 1, "after": 0}, "leaves 1 passes"),
+        ({"relative_orbit": 7}, "Track 7 "),
+        ({"before": 1, "after": 0}, "1 passes of track"),
         ({"sub_area": (10.0, 42.7, 10.1, 42.8)}, "outside"),
     ],
 )
-def test_a_plan_that_fits_nothing_is_refused(change: dict[str, object], said: str) -> None:
+def test_a_plan_that_fits_nothing_is_refused(change: dict[str, object], named: str) -> None:
     plan = SlcPlan(**{"sub_area": SUB_AREA, **change})
-    with pytest.raises(SandboxError, match=said):
-        lay_out(make_scene(small_area(), PARAMETERS.model_copy(update={"slc": plan})))
+    with pytest.raises(SandboxError, match=named):
+        survey_of(make_scene(small_area(), PARAMETERS.model_copy(update={"slc": plan})))
 
 
 def test_bursts_grow_in_number_where_the_area_is_longer_than_they_are(scene: Scene) -> None:
     plan = SlcPlan(bursts=1, lines_per_burst=420, sub_area=None)
     long = scene.area.model_copy(update={"bbox": (142.0, 42.7, 142.02, 42.8)})
-    survey = lay_out(make_scene(long, PARAMETERS.model_copy(update={"slc": plan})))
+    survey = survey_of(make_scene(long, PARAMETERS.model_copy(update={"slc": plan})))
     assert survey is not None
     assert survey.frame.lines == 420
     assert len(survey.frame.starts_s) == 3
