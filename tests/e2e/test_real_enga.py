@@ -263,7 +263,10 @@ def test_training_and_mapping_refuse_a_cube_without_a_pass_after_the_event(
     raw: Built, words: tuple[str, ...]
 ) -> None:
     told = raw.command.run(*words, code=7)
-    assert "no pass after the event (2024-05-24T14:00:00+00:00); its newest pass is of 2024-05-22T08:47:48" in told
+    assert (
+        "no pass after the event (2024-05-24T14:00:00+00:00); its newest pass is of 2024-05-22T08:47:48"
+        in told
+    )
     assert not (raw.command.data / "models" / AREA).exists()
     assert not (raw.command.data / "maps" / AREA).exists()
 
