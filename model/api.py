@@ -102,8 +102,13 @@ def train(
     Args:
         cube: path of a cube or of a version, or name of a built area.
         request: plan, seed, inputs; None: the best recipe that was measured.
-        out: folder of the bundle; None: where `pipeline.places` puts it, under `name` where one is given.
+        out: folder of the bundle; None: where `pipeline.places` puts it.
+        name: of a further bundle of the same version; None: the version's own bundle.
         replace: train in any case, in place of another bundle.
+        progress: called with the stage, the finished part of it, the whole, and a figure.
+
+    Returns:
+        The record of the bundle (path, digest, scores), and whether it is new.
 
     Raises:
         CubeError: there is no such cube.
@@ -161,6 +166,10 @@ def map(
         plan: a `MapPlan` with a bundle, a `LogRatioMapPlan` without one; None: the defaults.
         out: folder of the map; None: where `pipeline.places` puts it.
         replace: map in any case, in place of another map.
+        progress: called with the stage, the finished part of it, the whole, and a figure.
+
+    Returns:
+        The record of the map (path, picture, polygons, scores), whether it is new, and what a person changed in it.
 
     Raises:
         CubeError: there is no such cube.

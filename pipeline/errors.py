@@ -56,7 +56,7 @@ class GridError(SlidecubeError):
 
 
 class CubeError(SlidecubeError):
-    """A cube is absent, damaged, of another grid, or being written by another process."""
+    """A cube is absent, damaged, or of another grid."""
 
     exit_code = 5
 

@@ -127,10 +127,10 @@ def named_cube(name: str | Path) -> str:
     root = f"{cubes_address()}/{text}"
     if is_name(text) and open_store(root).exists(""):
         return root
+    suggestion = did_you_mean(text, open_store(cubes_address()).names(""))
     raise CubeError(
-        f"There is no cube {text!r}: neither a path nor a built area ({root})."
-        f"{did_you_mean(text, open_store(cubes_address()).names(''))}",
-        f"Build it with `slidecube build {text}` or give the path of a cube.",
+        f"There is no cube {text!r}: neither a path nor a built area ({root}).{suggestion}",
+        "Give the path of a cube, or build the area with `slidecube build AREA`.",
     )
 
 
