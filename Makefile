@@ -38,7 +38,7 @@ unit: setup
 
 # The pages of docs/ as a site in data/site, from the checkout alone: no network.
 docs: setup
-	$(BIN)/mkdocs build --quiet --clean
+	$(BIN)/mkdocs build --clean
 
 # Side by side with what a user would otherwise use; ratios of one run. Takes many minutes.
 bench: setup
