@@ -115,6 +115,10 @@ def changes(folder: Path, made: Made) -> list[str]:
     return [*found, *(f"{name} was added" for name in sorted(added))]
 
 
+ELSEWHERE = {"bundle": "a --name or another --out", "map": "another --out"}
+"""the options that put a result of each kind into a folder of its own"""
+
+
 def existing(target: Path, wanted: Origin, *, replace: bool) -> Made | None:
     """The result at `target` where it is what is wanted; None where it is to be made.
 
@@ -138,7 +142,7 @@ def existing(target: Path, wanted: Origin, *, replace: bool) -> Made | None:
     lost = f" It holds a person's work: {'; '.join(edits)}." if edits else ""
     raise ReplaceError(
         f"{target} holds another {wanted.kind}, of {'; '.join(differences)}.{lost}",
-        "Give another --out, or replace it with --replace (in a flow: replace=true).",
+        f"Give {ELSEWHERE[wanted.kind]}, or replace it with --replace (in a flow: replace=true).",
     )
 
 
