@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
@@ -26,20 +26,22 @@ def archive_limits(area: AreaOfInterest) -> list[str]:
 
 @contextmanager
 def slot_of(*limits: str) -> Iterator[None]:
-    """Hold a slot of each limit, waiting until all are free.
+    """Hold a slot of each limit, waiting until each is free.
 
-    A limit that does not exist would limit nothing, so it is an error. Work that holds a slot continues while the
-    server is away.
+    A limit that does not exist would be no limit: it is refused by name. Prefect refuses one only where it is asked for
+    alone, so each is taken by itself, and by name, so that two runs never wait for each other. Work that holds a slot
+    continues while the server is away.
 
     Raises:
         SettingsError: one of the limits was not made.
     """
-    try:
-        with concurrency(list(limits), strict=True, raise_on_lease_renewal_failure=False):
-            yield
-    except ConcurrencySlotAcquisitionError as error:
-        raise SettingsError(
-            f"The Prefect server lacks one of the limits {', '.join(limits)}: nothing would protect the archive or the "
-            "machine.",
-            "Make them with `python -m flows.setup`.",
-        ) from error
+    with ExitStack() as slots:
+        for limit in sorted(limits):
+            try:
+                slots.enter_context(concurrency(limit, strict=True, raise_on_lease_renewal_failure=False))
+            except ConcurrencySlotAcquisitionError as error:
+                raise SettingsError(
+                    f"The Prefect server has no limit {limit!r}: nothing would protect the archive or the machine.",
+                    "Make it with `python -m flows.setup`.",
+                ) from error
+        yield

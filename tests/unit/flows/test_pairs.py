@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -94,13 +95,19 @@ def test_a_limit_that_nobody_made_is_refused_by_name(monkeypatch):
 
     from flows.serving import limits
 
-    def refuse(names: list[str], **options: Any) -> Any:
+    asked: list[str] = []
+
+    def refuse(name: str, **options: Any) -> Any:
         assert options["strict"] is True
-        raise ConcurrencySlotAcquisitionError(names)
+        asked.append(name)
+        if name == INTERFEROMETRY:
+            raise ConcurrencySlotAcquisitionError(name)
+        return nullcontext()
 
     monkeypatch.setattr(limits, "concurrency", refuse)
-    with pytest.raises(SettingsError, match=INTERFEROMETRY), limits.slot_of(INTERFEROMETRY):
+    with pytest.raises(SettingsError, match=INTERFEROMETRY), limits.slot_of(INTERFEROMETRY, "asf"):
         raise AssertionError("nothing runs without the limit")
+    assert asked == ["asf", INTERFEROMETRY], "each alone, and in one order for all runs"
 
 
 def test_the_table_of_passes_lists_the_pairs_with_all_columns(monkeypatch):
