@@ -235,7 +235,7 @@ def test_the_best_inputs_take_both_directions_where_both_see_the_scene():
     hidden = cube.vv.where(~(xr.DataArray(ascending, dims="timestep") & (cube.x > cube.x[128])))
     inputs, notes = best_inputs(cube.assign(vv=hidden))
     assert inputs.track == "best"
-    assert any("without both directions: track 68 (ascending) sees" in note for note in notes)
+    assert any("both directions" in note and "track 68" in note for note in notes)
 
 
 def test_a_map_of_both_directions_names_the_passes_of_both(tmp_path):
@@ -253,7 +253,7 @@ def test_a_map_of_both_directions_names_the_passes_of_both(tmp_path):
         assert "track 68 (ascending)" in words
     one_sided = cube.isel(timestep=cube.pass_id.values != "late")
     other = write(one_sided, tmp_path / "one.zarr")
-    with pytest.raises(ModelError, match="no track of ascending passes") as error:
+    with pytest.raises(ModelError, match="ascending") as error:
         api.map_cube(tmp_path / "bundle", str(other), tmp_path / "lost")
     assert "--track best" in error.value.remedy
 
