@@ -129,7 +129,7 @@ def named_cube(name: str | Path) -> str:
         return root
     suggestion = did_you_mean(text, open_store(cubes_address()).names(""))
     raise CubeError(
-        f"There is no cube {text!r}: neither a path nor a built area ({root}).{suggestion}",
+        f"There is no cube {text!r}: neither a path nor an area that was built below {cubes_address()}.{suggestion}",
         "Give the path of a cube, or build the area with `slidecube build AREA`.",
     )
 

@@ -347,13 +347,13 @@ def _in_another_process(target: Path, port: int) -> None:
 
 
 def test_two_processes_at_once_do_no_harm(server: Loopback, target: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork would take the threads of other tests along
     port = int(server.url("").rsplit(":", 1)[1].strip("/"))
     workers = [context.Process(target=_in_another_process, args=(target, port)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert target.read_bytes() == DATA
     assert left_over(target) == set()
