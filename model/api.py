@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import JsonValue
 
-from model.bundle.summaries import BundleRecord, ReleaseRecord
+from model.bundle.summaries import BundleRecord, ReleaseRecord, record_of
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
@@ -242,28 +242,7 @@ def _record_of_bundle(folder: Path) -> BundleRecord:
     """The record of a bundle of an earlier release, which kept none: all but the seconds that it took."""
     from model.bundle.bundle import read_document
 
-    document = read_document(folder)
-    return BundleRecord(
-        path=folder,
-        digest=document.digest,
-        area=document.cube.area,
-        cube=document.cube.uri,
-        cube_version=document.cube.version,
-        track=document.selection.track,
-        passes_before=len(document.selection.before),
-        passes_after=len(document.selection.after),
-        auprc=document.test.auprc,
-        prevalence=document.test.prevalence,
-        validation_auprc=document.validation.auprc,
-        threshold=document.threshold,
-        parameters=document.parameters,
-        calibration_error=document.calibration.error_after,
-        expected=document.expected,
-        seconds=0.0,
-        simulated=document.simulated,
-        events=document.events,
-        baselines=document.baselines,
-    )
+    return record_of(read_document(folder), folder, seconds=0.0)
 
 
 def _map_folder(place: Place, bundle: Path | None, origin: Origin, *, replace: bool) -> Path:

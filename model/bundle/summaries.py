@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from model.bundle.document import BundleDocument
 from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore
 from pipeline.records import Frozen
 
@@ -68,3 +69,28 @@ class ReleaseRecord(Frozen):
     report: Path
     simulated: bool
     seconds: float
+
+
+def record_of(document: BundleDocument, path: Path, seconds: float) -> BundleRecord:
+    """The record of a bundle in the folder `path`, which took so many seconds to train."""
+    return BundleRecord(
+        path=path,
+        digest=document.digest,
+        area=document.cube.area,
+        cube=document.cube.uri,
+        cube_version=document.cube.version,
+        track=document.selection.track,
+        passes_before=len(document.selection.before),
+        passes_after=len(document.selection.after),
+        auprc=document.test.auprc,
+        prevalence=document.test.prevalence,
+        validation_auprc=document.validation.auprc,
+        threshold=document.threshold,
+        parameters=document.parameters,
+        calibration_error=document.calibration.error_after,
+        expected=document.expected,
+        seconds=round(seconds, 1),
+        simulated=document.simulated,
+        events=document.events,
+        baselines=document.baselines,
+    )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.bundle.summaries import BundleRecord
+from model.bundle.summaries import BundleRecord, record_of
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
 from model.network.augmentation import mirror_signs
@@ -83,7 +83,7 @@ def train_bundle(
         document.test.auprc,
         document.test.prevalence,
     )
-    return _record(document, out, time.monotonic() - started)
+    return record_of(document, out, time.monotonic() - started)
 
 
 def _inputs(labelled: Sequence[LabelledCube], experiment: Experiment) -> tuple[Inputs, tuple[str, ...]]:
@@ -176,27 +176,3 @@ def _evaluated(
         device=members[0].device,
     )
     return document, weights
-
-
-def _record(document: BundleDocument, path: Path, seconds: float) -> BundleRecord:
-    return BundleRecord(
-        path=path,
-        digest=document.digest,
-        area=document.cube.area,
-        cube=document.cube.uri,
-        cube_version=document.cube.version,
-        track=document.selection.track,
-        passes_before=len(document.selection.before),
-        passes_after=len(document.selection.after),
-        auprc=document.test.auprc,
-        prevalence=document.test.prevalence,
-        validation_auprc=document.validation.auprc,
-        threshold=document.threshold,
-        parameters=document.parameters,
-        calibration_error=document.calibration.error_after,
-        expected=document.expected,
-        seconds=round(seconds, 1),
-        simulated=document.simulated,
-        events=document.events,
-        baselines=document.baselines,
-    )
