@@ -1,8 +1,8 @@
 """The accessor `cube.slidecube` of every dataset that `open_cube` or `xarray.open_zarr` returns.
 
-    >>> cube.slidecube.db("vv")
-    >>> cube.slidecube.after(track=46)
-    >>> cube.slidecube.log_ratio("vh").plot()
+>>> cube.slidecube.db("vv")
+>>> cube.slidecube.after(track=46)
+>>> cube.slidecube.log_ratio("vh").plot()
 """
 
 from __future__ import annotations
