@@ -271,7 +271,8 @@ def verify(cube: str, json_: bool) -> None:
     else:
         for problem in verdict.problems:
             click.echo(problem)
-        state = "sound" if verdict.sound else f"{len(verdict.problems)} problems"
+        count = len(verdict.problems)
+        state = "sound" if verdict.sound else "1 problem" if count == 1 else f"{count} problems"
         click.echo(
             f"{verdict.cube} version {verdict.version}: {verdict.shards} shards, {verdict.files} files: {state}"
         )
