@@ -97,9 +97,7 @@ def group_passes(
     passes = [_pass(reads, area, project, probes or {}) for reads in by_overflight.values()]
     within = [p for p in passes if area.start <= p.instant <= area.end]
     if len(within) < len(passes):
-        notes.append(
-            f"{len(passes) - len(within)} passes lie outside the time range of the area and are left out"
-        )
+        notes.append(f"{_passes(len(passes) - len(within))} outside the time range of the area: left out")
     passes = within
     if area.tracks is not None:
         other = sorted({p.relative_orbit for p in passes if p.relative_orbit not in area.tracks})
@@ -107,7 +105,7 @@ def group_passes(
         if dropped:
             names = ", ".join(map(str, other))
             notes.append(
-                f"{dropped} passes of tracks {names} are left out: the area asks for tracks {area.tracks}"
+                f"{_passes(dropped)} of other tracks ({names}): left out, since the area asks for {area.tracks}"
             )
         passes = [p for p in passes if p.relative_orbit in area.tracks]
     passes.sort(key=lambda p: (p.instant, p.id))
@@ -137,10 +135,14 @@ def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
             lacking = round(gap / usual) - 1
             if lacking > 0:
                 notes.append(
-                    f"track {track}: {lacking} {'pass' if lacking == 1 else 'passes'} fewer than every {usual} days "
+                    f"track {track}: {_passes(lacking)} fewer than every {usual} days "
                     f"between {before:%Y-%m-%d} and {after:%Y-%m-%d}"
                 )
     return notes
+
+
+def _passes(count: int) -> str:
+    return "1 pass" if count == 1 else f"{count} passes"
 
 
 def _pass(
@@ -184,8 +186,8 @@ def _coverage(footprints: list[Geometry], area: Geometry, project: Transformer) 
     wanted = metres(area)
     # a footprint far outside the zone would be distorted: only its part near the area counts
     near = shapely.box(*area.bounds).buffer(0.5)
-    held = shapely.union_all([metres(f.intersection(near)) for f in footprints])
-    return float(min(1.0, wanted.intersection(held).area / wanted.area))
+    covered = shapely.union_all([metres(f.intersection(near)) for f in footprints])
+    return float(min(1.0, wanted.intersection(covered).area / wanted.area))
 
 
 def _meets(one: Slice, footprint: Geometry) -> bool:
@@ -197,13 +199,13 @@ def _unique(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
     by_id: dict[str, ItemRead] = {}
     repeated = 0
     for read in reads:
-        held = by_id.get(read.slice.id)
-        if held is not None:
+        former = by_id.get(read.slice.id)
+        if former is not None:
             repeated += 1
-        if held is None or read.processed > held.processed:
+        if former is None or read.processed > former.processed:
             by_id[read.slice.id] = read
     if repeated:
-        notes.append(f"{repeated} items came more than once and count once")
+        notes.append(f"items that came more than once and count once: {repeated}")
     return list(by_id.values())
 
 

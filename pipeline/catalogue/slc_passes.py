@@ -76,12 +76,12 @@ def _read(
             continue
         meta = item.get("meta")
         revised = str(meta.get("revision-date") or "") if isinstance(meta, Mapping) else ""
-        held = found.get(name(one))
-        if held is None or revised > held[0]:
+        former = found.get(name(one))
+        if former is None or revised > former[0]:
             found[name(one)] = (revised, one)
     notes += [f"left out: {fault}" for fault in faults[:FEW]]
     if len(faults) > FEW:
-        notes.append(f"left out: {len(faults) - FEW} more items that cannot be understood")
+        notes.append(f"left out: more items that cannot be read, {len(faults) - FEW} in number")
     return [one for _, one in found.values()]
 
 
@@ -123,7 +123,7 @@ def _overflights(granules: list[Granule], notes: list[str]) -> list[SlcPass]:
         )  # fmt: skip
         if odd is not None:
             notes.append(
-                f"left out: orbit {orbit} of {platform}: {first.name} says track {first.relative_orbit} "
+                f"left out: orbit {orbit} of {platform}: {first.name} states track {first.relative_orbit} "
                 f"{first.direction}, {odd.name} track {odd.relative_orbit} {odd.direction}"
             )
             continue
@@ -143,13 +143,13 @@ def _overflights(granules: list[Granule], notes: list[str]) -> list[SlcPass]:
 def _within(passes: list[SlcPass], area: AreaOfInterest, notes: list[str]) -> list[SlcPass]:
     timely = [one for one in passes if area.start <= one.instant <= area.end]
     if len(timely) < len(passes):
-        notes.append(f"{len(passes) - len(timely)} SLC passes lie outside the time range and are left out")
+        notes.append(f"SLC passes outside the time range, left out: {len(passes) - len(timely)}")
     if area.tracks is None:
         return timely
     wanted = [one for one in timely if one.relative_orbit in area.tracks]
     if len(wanted) < len(timely):
         others = ", ".join(map(str, sorted({one.relative_orbit for one in timely} - set(area.tracks))))
-        notes.append(f"{len(timely) - len(wanted)} SLC passes of tracks {others} are left out")
+        notes.append(f"SLC passes of other tracks ({others}), left out: {len(timely) - len(wanted)}")
     return wanted
 
 
@@ -161,8 +161,8 @@ def _with_bursts(one: SlcPass, bursts: list[Burst], polarisation: Polarisation, 
     }
     lacking = [granule for granule in one.granules if granule.name not in rank]
     if lacking:
-        held = " and ".join(sorted({p for granule in lacking for p in granule.polarisations})) or "neither"
-        notes.append(f"{one.id}: no {polarisation}, only {held}, in {_names(g.name for g in lacking)}")
+        others = " and ".join(sorted({p for granule in lacking for p in granule.polarisations})) or "neither"
+        notes.append(f"{one.id}: no {polarisation}, only {others}, in {_names(g.name for g in lacking)}")
     chosen: dict[str, Burst] = {}
     for burst in sorted(bursts, key=lambda b: b.id):
         if burst.granule not in rank:
