@@ -299,6 +299,8 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     whole = Trial(label="", inputs=Inputs(), protocol="strict", seed=0)
     left_out = TrialTask(cube="one", trial=whole, other_events=OtherEvents(cubes=("two",)))
     yield "trial on a scene of which nothing is learned", of_task(left_out)
+    given = left_out.model_copy(update={"event": EVENT})
+    yield "trial on a scene of which nothing is learned, event given", of_task(given)
     # random scores stand for a network's: which pixels are scored, with which labels, is what is pinned
     place = str(write(small_cube(256, before=4, after=3), folder / "small.zarr"))
     drawn = whole.model_copy(update={"method": "random"})
