@@ -95,7 +95,7 @@ class LookGeometry(LayerKind[LookTask]):
         )
         orbit = read_orbit_file(fetched.path)
         with ExitStack() as stack:
-            tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in task.tiles]
+            tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             ground = look.read_ground(tiles, site.grid, site.area.dem.collection, orbit, order.instant)
         data = look.derive_look(ground, site.grid, orbit, order.instant)
         coverage = float(np.isfinite(data.arrays["local_incidence_deg"]).mean())

@@ -61,5 +61,5 @@ class Terrain(LayerKind[TerrainTask]):
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:
-            tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in task.tiles]
+            tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)
