@@ -157,24 +157,24 @@ class Earthdata:
             raise http_client.unreachable(url, error) from None
 
     def _session(self) -> requests.Session:
-        held: requests.Session | None = getattr(self._local, "session", None)
-        if held is None:
-            held = _Session()
-            held.headers["User-Agent"] = http_client.user_agent()
-            held.cookies = self._cookies
-            self._local.session = held
-        return held
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = _Session()
+            session.headers["User-Agent"] = http_client.user_agent()
+            session.cookies = self._cookies
+            self._local.session = session
+        return session
 
     def _forget_cookie(self, url: str) -> bool:
         """Drop ASF's cookie, which may have expired, where it was sent to `url`; True if there was one."""
         if not _may_have_token(urlsplit(url).hostname or ""):
             return False
         with self._lock:
-            held = [cookie for cookie in self._cookies if cookie.name == COOKIE_NAME]
-            for cookie in held:
+            cookies = [cookie for cookie in self._cookies if cookie.name == COOKIE_NAME]
+            for cookie in cookies:
                 self._cookies.clear(cookie.domain, cookie.path, cookie.name)
             self._asked_for_cookie = False
-            return bool(held)
+            return bool(cookies)
 
     def _cookie_by_token(self) -> bool:
         """Request a plain file with the token, once; True if that brought the cookie."""

@@ -76,7 +76,7 @@ def make_plan(
 
 
 def _without_held(wanted: Wanted, inputs: PlanInputs) -> Wanted:
-    """The same, with the tasks marked as held whose layers the cube has; nothing is read for them."""
+    """The same, with a mark on the tasks whose layers the cube has; nothing is read for them."""
     tasks = tuple(
         task.model_copy(update={"held": True, "size_bytes": 0}) if inputs.is_held(task.recipe) else task
         for task in wanted.tasks

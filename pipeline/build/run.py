@@ -150,7 +150,7 @@ def publish(
 
 
 def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
-    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
+    """Fetch, derive and commit one layer; a layer that the cube has is returned unchanged. Safe in threads.
 
     Raises:
         ArchiveError: a source cannot be read, or changed since the catalogue was made.
@@ -158,9 +158,9 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         InterferometryError: a pair cannot be processed, or its product cannot be used.
     """
     store = store_of(area)
-    held = read_record(store, task.recipe.digest)
-    if held is not None:
-        return held
+    existing = read_record(store, task.recipe.digest)
+    if existing is not None:
+        return existing
     grid = Grid.of_area(area)
     data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
     return write_layer(store, task.recipe, data, grid)

@@ -33,7 +33,7 @@ class Labels(LayerKind[LabelsTask]):
         """One layer, if the area names an inventory and the catalogue found its file."""
         inventory, found = inputs.area.inventory, inputs.catalogue.inventory
         if inventory is None or found is None:
-            reason = "the area names none" if inventory is None else (inventory.note or "no file is at hand")
+            reason = "the area names none" if inventory is None else (inventory.note or "it has no file")
             return Wanted(kind=self, missing=(f"labels: no inventory ({reason})",))
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:

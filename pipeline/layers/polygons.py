@@ -16,7 +16,7 @@ from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 
 from pipeline.area import Inventory
-from pipeline.errors import SourceDataError
+from pipeline.errors import SourceDataError, number_of
 from pipeline.grid import Grid
 
 NAMED = 50
@@ -185,13 +185,15 @@ def _check_kinds(frame: gpd.GeoDataFrame, inventory: Inventory) -> None:
     lines = int(np.isin(kinds, _LINES).sum())
     if lines:
         raise SourceDataError(
-            f"{lines} of {len(frame)} features of inventory {inventory.name!r} are lines, which cover nothing.",
+            f"Inventory {inventory.name!r} has {number_of(lines, 'line')} among {len(frame)} features; "
+            "a line has no area.",
             "Choose the layer with polygons, or leave lines out by class_field.",
         )
     points = int(np.isin(kinds, _POINTS).sum())
     if points and inventory.point_radius_m is None:
         raise SourceDataError(
-            f"{points} of {len(frame)} features of inventory {inventory.name!r} are points, which cover nothing.",
+            f"Inventory {inventory.name!r} has {number_of(points, 'point')} among {len(frame)} features; "
+            "a point has no area.",
             "State point_radius_m in the area file, or choose the layer with polygons.",
         )
 

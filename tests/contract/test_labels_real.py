@@ -54,8 +54,8 @@ def check_areas(frame: gpd.GeoDataFrame, layer: LayerData, grid: Grid) -> None:
     owner = layer.arrays["landslide_id"]
     assert owner.max() <= len(table)
     assert np.array_equal(owner > 0, fraction > 0)
-    fates = layer.report["refused"] + layer.report["duplicates_dropped"] + layer.report["outside_the_area"]
-    assert len(table) + fates == len(frame)
+    left_out = layer.report["refused"] + layer.report["duplicates_dropped"] + layer.report["outside_the_area"]
+    assert len(table) + left_out == len(frame)
 
 
 @pytest.mark.parametrize("name", NOTO)

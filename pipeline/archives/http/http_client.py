@@ -111,10 +111,10 @@ def session() -> requests.Session:
 
     It does not retry: `retried` does, so that the requests to all archives are retried in the same way.
     """
-    held: requests.Session | None = getattr(_sessions, "session", None)
-    if held is None:
-        held = _sessions.session = _Session()
-    return held
+    existing: requests.Session | None = getattr(_sessions, "session", None)
+    if existing is None:
+        existing = _sessions.session = _Session()
+    return existing
 
 
 _limits: dict[str, threading.BoundedSemaphore] = {}

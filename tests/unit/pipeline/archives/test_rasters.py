@@ -186,7 +186,7 @@ def test_a_server_without_ranges_is_refused(server: Loopback) -> None:
 )
 def test_a_wrong_content_range_is_refused(server: Loopback, answer: str) -> None:
     server.rules.append(lambda seen: Reply(206, {"Content-Range": answer}, b"0123456789"))
-    with pytest.raises(ArchiveError, match="cannot be used"):
+    with pytest.raises(ArchiveError, match=r"scene\.tif"):
         RemoteFile(server.url("scene.tif"), OTHER)
 
 
@@ -202,13 +202,13 @@ def test_a_damaged_block_is_read_once_more_and_then_named(server: Loopback, tiff
     server.files["scene.tif"] = bytes(damaged)
     with (
         RemoteRaster(server.url("scene.tif")) as raster,
-        pytest.raises(SourceDataError, match="cannot be decoded"),
+        pytest.raises(SourceDataError, match=r"scene\.tif"),
     ):
         raster.read()
     assert sum(seen.headers["range"].startswith("bytes=0-") for seen in server.seen) == 2
 
 
-def test_threads_read_side_by_side(server: Loopback, pixels: np.ndarray) -> None:
+def test_threads_read_at_once(server: Loopback, pixels: np.ndarray) -> None:
     def strip(n: int) -> bool:
         rows = slice(n % 4 * 256, n % 4 * 256 + 256)
         with RemoteRaster(server.url("scene.tif"), '"one"') as raster:
@@ -228,7 +228,7 @@ def test_two_rasters_may_be_closed_in_any_order(server: Loopback, pixels: np.nda
 def test_a_window_must_lie_inside(server: Loopback) -> None:
     with (
         RemoteRaster(server.url("scene.tif")) as raster,
-        pytest.raises(ValueError, match="leaves the raster"),
+        pytest.raises(ValueError, match="window"),
     ):
         raster.read(Window(1000, 0, 100, 10))
 

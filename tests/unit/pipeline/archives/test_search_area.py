@@ -221,7 +221,7 @@ def test_wrong_fields_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
 def test_absent_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArchiveError, match=r"absent\.json"):
         load_catalogue(tmp_path / "absent.json")
-    with pytest.raises(ArchiveError, match="cannot be read"):
+    with pytest.raises(ArchiveError, match=tmp_path.name):
         load_catalogue(tmp_path)
     path = saved(snapshot(), tmp_path)
     monkeypatch.setattr(snapshots, "MOST_SNAPSHOT_BYTES", 10)
@@ -413,5 +413,7 @@ def test_how_pairs_are_made_is_no_matter_of_the_search() -> None:
 
 
 def test_the_content_digest_takes_the_bursts_into_account() -> None:
-    digests = {content_digest(snapshot(wants(), slc=held)) for held in (None, SlcHoldings(), repeats(2))}
+    digests = {
+        content_digest(snapshot(wants(), slc=holdings)) for holdings in (None, SlcHoldings(), repeats(2))
+    }
     assert len(digests) == 3

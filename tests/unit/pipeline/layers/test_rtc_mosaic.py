@@ -164,7 +164,7 @@ def test_the_seam_between_slices_is_neither_eroded_nor_counted_as_border(tmp_pat
     np.testing.assert_array_equal(got[71:], values[71:])
 
 
-def test_the_first_valid_slice_wins(tmp_path: Path) -> None:
+def test_the_first_valid_slice_is_taken(tmp_path: Path) -> None:
     first = np.full(GRID.shape, 0.5, "float32")
     first[:, :60] = 0
     one = write(tmp_path / "a.tif", first, GRID.left, GRID.top)
@@ -196,7 +196,7 @@ def test_finer_pixels_are_averaged_in_power(tmp_path: Path) -> None:
 
 def test_rasters_that_cannot_be_aligned_are_refused(tmp_path: Path) -> None:
     coarse = write(tmp_path / "a.tif", speckle((50, 50)), GRID.left, GRID.top, pixel=30.0)
-    with pytest.raises(SourceDataError, match="resolution_m to 30"):
+    with pytest.raises(SourceDataError, match="resolution_m"):
         rtc_mosaic.read_backscatter(overflight(coarse), "vv", GRID, opener)
     degrees = write(tmp_path / "b.tif", speckle((50, 50)), 141, 42, pixel=0.0001, crs="EPSG:4326")
     with pytest.raises(SourceDataError, match="degrees"):
