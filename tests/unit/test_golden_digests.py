@@ -169,7 +169,9 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     assert publish(store_of(where), whole) == (1, True)
     assert read_manifest(store_of(where), 1).substance == whole.substance
     for pair in plan.pairs[:1]:
-        order = PairOrder(area=where, pair=pair, tiles=tiles_of_pair(pair, slc_dem_tiles_of(found)))
+        order = PairOrder(
+            area=where, pair=pair, tiles=tiles_of_pair(pair, slc_dem_tiles_of(found, where).tiles)
+        )
         for part in parts_of(pair, order.bbox):
             for backend in ("isce2", "pygmtsar"):
                 request: Any = SimpleNamespace(order=order, part=part, backend=backend)
