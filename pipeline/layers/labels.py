@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import geopandas as gpd
+
 from pipeline.archives import inventories
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData, Recipe, Source
@@ -38,7 +40,8 @@ class Labels(LayerKind[LabelsTask]):
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
-        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"})
+        # fields that are not used are left out: a new field changes no layer
+        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,
@@ -56,5 +59,5 @@ class Labels(LayerKind[LabelsTask]):
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
-        extent = inventories.mapped_extent(site.area, site.downloads)
+        extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
         return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent)
