@@ -5,14 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from shapely import box
+
 from pipeline.archives import rasters
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
-from pipeline.cube.layers import LayerData, Recipe
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.schema import TERRAIN
+from pipeline.grid import Grid
 from pipeline.layers import dem_derivatives
-from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
-from pipeline.layers.plan_inputs import PlanInputs, tile_sources
+from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted, share_without
+from pipeline.layers.plan_inputs import PlanInputs, static_variables, tile_sources
 
 
 class TerrainTask(LayerTask):
@@ -40,7 +43,11 @@ class Terrain(LayerKind[TerrainTask]):
                 if listed
                 else f"{collection} has no tile here"
             )
-            return Wanted(kind=self, missing=(f"terrain: {reason}",))
+            if not tiles_within(inputs.area, inputs.listed_dem_tiles, DEM_MARGIN_M):
+                return Wanted(kind=self, missing=(f"terrain: {reason}",))
+            kept = static_variables(inputs.previous, TERRAIN)
+            line = f"terrain: {'kept as it was' if kept else 'none'} ({reason})"
+            return Wanted(kind=self, missing=(line,), undelivered=(line,), staying=kept)
         recipe = Recipe(
             kind=self.name,
             variables=TERRAIN,
@@ -54,9 +61,16 @@ class Terrain(LayerKind[TerrainTask]):
             recipe=recipe,
             label=f"terrain from {collection}",
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in tiles),
+            promised=inputs.grid.share_within(
+                box(*tile.bbox) for tile in (*inputs.listed_dem_tiles, *inputs.dem_tiles)
+            ),
             tiles=tiles,
         )
         return Wanted(kind=self, tasks=(task,))
+
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid without voids."""
+        return share_without(record, "void_pixels", grid)
 
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
