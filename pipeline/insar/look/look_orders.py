@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from pipeline.catalogue.identities import platform_name
 from pipeline.catalogue.passes import Pass
-from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import SlcPass
 from pipeline.insar.look.relief import LOOK_MARGIN_M
 from pipeline.records import Frozen, Utc
