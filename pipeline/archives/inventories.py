@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from shapely.geometry import shape
 
 from pipeline.archives.http import http_client
 from pipeline.archives.registry import archive_of
+from pipeline.archives.vector_files import read_features
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
@@ -179,24 +181,28 @@ def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
     extent = area.inventory.extent
     if isinstance(extent, dict):
         return _polygons(extent, "inventory.extent")
-    import geopandas
-
     path = fetch_file(extent, cache_dir)
+    frame = read_features(path)
     try:
-        frame = geopandas.read_file(path)
-        if frame.crs is None:
-            raise ValueError("it states no reference system")
         parts = frame.to_crs(4326).geometry
-    except Exception as error:  # pyogrio and pyproj raise errors of any type on a damaged file
+    except Exception as error:  # pyproj raises errors of any type on an odd CRS
         raise SourceDataError(
-            f"{path.name}: the mapped extent cannot be read ({str(error)[:200]}).",
+            f"{path.name}: the mapped extent cannot be transformed ({str(error)[:200]}).",
             "Give a vector file of polygons with a reference system.",
         ) from error
-    sound = [shapely.make_valid(g, method="structure", keep_collapsed=False) for g in parts if g is not None]
-    union = shapely.union_all([g for g in sound if g.geom_type in ("Polygon", "MultiPolygon")])
+    union = shapely.union_all(_polygon_parts(parts))
     if union.is_empty:
         raise SourceDataError(f"{path.name}: the mapped extent holds no polygon.", "Give a file of polygons.")
     return union
+
+
+def _polygon_parts(geometries: Iterable[Geometry | None]) -> list[Geometry]:
+    """The polygons among some geometries, valid; those within collections too."""
+    parts = shapely.get_parts([one for one in geometries if one is not None])
+    while any(isinstance(one, shapely.GeometryCollection) for one in parts):  # multipolygons are such, too
+        parts = shapely.get_parts(parts)
+    sound = [shapely.make_valid(one, method="structure", keep_collapsed=False) for one in parts]
+    return [one for one in sound if one.geom_type in ("Polygon", "MultiPolygon")]
 
 
 def _polygons(document: dict[str, Any], where: str) -> Geometry:
@@ -205,9 +211,7 @@ def _polygons(document: dict[str, Any], where: str) -> Geometry:
             parts = [shape(feature["geometry"]) for feature in document["features"]]
         else:
             parts = [shape(document["geometry"] if document.get("type") == "Feature" else document)]
-        union = shapely.union_all(
-            [shapely.make_valid(p, method="structure", keep_collapsed=False) for p in parts]
-        )
+        union = shapely.union_all(_polygon_parts(parts))
     except Exception as error:
         raise SourceDataError(
             f"{where} is no GeoJSON geometry.", "Give a Polygon or MultiPolygon."
