@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -11,11 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.archives.http import http_client
+from pipeline.archives.local_files import open_regular
 from pipeline.archives.registry import archive_of
 from pipeline.archives.vector_files import read_features
 from pipeline.area import AreaOfInterest, Inventory
@@ -29,7 +32,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 * 2**30
 """Largest inventory that is fetched; national ones are some hundred MB."""
-MOST_UNPACKED_BYTES = 8 * 2**30
+MOST_UNPACKED_BYTES = 2 * 2**30
+"""Of all files of a zip: as much memory and more is taken to read them."""
 MOST_RATIO = 200
 """Deflate gives about 1000 at most; shapefiles and GeoJSON stay far below this."""
 MOST_MEMBERS = 10_000
@@ -58,8 +62,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     """
     if is_local(url):
         path = local_path(url)
-        if not path.is_file():
-            raise SourceDataError(f"{path} does not exist.", "Correct the path in the area file.")
+        _check_local(path)
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -74,6 +77,22 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     if zipfile.is_zipfile(path):
         check_zip(path)
     return path
+
+
+def _check_local(path: Path) -> None:
+    """Refuse a path of the area file that is no regular file, and say what it is.
+
+    Raises:
+        SourceDataError: it does not exist, is a folder or a pipe, cannot be read, or is larger than `MOST_BYTES`.
+    """
+    try:
+        descriptor = open_regular(path)
+    except ArchiveError as error:
+        raise SourceDataError(error.message, "Correct the path in the area file.") from None
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if size > MOST_BYTES:
+        raise _too_large(str(path))
 
 
 def _download(url: str, cache_dir: Path) -> Path:
@@ -97,25 +116,21 @@ def _download(url: str, cache_dir: Path) -> Path:
     return http_client.retried(once)
 
 
-def _stream(response: Any, partial: Path, url: str) -> int:
-    """Write the body to a file; returns its bytes."""
+def _stream(response: requests.Response, partial: Path, url: str) -> int:
+    """Write the body to a file, without the compression that a server may add to it; returns its bytes."""
     stated = response.headers.get("Content-Length", "")
     if stated.isdigit() and int(stated) > MOST_BYTES:
         raise _too_large(url)
     size = 0
     with partial.open("wb") as out:
-        try:
-            for piece in response.iter_content(2**20):
-                size += len(piece)
-                if size > MOST_BYTES:
-                    raise _too_large(url)
-                out.write(piece)
-        except http_client.NETWORK_ERRORS as error:
-            raise http_client.unreachable(url, error) from None
-    if stated.isdigit() and size != int(stated):
-        raise ArchiveError(
-            f"{http_client.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
-        )
+        for piece in http_client.pieces(response, decode=True):
+            if size == 0 and http_client.is_page(piece):
+                raise http_client.page_instead(url, response.url)
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise _too_large(url)
+            out.write(piece)
+    http_client.check_whole(response)
     return size
 
 
@@ -270,7 +285,11 @@ def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
     """The stated SHA-256, that of a local file, or the server's ETag; else None and the reason."""
     if is_local(url):
         path = local_path(url)
-        return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
+        try:
+            _check_local(path)
+        except SourceDataError as error:
+            return None, error.message.removesuffix(".")
+        return file_sha256(path), ""
     try:
         found = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
