@@ -267,16 +267,16 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
         extent_url, extent_fingerprint = "inline", digest_of_json(inventory.extent)
     return (
         InventoryFile(
-            url=_shown(inventory.url),
+            url=shown(inventory.url),
             fingerprint=found,
-            extent_url=_shown(extent_url) if extent_url else None,
+            extent_url=shown(extent_url) if extent_url else None,
             extent_fingerprint=extent_fingerprint,
         ),
         notes,
     )
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """An address without its query, a path without its folders: what may be recorded."""
     return local_path(url).name if is_local(url) else http_client.bare(url)
 
