@@ -240,7 +240,10 @@ class RemoteRaster:
         Raises:
             ArchiveError, SourceDataError: as for the class.
         """
-        return self._read(band, window)[0]
+        wanted = self._window(band, window)
+        if not self.has_mask:
+            return self._decoded(wanted)[0]
+        return self._remembered(wanted)[0].copy()
 
     def read_masks(self, band: int = 1, *, window: Window | RasterWindow | None = None) -> NDArray[np.uint8]:
         """0 where a pixel of the window is masked, transparent, or in a block that the file leaves out.
@@ -248,18 +251,17 @@ class RemoteRaster:
         Raises:
             ArchiveError, SourceDataError: as for the class.
         """
-        return self._read(band, window)[1]
+        wanted = self._window(band, window)
+        if not self.has_mask:
+            return np.full((int(wanted.height), int(wanted.width)), 255, np.uint8)
+        return self._remembered(wanted)[1].copy()
 
-    def _read(
-        self, band: int, window: Window | RasterWindow | None
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        if band != 1:
-            raise ValueError(f"band {band} of {self.name}: only the first is read")
-        wanted = self._window(window)
+    def _remembered(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Numbers and mask of a window; those of the last one are kept, because they are asked for one by one."""
         if self._last is None or self._last[0] != wanted:
             self._last = None
             self._last = (wanted, *self._decoded(wanted))
-        return self._last[1].copy(), self._last[2].copy()
+        return self._last[1:]
 
     def _decoded(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         for last in (False, True):
@@ -299,7 +301,9 @@ class RemoteRaster:
                 top, left = row * image.block[0] - rows[0], column * image.block[1] - columns[0]
                 mask[max(0, top) : top + image.block[0], max(0, left) : left + image.block[1]] = 0
 
-    def _window(self, window: Window | RasterWindow | None) -> RasterWindow:
+    def _window(self, band: int, window: Window | RasterWindow | None) -> RasterWindow:
+        if band != 1:
+            raise ValueError(f"band {band} of {self.name}: only the first is read")
         rows, columns = self.shape
         if window is None:
             asked = RasterWindow(0, 0, columns, rows)

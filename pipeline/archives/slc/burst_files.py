@@ -31,6 +31,8 @@ from pipeline.xml import read_document
 
 MOST_XML_BYTES = 128 * 2**20
 """The documents have 5 to 15 MB."""
+MOST_TIFF_BYTES = 2**30
+"""A burst has 120 to 170 MB."""
 MOST_LINES, MOST_SAMPLES = 4000, 60_000
 """A burst of IW has about 1500 lines of 20,000 to 27,000 samples."""
 MOST_EMPTY_LINES = 0.01

@@ -20,7 +20,13 @@ from pipeline.archives.http import http_client
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.archives.registry import archive_of
 from pipeline.catalogue.slc import SlcPass
-from pipeline.catalogue.state_vectors import OrbitKind, OrbitName, read_orbit_file, read_orbit_name
+from pipeline.catalogue.state_vectors import (
+    MOST_FILE_BYTES,
+    OrbitKind,
+    OrbitName,
+    read_orbit_file,
+    read_orbit_name,
+)
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.records import Frozen, Utc
 
@@ -131,7 +137,7 @@ def _fetch(platform: str, start: datetime, end: datetime, folder: Path, scene: s
             f"{MARGIN.total_seconds():.0f} s to spare.",
             "Build again later: another file may follow.",
         )
-    download(Wanted(final, path, check=check, public=True), archive_of(url))
+    download(Wanted(final, path, check=check, public=True, most_bytes=MOST_FILE_BYTES), archive_of(url))
     return _checked(path, platform, start, end)
 
 
