@@ -19,6 +19,7 @@ from pipeline.archives.registry import archive_of
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
+from pipeline.catalogue.simulation import FILE_HEADER, is_true
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json
@@ -231,7 +232,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
             f"the inventory {inventory.name!r} must be fetched by hand from {where}: the cube will have no labels"
         ]
     notes: list[str] = []
-    found, problem = _fingerprint(inventory.url, inventory.sha256)
+    found, simulated, problem = _fingerprint(inventory.url, inventory.sha256)
     if found is None:
         return None, [
             f"the inventory {inventory.name!r} is not available ({problem}): the cube will have no labels"
@@ -239,7 +240,8 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
     extent_url = extent_fingerprint = None
     if isinstance(inventory.extent, str) and inventory.extent != "area":
         extent_url = inventory.extent
-        extent_fingerprint, problem = _fingerprint(extent_url, None)
+        extent_fingerprint, of_extent, problem = _fingerprint(extent_url, None)
+        simulated = simulated or of_extent
         if extent_fingerprint is None:
             return None, [
                 f"the mapped extent of {inventory.name!r} is not available ({problem}): the cube will have no labels"
@@ -252,6 +254,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
             fingerprint=found,
             extent_url=_shown(extent_url) if extent_url else None,
             extent_fingerprint=extent_fingerprint,
+            simulated=simulated,
         ),
         notes,
     )
@@ -262,24 +265,26 @@ def _shown(url: str) -> str:
     return local_path(url).name if is_local(url) else http_client.bare(url)
 
 
-def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
-    """The stated SHA-256, that of a local file, or the server's ETag; else None and the reason."""
+def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
+    """The stated SHA-256, that of a local file, or the server's ETag; else None; whether the server says that the file
+    is simulated; the reason where there is none."""
     if is_local(url):
         path = local_path(url)
-        return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
+        return (file_sha256(path), False, "") if path.is_file() else (None, False, f"{path} is not there")
     try:
-        found = http_client.retried(lambda: _remote_fingerprint(url))
+        found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
         if error.transient:
             raise
-        return None, error.message
-    return sha256 or found, ""
+        return None, False, error.message
+    return sha256 or found, simulated, ""
 
 
-def _remote_fingerprint(url: str) -> str:
+def _remote_fingerprint(url: str) -> tuple[str, bool]:
     with (
         http_client.limit(http_client.host_of(url)),
         archive_of(url).open(url, {"Accept-Encoding": "identity"}, method="HEAD") as response,
     ):
         http_client.accepted(response, url)
-        return http_client.tag_of(response) or f"size:{response.headers.get('Content-Length', 'unknown')}"
+        size = f"size:{response.headers.get('Content-Length', 'unknown')}"
+        return http_client.tag_of(response) or size, is_true(response.headers.get(FILE_HEADER))
