@@ -93,7 +93,7 @@ def test_a_real_mapped_extent(shared_data: Path) -> None:
     frame = read_inventory(folder / "external_validation_data_db" / name, INVENTORY)
     extent = read_inventory(folder / "external_validation_data_extents_db" / name, INVENTORY)
     grid = grid_around(extent, 32754).padded(20)
-    layer = rasterise_labels(frame, INVENTORY, grid, extent.geometry.iloc[0])
+    layer = rasterise_labels(frame, INVENTORY, grid, extent.geometry)
     mapped_m2 = np.isfinite(layer.arrays["landslides"]).sum() * 100
     assert mapped_m2 == pytest.approx(extent.to_crs(32754).area.sum(), rel=0.01)
     assert layer.report["unmapped_pixels"] > 0

@@ -41,7 +41,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = "look-1"
+ALGORITHM = "look-2"
 ROWS_AT_ONCE = 128
 _EARTH_M = 6371000.0
 
