@@ -27,6 +27,7 @@ from tests.unit.pipeline.catalogue.test_passes import item
 @pytest.fixture(autouse=True)
 def own_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield
     settings.cache_clear()
