@@ -112,11 +112,14 @@ def ablate(
     folder = Path(out)
     trials = _trials.with_options(task_runner=task_runner(runner, jobs, address))
     failed = trials(cube, plan, folder)
+    if len(failed) == len(trials_of(cube, plan)):
+        return Failed(message=f"No trial could be run: {failed[0]}")
+    create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
     if failed:
         return Failed(
-            message=f"{len(failed)} trials failed; the results of the others are in {folder}: {'; '.join(failed[:3])}"
+            message=f"Trials that could not be run: {len(failed)}. The report in {folder} names them: "
+            f"{'; '.join(failed[:3])}"
         )
-    create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
     return Completed(message=f"The report is in {folder / 'report.md'}.")
 
 
