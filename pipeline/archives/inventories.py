@@ -234,7 +234,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
     found, problem = _fingerprint(inventory.url, inventory.sha256)
     if found is None:
         return None, [
-            f"the inventory {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+            f"the inventory {inventory.name!r} is not available ({problem}): the cube will have no labels"
         ]
     extent_url = extent_fingerprint = None
     if isinstance(inventory.extent, str) and inventory.extent != "area":
@@ -242,7 +242,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
         extent_fingerprint, problem = _fingerprint(extent_url, None)
         if extent_fingerprint is None:
             return None, [
-                f"the mapped extent of {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+                f"the mapped extent of {inventory.name!r} is not available ({problem}): the cube will have no labels"
             ]
     elif isinstance(inventory.extent, dict):
         extent_url, extent_fingerprint = "inline", digest_of_json(inventory.extent)

@@ -23,8 +23,9 @@ from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import BuildPlan
 from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
+from pipeline.catalogue.snapshots import load_catalogue, snapshot_name
 from pipeline.cube import versions
+from pipeline.cube.addresses import open_store
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import CubeError, SlidecubeError
@@ -69,6 +70,14 @@ class Published(Frozen):
         (), description="layers that could not be built this time, each reason once"
     )
     layers_failed: int = 0
+    undelivered: tuple[str, ...] = Field(
+        (), description="of `missing`: what the archives list and the version lacks, failed layers among it"
+    )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the version has everything that the archives listed."""
+        return not self.failed and not self.undelivered
 
 
 @contextmanager
@@ -99,9 +108,7 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     if recent is not None:
         log.info("using the search of %s", recent.searched_at.isoformat())
         return recent
-    found = search_area.search_catalogue(area)
-    save_catalogue(found, store)
-    return found
+    return search_area.search_catalogue(area, store)
 
 
 def publish(
@@ -148,11 +155,12 @@ def publish(
         missing=manifest.missing,
         failed=failures_by_reason(plan.tasks, failed),
         layers_failed=len(failed),
+        undelivered=manifest.undelivered,
     )
 
 
 def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
-    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
+    """Fetch, derive and commit one layer; a layer that the cube has is returned unchanged. Safe in threads.
 
     Raises:
         ArchiveError: a source cannot be read, or changed since the catalogue was made.
@@ -160,9 +168,9 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         InterferometryError: a pair cannot be processed, or its product cannot be used.
     """
     store = store_of(area)
-    held = read_record(store, task.recipe.digest)
-    if held is not None:
-        return held
+    existing = read_record(store, task.recipe.digest)
+    if existing is not None:
+        return existing
     grid = Grid.of_area(area)
     data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
     return write_layer(store, task.recipe, data, grid)
@@ -188,17 +196,20 @@ class LayerWorkers(Protocol):
 def build_layers(plan: BuildPlan, workers: LayerWorkers, progress: Progress = no_progress) -> dict[str, str]:
     """Build every layer that the plan wants; returns the reasons of those that failed, by digest of the recipe.
 
-    A layer that fails does not stop the others.
+    A layer that fails does not stop the others. The disk decides what failed: a layer that is whole in the cube was
+    built, however its worker ended.
     """
     failed: dict[str, str] = {}
     tasks = plan.in_order(workers.processors)
+    store = open_store(plan.cube)
     with closing(workers.make(tasks)) as outcomes:
         for done, (task, reason) in enumerate(outcomes, start=1):
             if reason is not None:
                 log.error("%s: %s", task.label, reason)
                 failed[task.recipe.digest] = reason
             progress(task.label, done, len(tasks))
-    return failed
+    absent = [task.recipe.digest for task in tasks if read_record(store, task.recipe.digest) is None]
+    return {digest: failed.get(digest, "its worker ended without making it") for digest in absent}
 
 
 @dataclass(frozen=True)

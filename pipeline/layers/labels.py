@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
 
 from pipeline.archives import inventories
 from pipeline.area import Inventory
-from pipeline.cube.layers import LayerData, Recipe, Source
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
+from pipeline.grid import Grid
 from pipeline.layers import label_rasters
-from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
-from pipeline.layers.plan_inputs import PlanInputs
+from pipeline.layers.kind import LayerKind, LayerTask, Lost, Site, Wanted, share_without
+from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
 
 class LabelsTask(LayerTask):
@@ -33,12 +38,15 @@ class Labels(LayerKind[LabelsTask]):
         """One layer, if the area names an inventory and the catalogue found its file."""
         inventory, found = inputs.area.inventory, inputs.catalogue.inventory
         if inventory is None or found is None:
-            reason = "the area names none" if inventory is None else (inventory.note or "no file is at hand")
+            if inventory is not None and inventory.url is not None:
+                return self._unavailable(inventory, inputs)
+            reason = "the area names none" if inventory is None else (inventory.note or "it has no file")
             return Wanted(kind=self, missing=(f"labels: no inventory ({reason})",))
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
-        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"})
+        # fields that are not used are left out: a new field changes no layer
+        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,
@@ -52,9 +60,43 @@ class Labels(LayerKind[LabelsTask]):
         )
         return Wanted(kind=self, tasks=(task,))
 
+    def _unavailable(self, inventory: Inventory, inputs: PlanInputs) -> Wanted:
+        """No layer: the inventory that the area names could not be had, which a note of the catalogue explains."""
+        kept = static_variables(inputs.previous, LABELS)
+        words = "none"
+        if kept and inputs.previous is not None:
+            record = inputs.previous.records[inputs.previous.static[min(kept)]]
+            words = f"those of {record.recipe.parameters.get('name', 'the version before')} are kept"
+        reason = next(
+            (note for note in inputs.catalogue.notes if repr(inventory.name) in note), "no reason is recorded"
+        )
+        line = (
+            f"labels from {inventory.name}: {words} ({reason.removesuffix(': the cube will have no labels')})"
+        )
+        return Wanted(kind=self, missing=(line,), undelivered=(line,), staying=kept)
+
+    def describe_losses(self, lost: Sequence[Lost[LabelsTask]], version: int | None) -> list[str]:
+        """The inventory that failed, and whether the labels of the latest version are kept."""
+        return [
+            f"{one.task.label}: {one.reason}{f' The labels of version {version} are kept.' if one.kept else ''}"
+            for one in lost
+        ]
+
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid that is mapped."""
+        return share_without(record, "unmapped_pixels", grid)
+
+    def attributes(self, layers: Mapping[str, LayerRecord]) -> dict[str, Any]:
+        """The inventory that the labels were made from, as their recipe names it."""
+        if "landslides" not in layers:
+            return {"inventory": "none"}
+        made_from = layers["landslides"].recipe.parameters
+        name, citation, licence = (made_from.get(key, "") for key in ("name", "citation", "licence"))
+        return {"inventory": f"{name}: {citation} ({licence})"}
+
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
-        extent = inventories.mapped_extent(site.area, site.downloads)
+        extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
         return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent)
