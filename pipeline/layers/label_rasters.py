@@ -14,13 +14,13 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.archives.vector_files import read_inventory
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 from pipeline.layers.coverage import centres_in, shares_of
 from pipeline.layers.polygons import counted_polygons, extent_on_grid
-from pipeline.layers.vectors import read_inventory
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 

@@ -164,7 +164,7 @@ def test_the_mapped_extent(tmp_path: Path, server: Loopback) -> None:
     for extent, words in (
         ({"type": "Point", "coordinates": [142, 42.7]}, "no polygon"),
         ({"type": "Polygon"}, "no GeoJSON"),
-        (server.url("words.geojson"), "cannot be read"),
+        (server.url("words.geojson"), r"words\.geojson"),
     ):
         with pytest.raises(SourceDataError, match=words):
             inventories.mapped_extent(area(inventory={**fields, "extent": extent}), tmp_path)
