@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import geopandas as gpd
 
 from pipeline.archives import inventories
-from pipeline.area import Inventory
+from pipeline.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
 from pipeline.layers import label_rasters
+from pipeline.layers.deciding_attributes import Span
 from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
 from pipeline.layers.plan_inputs import PlanInputs
 
@@ -20,6 +21,11 @@ class LabelsTask(LayerTask):
     """Labels from one inventory."""
 
     inventory: Inventory
+
+
+def _span(area: AreaOfInterest) -> Span:
+    """The days of the event, to the end of the area's time range."""
+    return area.event.start.date(), area.end.date()
 
 
 @dataclass(frozen=True)
@@ -60,4 +66,4 @@ class Labels(LayerKind[LabelsTask]):
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
         extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
-        return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent)
+        return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent, _span(site.area))

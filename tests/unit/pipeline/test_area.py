@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.area import AreaOfInterest, area_files, load_area, parse_area
@@ -323,6 +323,7 @@ def test_any_small_box_has_a_zone_that_holds_its_centre(
     assert (area.utm_epsg // 100 == 326) == (area.footprint.centroid.y >= 0)
 
 
+@settings(deadline=None)
 @given(st.timedeltas(timedelta(days=-20), timedelta(days=20)))
 def test_before_during_after_divide_time(offset: timedelta) -> None:
     area = load_area("puerto-rico")
