@@ -2,6 +2,7 @@
 # Both make the environment first, in .venv, from requirements.lock.
 
 PYTHON ?= python3.11
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.made
 
@@ -33,8 +34,9 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
+# WORKERS processes at once; a test file stays in one of them, whose fixtures its tests share.
 unit: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # The pages of docs/ as a site in data/site, from the checkout alone: no network.
 docs: setup

@@ -40,7 +40,7 @@ _HOMES = {
 
 
 def _check_rooms() -> None:
-    """Name a file of the user's that hides one of slidecube's packages, such as a `model.py` beside a notebook."""
+    """Name a file of the user's that hides one of slidecube's packages, such as a `model.py` in a notebook's folder."""
     import sys
 
     here = Path(__file__).resolve().parent

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from model.cli.options import event_option, inputs_of, parsed_event, values_checked
+from model.cli.options import (
+    chip_option,
+    device_option,
+    event_option,
+    inputs_of,
+    parsed_event,
+    protocol_option,
+    values_checked,
+)
 from pipeline.console import progress_bars, reports_errors
 from pipeline.errors import ModelError
 
@@ -63,14 +71,7 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
 @_network
 @_jobs
 @event_option
-@click.option(
-    "--protocol",
-    type=click.Choice(["paper", "strict"]),
-    default="paper",
-    show_default=True,
-    help="paper: the published experiment, with its defects; strict: cross validation over four rectangles, with "
-    "buffers between training and test.",
-)
+@protocol_option("", "paper")
 @click.option(
     "--rows",
     help="Rows separated by commas: VV, VH, VV+VH, VV+VH+DEM, DEM, boosting, log-ratio, random.  [default: all]",
@@ -97,11 +98,9 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
     help="Training steps under the protocol strict.",
 )
 @click.option("--batch", type=click.IntRange(2), help="Chips in a batch.  [default: 64 (paper), 8 (strict)]")
-@click.option(
-    "--chip", type=click.IntRange(32), default=128, show_default=True, help="Side of a chip, pixels."
-)
+@chip_option(128)
 @click.option("--corrected", is_flag=True, help="Correct every named defect of the published experiment.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @reports_errors
 def ablate(cube: str, out: Path, jobs: int, **options: Any) -> None:
     """Run the paper's ablation on CUBE: inputs by number of passes and seed. Finished trials are not run again.

@@ -15,6 +15,7 @@ from model.experiments.results.comparison import Scored, compare
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import TrialResult
 from model.experiments.trial_runs import FinishedTrial, scored
+from model.plural import counted
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -190,7 +191,8 @@ def _network(results: Sequence[TrialResult]) -> list[str]:
         if result.parameters and spec is not None:
             return [
                 f"Network: {spec.architecture} with a {spec.encoder} encoder of {spec.encoder_depth} halvings, "
-                f"{result.parameters:,} parameters, {result.steps} steps of the optimiser, on {result.device}."
+                f"{counted(result.parameters, 'parameter')}, {counted(result.steps or 0, 'step')} "
+                f"of the optimiser, on {result.device}."
             ]
     return []
 

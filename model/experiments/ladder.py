@@ -17,6 +17,7 @@ from model.experiments.results.results import CrossValidation, OtherEvents, Tria
 from model.experiments.trial_runs import FinishedTrial, run_trials, scored
 from model.inputs import cubes
 from model.inputs.inputs import Inputs
+from model.plural import counted
 from model.scores.intervals import Interval, interval
 from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress
@@ -184,9 +185,14 @@ def _report(results: Sequence[RecipeResult], ladder: _Ladder) -> str:
     most = max(r.auprc.units for r in results)
     lines += [
         "",
-        f"Protocol strict, {len(ladder.validation.cubes)} cubes, at most {most} networks a recipe; mean prevalence "
+        f"Protocol strict, {counted(len(ladder.validation.cubes), 'cube')}, at most {counted(most, 'network')} a "
+        f"recipe; mean prevalence "
         f"{prevalence:.4f}, which a random map scores. "
-        + (f"{plan.steps} steps of {plan.batch} chips of {plan.chip_px} pixels a network. " if plan else "")
+        + (
+            f"{counted(plan.steps, 'step')} of {plan.batch} chips of {plan.chip_px} pixels a network. "
+            if plan
+            else ""
+        )
         + ("SIMULATED events: the figures say nothing of real landslides. " if simulated else "")
         + "Bold: the interval excludes zero.",
     ]

@@ -33,6 +33,7 @@ from model.inputs.selection import Selection
 from model.inputs.windows import Box, mask_of, whole
 from model.network.paper_training import PaperChips, published_order, train_as_published
 from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
+from model.plural import counted
 from model.scores.evaluation import evaluate
 from model.scores.scores import Ranking
 from model.split.partition import Mask
@@ -111,7 +112,7 @@ def split_chips(chips: tuple[Box, ...], seed: int = 42) -> ChipSplit:
     first, second = int(SHARES[0] * count), int(SHARES[1] * count)
     if min(first, second, count - first - second) < 1:
         raise ModelError(
-            f"{count} chips hold a landslide: too few for three splits.",
+            f"Chips that hold a landslide: {count}, too few for three splits.",
             "Take a larger area or smaller chips, or the protocol strict.",
         )
     order = published_order(count, seed)
@@ -142,12 +143,7 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
     Args:
         trained_on: no cube: the protocol trains on the tested one.
     """
-    parts = {
-        "trial": task.trial.model_dump(mode="json", exclude={"label"}),
-        "cube": tested.digest,
-        "protocol": protocol_digest(task),
-    }
-    return digest_of_json(parts)
+    return task.digest_on(tested, protocol_digest(task))
 
 
 def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
@@ -188,7 +184,7 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
         notes=(
             f"validation chips ({len(split.validation)}): AUPRC {of_validation.auprc:.4f}",
             f"chips never used by the paper ({len(split.test)}): AUPRC {of_test.auprc:.4f}",
-            f"{len(split.train)} training chips",
+            counted(len(split.train), "training chip"),
         ),
     )
 

@@ -52,12 +52,7 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
     Args:
         trained_on: no cube: the protocol trains on the tested one.
     """
-    parts = {
-        "trial": task.trial.model_dump(mode="json", exclude={"label"}),
-        "cube": tested.digest,
-        "protocol": StrictPlan.of(task).digest,
-    }
-    return digest_of_json(parts)
+    return task.digest_on(tested, StrictPlan.of(task).digest)
 
 
 def run(prepared: PreparedTrial, progress: Progress) -> Outcome:

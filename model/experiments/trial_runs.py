@@ -83,8 +83,8 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
     file = None
     if out is not None:
         file = out / f"{protocol.digest_of(task, prepared.scene.facts, prepared.trained_on)}.json"
-        if (held := read_result(file)) is not None:
-            return held.model_copy(update={"trial": task.trial})  # the label does not enter the digest
+        if (earlier := read_result(file)) is not None:
+            return earlier.model_copy(update={"trial": task.trial})  # the label does not enter the digest
     started = time.monotonic()
     outcome = protocol.run(prepared, progress)
     result = _result(prepared, outcome, time.monotonic() - started)

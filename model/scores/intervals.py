@@ -104,8 +104,8 @@ def counts_of_file(file: Path) -> BlockCounts:
         ModelError: the file is missing or damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as held:
-            score, labels, corner = held["score"], held["labels"], held["corner"]
+        with np.load(file, allow_pickle=False) as stored:
+            score, labels, corner = stored["score"], stored["labels"], stored["corner"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise ModelError(
             f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.archives.http import http_client
+from pipeline.archives.local_files import check_allowed
 from pipeline.archives.registry import archive_of
 from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
 from pipeline.settings import settings
@@ -29,5 +30,6 @@ def probe(hrefs: Sequence[str]) -> tuple[dict[str, Asset], list[str]]:
 
 def _described(href: str) -> Asset | None:
     if is_local(href):
+        check_allowed(href)
         return local_asset(href) if local_path(href).is_file() else None
     return archive_of(href).describe(href)

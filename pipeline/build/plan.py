@@ -1,4 +1,4 @@
-"""What a build is to do: recipes wanted minus recipes held, and the order of the work."""
+"""What a build has to do: the wanted layers that the cube lacks, and the order of the work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with the pairs of its track."""
 
 
 class BuildPlan(Frozen):
-    """Recipes wanted minus recipes held."""
+    """Every layer that the next version needs; those that the cube has already are marked."""
 
     area: str
     cube: str
@@ -38,7 +38,7 @@ class BuildPlan(Frozen):
 
     @property
     def wanted(self) -> tuple[LayerTask, ...]:
-        """The layers that are not held yet."""
+        """The layers that the cube lacks."""
         return tuple(task for task in self.tasks if not task.held)
 
     @property

@@ -44,9 +44,13 @@ def make_plan(
 
     inputs = PlanInputs(area, catalogue, grid, previous, is_held, make_pairs=pairs)
     if not inputs.passes.passes:
+        why = "".join(f" {line}." for line in inputs.passes.left_out)
         raise ArchiveError(
-            f"The archive has no pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}.",
-            "Widen the time range or the tracks of the area, or wait for the archive.",
+            f"The archive has no usable pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}."
+            f"{why}",
+            "Change the area's polarisations, collection or `exclude` as these items ask, or wait for the archive."
+            if why
+            else "Widen the time range or the tracks of the area, or wait for the archive.",
         )
     parts = [
         _without_held(kind.wanted(inputs), inputs) for kind in sorted(kinds, key=lambda k: AXES.index(k.axis))
@@ -72,7 +76,7 @@ def make_plan(
 
 
 def _without_held(wanted: Wanted, inputs: PlanInputs) -> Wanted:
-    """The same, with the tasks marked as held whose layers the cube has; nothing is read for them."""
+    """The same, with a mark on the tasks whose layers the cube has; nothing is read for them."""
     tasks = tuple(
         task.model_copy(update={"held": True, "size_bytes": 0}) if inputs.is_held(task.recipe) else task
         for task in wanted.tasks

@@ -23,7 +23,7 @@ from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import BuildPlan
 from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
+from pipeline.catalogue.snapshots import load_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.verify import verify_cube
@@ -99,9 +99,7 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     if recent is not None:
         log.info("using the search of %s", recent.searched_at.isoformat())
         return recent
-    found = search_area.search_catalogue(area)
-    save_catalogue(found, store)
-    return found
+    return search_area.search_catalogue(area, store)
 
 
 def publish(
@@ -152,7 +150,7 @@ def publish(
 
 
 def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
-    """Fetch, derive and commit one layer; a layer that is held is returned as it is. Safe in threads.
+    """Fetch, derive and commit one layer; a layer that the cube has is returned unchanged. Safe in threads.
 
     Raises:
         ArchiveError: a source cannot be read, or changed since the catalogue was made.
@@ -160,9 +158,9 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         InterferometryError: a pair cannot be processed, or its product cannot be used.
     """
     store = store_of(area)
-    held = read_record(store, task.recipe.digest)
-    if held is not None:
-        return held
+    existing = read_record(store, task.recipe.digest)
+    if existing is not None:
+        return existing
     grid = Grid.of_area(area)
     data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
     return write_layer(store, task.recipe, data, grid)

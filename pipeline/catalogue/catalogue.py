@@ -11,8 +11,8 @@ from pydantic import Field
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset, is_local
-from pipeline.catalogue.dem_items import DemTile, dem_tiles_in
-from pipeline.catalogue.items import POLARISATIONS
+from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
+from pipeline.catalogue.identities import POLARISATIONS
 from pipeline.catalogue.passes import PassList, group_passes
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
@@ -97,7 +97,7 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
-        ArchiveError: the catalogue belongs to another area, or an item in it cannot be read.
+        ArchiveError: the catalogue belongs to another area.
     """
     check_area(catalogue, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
@@ -125,29 +125,15 @@ def _present(
     return {**item, "assets": kept} if any(str(name).lower() in POLARISATIONS for name in kept) else None
 
 
-def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles around the area, ordered by id.
-
-    Raises:
-        ArchiveError: an item cannot be read.
-    """
-    collections = {str(item.get("collection")) for item in catalogue.dem_items}
-    if len(collections) > 1:
-        raise ArchiveError(
-            f"The catalogue mixes elevation collections: {', '.join(sorted(collections))}.",
-            "Build without --catalogue.",
-        )
-    return dem_tiles_in(catalogue.dem_items, next(iter(collections), ""), catalogue.probes)
+def dem_tiles_of(catalogue: Catalogue, area: AreaOfInterest) -> DemTiles:
+    """Elevation tiles around the area, ordered by id, and the items that cannot be used."""
+    return dem_tiles_in(catalogue.dem_items, area.dem.collection, catalogue.probes, area.exclude)
 
 
-def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles around the bursts, ordered by id.
-
-    Raises:
-        ArchiveError: an item cannot be read.
-    """
+def slc_dem_tiles_of(catalogue: Catalogue, area: AreaOfInterest) -> DemTiles:
+    """Elevation tiles around the bursts, ordered by id, and the items that cannot be used."""
     items = catalogue.slc.dem_items if catalogue.slc else ()
-    return dem_tiles_in(items, str(items[0].get("collection")) if items else "", catalogue.probes)
+    return dem_tiles_in(items, area.dem.collection, catalogue.probes, area.exclude)
 
 
 def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:

@@ -101,8 +101,8 @@ class CubeAccessor:
         before, after = self.before(chosen), self.after(chosen)
         if not before.sizes["timestep"] or not after.sizes["timestep"]:
             raise CubeError(
-                f"Track {chosen} has {before.sizes['timestep']} passes before and {after.sizes['timestep']} after "
-                "the event: a log-ratio needs both.",
+                f"A log-ratio needs passes of one track before and after the event; track {chosen} has "
+                f"{before.sizes['timestep']} before and {after.sizes['timestep']} after.",
                 f"Choose another of its tracks: {', '.join(map(str, self.tracks))}.",
             )
         change: xr.DataArray = after.slidecube.db(polarisation).median("timestep") - before.slidecube.db(

@@ -109,9 +109,9 @@ def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> La
         GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
         CubeError: the values read back differ from those written.
     """
-    held = read_record(store, recipe.digest)
-    if held is not None:
-        return held
+    existing = read_record(store, recipe.digest)
+    if existing is not None:
+        return existing
     _check(recipe, data, grid)
     staging = store.staging("layers")
     try:

@@ -56,7 +56,7 @@ class Backscatter(LayerKind[BackscatterTask]):
                 for overflight in passes
                 for polarisation in present
             ),
-            missing=tuple(_absent_polarisations(area, passes)),
+            missing=(*inputs.passes.left_out, *_absent_polarisations(area, passes)),
         )
 
     def _task(self, inputs: PlanInputs, overflight: Pass, polarisation: str) -> BackscatterTask:

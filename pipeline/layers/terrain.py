@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.archives import rasters
 from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
+from pipeline.catalogue.dem_margins import DEM_MARGIN_M, lost_within, surroundings, tiles_within
 from pipeline.cube.layers import LayerData, Recipe
 from pipeline.cube.schema import TERRAIN
 from pipeline.layers import dem_derivatives
@@ -32,7 +32,13 @@ class Terrain(LayerKind[TerrainTask]):
     def wanted(self, inputs: PlanInputs) -> Wanted:
         """One layer, if the collection has a tile near the grid."""
         collection = inputs.area.dem.collection
-        tiles = tiles_within(inputs.area, inputs.dem_tiles, DEM_MARGIN_M)
+        found = inputs.dem
+        if lost_within(found, surroundings(inputs.area, DEM_MARGIN_M)):
+            reason = "; ".join((*found.left_out, *found.notes))
+            return Wanted(
+                kind=self, missing=(f"terrain: the other tiles of {collection} leave a gap ({reason})",)
+            )
+        tiles = tiles_within(inputs.area, found.tiles, DEM_MARGIN_M)
         if not tiles:
             listed = len(inputs.catalogue.dem_items)
             reason = (
@@ -56,10 +62,10 @@ class Terrain(LayerKind[TerrainTask]):
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in tiles),
             tiles=tiles,
         )
-        return Wanted(kind=self, tasks=(task,))
+        return Wanted(kind=self, tasks=(task,), missing=found.left_out, notes=found.notes)
 
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:
-            tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in task.tiles]
+            tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)

@@ -26,8 +26,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
-from flows.serving.deployments import PROJECT
 from flows.serving.local_server import LocalPrefect
+from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
 

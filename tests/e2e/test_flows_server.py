@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
 
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.cube.verify import verify_cube
@@ -56,6 +58,38 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
     folder = site.data / "maps" / AREA / "v2-log-ratio"
     assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "log-ratio"
     assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
+
+
+def test_a_second_set_up_keeps_what_an_operator_set_and_says_so(site: Site) -> None:
+    theirs = DeploymentScheduleCreate(
+        schedule=CronSchedule(cron="5 4 1 1 *", timezone="Asia/Tokyo"),
+        active=True,
+        parameters={"aoi": "kaikoura"},
+    )
+    with site.client() as client:
+        build = client.read_deployment_by_name("build-datacube/build-datacube")
+        client.create_deployment_schedules(build.id, [theirs])
+        (ours,) = (each for each in client.read_deployment_schedules(build.id) if each.slug)
+        turned = site.user(
+            "prefect", "deployment", "schedule", "resume", "build-datacube/build-datacube", str(ours.id)
+        )
+        assert turned.returncode == 0, turned.stdout + turned.stderr
+        for automation in client.read_automations():
+            client.pause_automation(automation.id)
+        before = {each.id: each for each in client.read_deployment_schedules(build.id)}
+        assert (before[ours.id].active, before[ours.id].parameters) == (True, {"aoi": "hokkaido"})
+        again = site.user("python", "-m", "flows.setup")
+        assert again.returncode == 0, again.stdout + again.stderr
+        after = {each.id: each for each in client.read_deployment_schedules(build.id)}
+        for number, each in before.items():
+            for field in ("schedule", "active", "parameters", "slug"):
+                assert getattr(after[number], field) == getattr(each, field)
+        assert len(after) == len(before) == 2
+        assert [automation.enabled for automation in client.read_automations()] == [False]
+        assert str(ours.slug) in again.stdout and "5 4 1 1 *" in again.stdout
+        client.update_deployment_schedule(build.id, ours.id, active=False, parameters=ours.parameters)
+        for automation in client.read_automations():
+            client.resume_automation(automation.id)
 
 
 def test_building_again_does_nothing_and_starts_nothing(site: Site) -> None:

@@ -10,11 +10,8 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
-from affine import Affine
 
 from pipeline.area import AreaOfInterest
 from pipeline.build import run as build
@@ -28,8 +25,7 @@ from pipeline.layers.interferometry import Interferometry
 from pipeline.layers.kinds import KINDS
 from tests.faults.writer import count_and_kill
 from tests.unit.made_slc import repeats
-from tests.unit.pipeline.build.test_build_pairs import PLACE, catalogue_of, here
-from tests.unit.pipeline.catalogue.test_passes import item
+from tests.unit.pipeline.build.test_build_pairs import PLACE, catalogue_of, here, scene_item
 from tests.unit.pipeline.insar.products.test_products import job
 
 FOUND = repeats(3)
@@ -44,22 +40,6 @@ def process(area: AreaOfInterest, pair: Pair, tiles: tuple[DemTile, ...]) -> tup
     return (job(Path(tempfile.mkdtemp()) / "job", rng.random((110, 120)), phasor, transform=PLACE),)
 
 
-def backscatter(folder: Path) -> dict[str, Any]:
-    """An item whose file is on the disk."""
-    path = folder / "vv.tif"
-    if not path.exists():
-        made = folder / "making.tif"
-        with rasterio.open(
-            made, "w", driver="GTiff", width=400, height=400, count=1, dtype="float32", crs="EPSG:32654",
-            transform=Affine(10, 0, 580_000, 0, -10, 4_730_000),
-        ) as file:  # fmt: skip
-            file.write(np.full((400, 400), 0.2, "float32"), 1)
-        made.rename(path)
-    found = item("2018-09-05 20:21:25+00:00")
-    found["assets"] = {"vv": {"href": str(path), "file:size": path.stat().st_size}}
-    return found
-
-
 def main() -> None:
     """Two builds; the second has another pass in the middle, and two pairs instead of one."""
     folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
@@ -72,7 +52,7 @@ def main() -> None:
     # without look geometry: it needs orbits and elevation, and is written like pairs
     others = tuple(kind for kind in KINDS if kind.name not in ("interferometry", "look"))
     kinds = (*others, Interferometry(process, obstacle=lambda mode: None))
-    area, rtc = here(), backscatter(folder.parent)
+    area, rtc = here(), scene_item(folder.parent / "vv.tif")
     operations = count_and_kill(deadly)
     store = build.store_of(area)
     # once a version exists, the archive has the late pass too

@@ -14,7 +14,7 @@ from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperP
 from model.scores.evaluation import Evaluation
 from model.scores.scores import Method, Scores
 from model.split.folds import FoldPlan
-from pipeline.records import Frozen
+from pipeline.records import Frozen, digest_of_json
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -71,6 +71,19 @@ class TrialTask(Frozen):
     folds: FoldPlan = FoldPlan()
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
     other_events: OtherEvents | None = Field(None, description="other events in the training set; None: none")
+
+    def digest_on(self, cube: CubeFacts, protocol: str) -> str:
+        """sha256 of everything that decides the result of a trial on one cube but the software.
+
+        Args:
+            protocol: digest of the protocol, which holds its settings and the event.
+        """
+        parts = {
+            "trial": self.trial.model_dump(mode="json", exclude={"label"}),
+            "cube": cube.digest,
+            "protocol": protocol,
+        }
+        return digest_of_json(parts)
 
 
 class CrossValidation(Frozen):

@@ -127,7 +127,7 @@ def test_the_set_up_without_a_server_says_how_to_get_one():
         temporary_settings({PREFECT_API_URL: None}),
         pytest.raises(SettingsError, match="prefect server start"),
     ):
-        set_up()
+        list(set_up())
 
 
 def test_stages_are_plain_lines_where_nobody_watches():

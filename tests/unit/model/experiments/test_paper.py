@@ -95,11 +95,11 @@ def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tm
     from torchmetrics.functional.classification import binary_average_precision
 
     result = run(cube, TRIAL, tmp_path)
-    with np.load(next(tmp_path.glob("*.npz"))) as held:
-        counted = held["labels"] != 255
+    with np.load(next(tmp_path.glob("*.npz"))) as stored:
+        counted = stored["labels"] != 255
         exact = binary_average_precision(
-            torch.from_numpy(held["score"][counted]),
-            torch.from_numpy((held["labels"][counted] == 1).astype(np.int64)),
+            torch.from_numpy(stored["score"][counted]),
+            torch.from_numpy((stored["labels"][counted] == 1).astype(np.int64)),
         )
     assert result.evaluation.scene.auprc == pytest.approx(float(exact), abs=1e-6)
     assert counted.sum() == result.evaluation.scene.pixels

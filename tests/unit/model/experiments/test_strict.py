@@ -14,12 +14,15 @@ from model.experiments.prepared_trial import prepare
 from model.experiments.recipes import improvements
 from model.experiments.results.comparison import compare
 from model.experiments.results.results import CrossValidation, OtherEvents, Trial, TrialResult, TrialTask
+from model.experiments.strict import StrictPlan
 from model.experiments.studies import STUDIES, selected, several_events
-from model.experiments.trial_runs import run_trial, run_trials, scored
+from model.experiments.trial_runs import digest_of, run_trial, run_trials, scored
+from model.inputs import cubes
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
 from model.network.training_plan import Case, NetworkSpec, TrainingPlan
 from pipeline.errors import ModelError
+from pipeline.records import digest_of_json
 from tests.small_cube import small_cube, write
 
 PLAN = TrainingPlan(
@@ -145,10 +148,10 @@ def test_a_failed_trial_leaves_the_results_of_the_others(cube, tmp_path):
     tasks = CrossValidation(cubes=(cube,), folds=(0, 9)).tasks(baselines(Inputs(terrain=("slope",)))[:1])
     with pytest.raises(ModelError, match="no fold 9"):
         run_trials(tasks, tmp_path)
-    (held,) = tmp_path.glob("*.json")
+    (file,) = tmp_path.glob("*.json")
     (finished,) = run_trials(tasks[:1], tmp_path)
-    assert finished.result == TrialResult.model_validate_json(held.read_text())
-    assert finished.scores_file(tmp_path) == held.with_suffix(".npz")
+    assert finished.result == TrialResult.model_validate_json(file.read_text())
+    assert finished.scores_file(tmp_path) == file.with_suffix(".npz")
 
 
 def test_an_event_that_is_given_is_that_of_the_tested_cube_alone(cube, other, tmp_path):
@@ -158,6 +161,25 @@ def test_an_event_that_is_given_is_that_of_the_tested_cube_alone(cube, other, tm
     assert prepared.scene.event == prepared.scene.select(TRIAL.inputs).event == when
     (scene,) = prepared.other_scenes
     assert scene.event is None and scene.select(TRIAL.inputs).event != when
+
+
+def test_a_given_event_does_not_answer_results_that_gave_it_to_the_other_cubes_too(cube, other):
+    """Version 0.1.0 named such a result by the digest without the last part."""
+    when = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-06T18:07:59Z")
+    task = TrialTask(cube=cube, trial=TRIAL, event=when, other_events=OtherEvents(cubes=(other,)))
+    tested, trained = (cubes.load(path)[1] for path in (cube, other))
+    earlier = {
+        "trial": TRIAL.model_dump(mode="json", exclude={"label"}),
+        "tested": tested.digest,
+        "learnt": [trained.digest],
+        "own": False,
+        "protocol": StrictPlan.of(task).digest,
+        "standardising": "scene",
+    }
+    plain = task.model_copy(update={"event": None})
+    assert digest_of(task, tested, [trained]) != digest_of_json(earlier)
+    earlier["protocol"] = StrictPlan.of(plain).digest
+    assert digest_of(plain, tested, [trained]) == digest_of_json(earlier)
 
 
 def test_no_label_of_a_left_out_event_is_used(cube, other, tmp_path):
@@ -183,8 +205,10 @@ def test_other_events_are_compared_on_the_same_pixels_with_the_scenes_own(cube, 
     }
     assert results["other events"].difference.auprc.units == 2
     assert results["own scene and other events"].difference.second == "own scene"
-    held = [TrialResult.model_validate_json(f.read_text()) for f in (tmp_path / "trials").glob("*.json")]
-    by_name = {(r.trial.label, r.cube.uri): r for r in held if r.trial.method == "network"}
+    results_on_disk = [
+        TrialResult.model_validate_json(f.read_text()) for f in (tmp_path / "trials").glob("*.json")
+    ]
+    by_name = {(r.trial.label, r.cube.uri): r for r in results_on_disk if r.trial.method == "network"}
     assert len(by_name) == 8
     own, others, both = (
         by_name[name, cube] for name in ("own scene", "other events", "own scene and other events")

@@ -65,7 +65,7 @@ def test_a_local_file_stays_where_it_is(tmp_path: Path) -> None:
 
 
 def test_without_an_address_the_page_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="i") as caught:
+    with pytest.raises(ArchiveError, match="url") as caught:
         inventories.fetch_inventory(inventory(None, page="https://page.example"), tmp_path)
     assert "https://page.example" in caught.value.remedy
 

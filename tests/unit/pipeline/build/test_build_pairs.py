@@ -59,12 +59,19 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 @pytest.fixture
 def rtc(tmp_path: Path) -> dict[str, Any]:
     """An item of backscatter whose file is on the disk."""
-    path = tmp_path / "vv.tif"
-    with rasterio.open(
-        path, "w", driver="GTiff", width=400, height=400, count=1, dtype="float32", crs="EPSG:32654",
-        transform=Affine(10, 0, 580_000, 0, -10, 4_730_000),
-    ) as file:  # fmt: skip
-        file.write(np.full((400, 400), 0.2, "float32"), 1)
+    return scene_item(tmp_path / "vv.tif")
+
+
+def scene_item(path: Path) -> dict[str, Any]:
+    """An item of a file of constant backscatter, which is made where it is absent."""
+    if not path.exists():
+        made = path.with_name("making.tif")
+        with rasterio.open(
+            made, "w", driver="GTiff", width=400, height=400, count=1, dtype="float32", crs="EPSG:32654",
+            transform=Affine(10, 0, 580_000, 0, -10, 4_730_000),
+        ) as file:  # fmt: skip
+            file.write(np.full((400, 400), 0.2, "float32"), 1)
+        made.rename(path)
     found = item("2018-09-05 20:21:25+00:00")
     found["assets"] = {"vv": {"href": str(path), "file:size": path.stat().st_size}}
     return found
@@ -257,7 +264,7 @@ def test_pairs_that_this_machine_cannot_process_are_named_once_and_not_processed
     planned = site.plan(repeats(4))
     assert (len(planned.pairs), planned.wanted) == (3, ()), "the plan still shows what is wanted"
     assert site.build(repeats(4)).new is False
-    assert not [line for line in site.plan(repeats(2)).missing if "ISCE2" in line], "all are held"
+    assert not [line for line in site.plan(repeats(2)).missing if "ISCE2" in line], "the cube has all"
     site.obstacles.clear()
     site.build(repeats(4))
     assert len(site.pairs) == 3
@@ -277,7 +284,7 @@ def test_an_earlier_pair_stays_if_it_cannot_be_processed_again(
     assert verify_cube(build.store_of(site.area).uri).sound
 
 
-def test_a_build_without_pairs_keeps_those_that_are_held_and_a_later_one_adds_the_others(site: Site) -> None:
+def test_a_build_without_pairs_keeps_existing_ones_and_a_later_one_adds_the_others(site: Site) -> None:
     site.build(repeats(2))
     first = site.build(repeats(3), pairs=False)
     assert first.failed == ()
@@ -287,7 +294,7 @@ def test_a_build_without_pairs_keeps_those_that_are_held_and_a_later_one_adds_th
     later = site.build(repeats(3))
     assert later.new and not [line for line in later.missing if line.startswith("pair")]
     assert site.pairs == ["20180812_20180824", "20180824_20180905"]
-    assert site.build(repeats(3), pairs=False).new is False, "all are held: nothing is left for later"
+    assert site.build(repeats(3), pairs=False).new is False, "the cube has all: nothing is left for later"
 
 
 def test_a_pair_whose_new_processing_fails_stays_as_it_was(site: Site) -> None:
@@ -318,10 +325,10 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     if reason == "none":
         monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
         settings.cache_clear()
-    said = "ASF could not be asked" if reason == "ASF" else "SLIDECUBE_INSAR_BACKEND chooses no processor"
+    words = "ASF could not be asked" if reason == "ASF" else "SLIDECUBE_INSAR_BACKEND chooses no processor"
     published = site.build(None, "no pairs: ASF could not be searched (503)")
     assert published.failed == ()
-    assert f"pairs: kept as they were ({said})" in published.missing
+    assert f"pairs: kept as they were ({words})" in published.missing
     assert site.manifest()["timepairs"] == before["timepairs"]
     assert verify_cube(build.store_of(site.area).uri).sound
     assert site.build(None, "no pairs: ASF could not be searched (503)").new is False
@@ -555,7 +562,7 @@ def test_look_geometry_has_its_axis_and_is_kept_where_it_cannot_be_made_anew(
 def test_a_track_without_single_look_data_has_look_geometry_too(
     tmp_path: Path, rtc: dict[str, Any], asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the product that the folder of the pass's files names; the layer is the same whatever ASF said."""
+    """By the product that the folder of the pass's files names; the layer is the same, whatever ASF answers."""
     site = Site(tmp_path, rtc, bbox=(142.3, 42.69, 142.31, 42.70))
     folder = tmp_path / f"S1A_IW_GRDH_1SDV_{INSTANT:%Y%m%dT%H%M%S}_20180905T204225_023560_02910C_8F11"
     folder.mkdir()

@@ -15,27 +15,27 @@ from pipeline.cube.store import STAGING, ZarrStore, checked_key
 from pipeline.errors import CubeError
 
 SCHEME = "memory"
-_held: dict[str, dict[str, Buffer]] = {}
+_buckets: dict[str, dict[str, Buffer]] = {}
 _locks: dict[str, threading.Lock] = {}
 
 
 class _Below(MutableMapping[str, Buffer]):
     """The part of the bytes below a prefix, with keys relative to it."""
 
-    def __init__(self, held: dict[str, Buffer], prefix: str) -> None:
-        self.held, self.prefix = held, f"{prefix}/" if prefix else ""
+    def __init__(self, everything: dict[str, Buffer], prefix: str) -> None:
+        self.everything, self.prefix = everything, f"{prefix}/" if prefix else ""
 
     def __getitem__(self, key: str) -> Buffer:
-        return self.held[self.prefix + key]
+        return self.everything[self.prefix + key]
 
     def __setitem__(self, key: str, value: Buffer) -> None:
-        self.held[self.prefix + key] = value
+        self.everything[self.prefix + key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self.held[self.prefix + key]
+        del self.everything[self.prefix + key]
 
     def __iter__(self) -> Iterator[str]:
-        return (key.removeprefix(self.prefix) for key in list(self.held) if key.startswith(self.prefix))
+        return (key.removeprefix(self.prefix) for key in list(self.everything) if key.startswith(self.prefix))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -47,7 +47,7 @@ class MemoryStore:
     def __init__(self, uri: str) -> None:
         bucket, _, self._prefix = uri.removeprefix(f"{SCHEME}://").rstrip("/").partition("/")
         self.uri = uri.rstrip("/")
-        self._bytes = _held.setdefault(bucket, {})
+        self._bytes = _buckets.setdefault(bucket, {})
 
     def _key(self, key: str) -> str:
         return (
@@ -56,7 +56,7 @@ class MemoryStore:
 
     def _below(self, key: str) -> list[str]:
         prefix = self._key(key)
-        return [held for held in self._bytes if not prefix or held.startswith(f"{prefix}/")]
+        return [each for each in self._bytes if not prefix or each.startswith(f"{prefix}/")]
 
     def uri_of(self, key: str) -> str:
         return f"{self.uri}/{key}" if key else self.uri
@@ -93,8 +93,8 @@ class MemoryStore:
         self._bytes[self._key(target)] = self._bytes[self._key(source)]
 
     def delete(self, key: str) -> None:
-        for held in (self._key(key), *self._below(key)):
-            self._bytes.pop(held, None)
+        for each in (self._key(key), *self._below(key)):
+            self._bytes.pop(each, None)
 
     def staging(self, parent: str) -> str:
         return f"{parent}/{STAGING}{uuid.uuid4().hex}"

@@ -25,7 +25,7 @@ def test_decibels_are_ten_times_the_logarithm_and_none_where_there_is_no_power(c
     assert np.isnan(decibels[:, 45, 45]).sum() == 1 and decibels.attrs["units"] == "dB"
 
 
-def test_passes_are_told_apart_by_the_event_and_by_track(cube: xr.Dataset) -> None:
+def test_passes_are_separated_by_the_event_and_by_track(cube: xr.Dataset) -> None:
     assert (cube.slidecube.before().timestep < EVENT).all() and (
         cube.slidecube.after().timestep > EVENT
     ).all()

@@ -179,10 +179,8 @@ def test_a_deleted_shard_a_stray_file_and_changed_metadata_are_found(store: Loca
     (folder / "vv/c/0/7/7").write_bytes(b"stray")
     group = folder / "zarr.json"
     group.write_text(group.read_text().replace('"test"', '"tost"', 1))
-    problems = " ".join(verify_cube(store.root).problems)
-    assert "vv/c/0/0/0: the shard is missing" in problems
-    assert "vv/c/0/7/7: is not in the manifest" in problems
-    assert "zarr.json: differs" in problems
+    keys = [problem.partition(":")[0] for problem in verify_cube(store.root).problems]
+    assert sorted(keys) == ["vv/c/0/0/0", "vv/c/0/7/7", "zarr.json"]
 
 
 def test_a_damaged_manifest_is_named(store: LocalStore) -> None:

@@ -131,7 +131,7 @@ def test_pairs_and_tracks_have_axes_of_their_own_and_the_passes_keep_theirs(stor
     assert verdict.shards == 2 + 2 * 2 + 2 * 2
 
 
-def test_the_same_dates_on_two_tracks_are_told_apart(store: LocalStore) -> None:
+def test_the_same_dates_on_two_tracks_have_distinct_labels(store: LocalStore) -> None:
     record = pair_layer(store, 1)
     pairs = (timepair(record, 1, 46), timepair(record, 1, 68), timepair(record, 5, 46))
     assert timepair_labels(pairs) == (

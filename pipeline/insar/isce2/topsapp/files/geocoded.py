@@ -188,9 +188,9 @@ class _Tally:
         inside = ((latitudes >= south) & (latitudes <= north))[:, None] & (
             (longitudes >= west) & (longitudes <= east)
         )
-        held = inside & np.isfinite(coherence)
-        self._valid += int(np.count_nonzero(held))
-        self._sum += float(coherence[held].sum(dtype=np.float64))
+        valid = inside & np.isfinite(coherence)
+        self._valid += int(np.count_nonzero(valid))
+        self._sum += float(coherence[valid].sum(dtype=np.float64))
 
     def result(self) -> tuple[float, float]:
         fraction = min(1.0, self._valid / self._box_pixels)
