@@ -18,10 +18,10 @@ from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.coverage import centres_in, shares_of
-from pipeline.layers.deciding_attributes import Span, remarks_on_unused
-from pipeline.layers.polygons import counted_polygons, extent_on_grid
-from pipeline.layers.vectors import read_inventory
+from pipeline.layers.outlines.coverage import centres_in, shares_of
+from pipeline.layers.outlines.deciding_attributes import Span, remarks_on_unused
+from pipeline.layers.outlines.polygons import counted_polygons, extent_on_grid
+from pipeline.layers.outlines.vectors import read_inventory
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import geopandas as gpd
-
 from pipeline.archives import inventories
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
-from pipeline.layers import label_rasters
-from pipeline.layers.deciding_attributes import Span
+from pipeline.layers import extents, label_rasters
 from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
+from pipeline.layers.outlines.deciding_attributes import Span
 from pipeline.layers.plan_inputs import PlanInputs
 
 
@@ -65,5 +63,5 @@ class Labels(LayerKind[LabelsTask]):
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
-        extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
+        extent = extents.mapped_extent(site.area, task.inventory, site.downloads)
         return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent, _span(site.area))

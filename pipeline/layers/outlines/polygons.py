@@ -14,8 +14,8 @@ from shapely import GeometryType
 from pipeline.area import Inventory
 from pipeline.errors import SourceDataError, number_of
 from pipeline.grid import Grid
-from pipeline.layers.deciding_attributes import counted_features
-from pipeline.layers.reprojection import Geometries, Outcomes, to_grid
+from pipeline.layers.outlines.deciding_attributes import counted_features
+from pipeline.layers.outlines.reprojection import Geometries, Outcomes, to_grid
 
 MAX_OUTLINE_STEPS = 200_000
 """An outline longer than this many steps (of 0.01 degrees, or 1000 units) is no landslide's."""

@@ -15,10 +15,10 @@ from shapely import Point
 
 from pipeline.area import Inventory
 from pipeline.errors import SourceDataError
-from pipeline.layers.deciding_attributes import counted_features, remarks_on_unused
-from pipeline.layers.feature_dates import days_of
 from pipeline.layers.label_rasters import rasterise_labels
-from pipeline.layers.reprojection import Outcomes
+from pipeline.layers.outlines.deciding_attributes import counted_features, remarks_on_unused
+from pipeline.layers.outlines.feature_dates import days_of
+from pipeline.layers.outlines.reprojection import Outcomes
 from tests.unit.pipeline.layers.test_label_rasters import GRID, INVENTORY, frame_of, local
 
 SPAN = (date(2018, 9, 5), date(2018, 10, 30))

@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.errors import SourceDataError, number_of
 from pipeline.inventory_rules import ClassRange, Inventory, key_of, keys_of_class_value
-from pipeline.layers.feature_dates import Days, days_of
-from pipeline.layers.reprojection import NAMED, Outcomes
+from pipeline.layers.outlines.feature_dates import Days, days_of
+from pipeline.layers.outlines.reprojection import NAMED, Outcomes
 
 MOST_CLASSES = 12
 """An attribute with more values than this is no class."""
