@@ -142,6 +142,9 @@ class AreaOfInterest(Frozen):
     interferometry: Interferometry | None = Field(None, description="None: neither pairs nor look geometry")
     simulated: bool = Field(False, description="the archive behind this area is simulated; products state it")
     sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
+    exclude: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(
+        (), description="ids that are left out: of items, granules, bursts or passes"
+    )
     licence: str = Field("", description="of the data that go into the cube")
 
     @model_validator(mode="after")

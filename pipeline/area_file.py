@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,8 @@ def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
         for key in ("url", "extent"):
             value = inventory.get(key)
             if isinstance(value, str) and value != "area" and "://" not in value:
-                inventory[key] = str((path.parent / value).resolve())
+                home = os.path.expanduser(value)  # noqa: PTH111  (Path raises an error for an unknown user)
+                inventory[key] = str((path.parent / home).resolve())
     return data
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.console import as_json, progress_bars, readable_size, reports_errors
-from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.errors import IncompleteError, SlidecubeError, number_of
 
 if TYPE_CHECKING:  # imported when a command runs
     from pipeline.build.plan import BuildPlan
@@ -196,7 +196,8 @@ def _print_plan(rows: dict[str, Any]) -> None:
             console.print(f"{title}: {line}", markup=False, highlight=False)
     if rows["changes"]:
         console.print(
-            f"A build would make {rows['layers_to_build']} layers, reading {readable_size(rows['bytes_to_read'])}."
+            f"A build would make {number_of(rows['layers_to_build'], 'layer')}, "
+            f"reading {readable_size(rows['bytes_to_read'])}."
         )
     else:
         console.print("Up to date: a build would do nothing.")
@@ -239,7 +240,9 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
         click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
     else:
         if published.new:
-            click.echo(f"Published version {published.version} ({published.layers_built} layers made).")
+            click.echo(
+                f"Published version {published.version} ({number_of(published.layers_built, 'layer')} made)."
+            )
         else:
             click.echo(f"Nothing to do: version {published.version} is up to date.")
         click.echo(f"cube       {published.uri}")
@@ -250,9 +253,9 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     if published.complete:
         return
     if published.failed:
-        layers = "1 layer" if published.layers_failed == 1 else f"{published.layers_failed} layers"
         raise IncompleteError(
-            f"{layers} could not be made: {'; '.join(published.failed).rstrip('.')}.",
+            f"{number_of(published.layers_failed, 'layer')} could not be made: "
+            f"{'; '.join(published.failed).rstrip('.')}.",
             "Run `slidecube build` again to try them once more.",
         )
     raise IncompleteError(
@@ -277,10 +280,10 @@ def verify(cube: str, json_: bool) -> None:
     else:
         for problem in verdict.problems:
             click.echo(problem)
-        count = len(verdict.problems)
-        state = "sound" if verdict.sound else "1 problem" if count == 1 else f"{count} problems"
+        state = "sound" if verdict.sound else number_of(len(verdict.problems), "problem")
         click.echo(
-            f"{verdict.cube} version {verdict.version}: {verdict.shards} shards, {verdict.files} files: {state}"
+            f"{verdict.cube} version {verdict.version}: "
+            f"{number_of(verdict.shards, 'shard')}, {number_of(verdict.files, 'file')}: {state}"
         )
     if not verdict.sound:
         click.echo("Run `slidecube build AREA --repair` to make the damaged layers again.", err=True)

@@ -25,8 +25,8 @@ def areas() -> dict[str, AreaOfInterest]:
 
     A file that is wrong is logged and left out.
 
-    >>> slidecube.areas()["hokkaido"].title
-    'Hokkaido Eastern Iburi earthquake, Japan, 2018'
+        >>> slidecube.areas()["hokkaido"].title
+        'Hokkaido Eastern Iburi earthquake, Japan, 2018'
     """
     found = {}
     for name, path in area_files().items():

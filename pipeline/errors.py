@@ -85,3 +85,8 @@ class ModelError(SlidecubeError):
 
 class ReplaceError(ModelError):
     """Another result exists at the target, and the caller did not allow replacing it."""
+
+
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun: '1 layer', '2 layers'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

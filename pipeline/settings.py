@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     subscription_key: SecretStr | None = Field(
         None, description="Planetary Computer subscription key; PC_SDK_SUBSCRIPTION_KEY is read too"
     )
+    local_items: bool = Field(
+        False,
+        description="files of this machine that the items of a catalogue name are read; for a catalogue of your own",
+    )
     search_interval_s: float = Field(
         300.0, ge=0, description="a catalogue younger than this is used again instead of a new search"
     )

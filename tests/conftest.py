@@ -1,17 +1,23 @@
-"""Fixtures shared by every test."""
+"""Fixtures shared by every test, and the threads of each process under pytest-xdist."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # before torch is imported: each worker, and each process that its tests start, has a core of its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of recorded real data beside the checkout; tests that need it skip where it is absent."""
+    """The folder of recorded real data next to the checkout; tests that need it skip where it is absent."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"real recorded data not present at {SHARED_DATA.name} beside the checkout")
+        pytest.skip(f"real recorded data not present at {SHARED_DATA.name} next to the checkout")
     return SHARED_DATA

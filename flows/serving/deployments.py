@@ -2,32 +2,32 @@
 
     python -m flows.setup
 
-A second run makes nothing twice, and does not change a limit that somebody set. The server is that of
-`PREFECT_API_URL`.
+A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters. Each step
+is printed. The server is that of `PREFECT_API_URL`.
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
+from flows.serving import prefect_file
 from flows.serving.limits import LIMITS
+from flows.serving.prefect_file import PROJECT, Entry
 from pipeline.errors import SettingsError, SlidecubeError
 
-PROJECT = Path(__file__).resolve().parents[2]
-"""the folder of prefect.yaml"""
-
 POOL = "local"
-
-log = logging.getLogger(__name__)
 
 
 def make_pool(client: SyncPrefectClient) -> bool:
@@ -53,14 +53,26 @@ def make_limits(client: SyncPrefectClient) -> list[str]:
     return made
 
 
-def deploy() -> None:
-    """Make every deployment of prefect.yaml, with its schedules and triggers.
+def deploy(document: Entry) -> None:
+    """Make or renew every deployment of a document as prefect.yaml, with its triggers.
 
     Raises:
         SlidecubeError: `prefect deploy` failed; the message quotes it.
     """
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "--no-prompt",
+            "deploy",
+            "--all",
+            "--prefect-file",
+            str(file),
+        ]
+        answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise SlidecubeError(
             f"`prefect deploy --all` failed: {(answer.stdout + answer.stderr)[-2000:]}",
@@ -68,32 +80,42 @@ def deploy() -> None:
         )
 
 
-def set_up() -> None:
-    """Make pool, limits and deployments on the server of `PREFECT_API_URL`.
+def set_up() -> Iterator[str]:
+    """Make pool, limits and deployments on the server of `PREFECT_API_URL`; yields a line for each step.
 
     Raises:
-        SettingsError: no server is named.
+        SettingsError: no server is named, or it does not respond.
         SlidecubeError: deploying failed.
     """
-    if not PREFECT_API_URL.value():
+    if not (address := PREFECT_API_URL.value()):
         raise SettingsError(
             "PREFECT_API_URL is not set, so there is no server to set up.",
             "Start one (`prefect server start`) and `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`.",
         )
-    with get_client(sync_client=True) as client:
-        log.info("work pool %r: %s", POOL, "made" if make_pool(client) else "exists")
-        log.info("limits made: %s", ", ".join(make_limits(client)) or "none, all exist")
-    deploy()
-    log.info("deployed from %s", PROJECT / "prefect.yaml")
+    try:
+        with get_client(sync_client=True) as client:
+            yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
+            yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
+            document = prefect_file.shipped()
+            merged, kept = prefect_file.merged(client, document)
+            yield from kept
+            deploy(merged)
+            yield from prefect_file.add_schedules(client, document)
+            names = ", ".join(entry["name"] for entry in document["deployments"])
+            yield f"deployed from {PROJECT}: {names}"
+    except httpx.TransportError as error:
+        raise SettingsError(
+            f"The Prefect server {address} does not respond: {error}.",
+            "Start it (`prefect server start`) or correct PREFECT_API_URL.",
+        ) from error
 
 
 def main() -> int:
     """Command line of this module."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        set_up()
+        for line in set_up():
+            print(line, flush=True)
     except SlidecubeError as error:
-        log.error("%s", error)
+        print(error, file=sys.stderr)
         return error.exit_code
     return 0

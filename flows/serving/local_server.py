@@ -25,7 +25,8 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName, LogFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 
-from flows.serving.deployments import POOL, PROJECT
+from flows.serving.deployments import POOL
+from flows.serving.prefect_file import PROJECT
 from pipeline.errors import SlidecubeError
 
 QUIET = {

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from model.inputs.selection import Selection
+from model.plural import counted
 from model.scores.scores import Method, Scores, Share
 from pipeline.records import Frozen
 
@@ -83,12 +84,12 @@ def expected_for(
         No score where the model was not scored with so many passes.
     """
     where = "the model's test area" if events == 1 else f"the model's test areas in {events} events"
-    case = f"{before} {_passes(before)} before and {after} after the event"
+    case = f"{counted(before, 'pass')} before and {after} after the event"
     for row in known:
         if (row.before, row.after) == (before, after):
             return row, (
                 f"Expected score with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, from "
-                f"{row.pixels:,} pixels of {where}; on another event it may be lower"
+                f"{counted(row.pixels, 'pixel')} of {where}; on another event it may be lower"
             )
     if not known:
         return None, f"The model was never scored with {case}, nor with any other number of passes"
@@ -104,7 +105,3 @@ def area_names_in_short(areas: Sequence[str]) -> str:
     if len(areas) == 1:
         return areas[0]
     return f"{areas[0]} and {len(areas) - 1} {'other' if len(areas) == 2 else 'others'}"
-
-
-def _passes(count: int) -> str:
-    return "pass" if count == 1 else "passes"

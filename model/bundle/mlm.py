@@ -26,6 +26,7 @@ from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
 from model.network.architectures import ARCHITECTURES
+from model.plural import counted
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
@@ -123,7 +124,8 @@ def _described(document: BundleDocument) -> str:
     )
     return (
         f"{simulated}Test AUPRC {document.test.auprc:.3f} at a prevalence of {document.test.prevalence:.4f}, "
-        f"{len(document.selection.before)} passes before and {len(document.selection.after)} after the event, "
+        f"{counted(len(document.selection.before), 'pass')} before and {len(document.selection.after)} after the "
+        "event, "
         f"{document.selection.track}."
     )
 

@@ -9,15 +9,19 @@ import click
 
 from model.cli.options import (
     TEST_TIME,
+    chip_option,
+    device_option,
     event_option,
     inputs_of,
     parsed_event,
     pass_options,
     print_result,
+    protocol_option,
     replace_option,
     settled_inputs,
     values_checked,
 )
+from model.plural import counted
 from pipeline.console import as_json, progress_bars, reports_errors
 
 if TYPE_CHECKING:
@@ -43,9 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
-@click.option(
-    "--chip", type=click.IntRange(32), help="Side of a chip in pixels, a multiple of 32.  [default: 128]"
-)
+@chip_option(None, "  [default: 128]")
 @click.option(
     "--seed",
     type=int,
@@ -78,7 +80,7 @@ if TYPE_CHECKING:
     default=None,
     help="Map by the mean with the prediction of the mirrored scene, which takes twice as long.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--processes",
     type=click.IntRange(1),
@@ -86,12 +88,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share each batch among processes, one for each GPU.",
 )
-@click.option(
-    "--protocol",
-    type=click.Choice(["paper", "strict"]),
-    help="Write scores to --out instead of a model. paper: the published experiment, with its defects; strict: cross "
-    "validation over four rectangles, with buffers between training and test.",
-)
+@protocol_option("Write scores to --out instead of a model. ")
 @click.option("--epochs", type=click.IntRange(1), help="Training epochs of --protocol paper.  [default: 100]")
 @click.option(
     "--network",
@@ -126,6 +123,10 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
         return
     if out is not None and name is not None:
         raise click.UsageError("Give --out or --name, not both.")
+    if options["epochs"] is not None or options["network"] is not None:
+        raise click.UsageError(
+            "--epochs and --network are for --protocol; a model has --steps and --encoder."
+        )
     from model import api
 
     request = _training_request(options)
@@ -175,7 +176,7 @@ def _train_words(record: BundleRecord) -> str:
     )
     return (
         f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
-        f"{record.track}, {record.passes_before} passes before and {record.passes_after} after.{simulated}\n"
+        f"{record.track}, {counted(record.passes_before, 'pass')} before and {record.passes_after} after.{simulated}\n"
         f"{events}"
         f"{_baseline_words(record)}"
         f"Model: {record.path}"
@@ -262,7 +263,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
 def _map_words(record: ReleaseRecord) -> str:
     lines = []
     if record.polygons is not None and record.mapped_km2 is not None:
-        lines.append(f"{record.polygons} polygons, {record.mapped_km2:.3f} km², unreviewed.")
+        lines.append(f"{counted(record.polygons, 'polygon')}, {record.mapped_km2:.3f} km², unreviewed.")
     lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
     if record.auprc is not None:
         lines.append(

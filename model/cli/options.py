@@ -24,7 +24,42 @@ event_option = click.option(
     "name of an area file.",
 )
 
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+
 TEST_TIME = {True: "mirrored", False: "plain"}
+
+
+def chip_option(default: int | None, more: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The side of a chip.
+
+    Args:
+        default: None: the command has another one, which `more` states.
+    """
+    return click.option(
+        "--chip",
+        type=click.IntRange(32),
+        default=default,
+        show_default=default is not None,
+        help=f"Side of a chip in pixels, a multiple of 32.{more}",
+    )
+
+
+def protocol_option(more: str, default: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The protocol of a trial.
+
+    Args:
+        more: what the help states before the protocols.
+    """
+    return click.option(
+        "--protocol",
+        type=click.Choice(["paper", "strict"]),
+        default=default,
+        show_default=default is not None,
+        help=f"{more}paper: the published experiment, with its defects; strict: cross validation over four "
+        "rectangles, with buffers between training and test.",
+    )
 
 
 def pass_options(function: Callable[P, R]) -> Callable[P, R]:

@@ -14,6 +14,7 @@ from model.experiments.trial_runs import FinishedTrial
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.maps.log_ratio import DB_PER_NEPER
+from model.plural import counted
 
 CHIPS = 6
 COLOURS = {
@@ -27,13 +28,14 @@ COLOURS = {
 }
 
 
-def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
+def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path, skipped: int = 0) -> None:
     """The paper's Figure 4 as PNG: AUPRC against the number of passes, a line for each row, bars of one sd.
 
     Methods without a network are dashed.
 
     Args:
         result: of any trial of the ablation.
+        skipped: number of trials that could not be run.
     """
     from matplotlib.figure import Figure
 
@@ -54,7 +56,9 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
             axes.axhline(rows["auprc"].iloc[0], label=str(name), color=COLOURS.get(str(name)), linestyle="--")
     prevalence = float(means["prevalence"].mean())
     axes.axhline(prevalence, color="#555555", linestyle=":", label=f"random map ({prevalence:.3f})")
-    trials = int(means["trials"].max())
+    trials = counted(int(means["trials"].max()), "trial")
+    if skipped:
+        trials = f"at most {trials}; {skipped} skipped"
     simulated = "SIMULATED AREA, " if result.cube.simulated else ""
     axes.set(
         xlabel="passes before and after the event",
@@ -64,7 +68,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
         xlim=(numbers[0] - 0.3, numbers[-1] + 0.3),
     )
     axes.set_title(
-        f"{simulated}{result.cube.area}, protocol {result.trial.protocol}; mean and sd of {trials} trials",
+        f"{simulated}{result.cube.area}, protocol {result.trial.protocol}; mean and sd of {trials}",
         fontsize=10,
     )
     figure.legend(fontsize=9, loc="outside lower center", ncols=4)
@@ -84,8 +88,8 @@ def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
     from model.inputs.cube_channels import CubeChannels
 
     task, result = finished.task, finished.result
-    with np.load(scores, allow_pickle=False) as held:
-        score, labels, corner = held["score"], held["labels"], held["corner"]
+    with np.load(scores, allow_pickle=False) as stored:
+        score, labels, corner = stored["score"], stored["labels"], stored["corner"]
     wanted = task.trial.paper.chip_px if task.trial.paper is not None else 128
     size = wanted if min(score.shape) >= wanted else 32 * (min(score.shape) // 32)
     chips = _spread(score, labels, size)
@@ -115,7 +119,7 @@ def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
         panel.set_title(title, fontsize=10)
     simulated = "SIMULATED AREA, " if result.cube.simulated else ""
     figure.suptitle(
-        f"{simulated}{result.trial.label} passes: AUPRC {result.evaluation.scene.auprc:.3f} at prevalence "
+        f"{simulated}{result.trial.label} (inputs, passes): AUPRC {result.evaluation.scene.auprc:.3f} at prevalence "
         f"{result.evaluation.scene.prevalence:.3f}",
         fontsize=11,
     )

@@ -19,6 +19,7 @@ from model.inputs.cube_channels import CubeChannels
 from model.inputs.selection import Selection, limit_passes
 from model.inputs.windows import Box, whole
 from model.network.training_plan import InferencePlan, TrainingPlan, member_seed
+from model.plural import counted
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
 from model.split.leakage import MaskedChannels, assert_no_leak
@@ -73,10 +74,12 @@ class _Predictor:
             top, left = max(box.top - CONTEXT_PX, 0), max(box.left - CONTEXT_PX, 0)
             bottom, right = min(box.bottom + CONTEXT_PX, height), min(box.right + CONTEXT_PX, width)
             area = Box(top=top, left=left, height=bottom - top, width=right - left)
-            held = np.empty((area.height, area.width), dtype=np.float32)
+            predicted = np.empty((area.height, area.width), dtype=np.float32)
             for strip in predict(scene.channels, area, scene.statistics, self.probability, self.windows):
-                held[strip.box.top - top : strip.box.bottom - top] = strip.probability
-            score[box.slices] = held[box.top - top : box.bottom - top, box.left - left : box.right - left]
+                predicted[strip.box.top - top : strip.box.bottom - top] = strip.probability
+            score[box.slices] = predicted[
+                box.top - top : box.bottom - top, box.left - left : box.right - left
+            ]
 
 
 def network_prediction(
@@ -235,6 +238,7 @@ def _member(scenes: Sequence[Scene], trial: Trial, number: int, progress: Progre
     pretraining = PretrainingPlan(steps=trial.pretraining_steps, chip_px=plan.chip_px, batch=plan.batch)
     start = pretrain(unlabelled, spec, pretraining, seed, progress)
     note = (
-        f"pretrained for {pretraining.steps} steps on training pixels without labels (error {start.loss:.3f})"
+        f"pretrained for {counted(pretraining.steps, 'step')} on training pixels without labels "
+        f"(error {start.loss:.3f})"
     )
     return train(scenes, spec, plan, seed, progress, start.weights), note

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from model.experiments.recipes import SCREENING, SCREENING_STEPS, TrainingRecipe, hygiene, improvements
 from model.network.training_plan import Case, NetworkSpec
+from model.plural import counted
 from pipeline.errors import ModelError
 
 
@@ -84,7 +85,7 @@ def any_passes(
     recipes = []
     every = (Case(after=1), Case(after=2), Case())
     for count in (1, 2, None):
-        passes = "all passes" if count is None else f"{count} {'pass' if count == 1 else 'passes'}"
+        passes = "all passes" if count is None else counted(count, "pass")
         for cases, kind in (((), "trained for it"), (every, "trained for any")):
             name = f"{passes} after, {kind}"
             recipes.append(

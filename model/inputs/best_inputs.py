@@ -15,7 +15,7 @@ from pipeline.errors import ModelError
 
 BEST: dict[str, object] = {"change": ("log_ratio",)}
 """inputs of the best recipe that every cube has; docs/learning.md says what each contributes"""
-WISHES: tuple[tuple[dict[str, object], ...], ...] = (
+ADDITIONS: tuple[tuple[dict[str, object], ...], ...] = (
     ({"track": "both"},),
     ({"coherence": ("before", "loss", "recovery")}, {"coherence": ("before", "loss")}),
 )
@@ -47,8 +47,8 @@ def best_inputs(
     groups: tuple[Literal["backscatter", "terrain"], ...] = ("backscatter", "terrain")
     for group in groups:
         wanted: tuple[str, ...] = Inputs.model_fields[group].default
-        held = [served(one, group) for one in (cube, *others)]
-        fields[group] = tuple(word for word in wanted if all(word in words for words in held))
+        available = [served(one, group) for one in (cube, *others)]
+        fields[group] = tuple(word for word in wanted if all(word in words for words in available))
         absent = [word for word in wanted if word not in fields[group]]
         notes += [f"{which} cube has no {variables_asked(group, word)[0]}" for word in absent]
     fields |= BEST
@@ -61,23 +61,23 @@ def best_inputs(
         raise ModelError(
             f"{where}: {first['msg']}.", "`slidecube train --help` lists the possible inputs."
         ) from error
-    for wishes in WISHES:
+    for choices in ADDITIONS:
         refused = ""
-        for wish in wishes:
-            if any(name in (asked or {}) for name in wish):
+        for choice in choices:
+            if any(name in (asked or {}) for name in choice):
                 break
-            better = Inputs.model_validate(fields | wish)
+            better = Inputs.model_validate(fields | choice)
             try:
                 for one, when in ((cube, event), *((other, None) for other in others)):
                     _sees_enough(select(one, better, when))
             except ModelError as error:
                 refused = refused or error.message
                 continue
-            fields, inputs = fields | wish, better
+            fields, inputs = fields | choice, better
             refused = ""
             break
         if refused:
-            notes.append(f"without {'both directions' if 'track' in wishes[0] else 'coherence'}: {refused}")
+            notes.append(f"without {'both directions' if 'track' in choices[0] else 'coherence'}: {refused}")
     return inputs, tuple(notes)
 
 

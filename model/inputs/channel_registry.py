@@ -119,7 +119,6 @@ def _aspect() -> tuple[Channel, ...]:
     A mirror along the track flips the sign of the cosine of a direction from north, and of the sine of a direction from
     the sensor.
     """
-    components = (("sin", np.sin), ("cos", np.cos))
 
     def asked(form: str) -> tuple[tuple[str, str], ...]:
         return (("terrain", "aspect"), ("aspect", form))
@@ -135,35 +134,35 @@ def _aspect() -> tuple[Channel, ...]:
         no_value="zero",
         mirror="impossible",
     )
-    from_north = tuple(
-        Channel(
-            name=f"aspect_{name}",
-            meaning=f"{name} of the downslope azimuth from north",
-            variables=("dem_aspect",),
-            compute=partial(_direction_of_slope, component),
-            group="terrain",
-            asked_by=asked("direction"),
-            of_view=False,
-            no_value="zero",
-            standardised=False,
-            mirror="sign flipped" if name == "cos" else "unchanged",
+    components: dict[str, Callable[[Array], Array]] = {"sin": np.sin, "cos": np.cos}
+    from_north, from_sensor = (
+        tuple(
+            Channel(
+                name=f"{prefix}_{name}",
+                meaning=f"{name} of the downslope azimuth from {origin}",
+                variables=("dem_aspect",),
+                compute=partial(compute, component),
+                group="terrain",
+                asked_by=asked(form),
+                of_view=to_sensor,
+                no_value="zero",
+                standardised=False,
+                mirror="sign flipped" if name == flipped else "unchanged",
+                direction=to_sensor,
+            )
+            for name, component in components.items()
         )
-        for name, component in components
-    )
-    from_sensor = tuple(
-        Channel(
-            name=f"aspect_to_sensor_{name}",
-            meaning=f"{name} of the downslope azimuth from the direction to the sensor",
-            variables=("dem_aspect",),
-            compute=partial(_direction_from_sensor, component),
-            group="terrain",
-            asked_by=asked("to sensor"),
-            no_value="zero",
-            standardised=False,
-            mirror="sign flipped" if name == "sin" else "unchanged",
-            direction=True,
+        for prefix, origin, compute, form, flipped, to_sensor in (
+            ("aspect", "north", _direction_of_slope, "direction", "cos", False),
+            (
+                "aspect_to_sensor",
+                "the direction to the sensor",
+                _direction_from_sensor,
+                "to sensor",
+                "sin",
+                True,
+            ),
         )
-        for name, component in components
     )
     return (degrees, *from_north, *from_sensor)
 

@@ -59,8 +59,8 @@ class Batches:
         self._tables = [
             ChipTable(scene.split, scene.labels, scene.usable, plan.chip_px, stride) for scene in scenes
         ]
-        held = _fits(scenes, device) if resident is None else resident
-        kind = _Resident if held else _Streamed
+        fits = _fits(scenes, device) if resident is None else resident
+        kind = _Resident if fits else _Streamed
         self._stores: list[_Store] = [
             kind(scene, table, device) for scene, table in zip(scenes, self._tables, strict=True)
         ]
@@ -207,6 +207,6 @@ def _fits(scenes: Sequence[Scene], device: torch.device) -> bool:
         return False
     needed = sum(scene.labels.size * (4 * len(scene.statistics.channels) + 2) for scene in scenes)
     free, _ = torch.cuda.mem_get_info(device)
-    held = needed <= RESIDENT_SHARE * free
-    log.info("scenes take %.2f GiB: %s", needed / 2**30, "kept on the GPU" if held else "read chip by chip")
-    return held
+    fits = needed <= RESIDENT_SHARE * free
+    log.info("scenes take %.2f GiB: %s", needed / 2**30, "kept on the GPU" if fits else "read chip by chip")
+    return fits

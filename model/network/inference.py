@@ -101,10 +101,10 @@ def predict(
             blended,
             channels,
         )
-        for held in (total, weights):
-            left_over = len(held) - finished
-            held[:left_over] = held[finished:].copy()
-            held[left_over:] = 0.0
+        for buffer in (total, weights):
+            left_over = len(buffer) - finished
+            buffer[:left_over] = buffer[finished:].copy()
+            buffer[left_over:] = 0.0
 
 
 def _aligned(length: int, plan: InferencePlan) -> list[int]:
@@ -133,16 +133,16 @@ class _RowReader:
 
     def __init__(self, source: ChannelSource, area: Box, columns_px: int = 512) -> None:
         self._source, self._area, self._columns_px = source, area, columns_px
-        self._first, self._held = 0, np.zeros((0, 0, 0), dtype=np.float32)
+        self._first, self._rows = 0, np.zeros((0, 0, 0), dtype=np.float32)
 
     def read(self, top: int, height: int) -> Array:
         """(channel, height, x) rows from `top` on, counted in the area; `top` never decreases."""
-        kept = self._held[:, top - self._first :] if self._held.size else self._held
+        kept = self._rows[:, top - self._first :] if self._rows.size else self._rows
         have = kept.shape[1]
         if have < height:
             fresh = self._fresh(top + have, height - have)
             kept = np.concatenate([kept, fresh], axis=1) if have else fresh
-        self._first, self._held = top, kept
+        self._first, self._rows = top, kept
         return kept[:, :height]
 
     def _fresh(self, top: int, height: int) -> Array:

@@ -104,8 +104,8 @@ def counts_of_file(file: Path) -> BlockCounts:
         ModelError: the file is missing or damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as held:
-            score, labels, corner = held["score"], held["labels"], held["corner"]
+        with np.load(file, allow_pickle=False) as stored:
+            score, labels, corner = stored["score"], stored["labels"], stored["corner"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise ModelError(
             f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",
@@ -115,7 +115,8 @@ def counts_of_file(file: Path) -> BlockCounts:
     columns = (np.arange(score.shape[1]) + int(corner[1])) // BLOCK_PX
     block = rows[:, None] * 1_000_000 + columns[None, :]
     scored = labels != UNMAPPED
-    values = np.where(np.isfinite(score), score, np.nanmin(score))
+    known = np.isfinite(score)
+    values = np.where(known, score, score[known].min() if known.any() else 0)
     return BlockCounts.of(values[scored], labels[scored] == 1, block[scored])
 
 

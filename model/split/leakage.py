@@ -81,6 +81,6 @@ def _refuse(leaked: Mask, how: str) -> None:
     named = ", ".join(f"({y}, {x})" for y, x in zip(rows[:NAMED], columns[:NAMED], strict=True))
     more = "" if len(rows) <= NAMED else ", ..."
     raise ModelError(
-        f"Training would leak: {len(rows)} pixels {how}: row, column {named}{more}.",
+        f"Training would leak. Pixels that {how}: {len(rows)}, at row, column {named}{more}.",
         "The division into parts is wrong; do not use its results.",
     )

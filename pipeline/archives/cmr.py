@@ -15,6 +15,7 @@ from shapely.geometry import shape
 
 from pipeline.archives.archive import Query
 from pipeline.archives.http import http_client
+from pipeline.archives.http.sessions import REQUEST_ERRORS, make_bounded
 from pipeline.catalogue.granules import kept
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
@@ -42,8 +43,11 @@ class RetryingSession(asf_search.ASFSession):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.headers["User-Agent"] = http_client.user_agent()
-        self.auth = http_client.NoLogin()
+        make_bounded(self)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: a search is not redirected, and requests would read the whole body of a redirect."""
+        return None
 
     def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> requests.Response:
         """One page of results, checked to be one.
@@ -57,13 +61,15 @@ class RetryingSession(asf_search.ASFSession):  # type: ignore[misc]
             with http_client.limit("cmr"):
                 try:
                     response: requests.Response = requests.Session.post(self, url, data=data, **options)
-                except requests.RequestException as error:
+                except REQUEST_ERRORS as error:
                     raise http_client.unreachable(url, error) from None
                 if http_client.accepted(response, url).status_code != 200:
                     response.close()
                     raise http_client.refused(url, response.status_code)
                 # asf-search takes the body from where requests keeps it
                 response._content = http_client.read_bounded(response, MOST_PAGE_BYTES)
+                if http_client.is_page(response.content):
+                    raise http_client.page_instead(url, response.url)
             _check_page(response.content, url)
             return response
 

@@ -13,20 +13,28 @@ where the files lie.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import threading
 from functools import lru_cache
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import requests
-import urllib3
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
 from pipeline.archives.credentials import ACCOUNT, HOW, LOGIN_HOST, Credentials, find_credentials
 from pipeline.archives.http import http_client
+from pipeline.archives.http.sessions import (
+    MOST_REDIRECTS,
+    REDIRECTS,
+    REQUEST_ERRORS,
+    NoLogin,
+    Session,
+    next_address,
+)
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -40,19 +48,10 @@ TOKEN_COOKIE_URL = (
     "S1A_IW_RAW__0SSV_20141229T072718_20141229T072750_003931_004B96_B79F.iso.xml"
 )
 """A small file that a token may read and that brings the cookie: the one that burst2safe asks for."""
-MOST_REDIRECTS = 10
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class LoginError(ArchiveError):
     """Earthdata refused the login, and a retry will not help."""
-
-
-class _Session(requests.Session):
-    """Ignores redirects: requests reads their whole body and parses their target, even if it may not follow."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
 
 
 class Earthdata:
@@ -105,14 +104,14 @@ class Earthdata:
             _check_address(url, start)
             response = self._send(url, headers, method, login=login)
             target = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not target:
+            if response.status_code not in REDIRECTS or not target:
                 if login and response.status_code in (401, 403) and not retried and self._forget_cookie(url):
                     response.close()
                     url, retried = start, True
                     continue
                 return self._checked(response, start) if login else response
             response.close()
-            came_from, url = urlsplit(url).hostname or "", _next_address(url, target)
+            came_from, url = urlsplit(url).hostname or "", next_address(url, target)
             if urlsplit(url).hostname != LOGIN_HOST or came_from == LOGIN_HOST:
                 continue
             if not login or not _may_have_token(came_from):
@@ -131,7 +130,7 @@ class Earthdata:
     def _send(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
         host = urlsplit(url).hostname or ""
         own = {} if host == LOGIN_HOST else dict(headers)
-        auth: requests.auth.AuthBase = http_client.NoLogin()
+        auth: requests.auth.AuthBase = NoLogin()
         if login:
             found = self.credentials()
             if host == LOGIN_HOST:
@@ -152,29 +151,27 @@ class Earthdata:
                 stream=True,
                 allow_redirects=False,
             )
-        # a host name that cannot be looked up passes through requests as urllib3's own error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except REQUEST_ERRORS as error:
             raise http_client.unreachable(url, error) from None
 
     def _session(self) -> requests.Session:
-        held: requests.Session | None = getattr(self._local, "session", None)
-        if held is None:
-            held = _Session()
-            held.headers["User-Agent"] = http_client.user_agent()
-            held.cookies = self._cookies
-            self._local.session = held
-        return held
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = Session()
+            session.cookies = self._cookies
+            self._local.session = session
+        return session
 
     def _forget_cookie(self, url: str) -> bool:
         """Drop ASF's cookie, which may have expired, where it was sent to `url`; True if there was one."""
         if not _may_have_token(urlsplit(url).hostname or ""):
             return False
         with self._lock:
-            held = [cookie for cookie in self._cookies if cookie.name == COOKIE_NAME]
-            for cookie in held:
+            cookies = [cookie for cookie in self._cookies if cookie.name == COOKIE_NAME]
+            for cookie in cookies:
                 self._cookies.clear(cookie.domain, cookie.path, cookie.name)
             self._asked_for_cookie = False
-            return bool(held)
+            return bool(cookies)
 
     def _cookie_by_token(self) -> bool:
         """Request a plain file with the token, once; True if that brought the cookie."""
@@ -189,9 +186,9 @@ class Earthdata:
                 target = response.headers.get("Location")
                 if COOKIE_NAME in self._cookies.keys():  # noqa: SIM118  (a jar, not a dict)
                     return True
-                if response.status_code not in _REDIRECTS or not target:
+                if response.status_code not in REDIRECTS or not target:
                     break
-                url = _next_address(url, target)
+                url = next_address(url, target)
                 if urlsplit(url).scheme != "https" or urlsplit(url).hostname == LOGIN_HOST:
                     break
             return False
@@ -260,15 +257,6 @@ def _may_have_token(host: str) -> bool:
     return host != LOGIN_HOST and any(host == d or host.endswith(f".{d}") for d in TOKEN_DOMAINS)
 
 
-def _next_address(url: str, target: str) -> str:
-    try:
-        return urljoin(url, target)
-    except ValueError:
-        raise ArchiveError(
-            f"{http_client.bare(url)} leads to an address that cannot be read.", "Try again later."
-        ) from None
-
-
 def _check_address(url: str, start: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
@@ -280,11 +268,13 @@ def _check_address(url: str, start: str) -> None:
 
 
 def _short_body(response: requests.Response) -> str:
-    try:
-        with response:
-            return response.raw.read(64 * 1024, decode_content=True).decode("utf-8", errors="replace")
-    except http_client.NETWORK_ERRORS:
-        return ""
+    text = bytearray()
+    with response, contextlib.suppress(ArchiveError):
+        for piece in http_client.pieces(response, decode=True):
+            text += piece
+            if len(text) >= 64 * 1024:
+                break
+    return text.decode("utf-8", errors="replace")
 
 
 def _approval_address(text: str) -> str:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
 from pipeline.archives.http import http_client
+from pipeline.archives.local_files import open_regular
 from pipeline.archives.registry import archive_of
+from pipeline.archives.vector_files import read_features
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
+from pipeline.catalogue.simulation import FILE_HEADER, is_true
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json
@@ -27,7 +33,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 * 2**30
 """Largest inventory that is fetched; national ones are some hundred MB."""
-MOST_UNPACKED_BYTES = 8 * 2**30
+MOST_UNPACKED_BYTES = 2 * 2**30
+"""Of all files of a zip: as much memory and more is taken to read them."""
 MOST_RATIO = 200
 """Deflate gives about 1000 at most; shapefiles and GeoJSON stay far below this."""
 MOST_MEMBERS = 10_000
@@ -56,8 +63,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     """
     if is_local(url):
         path = local_path(url)
-        if not path.is_file():
-            raise SourceDataError(f"{path} does not exist.", "Correct the path in the area file.")
+        _check_local(path)
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -72,6 +78,22 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     if zipfile.is_zipfile(path):
         check_zip(path)
     return path
+
+
+def _check_local(path: Path) -> None:
+    """Refuse a path of the area file that is no regular file, and say what it is.
+
+    Raises:
+        SourceDataError: it does not exist, is a folder or a pipe, cannot be read, or is larger than `MOST_BYTES`.
+    """
+    try:
+        descriptor = open_regular(path)
+    except ArchiveError as error:
+        raise SourceDataError(error.message, "Correct the path in the area file.") from None
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if size > MOST_BYTES:
+        raise _too_large(str(path))
 
 
 def _download(url: str, cache_dir: Path) -> Path:
@@ -95,25 +117,21 @@ def _download(url: str, cache_dir: Path) -> Path:
     return http_client.retried(once)
 
 
-def _stream(response: Any, partial: Path, url: str) -> int:
-    """Write the body to a file; returns its bytes."""
+def _stream(response: requests.Response, partial: Path, url: str) -> int:
+    """Write the body to a file, without the compression that a server may add to it; returns its bytes."""
     stated = response.headers.get("Content-Length", "")
     if stated.isdigit() and int(stated) > MOST_BYTES:
         raise _too_large(url)
     size = 0
     with partial.open("wb") as out:
-        try:
-            for piece in response.iter_content(2**20):
-                size += len(piece)
-                if size > MOST_BYTES:
-                    raise _too_large(url)
-                out.write(piece)
-        except http_client.NETWORK_ERRORS as error:
-            raise http_client.unreachable(url, error) from None
-    if stated.isdigit() and size != int(stated):
-        raise ArchiveError(
-            f"{http_client.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
-        )
+        for piece in http_client.pieces(response, decode=True):
+            if size == 0 and http_client.is_page(piece):
+                raise http_client.page_instead(url, response.url)
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise _too_large(url)
+            out.write(piece)
+    http_client.check_whole(response)
     return size
 
 
@@ -179,24 +197,28 @@ def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
     extent = area.inventory.extent
     if isinstance(extent, dict):
         return _polygons(extent, "inventory.extent")
-    import geopandas
-
     path = fetch_file(extent, cache_dir)
+    frame = read_features(path)
     try:
-        frame = geopandas.read_file(path)
-        if frame.crs is None:
-            raise ValueError("it states no reference system")
         parts = frame.to_crs(4326).geometry
-    except Exception as error:  # pyogrio and pyproj raise errors of any type on a damaged file
+    except Exception as error:  # pyproj raises errors of any type on an odd CRS
         raise SourceDataError(
-            f"{path.name}: the mapped extent cannot be read ({str(error)[:200]}).",
+            f"{path.name}: the mapped extent cannot be transformed ({str(error)[:200]}).",
             "Give a vector file of polygons with a reference system.",
         ) from error
-    sound = [shapely.make_valid(g, method="structure", keep_collapsed=False) for g in parts if g is not None]
-    union = shapely.union_all([g for g in sound if g.geom_type in ("Polygon", "MultiPolygon")])
+    union = shapely.union_all(_polygon_parts(parts))
     if union.is_empty:
         raise SourceDataError(f"{path.name}: the mapped extent holds no polygon.", "Give a file of polygons.")
     return union
+
+
+def _polygon_parts(geometries: Iterable[Geometry | None]) -> list[Geometry]:
+    """The polygons among some geometries, valid; those within collections too."""
+    parts = shapely.get_parts([one for one in geometries if one is not None])
+    while any(isinstance(one, shapely.GeometryCollection) for one in parts):  # multipolygons are such, too
+        parts = shapely.get_parts(parts)
+    sound = [shapely.make_valid(one, method="structure", keep_collapsed=False) for one in parts]
+    return [one for one in sound if one.geom_type in ("Polygon", "MultiPolygon")]
 
 
 def _polygons(document: dict[str, Any], where: str) -> Geometry:
@@ -205,9 +227,7 @@ def _polygons(document: dict[str, Any], where: str) -> Geometry:
             parts = [shape(feature["geometry"]) for feature in document["features"]]
         else:
             parts = [shape(document["geometry"] if document.get("type") == "Feature" else document)]
-        union = shapely.union_all(
-            [shapely.make_valid(p, method="structure", keep_collapsed=False) for p in parts]
-        )
+        union = shapely.union_all(_polygon_parts(parts))
     except Exception as error:
         raise SourceDataError(
             f"{where} is no GeoJSON geometry.", "Give a Polygon or MultiPolygon."
@@ -231,55 +251,63 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
             f"the inventory {inventory.name!r} must be fetched by hand from {where}: the cube will have no labels"
         ]
     notes: list[str] = []
-    found, problem = _fingerprint(inventory.url, inventory.sha256)
+    found, simulated, problem = _fingerprint(inventory.url, inventory.sha256)
     if found is None:
         return None, [
-            f"the inventory {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+            f"the inventory {inventory.name!r} is not available ({problem}): the cube will have no labels"
         ]
     extent_url = extent_fingerprint = None
     if isinstance(inventory.extent, str) and inventory.extent != "area":
         extent_url = inventory.extent
-        extent_fingerprint, problem = _fingerprint(extent_url, None)
+        extent_fingerprint, of_extent, problem = _fingerprint(extent_url, None)
+        simulated = simulated or of_extent
         if extent_fingerprint is None:
             return None, [
-                f"the mapped extent of {inventory.name!r} is not to be had ({problem}): the cube will have no labels"
+                f"the mapped extent of {inventory.name!r} is not available ({problem}): the cube will have no labels"
             ]
     elif isinstance(inventory.extent, dict):
         extent_url, extent_fingerprint = "inline", digest_of_json(inventory.extent)
     return (
         InventoryFile(
-            url=_shown(inventory.url),
+            url=shown(inventory.url),
             fingerprint=found,
-            extent_url=_shown(extent_url) if extent_url else None,
+            extent_url=shown(extent_url) if extent_url else None,
             extent_fingerprint=extent_fingerprint,
+            simulated=simulated,
         ),
         notes,
     )
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """An address without its query, a path without its folders: what may be recorded."""
     return local_path(url).name if is_local(url) else http_client.bare(url)
 
 
-def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
-    """The stated SHA-256, that of a local file, or the server's ETag; else None and the reason."""
+def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
+    """The stated SHA-256, that of a local file, or the server's ETag; else None; whether the server says that the file
+    is simulated; the reason where there is none."""
     if is_local(url):
         path = local_path(url)
-        return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
+        try:
+            _check_local(path)
+        except SourceDataError as error:
+            return None, False, error.message.removesuffix(".")
+        return file_sha256(path), False, ""
     try:
-        found = http_client.retried(lambda: _remote_fingerprint(url))
+        found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
         if error.transient:
             raise
-        return None, error.message
-    return sha256 or found, ""
+        return None, False, error.message
+    return sha256 or found, simulated, ""
 
 
-def _remote_fingerprint(url: str) -> str:
+def _remote_fingerprint(url: str) -> tuple[str, bool]:
     with (
         http_client.limit(http_client.host_of(url)),
         archive_of(url).open(url, {"Accept-Encoding": "identity"}, method="HEAD") as response,
     ):
         http_client.accepted(response, url)
-        return http_client.tag_of(response) or f"size:{response.headers.get('Content-Length', 'unknown')}"
+        size = f"size:{response.headers.get('Content-Length', 'unknown')}"
+        return http_client.tag_of(response) or size, is_true(response.headers.get(FILE_HEADER))

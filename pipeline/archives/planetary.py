@@ -125,7 +125,7 @@ def token_address(container: str) -> str:
 def _new_token(address: str) -> sas.SASToken:
     """A new token. Where it arrives nearly expired, one more is requested and used whatever its expiry."""
     for attempt in (1, 2):
-        response = http_client.request("GET", address, host_limit="sas", headers=_key_header() or None)
+        response = http_client.request("GET", address, host_limit="sas", secret=_key_header())
         try:
             token = sas.SASToken(**json.loads(http_client.read_bounded(response, 2**20)))
             life_s = token.ttl()
@@ -145,9 +145,7 @@ def _reachable_token(name: str, container: str) -> Reachable:
     address = token_address(container)
     shown = http_client.bare(address)
     try:
-        with http_client.accepted(
-            http_client.get_once(address, headers=_key_header() or None), address
-        ) as response:
+        with http_client.accepted(http_client.get_once(address, secret=_key_header()), address) as response:
             document = json.loads(http_client.read_bounded(response, 2**20))
     except ArchiveError as error:
         return Reachable(name=name, ok=False, detail=str(error))

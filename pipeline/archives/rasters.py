@@ -1,120 +1,188 @@
-"""Remote rasters: GDAL decodes, the bytes come by conditional range requests that are signed, limited and retried.
+"""Rasters of the archives: the bytes come by conditional range requests, GDAL decodes them from a local copy.
 
-GDAL's own network layer reports a refused or expired address as "not recognized as a supported file format", keeps
-that failure in a cache which rasterio cannot clear, and continues to read after the file was replaced. Here each
-range is one request whose status is known, repeated with a fresh token where that helps, and tied to one content of
-the file by its ETag.
+GDAL's own network layer reports a refused address as "not recognized as a supported file format", caches that failure,
+and takes what it does not get for zeros. rasterio's openers, which would hand it the bytes from Python, keep their
+state a thread (rasterio/rasterio#3636): a dataset that another thread closes or frees leaves GDAL with an error that it
+does not expect. So GDAL never asks for a byte here. The directories of the TIFF say which bytes a window needs; these
+are fetched, each request repeated with a fresh token where that helps and tied to one content of the file by its ETag,
+and written to a temporary file that holds only them, at their offsets. GDAL opens that file as GeoTIFF and nothing
+else, and it is gone after the window was read.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Iterator
+import tempfile
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
+import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.abc import MultiByteRangeResourceContainer
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from pipeline.archives.http import http_client
-from pipeline.archives.http.ranges import MOST_RANGE_BYTES, RemoteFile
+from pipeline.archives.http.ranges import HEADER_BYTES, RemoteFile
+from pipeline.archives.local_files import LocalFile, check_allowed
 from pipeline.archives.registry import archive_of
-from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
+from pipeline.archives.tiff_directories import Layout, TiffError, read_layout
+from pipeline.catalogue.assets import Asset, is_local, local_path
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
+from pipeline.raster_values import DeclaredValues, declared_values, has_mask, horizontal, vertical_reference
 
 log = logging.getLogger(__name__)
 
 GDAL_OPTIONS = {
+    # no file beside the raster is looked for, and none that names it is written or read
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # a window of 2048 x 2048 float32 with its surrounding blocks is requested at once, not in pieces of 10 MB
-    "GDAL_MAX_RAW_BLOCK_CACHE_SIZE": str(MOST_RANGE_BYTES),
+    "GDAL_PAM_ENABLED": "NO",
+    # no address inside a file is followed
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
+    # a file of GeoTIFF 1.0 states its vertical reference too
+    "GTIFF_REPORT_COMPD_CS": "YES",
 }
+MOST_WINDOW_BYTES = 2 * 2**30
+"""Of the pixels of one window, decoded."""
 
 
-class _OneFile(MultiByteRangeResourceContainer):  # type: ignore[misc]
-    """A folder, for GDAL, that holds one file and nothing else."""
+class _File(Protocol):
+    """Where the bytes come from."""
 
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
+    @property
+    def size(self) -> int: ...
 
-    def open(self, path: str, mode: str = "rb", **options: Any) -> RemoteFile:
-        self._file.seek(0)
-        return self._file
+    @property
+    def etag(self) -> str | None: ...
 
-    def isfile(self, path: str) -> bool:
-        return True
+    @property
+    def bytes_read(self) -> int: ...
 
-    def isdir(self, path: str) -> bool:
-        return False
+    def header(self, length: int) -> bytes: ...
 
-    def ls(self, path: str) -> list[str]:
-        return []
+    def fetch(self, offset: int, length: int) -> bytes: ...
 
-    def mtime(self, path: str) -> int:
-        return 0
+    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]: ...
 
-    def size(self, path: str) -> int:
-        return self._file.size
+    def close(self) -> None: ...
 
-    def rm(self, path: str) -> None:
-        raise PermissionError("archives are only read")
+
+@dataclass(frozen=True)
+class _Header:
+    """What the file states of itself, as rasterio names it."""
+
+    crs: Any
+    transform: Any
+    profile: dict[str, Any]
+    width: int
+    height: int
+    count: int
+    dtypes: tuple[str, ...]
+    nodata: float | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    units: tuple[str | None, ...]
+    colorinterp: tuple[Any, ...]
+    mask_flag_enums: tuple[Any, ...]
+    tags: tuple[dict[str, str], dict[str, str]]
+    vertical_reference: str | None
 
 
 class RemoteRaster:
-    """A raster behind https or on the local disk, opened for reading by windows.
+    """A TIFF behind https or on the local disk, read by windows; it has the names of a rasterio dataset for reading.
 
-    Use it in one thread only: open one per thread. The ETag served must be the expected one, when one is given.
+    The ETag and the size served must be the expected ones, when they are given. Several threads must not use one
+    object at a time.
 
     Raises:
-        ArchiveError: on opening or reading: refused, gone, cut, changed since the catalogue was made.
-        SourceDataError: it arrived whole and is no raster that GDAL can decode.
+        ArchiveError: on opening or reading: refused, gone, changed since the catalogue was made, cut on the way.
+        SourceDataError: it arrived whole and is no TIFF, is cut, or cannot be decoded.
     """
 
-    def __init__(self, href: str, etag: str | None = None) -> None:
+    def __init__(self, href: str, etag: str | None = None, size_bytes: int | None = None) -> None:
         self.href = href
-        self.expected_etag = etag
-        self._stack = ExitStack()
-        self._file: RemoteFile | None = None
-        self._dataset: Any = None
-        self._open()
+        self.name = http_client.bare(href)
+        self._expected = etag, size_bytes
+        self._file, self._layout, self._header = self._opened()
+        self._last: tuple[RasterWindow, NDArray[Any], NDArray[np.uint8]] | None = None
 
-    def _open(self) -> None:
-        self._stack = ExitStack()
+    def _opened(self) -> tuple[_File, Layout, _Header]:
+        file = _open_file(self.href, *self._expected)
         try:
-            if is_local(self.href):
-                path = local_path(self.href)
-                if self.expected_etag is not None and local_asset(self.href).etag != self.expected_etag:
-                    raise http_client.changed(str(path))
-                source: Any = path
-                options: dict[str, Any] = {}
-            else:
-                self._file = RemoteFile(self.href, archive_of(self.href), self.expected_etag)
-                # rasterio allows one opener per name at a time
-                source = f"{uuid.uuid4().hex}/{Path(urlsplit(self.href).path).name or 'raster'}"
-                options = {"opener": _OneFile(self._file)}
-            with rasterio.Env(**GDAL_OPTIONS):
-                self._dataset = self._stack.enter_context(rasterio.open(source, **options))
-        except BaseException as error:
-            self._stack.close()
-            if isinstance(error, RasterioError):
-                raise self._failed(error) from error
+            layout = read_layout(file.fetch, file.size, file.header(HEADER_BYTES))
+            with self._copy(file, layout, []) as dataset:
+                return file, layout, self._read_header(dataset, layout)
+        except (RasterioError, TiffError, ValueError) as error:
+            file.close()
+            raise self._undecodable(error) from error
+        except BaseException:
+            file.close()
             raise
 
-    def _failed(self, error: Exception) -> ArchiveError | SourceDataError:
-        if self._file is not None and self._file.failure is not None:
-            return self._file.failure
+    @contextmanager
+    def _copy(self, file: _File, layout: Layout, ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
+        """The dataset of a local file that holds the directories and these (offset, length) of the raster."""
+        pieces = dict(layout.pieces)
+        pieces |= zip((offset for offset, _length in ranges), file.fetch_ranges(ranges), strict=True)
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slidecube-"))
+                path = Path(folder) / "raster.tif"
+                _write_pieces(path, pieces, file.size)
+            except OSError as error:
+                raise ArchiveError(
+                    f"A window of {self.name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
+                    "Free some room there, or set TMPDIR to another folder.",
+                ) from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused by name where it matters
+                stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
+                dataset = stack.enter_context(rasterio.open(path, driver="GTiff", sharing=False))
+            yield dataset
+
+    def _read_header(self, dataset: Any, layout: Layout) -> _Header:
+        flags = [list(of_band) for of_band in dataset.mask_flag_enums]
+        if _lacks_blocks(layout) and MaskFlags.per_dataset not in flags[0]:
+            # pixels of blocks that were left out are masked, see `read_masks`
+            flags = [[MaskFlags.per_dataset, *of_band] for of_band in flags]
+        crs = dataset.crs
+        return _Header(
+            crs=horizontal(crs) if crs is not None else None,
+            transform=dataset.transform,
+            profile=dict(dataset.profile),
+            width=dataset.width,
+            height=dataset.height,
+            count=dataset.count,
+            dtypes=tuple(dataset.dtypes),
+            nodata=dataset.nodata,
+            scales=tuple(dataset.scales),
+            offsets=tuple(dataset.offsets),
+            units=tuple(dataset.units),
+            colorinterp=tuple(dataset.colorinterp),
+            mask_flag_enums=tuple(flags),
+            tags=(dict(dataset.tags()), dict(dataset.tags(1))),
+            vertical_reference=vertical_reference(crs, self.name) if crs is not None else None,
+        )
+
+    def _undecodable(self, error: Exception) -> SourceDataError:
+        problem = str(error) if isinstance(error, TiffError) else "cannot be decoded"
+        detail = "" if isinstance(error, TiffError) else f" ({http_client.without_secrets(str(error))[:200]})"
         return SourceDataError(
-            f"{http_client.bare(self.href)} cannot be decoded ({http_client.without_secrets(str(error))[:200]}).",
+            f"{self.name} {problem}{detail}.",
             "The archive serves a damaged file; report it there, or leave the item out.",
         )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._header, name)
 
     def __enter__(self) -> RemoteRaster:
         return self
@@ -125,91 +193,170 @@ class RemoteRaster:
         self.close()
 
     def close(self) -> None:
-        """Close the dataset."""
-        self._stack.close()
+        """Close the file."""
+        self._file.close()
 
-    @property
-    def dataset(self) -> Any:
-        """The rasterio dataset, for what this class lacks; its errors do not name the server's status."""
-        return self._dataset
-
-    @property
-    def profile(self) -> dict[str, Any]:
-        """rasterio's profile: driver, dtype, nodata, width, height, count, crs, transform, blocks."""
-        return dict(self._dataset.profile)
-
-    @property
-    def transform(self) -> Any:
-        """Affine from (column, row) of pixel corners to coordinates, as the file's header states."""
-        return self._dataset.transform
-
-    @property
-    def crs(self) -> Any:
-        """rasterio CRS, as the file's header states."""
-        return self._dataset.crs
-
-    @property
-    def nodata(self) -> float | None:
-        """Nodata of the first band."""
-        value: float | None = self._dataset.nodata
-        return value
+    def tags(self, band: int = 0) -> dict[str, str]:
+        """Texts that the header states of the file (0) or of the first band (1)."""
+        return dict(self._header.tags[1 if band else 0])
 
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)"""
-        return int(self._dataset.height), int(self._dataset.width)
+        return self._layout.image.shape
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Size of a pixel along x and y, units of the CRS."""
+        transform = self._header.transform
+        return float(transform.a), float(-transform.e)
 
     @property
     def block_shape(self) -> tuple[int, int]:
         """(rows, columns) of the file's blocks."""
-        rows, columns = self._dataset.block_shapes[0]
-        return int(rows), int(columns)
+        return self._layout.image.block
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the file masks pixels otherwise than by a nodata, see `read_masks`."""
+        return has_mask(self)
 
     @property
     def bytes_read(self) -> int:
-        """Bytes fetched so far; 0 for a local file."""
-        return self._file.bytes_read if self._file is not None else 0
+        """Bytes fetched so far."""
+        return self._file.bytes_read
 
-    def read(self, window: Window | RasterWindow | None = None, band: int = 1) -> NDArray[Any]:
-        """Pixels of a window, (rows, columns), in the file's type; the whole raster without one.
+    def declared(self, units: Collection[str]) -> DeclaredValues:
+        """What the header declares of the band's values; see `declared_values`."""
+        return declared_values(self, self.name, units)
 
-        `window` is a pair of slices (rows, columns) or a rasterio Window; it must lie inside.
+    def read(self, band: int = 1, *, window: Window | RasterWindow | None = None) -> NDArray[Any]:
+        """Numbers of the first band in a window, (rows, columns), in the file's type; all without a window.
+
+        `window` is a pair of slices (rows, columns) or a rasterio Window; it must lie inside. Scale, offset, nodata
+        and mask are not applied.
 
         Raises:
             ArchiveError, SourceDataError: as for the class.
         """
+        return self._read(band, window)[0]
+
+    def read_masks(self, band: int = 1, *, window: Window | RasterWindow | None = None) -> NDArray[np.uint8]:
+        """0 where a pixel of the window is masked, transparent, or in a block that the file leaves out.
+
+        Raises:
+            ArchiveError, SourceDataError: as for the class.
+        """
+        return self._read(band, window)[1]
+
+    def _read(
+        self, band: int, window: Window | RasterWindow | None
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        if band != 1:
+            raise ValueError(f"band {band} of {self.name}: only the first is read")
         wanted = self._window(window)
-        for attempt in (1, 2):
-            if self._file is not None:
-                self._file.failure = None
+        if self._last is None or self._last[0] != wanted:
+            self._last = None
+            self._last = (wanted, *self._decoded(wanted))
+        return self._last[1].copy(), self._last[2].copy()
+
+    def _decoded(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        for last in (False, True):
             try:
-                with rasterio.Env(**GDAL_OPTIONS):
-                    data: NDArray[Any] = self._dataset.read(band, window=wanted)
-                if self._file is not None and self._file.failure is not None:
-                    raise self._file.failure
-                return data
-            except RasterioError as error:
-                problem = self._failed(error)
-                if isinstance(problem, ArchiveError) or attempt == 2 or self._file is None:
+                with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
+                    data = dataset.read(1, window=wanted)
+                    mask = _file_mask(dataset, wanted)
+                self._mask_left_out(mask, wanted)
+                return data, mask
+            except (RasterioError, ValueError) as error:
+                problem = self._undecodable(error)
+                if last:
                     raise problem from error
                 # the bytes arrived but did not decode: read them again from the start, in case they were cut
                 log.warning("%s Reading it once more.", problem.message)
-                self.close()
-                self._open()
+                self._file.close()
+                self._file, self._layout, self._header = self._opened()
         raise AssertionError("unreachable")
+
+    def _ranges(self, wanted: RasterWindow) -> list[tuple[int, int]]:
+        rows, columns = _span(wanted)
+        ranges: set[tuple[int, int]] = set()
+        for directory in (self._layout.image, self._layout.mask):
+            if directory is not None and rows[0] < rows[1] and columns[0] < columns[1]:
+                ranges |= set(
+                    self._layout.ranges(directory, directory.touched(rows, columns), self._file.size)
+                )
+        return sorted(ranges)
+
+    def _mask_left_out(self, mask: NDArray[np.uint8], wanted: RasterWindow) -> None:
+        """Mask the pixels of blocks that the file leaves out, which GDAL reads as nodata or, without one, as 0."""
+        image = self._layout.image
+        rows, columns = _span(wanted)
+        for number in image.touched(rows, columns):
+            if image.is_left_out(number):
+                row, column = divmod(number % (image.blocks_across * image.blocks_down), image.blocks_across)
+                top, left = row * image.block[0] - rows[0], column * image.block[1] - columns[0]
+                mask[max(0, top) : top + image.block[0], max(0, left) : left + image.block[1]] = 0
 
     def _window(self, window: Window | RasterWindow | None) -> RasterWindow:
         rows, columns = self.shape
         if window is None:
-            return RasterWindow(0, 0, columns, rows)
-        if isinstance(window, RasterWindow):
+            asked = RasterWindow(0, 0, columns, rows)
+        elif isinstance(window, RasterWindow):
             asked = window
         else:
             asked = RasterWindow.from_slices(*window, height=rows, width=columns)
         top, left = asked.row_off, asked.col_off
         if top < 0 or left < 0 or top + asked.height > rows or left + asked.width > columns:
             raise ValueError(f"window {asked} leaves the raster of {rows} x {columns} pixels")
+        if asked.height * asked.width * np.dtype(self._header.dtypes[0]).itemsize > MOST_WINDOW_BYTES:
+            raise ValueError(f"window {asked} takes more than {MOST_WINDOW_BYTES / 2**30:.0f} GiB")
         return asked
+
+
+def _file_mask(dataset: Any, window: RasterWindow) -> NDArray[np.uint8]:
+    """0 where the file's mask or its alpha band hides a pixel; a nodata is left to the reader."""
+    mask = np.full((int(window.height), int(window.width)), 255, np.uint8)
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        mask = dataset.read_masks(1, window=window)
+    for number, colour in enumerate(dataset.colorinterp, start=1):
+        if colour == ColorInterp.alpha:  # of floats GDAL makes no mask
+            mask[dataset.read(number, window=window) == 0] = 0
+    return mask
+
+
+def _span(window: RasterWindow) -> tuple[tuple[int, int], tuple[int, int]]:
+    top, left = int(window.row_off), int(window.col_off)
+    return (top, top + int(window.height)), (left, left + int(window.width))
+
+
+def _lacks_blocks(layout: Layout) -> bool:
+    return bool((layout.image.lengths == 0).any())
+
+
+def _write_pieces(path: Path, pieces: Mapping[int, bytes], size: int) -> None:
+    """A file of `size` bytes that holds these bytes at their offsets, and takes no room for others."""
+    with path.open("xb") as copy:
+        for offset, data in pieces.items():
+            copy.seek(offset)
+            copy.write(data)
+        copy.truncate(size)
+
+
+def _open_file(href: str, etag: str | None, size_bytes: int | None) -> _File:
+    """The file, if it is the one that the catalogue saw."""
+    file: _File
+    if is_local(href):
+        check_allowed(href)
+        file = LocalFile(local_path(href))
+    else:
+        file = RemoteFile(href, archive_of(href), etag)
+    if (etag is not None and is_local(href) and file.etag != etag) or (
+        size_bytes is not None and file.size != size_bytes
+    ):
+        file.close()
+        raise http_client.changed(http_client.bare(href))
+    return file
 
 
 def open_asset(asset: Asset) -> RemoteRaster:
@@ -218,21 +365,5 @@ def open_asset(asset: Asset) -> RemoteRaster:
     Raises:
         ArchiveError, SourceDataError: as for `RemoteRaster`.
     """
-    return RemoteRaster(asset.href, asset.etag)
-
-
-@contextmanager
-def open_raster(source: Asset | str) -> Iterator[Any]:
-    """The rasterio dataset of an asset or address, for the length of the block.
-
-    A failure inside the block is raised with the server's status.
-
-    Raises:
-        ArchiveError, SourceDataError: as for `RemoteRaster`.
-    """
-    with open_asset(source) if isinstance(source, Asset) else RemoteRaster(source) as raster:
-        try:
-            with rasterio.Env(**GDAL_OPTIONS):
-                yield raster.dataset
-        except RasterioError as error:
-            raise raster._failed(error) from error
+    # without an ETag the size is the item's own statement, which may be stale
+    return RemoteRaster(asset.href, asset.etag, asset.size_bytes if asset.etag else None)

@@ -16,51 +16,59 @@ from pipeline.archives.registry import serving
 from pipeline.archives.slc.slc_search import search_slc
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import is_local
-from pipeline.catalogue.catalogue import Catalogue, area_digest
-from pipeline.catalogue.dem_items import dem_tiles_in
+from pipeline.catalogue.catalogue import Catalogue, area_digest, dem_tiles_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.slc_passes import wants_slc
-from pipeline.catalogue.snapshots import FOLDER, SnapshotStore, parse_catalogue
+from pipeline.catalogue.snapshots import (
+    FOLDER,
+    SnapshotStore,
+    answer_name,
+    parse_catalogue,
+    save_answer,
+    save_catalogue,
+)
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT_NAME = re.compile(r"^catalogue-(\d{8}T\d{6}Z)-[0-9a-f]{8}\.json$")
+SNAPSHOT_NAME, ANSWER_NAME = (
+    re.compile(rf"^{kind}-(\d{{8}}T\d{{6}}Z)-[0-9a-f]{{8}}\.json$") for kind in ("catalogue", "answer")
+)
 
 
-def search_catalogue(area: AreaOfInterest) -> Catalogue:
+def search_catalogue(area: AreaOfInterest, store: SnapshotStore | None = None) -> Catalogue:
     """Search the archives once: radar and elevation items, the state of each file, the inventory.
+
+    With a `store` the items are saved before anything is read from them, and deleted once the catalogue is saved. So
+    whatever fails meanwhile, the next search within `settings().search_interval_s` begins with the same answer.
 
     Raises:
         ArchiveError: an archive refused, failed, or returned something that cannot be used.
     """
+    answer = latest_answer(store, area) if store is not None else None
+    if answer is None:
+        answer = _search(area)
+        if store is not None:
+            save_answer(answer, store)
+    else:
+        log.info("reading the saved answer of %s", answer.searched_at.isoformat())
+    found = _described(answer, area)
+    if store is not None:
+        save_catalogue(found, store)
+        store.delete(f"{FOLDER}/{answer_name(answer)}")
+    return found
+
+
+def _search(area: AreaOfInterest) -> Catalogue:
+    """The items of every archive, as they came: a catalogue without the state of files and the inventory."""
     searched_at = datetime.now(UTC)
     archive = serving(area.rtc_collection)
     rtc = archive.search(area.rtc_collection, Query.of_area(area))
     box = surroundings(area, LOOK_DEM_MARGIN_M if area.interferometry else DEM_MARGIN_M)
     dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(box)))
-    found = group_passes(rtc, area)
-    tiles = dem_tiles_in(dem, area.dem.collection, {})
-    wanted = [
-        piece.assets[polarisation].href
-        for overflight in found.passes
-        for piece in overflight.slices
-        for polarisation in area.polarisations
-        if polarisation in piece.assets
-    ]
     slc, slc_notes = search_slc(area)
-    slc_tiles = dem_tiles_in(slc.dem_items, area.dem.collection, {}) if slc else []
-    probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
-    notes += slc_notes
-    inventory, remarks = inventories.inventory_fingerprint(area.inventory)
-    notes += remarks
-    if not tiles_within(area, tiles, DEM_MARGIN_M):
-        notes.append(f"{area.dem.collection} has no tile here: the cube will have no terrain")
-    log.info(
-        "%s: %d items, %d passes, %d elevation tiles", area.name, len(rtc), len(found.passes), len(tiles)
-    )
     return Catalogue(
         area=area.name,
         area_digest=area_digest(area),
@@ -68,10 +76,34 @@ def search_catalogue(area: AreaOfInterest) -> Catalogue:
         endpoint=http_client.bare(archive.endpoint),
         rtc_items=tuple(sorted(rtc, key=lambda item: str(item["id"]))),
         dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
-        probes=dict(sorted(probes.items())),
-        inventory=inventory,
         slc=slc,
-        notes=tuple(notes),
+        notes=tuple(slc_notes),
+    )
+
+
+def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
+    """The same with the state of each file that the area needs, and of the inventory."""
+    found = group_passes(answer.rtc_items, area)
+    tiles = dem_tiles_of(answer, area).tiles
+    wanted = [
+        piece.assets[polarisation].href
+        for overflight in found.passes
+        for piece in overflight.slices
+        for polarisation in area.polarisations
+        if polarisation in piece.assets
+    ]
+    slc_tiles = slc_dem_tiles_of(answer, area).tiles
+    probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
+    inventory, remarks = inventories.inventory_fingerprint(area.inventory)
+    notes += [*answer.notes, *remarks]
+    if not tiles_within(area, tiles, DEM_MARGIN_M):
+        notes.append(f"{area.dem.collection} has no tile here: the cube will have no terrain")
+    log.info(
+        "%s: %d items, %d passes, %d elevation tiles",
+        area.name, len(answer.rtc_items), len(found.passes), len(tiles),
+    )  # fmt: skip
+    return answer.model_copy(
+        update={"probes": dict(sorted(probes.items())), "inventory": inventory, "notes": tuple(notes)}
     )
 
 
@@ -81,11 +113,21 @@ def latest_snapshot(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | N
     It keeps builds that follow each other closely from searching again: an archive may ban a user who searches too
     often (microsoft/PlanetaryComputer#427).
     """
+    found = _latest(store, area, SNAPSHOT_NAME)
+    return found if found is not None and _inventory_unchanged(found, area) else None
+
+
+def latest_answer(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | None:
+    """The newest saved answer, by the same rules, of a search whose catalogue could not be made."""
+    return _latest(store, area, ANSWER_NAME)
+
+
+def _latest(store: SnapshotStore, area: AreaOfInterest, pattern: re.Pattern[str]) -> Catalogue | None:
     endpoint = http_client.bare(serving(area.rtc_collection).endpoint)
     now = datetime.now(UTC)
     oldest = now - timedelta(seconds=settings().search_interval_s)
     for name in reversed(store.names(FOLDER)):
-        named = SNAPSHOT_NAME.match(name)
+        named = pattern.match(name)
         if named is None:
             continue
         if datetime.strptime(named[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(seconds=1) < oldest:
@@ -99,7 +141,7 @@ def latest_snapshot(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | N
             log.info("not replaying %s: it holds no search for the pairs that are wanted", name)
             continue
         if oldest <= found.searched_at <= now and found.endpoint == endpoint:
-            return found if _inventory_unchanged(found, area) else None
+            return found
     return None
 
 

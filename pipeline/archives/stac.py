@@ -79,9 +79,12 @@ class RetryingStacIO(StacApiIO):  # type: ignore[misc]
         """
         verb = (method or "GET").upper()
         body = {"json": parameters or {}} if verb == "POST" else {"params": parameters or None}
-        sent = {**(headers or {}), **(self._secret if host_of(href) == self._host else {})}
-        response = http_client.request(verb, href, headers=sent or None, host_limit="stac", **body)
-        return http_client.read_bounded(response, MOST_PAGE_BYTES).decode("utf-8", errors="replace")
+        secret = self._secret if host_of(href) == self._host else None
+        response = http_client.request(verb, href, headers=headers, secret=secret, host_limit="stac", **body)
+        page = http_client.read_bounded(response, MOST_PAGE_BYTES)
+        if http_client.is_page(page):
+            raise http_client.page_instead(href, response.url, "SLIDECUBE_STAC_URL must name a STAC API.")
+        return page.decode("utf-8", errors="replace")
 
 
 def opened(url: str, headers: Mapping[str, str] | None = None) -> pystac_client.Client:
@@ -197,7 +200,7 @@ def reachable(url: str, name: str = "search (STAC)", headers: Mapping[str, str] 
 
     shown = http_client.bare(url)
     try:
-        with http_client.accepted(http_client.get_once(url, headers=headers), url) as response:
+        with http_client.accepted(http_client.get_once(url, secret=headers), url) as response:
             document = json.loads(http_client.read_bounded(response, 2**24))
     except ArchiveError as error:
         return finding(False, str(error))

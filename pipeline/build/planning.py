@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, is_simulated
 from pipeline.cube import versions
 from pipeline.cube.layers import Recipe, read_record
 from pipeline.cube.schema import Axis
@@ -44,9 +44,13 @@ def make_plan(
 
     inputs = PlanInputs(area, catalogue, grid, previous, is_held, make_pairs=pairs)
     if not inputs.passes.passes:
+        why = "".join(f" {line}." for line in inputs.passes.left_out)
         raise ArchiveError(
-            f"The archive has no pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}.",
-            "Widen the time range or the tracks of the area, or wait for the archive.",
+            f"The archive has no usable pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}."
+            f"{why}",
+            "Change the area's polarisations, collection or `exclude` as these items ask, or wait for the archive."
+            if why
+            else "Widen the time range or the tracks of the area, or wait for the archive.",
         )
     parts = [
         _without_held(kind.wanted(inputs), inputs) for kind in sorted(kinds, key=lambda k: AXES.index(k.axis))
@@ -61,7 +65,12 @@ def make_plan(
         pairs=inputs.pairs.pairs,
         unpaired=inputs.pairs.unpaired,
         missing=tuple(line for part in by_words for line in part.missing),
-        notes=(*catalogue.notes, *inputs.passes.notes, *(note for part in parts for note in part.notes)),
+        notes=(
+            *(("the archives state that these data are simulated",) if is_simulated(catalogue) else ()),
+            *catalogue.notes,
+            *inputs.passes.notes,
+            *(note for part in parts for note in part.notes),
+        ),
         current_version=current,
         changes=True,
     )

@@ -23,7 +23,7 @@ from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import BuildPlan
 from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapshot_name
+from pipeline.catalogue.snapshots import load_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.addresses import open_store
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
@@ -108,9 +108,7 @@ def find_catalogue(area: AreaOfInterest, replay: Path | None = None) -> Catalogu
     if recent is not None:
         log.info("using the search of %s", recent.searched_at.isoformat())
         return recent
-    found = search_area.search_catalogue(area)
-    save_catalogue(found, store)
-    return found
+    return search_area.search_catalogue(area, store)
 
 
 def publish(

@@ -11,9 +11,10 @@ from pydantic import Field
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset, is_local
-from pipeline.catalogue.dem_items import DemTile, dem_tiles_in
-from pipeline.catalogue.items import POLARISATIONS
+from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
+from pipeline.catalogue.identities import POLARISATIONS
 from pipeline.catalogue.passes import PassList, group_passes
+from pipeline.catalogue.simulation import any_simulated
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
 from pipeline.records import Frozen, Utc, digest_of_json
@@ -26,6 +27,7 @@ class InventoryFile(Frozen):
     fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
     extent_url: str | None = None
     extent_fingerprint: str | None = None
+    simulated: bool = Field(False, description="its server says that it is simulated")
 
 
 class Catalogue(Frozen):
@@ -85,10 +87,21 @@ def rfc3339(instant: datetime) -> str:
 
 def content_digest(catalogue: Catalogue) -> str:
     """Digest without the time of the search: two searches that found the same have the same digest."""
-    # left out where it is None, so that catalogues older than this field keep their digest
+    # left out where they are None or false, so that catalogues older than these fields keep their digest
     without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
     substance = catalogue.model_dump(mode="json", exclude=without)
+    if catalogue.inventory is not None and not catalogue.inventory.simulated:
+        del substance["inventory"]["simulated"]
     return digest_of_json(substance)[:32]
+
+
+def is_simulated(catalogue: Catalogue) -> bool:
+    """Whether the archives say of anything in the catalogue that it is simulated."""
+    slc = catalogue.slc or SlcHoldings()
+    items = (catalogue.rtc_items, catalogue.dem_items, slc.granules, slc.bursts, slc.dem_items)
+    return any(any_simulated(those) for those in items) or bool(
+        catalogue.inventory and catalogue.inventory.simulated
+    )
 
 
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
@@ -97,7 +110,7 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     A file that the archive listed and its server did not have is left out of its slice.
 
     Raises:
-        ArchiveError: the catalogue belongs to another area, or an item in it cannot be read.
+        ArchiveError: the catalogue belongs to another area.
     """
     check_area(catalogue, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
@@ -125,29 +138,15 @@ def _present(
     return {**item, "assets": kept} if any(str(name).lower() in POLARISATIONS for name in kept) else None
 
 
-def dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles around the area, ordered by id.
-
-    Raises:
-        ArchiveError: an item cannot be read.
-    """
-    collections = {str(item.get("collection")) for item in catalogue.dem_items}
-    if len(collections) > 1:
-        raise ArchiveError(
-            f"The catalogue mixes elevation collections: {', '.join(sorted(collections))}.",
-            "Build without --catalogue.",
-        )
-    return dem_tiles_in(catalogue.dem_items, next(iter(collections), ""), catalogue.probes)
+def dem_tiles_of(catalogue: Catalogue, area: AreaOfInterest) -> DemTiles:
+    """Elevation tiles around the area, ordered by id, and the items that cannot be used."""
+    return dem_tiles_in(catalogue.dem_items, area.dem.collection, catalogue.probes, area.exclude)
 
 
-def slc_dem_tiles_of(catalogue: Catalogue) -> list[DemTile]:
-    """Elevation tiles around the bursts, ordered by id.
-
-    Raises:
-        ArchiveError: an item cannot be read.
-    """
+def slc_dem_tiles_of(catalogue: Catalogue, area: AreaOfInterest) -> DemTiles:
+    """Elevation tiles around the bursts, ordered by id, and the items that cannot be used."""
     items = catalogue.slc.dem_items if catalogue.slc else ()
-    return dem_tiles_in(items, str(items[0].get("collection")) if items else "", catalogue.probes)
+    return dem_tiles_in(items, area.dem.collection, catalogue.probes, area.exclude)
 
 
 def check_area(catalogue: Catalogue, area: AreaOfInterest) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.identities import collection_name
 from pipeline.catalogue.item_fields import FromArchive, OrNone, refused
-from pipeline.errors import ArchiveError
+from pipeline.catalogue.left_out import Exclusion, LeftOut, describe, readable
 from pipeline.records import Frozen, Number
 
 DEM_ASSETS = {"nasadem": "elevation", "cop-dem-glo-30": "data"}
@@ -25,6 +26,17 @@ class DemTile(Frozen):
     collection: str
     asset: Asset
     bbox: tuple[float, float, float, float] = Field(description="west, south, east, north, degrees")
+
+
+class DemTiles(Frozen):
+    """The tiles of a search, ordered by id, and the items that cannot be used."""
+
+    tiles: tuple[DemTile, ...] = ()
+    left_out: tuple[str, ...] = Field((), description="items that cannot be used, and why")
+    lost: tuple[tuple[float, float, float, float] | None, ...] = Field(
+        (), description="box of each of these items, degrees; None where it states none that is sound"
+    )
+    notes: tuple[str, ...] = ()
 
 
 def _extended(bbox: Bbox) -> Bbox:
@@ -43,32 +55,56 @@ class _TileItem(FromArchive):
     """An item as the archive gives it; files other than the elevation's may be anything."""
 
     id: str
+    collection: Annotated[str | None, OrNone] = None
     bbox: Annotated[Bbox, AfterValidator(_extended)]
     assets: dict[str, Annotated[_File | None, OrNone]]
 
 
-def dem_tiles_in(
-    items: Iterable[Mapping[str, Any]], collection: str, probes: Mapping[str, Asset]
-) -> list[DemTile]:
-    """The items as tiles, ordered by id; without files that no server has according to `probes`, if there are any.
+class _Place(FromArchive):
+    """Where an item lies, if it says so."""
 
-    Raises:
-        ArchiveError: an item cannot be read, or its collection is not supported.
+    id: Annotated[str | None, OrNone] = None
+    bbox: Annotated[Annotated[Bbox, AfterValidator(_extended)] | None, OrNone] = None
+
+
+def dem_tiles_in(
+    items: Iterable[Mapping[str, Any]],
+    collection: str,
+    probes: Mapping[str, Asset],
+    exclude: Iterable[str] = (),
+) -> DemTiles:
+    """The items as tiles of `collection`; without files that no server has according to `probes`, if there are any.
+
+    An item that cannot be read, or that is of another collection, is left out and named. So that a tile that is left
+    out is not taken for open sea, `lost` has its box. `exclude` are ids that the area excludes.
     """
+    excluded, unusable = Exclusion(exclude), list[LeftOut]()
     tiles: dict[str, DemTile] = {}
+    lost: list[tuple[float, float, float, float] | None] = []
     for item in items:
-        key = DEM_ASSETS.get(collection)
-        if key is None:
-            raise ArchiveError(
-                f"Elevation item {item.get('id')!r:.100}: the collection {collection!r} is none of "
-                f"{', '.join(DEM_ASSETS)}.",
-                "Choose another dem.",
-            )
-        read = _TileItem.read(item, item.get("id"))
-        file = read.assets.get(key)
-        if file is None:
-            raise refused(read.id, f"assets.{key}", "has no address")
-        if not probes or file.href in probes:
-            asset = probes.get(file.href, Asset(href=file.href))
-            tiles[read.id] = DemTile(id=read.id, collection=collection, asset=asset, bbox=read.bbox)
-    return [tiles[name] for name in sorted(tiles)]
+        place = _Place.model_validate(item) if isinstance(item, Mapping) else _Place()
+        if place.id in excluded:
+            lost.append(place.bbox)
+            continue
+        found = readable([item], lambda one: _read_tile(one, collection), unusable)
+        lost += [] if found else [place.bbox]
+        for tile in found:
+            if not probes or tile.asset.href in probes:
+                tiles[tile.id] = tile.model_copy(update={"asset": probes.get(tile.asset.href, tile.asset)})
+    return DemTiles(
+        tiles=tuple(tiles[name] for name in sorted(tiles)),
+        left_out=describe(unusable, ("elevation item", "elevation items")),
+        lost=tuple(lost),
+        notes=tuple(excluded.notes()),
+    )
+
+
+def _read_tile(item: Any, collection: str) -> DemTile:
+    read = _TileItem.read(item, item.get("id") if isinstance(item, Mapping) else None)
+    if read.collection is not None and collection_name(read.collection) != collection_name(collection):
+        raise refused(read.id, "collection", f"is {read.collection!r:.80}, not {collection!r:.80}")
+    key = DEM_ASSETS[collection]
+    file = read.assets.get(key)
+    if file is None:
+        raise refused(read.id, f"assets.{key}", "has no address")
+    return DemTile(id=read.id, collection=collection, asset=Asset(href=file.href), bbox=read.bbox)

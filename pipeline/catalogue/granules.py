@@ -12,25 +12,27 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     AliasPath,
     BeforeValidator,
     Field,
 )
 
+from pipeline.catalogue.identities import id_key, platform_name, polarisations_in
 from pipeline.catalogue.item_fields import (
-    AnyCaseDirection,
+    AnyDirection,
+    AnyPlatform,
     FromArchive,
     Instant,
     Lower,
     OrNone,
+    Upper,
     Whole,
     footprint_of,
     instant_of,
     refused,
 )
-from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.simulation import GRANULE_ATTRIBUTE
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
 
 LONGEST = timedelta(minutes=10)
@@ -42,7 +44,7 @@ ATTRIBUTES = frozenset(
         "BURST_ID_RELATIVE", "BURST_INDEX", "BYTES", "BYTE_LENGTH", "BYTE_OFFSET", "CENTER_LAT", "CENTER_LON",
         "FRAME_NUMBER", "GROUP_ID", "LINES_PER_BURST", "MD5SUM", "PATH_NUMBER", "POLARIZATION", "PROCESSING_DATE",
         "PROCESSING_TYPE", "SAMPLES_PER_BURST", "SUBSWATH_NAME", "SV_POSITION_POST", "SV_POSITION_PRE",
-        "SV_VELOCITY_POST", "SV_VELOCITY_PRE",
+        "SV_VELOCITY_POST", "SV_VELOCITY_PRE", GRANULE_ATTRIBUTE,
     }
 )  # fmt: skip
 """Additional attributes of an item that are kept."""
@@ -56,7 +58,7 @@ def kept(meta: Any, umm: Any) -> dict[str, Any]:
     """The fields of an item that a snapshot keeps, in the archive's layout.
 
     Raises:
-        ArchiveError: it is no item.
+        ItemError: it is no item.
     """
     if not isinstance(meta, Mapping) or not isinstance(umm, Mapping):
         raise refused("without an id", "umm", "is missing")
@@ -80,8 +82,7 @@ def kept(meta: Any, umm: Any) -> dict[str, Any]:
 
 def _polarisations(value: Any) -> list[str]:
     """'VV+VH' as ['vv', 'vh']; without those that no pair is made of."""
-    stated = {part.strip().lower() for part in str(value).split("+")}
-    return [polarisation for polarisation in ("vv", "vh") if polarisation in stated]
+    return [polarisation for polarisation in polarisations_in(value) if polarisation in ("vv", "vh")]
 
 
 def _outline(polygons: Any) -> dict[str, Any]:
@@ -132,7 +133,7 @@ GranuleName = Annotated[
     Field(
         pattern=r"^S1[A-D]_IW_SLC__1S[SD][VH]_[0-9]{8}T[0-9]{6}_[0-9]{8}T[0-9]{6}_[0-9]{6}_[0-9A-F]{6}_[0-9A-F]{4}$"
     ),
-    BeforeValidator(lambda name: name.removesuffix("-SLC") if isinstance(name, str) else name),
+    BeforeValidator(lambda name: id_key(name).upper() if isinstance(name, str) else name),
 ]
 Outline = Annotated[dict[str, Any], BeforeValidator(_outline)]
 Size = Annotated[Whole | None, Field(gt=0), OrNone]
@@ -144,10 +145,8 @@ class _GranuleItem(FromArchive):
     name: GranuleName = Field(validation_alias="GranuleUR")
     start: Instant = Field(validation_alias=_BEGIN)
     end: Instant = Field(validation_alias=_END)
-    direction: AnyCaseDirection = Field(validation_alias="ASCENDING_DESCENDING")
-    platform: Annotated[str, AfterValidator(platform_name)] = Field(
-        validation_alias=AliasPath("Platforms", 0, "ShortName")
-    )
+    direction: AnyDirection = Field(validation_alias="ASCENDING_DESCENDING")
+    platform: AnyPlatform = Field(validation_alias=AliasPath("Platforms", 0, "ShortName"))
     absolute_orbit: Whole = Field(
         ge=1, le=10_000_000, validation_alias=AliasPath("OrbitCalculatedSpatialDomains", 0, "OrbitNumber")
     )
@@ -168,12 +167,14 @@ class _GranuleItem(FromArchive):
 class _BurstItem(FromArchive):
     """Attributes and fields of a burst's item, named as in `Burst`."""
 
-    id: str = Field(
+    id: Annotated[str, Upper] = Field(
         pattern=r"^S1_[0-9]{6}_IW[123]_[0-9]{8}T[0-9]{6}_(VV|VH|HH|HV)_[0-9A-F]{4}-BURST$",
         validation_alias="GranuleUR",
     )
-    full_id: str = Field(pattern=r"^[0-9]{3}_[0-9]{6}_IW[123]$", validation_alias="BURST_ID_FULL")
-    swath: Swath = Field(validation_alias="SUBSWATH_NAME")
+    full_id: Annotated[str, Upper] = Field(
+        pattern=r"^[0-9]{3}_[0-9]{6}_IW[123]$", validation_alias="BURST_ID_FULL"
+    )
+    swath: Annotated[Swath, Upper] = Field(validation_alias="SUBSWATH_NAME")
     polarisation: Annotated[Polarisation, Lower] = Field(validation_alias="POLARIZATION")
     granule: GranuleName = Field(validation_alias=AliasPath("InputGranules", 0))
     index: Whole = Field(ge=0, le=100, validation_alias="BURST_INDEX")
@@ -197,7 +198,7 @@ def read_granule(item: Mapping[str, Any]) -> Granule:
     as processingDate, repeats the start of the scene (seen in recorded responses).
 
     Raises:
-        ArchiveError: a field is missing or cannot be what it should be; item and field are named.
+        ItemError: a field is missing or cannot be what it should be; item and field are named.
     """
     fields = _fields(item)
     read = _GranuleItem.read(fields, fields.get("GranuleUR"))
@@ -214,7 +215,7 @@ def read_burst(item: Mapping[str, Any]) -> Burst:
     """The item as a burst.
 
     Raises:
-        ArchiveError: a field is missing or cannot be what it should be; item and field are named.
+        ItemError: a field is missing or cannot be what it should be; item and field are named.
     """
     fields = _fields(item)
     read = _BurstItem.read(fields, fields.get("GranuleUR"))

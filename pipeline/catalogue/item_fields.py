@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import shapely
@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -21,15 +22,25 @@ from pydantic_core import ErrorDetails
 from shapely import Geometry
 from shapely.geometry import mapping, shape
 
+from pipeline.catalogue.identities import Direction, direction_name, platform_name
 from pipeline.errors import ArchiveError
 
 
-def refused(item_id: str, field: str, problem: str) -> ArchiveError:
+class ItemError(ArchiveError):
+    """An item cannot be used: `item_id` and, in words, `reason`."""
+
+    def __init__(self, item_id: str, reason: str) -> None:
+        super().__init__(
+            f"Item {item_id}: {reason}.",
+            "The item cannot be used as it is; report it to the archive. An area file can exclude its id.",
+        )
+        self.item_id = item_id
+        self.reason = reason
+
+
+def refused(item_id: str, field: str, problem: str) -> ItemError:
     """The error of an item that cannot be read."""
-    return ArchiveError(
-        f"Item {item_id}: {field} {problem}.",
-        "The item cannot be used as it is; replay a catalogue without it, or report it to the archive.",
-    )
+    return ItemError(item_id, f"{field} {problem}")
 
 
 class FromArchive(BaseModel):
@@ -49,7 +60,7 @@ class FromArchive(BaseModel):
         """The model that `data` holds.
 
         Raises:
-            ArchiveError: a field is missing or cannot be what it should be; item and field are named.
+            ItemError: a field is missing or cannot be what it should be; item and field are named.
         """
         try:
             return cls.model_validate(data)
@@ -137,10 +148,17 @@ OrNone = WrapValidator(_or_none)
 """None instead of a refusal where the value is not sound: for optional fields."""
 Text = BeforeValidator(lambda value: str(value).strip())
 Lower = BeforeValidator(lambda value: str(value).strip().lower())
+Upper = BeforeValidator(lambda value: str(value).strip().upper())
 # pydantic would take True for 1
 Whole = Annotated[int, BeforeValidator(lambda value: str(value) if isinstance(value, bool) else value)]
 """A whole number as such, as a float without fraction, or as a string of digits."""
 Instant = Annotated[datetime, BeforeValidator(instant_of)]
 Footprint = Annotated[dict[str, Any], BeforeValidator(footprint_of)]
-Direction = Literal["ascending", "descending"]
-AnyCaseDirection = Annotated[Direction, Lower]
+AnyDirection = Annotated[Direction, BeforeValidator(lambda value: direction_name(value) or value)]
+"""In any spelling that `direction_name` knows."""
+AnyPlatform = Annotated[
+    str,
+    BeforeValidator(lambda value: platform_name(value) if isinstance(value, str) else value),
+    Field(pattern="^[a-z0-9][a-z0-9-]{0,40}$"),
+]
+"""In any spelling that `platform_name` knows."""

@@ -7,13 +7,21 @@ from typing import Annotated, Any
 
 import numpy as np
 import shapely
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 from shapely import Geometry
 
 from pipeline.catalogue.assets import Asset
-from pipeline.catalogue.item_fields import (
-    AnyCaseDirection,
+from pipeline.catalogue.identities import (
+    POLARISATIONS,
     Direction,
+    collection_name,
+    datatake_name,
+    other_product,
+    platform_of_product,
+)
+from pipeline.catalogue.item_fields import (
+    AnyDirection,
+    AnyPlatform,
     Footprint,
     FromArchive,
     Instant,
@@ -22,10 +30,7 @@ from pipeline.catalogue.item_fields import (
     Whole,
     refused,
 )
-from pipeline.catalogue.platforms import platform_name
 from pipeline.records import Frozen, Utc
-
-POLARISATIONS = ("vv", "vh", "hh", "hv")
 
 
 class Slice(Frozen):
@@ -71,11 +76,12 @@ class _Properties(FromArchive):
 
     start: Instant = Field(validation_alias=AliasChoices("start_datetime", "datetime"))
     end: Instant = Field(validation_alias=AliasChoices("end_datetime", "datetime"))
-    platform: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,40}$"), AfterValidator(platform_name)
-    ]
-    direction: AnyCaseDirection = Field(validation_alias="sat:orbit_state")
-    datatake: Annotated[str, Text] = Field(pattern="^[A-Za-z0-9]{1,32}$", validation_alias="s1:datatake_id")
+    platform: AnyPlatform
+    direction: AnyDirection = Field(validation_alias="sat:orbit_state")
+    datatake: Annotated[str, BeforeValidator(datatake_name)] = Field(
+        pattern="^[A-Za-z0-9]{1,32}$", validation_alias="s1:datatake_id"
+    )
+    product_type: Annotated[str | None, Text, OrNone] = Field(None, validation_alias="sar:product_type")
     number: Whole | None = Field(None, ge=0, le=10_000, validation_alias="s1:slice_number")
     # `proj:code` of the projection extension 2 is 'EPSG:32654'
     epsg: Annotated[Whole, BeforeValidator(_epsg_code)] = Field(
@@ -104,7 +110,11 @@ def _radar_files(value: Any) -> Any:
     """The files of polarisations among an item's files, in order."""
     if not isinstance(value, Mapping):
         raise ValueError("is missing or no mapping")
-    files = {str(name).lower(): file for name, file in value.items() if str(name).lower() in POLARISATIONS}
+    files: dict[str, Any] = {}
+    for name, file in value.items():
+        polarisation = str(name).strip().lower()
+        if polarisation in POLARISATIONS and files.setdefault(polarisation, file) != file:
+            raise ValueError(f"hold two files of {polarisation}")
     if not files:
         raise ValueError("hold none of vv, vh, hh, hv")
     return dict(sorted(files.items()))
@@ -113,7 +123,10 @@ def _radar_files(value: Any) -> Any:
 class _Item(FromArchive):
     """An item as the archive gives it."""
 
-    id: str = Field(min_length=1, max_length=512)
+    id: Annotated[str, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)] = (
+        Field(min_length=1, max_length=512)
+    )
+    collection: Annotated[str | None, OrNone] = None
     properties: _Properties
     geometry: Footprint
     assets: Annotated[dict[str, _RadarFile], BeforeValidator(_radar_files)]
@@ -136,16 +149,18 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
     return not shapely.box(west, south, east, north).intersects(area)
 
 
-def read_item(item: Mapping[str, Any]) -> ItemRead:
-    """The item as a slice of an overflight.
+def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRead:
+    """The item as a slice of an overflight; `collection` is the one that was searched.
 
     Raises:
-        ArchiveError: a field is missing or cannot be what it should be; item and field are named.
+        ItemError: a field is missing or cannot be what it should be, the item is of another collection, or what it
+            states of itself is no terrain-corrected backscatter.
     """
     read = _Item.read(item, item.get("id") if isinstance(item, Mapping) else None)
     stated = read.properties
     if stated.end < stated.start:
         raise refused(read.id, "end_datetime", "is before start_datetime")
+    _check_product(read, collection)
     instants = (stated.processed_s1, stated.processed, stated.updated, stated.created)
     hrefs = [file.get("href") for file in item["assets"].values() if isinstance(file, Mapping)]
     return ItemRead(
@@ -159,7 +174,9 @@ def read_item(item: Mapping[str, Any]) -> ItemRead:
             assets={name: Asset(href=file.href, size_bytes=file.size) for name, file in read.assets.items()},
         ),
         overflight=Overflight(
-            platform=stated.platform, absolute_orbit=stated.absolute_orbit, datatake=stated.datatake
+            platform=_platform(read),
+            absolute_orbit=stated.absolute_orbit,
+            datatake=datatake_name(stated.datatake, read.id),
         ),
         relative_orbit=stated.relative_orbit,
         direction=stated.direction,
@@ -168,3 +185,23 @@ def read_item(item: Mapping[str, Any]) -> ItemRead:
             max((href for href in hrefs if isinstance(href, str)), default=""),
         ),
     )
+
+
+def _check_product(read: _Item, collection: str | None) -> None:
+    """Refuse an item of another collection, product or satellite than it is taken for."""
+    own, stated = read.collection, read.properties
+    if collection is not None and own is not None and collection_name(own) != collection_name(collection):
+        raise refused(read.id, "collection", f"is {own!r:.80}, not {collection!r:.80}")
+    hrefs = [file.href for file in read.assets.values()]
+    other = other_product(read.id, stated.product_type, own, hrefs)
+    if other is not None:
+        raise refused(read.id, "product", f"is {other}, not terrain-corrected backscatter (RTC)")
+    named = platform_of_product(read.id)
+    if named is not None and named != _platform(read):
+        raise refused(read.id, "platform", f"is {stated.platform!r}, not that of the id")
+
+
+def _platform(read: _Item) -> str:
+    """The satellite, from the product's name where the item states the constellation alone."""
+    stated = read.properties.platform
+    return platform_of_product(read.id) or stated if stated in ("s1", "sentinel-1") else stated

@@ -71,11 +71,11 @@ def _usable(same: list[SlcPass], rule: Interferometry, reasons: dict[str, str]) 
             )
             continue
         day = f"{one.instant:%Y%m%d}"
-        held = by_day.get(day)
-        if held is None or len(one.bursts) > len(held.bursts):
+        other = by_day.get(day)
+        if other is None or len(one.bursts) > len(other.bursts):
             by_day[day] = one
-        if held is not None:
-            kept, dropped = by_day[day], held if by_day[day] is one else one
+        if other is not None:
+            kept, dropped = by_day[day], other if by_day[day] is one else one
             reasons[dropped.id] = f"{kept.id} of the same track and day counts instead"
     return [by_day[day] for day in sorted(by_day)]
 
@@ -117,10 +117,10 @@ def _by_rule(
 
 def _add_reason(reasons: dict[str, str], one: SlcPass, other: SlcPass, words: str) -> None:
     for this, that in ((one, other), (other, one)):
-        said = f"{words} {that.id}"
-        held = reasons.get(this.id, "")
-        if held.count("; ") < 1:
-            reasons[this.id] = f"{held}; {said}" if held else said
+        reason = f"{words} {that.id}"
+        former = reasons.get(this.id, "")
+        if former.count("; ") < 1:
+            reasons[this.id] = f"{former}; {reason}" if former else reason
 
 
 def _days(one: SlcPass, other: SlcPass) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +16,9 @@ from shapely.geometry import shape
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset
-from pipeline.catalogue.item_fields import Direction
+from pipeline.catalogue.identities import POLARISATIONS, Direction, id_key
 from pipeline.catalogue.items import ItemRead, Overflight, Slice, outside, read_item
-from pipeline.errors import ArchiveError
+from pipeline.catalogue.left_out import Exclusion, LeftOut, describe, readable
 from pipeline.records import Frozen, Utc
 
 SAME_SLICE = timedelta(seconds=1)
@@ -55,6 +55,7 @@ class PassList(Frozen):
     """The passes of an area, ascending in time, and what was dropped or looks wrong, in words."""
 
     passes: tuple[Pass, ...]
+    left_out: tuple[str, ...] = Field((), description="items and passes that cannot be used, and why")
     notes: tuple[str, ...] = ()
 
 
@@ -62,7 +63,7 @@ def slices_of(items: Iterable[Mapping[str, Any]]) -> tuple[list[Slice], list[str
     """Every item as a slice, in the order given, each id once, and remarks in words.
 
     Raises:
-        ArchiveError: an item cannot be read; it and the field are named.
+        ItemError: an item cannot be read; it and the field are named.
     """
     notes: list[str] = []
     return [read.slice for read in _unique([read_item(item) for item in items], notes)], notes
@@ -80,26 +81,28 @@ def group_passes(
     product id in them distinguishes products without ordering them, so this only makes the choice repeatable).
     The relative orbit is read from the metadata, never computed: its formula differs between satellites.
 
-    `probes` (by href) replaces the sizes and ETags that the items state with what the servers stated.
+    Items that cannot be read, slices that disagree with the others of their pass, and passes without a polarisation
+    that the area wants are left out and named; what the area excludes is left out and noted.
 
-    Raises:
-        ArchiveError: an item that may lie in the area cannot be read, or the slices of one pass disagree.
+    `probes` (by href) replaces the sizes and ETags that the items state with what the servers stated.
     """
     footprint = area.footprint
     shapely.prepare(footprint)
     notes: list[str] = []
-    reads = [read_item(item) for item in items if not outside(item, footprint)]
+    excluded, unusable = Exclusion(area.exclude), list[LeftOut]()
+    near = [item for item in items if not outside(item, footprint) and _id(item) not in excluded]
+    reads = readable(near, lambda item: read_item(item, area.rtc_collection), unusable)
     by_overflight: dict[Overflight, list[ItemRead]] = defaultdict(list)
     for read in _newest(_unique(reads, notes), notes):
         if _meets(read.slice, footprint):
             by_overflight[read.overflight].append(read)
     project = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
-    passes = [_pass(reads, area, project, probes or {}) for reads in by_overflight.values()]
+    agreeing = [_agreeing(reads, unusable) for reads in by_overflight.values()]
+    passes = [_pass(reads, area, project, probes or {}) for reads in agreeing if reads]
+    passes = [p for p in passes if p.id not in excluded]
     within = [p for p in passes if area.start <= p.instant <= area.end]
     if len(within) < len(passes):
-        notes.append(
-            f"{len(passes) - len(within)} passes lie outside the time range of the area and are left out"
-        )
+        notes.append(f"{_passes(len(passes) - len(within))} outside the time range of the area: left out")
     passes = within
     if area.tracks is not None:
         other = sorted({p.relative_orbit for p in passes if p.relative_orbit not in area.tracks})
@@ -107,15 +110,45 @@ def group_passes(
         if dropped:
             names = ", ".join(map(str, other))
             notes.append(
-                f"{dropped} passes of tracks {names} are left out: the area asks for tracks {area.tracks}"
+                f"{_passes(dropped)} of other tracks ({names}): left out, since the area asks for {area.tracks}"
             )
         passes = [p for p in passes if p.relative_orbit in area.tracks]
+    without = [LeftOut(id=p.id, reason=reason) for p in passes if (reason := _unwanted(p, area))]
+    passes = [p for p in passes if not _unwanted(p, area)]
     passes.sort(key=lambda p: (p.instant, p.id))
     for p in passes:
         lacking = sorted({pol for pol in area.polarisations for s in p.slices if pol not in s.assets})
         if lacking:
             notes.append(f"{p.id}: no {' and '.join(lacking)} in at least one slice")
-    return PassList(passes=tuple(passes), notes=(*notes, *repeat_gaps(passes)))
+    return PassList(
+        passes=tuple(passes),
+        left_out=(*describe(unusable), *describe(without, ("pass", "passes"))),
+        notes=(*excluded.notes(), *notes, *repeat_gaps(passes)),
+    )
+
+
+def _id(item: Any) -> Any:
+    return item.get("id") if isinstance(item, Mapping) else None
+
+
+def _unwanted(one: Pass, area: AreaOfInterest) -> str | None:
+    """Why a pass has nothing that the area wants: which polarisations it has; None where it has one of those wanted."""
+    present = [name for name in POLARISATIONS if any(name in piece.assets for piece in one.slices)]
+    if any(name in area.polarisations for name in present):
+        return None
+    return f"it has {' and '.join(present)}, and the area wants {' and '.join(area.polarisations)}"
+
+
+def _agreeing(reads: list[ItemRead], unusable: list[LeftOut]) -> list[ItemRead]:
+    """The slices of an overflight that most agree with about track and direction; none where as many disagree."""
+    votes = Counter((read.relative_orbit, read.direction) for read in reads)
+    (most, count), *others = votes.most_common(2)
+    agreed = most if not others or others[0][1] < count else None
+    for read in reads:
+        if (stated := (read.relative_orbit, read.direction)) != agreed:
+            reason = f"sat:relative_orbit {stated[0]}, {stated[1]}: other items of the overflight differ"
+            unusable.append(LeftOut(id=read.slice.id, reason=reason))
+    return [read for read in reads if (read.relative_orbit, read.direction) == agreed]
 
 
 def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
@@ -137,24 +170,20 @@ def repeat_gaps(passes: Iterable[Pass]) -> list[str]:
             lacking = round(gap / usual) - 1
             if lacking > 0:
                 notes.append(
-                    f"track {track}: {lacking} {'pass' if lacking == 1 else 'passes'} fewer than every {usual} days "
+                    f"track {track}: {_passes(lacking)} fewer than every {usual} days "
                     f"between {before:%Y-%m-%d} and {after:%Y-%m-%d}"
                 )
     return notes
+
+
+def _passes(count: int) -> str:
+    return "1 pass" if count == 1 else f"{count} passes"
 
 
 def _pass(
     reads: list[ItemRead], area: AreaOfInterest, project: Transformer, probes: Mapping[str, Asset]
 ) -> Pass:
     first = min(reads, key=lambda read: (read.slice.start, read.slice.id))
-    for read in reads:
-        if (read.relative_orbit, read.direction) != (first.relative_orbit, first.direction):
-            raise ArchiveError(
-                f"Items {first.slice.id} and {read.slice.id} belong to one overflight but disagree: sat:relative_orbit "
-                f"{first.relative_orbit} and {read.relative_orbit}, sat:orbit_state {first.direction} and "
-                f"{read.direction}.",
-                "Report this to the archive; exclude one of them by replaying a corrected catalogue.",
-            )
     slices = [_probed(read.slice, probes) for read in reads]
     slices.sort(key=lambda s: (s.start, s.epsg, s.id))
     return Pass(
@@ -184,8 +213,8 @@ def _coverage(footprints: list[Geometry], area: Geometry, project: Transformer) 
     wanted = metres(area)
     # a footprint far outside the zone would be distorted: only its part near the area counts
     near = shapely.box(*area.bounds).buffer(0.5)
-    held = shapely.union_all([metres(f.intersection(near)) for f in footprints])
-    return float(min(1.0, wanted.intersection(held).area / wanted.area))
+    covered = shapely.union_all([metres(f.intersection(near)) for f in footprints])
+    return float(min(1.0, wanted.intersection(covered).area / wanted.area))
 
 
 def _meets(one: Slice, footprint: Geometry) -> bool:
@@ -197,13 +226,14 @@ def _unique(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
     by_id: dict[str, ItemRead] = {}
     repeated = 0
     for read in reads:
-        held = by_id.get(read.slice.id)
-        if held is not None:
+        key = id_key(read.slice.id)
+        former = by_id.get(key)
+        if former is not None:
             repeated += 1
-        if held is None or read.processed > held.processed:
-            by_id[read.slice.id] = read
+        if former is None or read.processed > former.processed:
+            by_id[key] = read
     if repeated:
-        notes.append(f"{repeated} items came more than once and count once")
+        notes.append(f"items that came more than once and count once: {repeated}")
     return list(by_id.values())
 
 

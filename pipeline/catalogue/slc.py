@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.catalogue.item_fields import Direction
+from pipeline.catalogue.identities import Direction
 from pipeline.records import Frozen, Utc
 
 Swath = Literal["IW1", "IW2", "IW3"]
@@ -101,6 +101,7 @@ class SlcPassList(Frozen):
     """The overflights of an area, ascending in time, and what was dropped or looks wrong, in words."""
 
     passes: tuple[SlcPass, ...]
+    left_out: tuple[str, ...] = Field((), description="items and passes that cannot be used, and why")
     notes: tuple[str, ...] = ()
 
 

@@ -14,8 +14,8 @@ from shapely.geometry import shape
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.granules import read_burst, read_granule
+from pipeline.catalogue.left_out import Exclusion, LeftOut, describe, readable
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, SlcHoldings, SlcPass, SlcPassList
-from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 T = TypeVar("T", Granule, Burst)
@@ -46,42 +46,48 @@ def group_granules(
     footprint = area.footprint
     shapely.prepare(footprint)
     notes: list[str] = []
-    granules = _read(holdings.granules, read_granule, lambda granule: granule.name, notes)
-    bursts = _read(holdings.bursts, read_burst, lambda burst: burst.id, notes)
+    excluded, unusable = Exclusion(area.exclude), list[LeftOut]()
+    of_granules, of_bursts = (
+        [item for item in items if _name(item) not in excluded]
+        for items in (holdings.granules, holdings.bursts)
+    )
+    granules = _read(of_granules, read_granule, lambda granule: granule.name, unusable)
+    bursts = _read(of_bursts, read_burst, lambda burst: burst.id, unusable)
     granules = _newest([g for g in granules if _meets(g.geometry, footprint)], notes)
-    passes = _within(_overflights(granules, notes), area, notes)
+    passes = _within(_overflights(granules, unusable), area, notes)
+    passes = [one for one in passes if one.id not in excluded]
     wanted = [b for b in bursts if b.polarisation == polarisation and _meets(b.geometry, footprint)]
     passes = [_with_bursts(one, wanted, polarisation, notes) for one in passes]
     passes.sort(key=lambda one: (one.instant, one.id))
     notes += _lacking_bursts(passes, polarisation)
     if not passes:
         notes.append("no pairs: ASF lists no SLC of the area within its time range and tracks")
-    return SlcPassList(passes=tuple(passes), notes=tuple(notes))
+    return SlcPassList(
+        passes=tuple(passes),
+        left_out=describe(unusable, ("SLC item", "SLC items")),
+        notes=(*excluded.notes(), *notes),
+    )
+
+
+def _name(item: Mapping[str, Any]) -> Any:
+    umm = item.get("umm")
+    return umm.get("GranuleUR") if isinstance(umm, Mapping) else None
 
 
 def _read(
     items: Iterable[Mapping[str, Any]],
     read: Callable[[Mapping[str, Any]], T],
     name: Callable[[T], str],
-    notes: list[str],
+    unusable: list[LeftOut],
 ) -> list[T]:
     """Every item that can be read, each name once: the archive's latest revision of it."""
     found: dict[str, tuple[str, T]] = {}
-    faults: list[str] = []
-    for item in items:
-        try:
-            one = read(item)
-        except ArchiveError as error:
-            faults.append(error.message)
-            continue
-        meta = item.get("meta")
+    pairs = readable(items, lambda item: (read(item), item.get("meta")), unusable)
+    for one, meta in pairs:
         revised = str(meta.get("revision-date") or "") if isinstance(meta, Mapping) else ""
-        held = found.get(name(one))
-        if held is None or revised > held[0]:
+        former = found.get(name(one))
+        if former is None or revised > former[0]:
             found[name(one)] = (revised, one)
-    notes += [f"left out: {fault}" for fault in faults[:FEW]]
-    if len(faults) > FEW:
-        notes.append(f"left out: {len(faults) - FEW} more items that cannot be understood")
     return [one for _, one in found.values()]
 
 
@@ -106,7 +112,7 @@ def _same_slice(one: Granule, other: Granule) -> bool:
     return shared > shorter / 2
 
 
-def _overflights(granules: list[Granule], notes: list[str]) -> list[SlcPass]:
+def _overflights(granules: list[Granule], unusable: list[LeftOut]) -> list[SlcPass]:
     groups: dict[tuple[str, int], list[Granule]] = defaultdict(list)
     for granule in granules:
         groups[granule.platform, granule.absolute_orbit].append(granule)
@@ -122,10 +128,11 @@ def _overflights(granules: list[Granule], notes: list[str]) -> list[SlcPass]:
             None,
         )  # fmt: skip
         if odd is not None:
-            notes.append(
-                f"left out: orbit {orbit} of {platform}: {first.name} says track {first.relative_orbit} "
-                f"{first.direction}, {odd.name} track {odd.relative_orbit} {odd.direction}"
+            reason = (
+                f"orbit {orbit} of {platform}: {first.name} states track {first.relative_orbit} {first.direction}, "
+                f"{odd.name} track {odd.relative_orbit} {odd.direction}"
             )
+            unusable += [LeftOut(id=granule.name, reason=reason) for granule in members]
             continue
         found.append(
             SlcPass(
@@ -143,13 +150,13 @@ def _overflights(granules: list[Granule], notes: list[str]) -> list[SlcPass]:
 def _within(passes: list[SlcPass], area: AreaOfInterest, notes: list[str]) -> list[SlcPass]:
     timely = [one for one in passes if area.start <= one.instant <= area.end]
     if len(timely) < len(passes):
-        notes.append(f"{len(passes) - len(timely)} SLC passes lie outside the time range and are left out")
+        notes.append(f"SLC passes outside the time range, left out: {len(passes) - len(timely)}")
     if area.tracks is None:
         return timely
     wanted = [one for one in timely if one.relative_orbit in area.tracks]
     if len(wanted) < len(timely):
         others = ", ".join(map(str, sorted({one.relative_orbit for one in timely} - set(area.tracks))))
-        notes.append(f"{len(timely) - len(wanted)} SLC passes of tracks {others} are left out")
+        notes.append(f"SLC passes of other tracks ({others}), left out: {len(timely) - len(wanted)}")
     return wanted
 
 
@@ -161,8 +168,8 @@ def _with_bursts(one: SlcPass, bursts: list[Burst], polarisation: Polarisation, 
     }
     lacking = [granule for granule in one.granules if granule.name not in rank]
     if lacking:
-        held = " and ".join(sorted({p for granule in lacking for p in granule.polarisations})) or "neither"
-        notes.append(f"{one.id}: no {polarisation}, only {held}, in {_names(g.name for g in lacking)}")
+        others = " and ".join(sorted({p for granule in lacking for p in granule.polarisations})) or "neither"
+        notes.append(f"{one.id}: no {polarisation}, only {others}, in {_names(g.name for g in lacking)}")
     chosen: dict[str, Burst] = {}
     for burst in sorted(bursts, key=lambda b: b.id):
         if burst.granule not in rank:

@@ -35,6 +35,10 @@ class SnapshotStore(Protocol):
         """Write a key, whole or not at all."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Delete a key; nothing happens where there is none."""
+        ...
+
 
 def snapshot_name(catalogue: Catalogue) -> str:
     """File name of a snapshot: instant of the search and the first digits of its content's digest."""
@@ -47,7 +51,25 @@ def save_catalogue(catalogue: Catalogue, store: SnapshotStore) -> str:
     Raises:
         ArchiveError: the store cannot be written to.
     """
-    key = f"{FOLDER}/{snapshot_name(catalogue)}"
+    return _save(catalogue, snapshot_name(catalogue), store)
+
+
+def answer_name(answer: Catalogue) -> str:
+    """File name of a search's items, saved before they are read."""
+    return f"answer-{answer.searched_at:%Y%m%dT%H%M%SZ}-{content_digest(answer)[:8]}.json"
+
+
+def save_answer(answer: Catalogue, store: SnapshotStore) -> str:
+    """Write the items of a search into a cube's store, before they are read; returns their path or URI.
+
+    Raises:
+        ArchiveError: the store cannot be written to.
+    """
+    return _save(answer, answer_name(answer), store)
+
+
+def _save(catalogue: Catalogue, name: str, store: SnapshotStore) -> str:
+    key = f"{FOLDER}/{name}"
     try:
         store.write(key, catalogue.model_dump_json().encode())
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lxml import etree
 from pydantic import Field
 
-from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.identities import platform_name
 from pipeline.catalogue.slc import StateVector, on_orbit
 from pipeline.errors import SourceDataError
 from pipeline.records import Frozen, Utc

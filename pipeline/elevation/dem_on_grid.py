@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,16 @@ from shapely import Geometry
 from shapely.geometry import Polygon
 
 from pipeline.elevation.dem_spline import Surface, margin, surface
-from pipeline.elevation.dem_tiles import SOURCES, DemSource, Lattice, assume_sea, missing_tiles, read_samples
+from pipeline.elevation.dem_tiles import (
+    SOURCES,
+    DemSource,
+    Lattice,
+    assume_sea,
+    missing_tiles,
+    read_samples,
+    vertical_datum_of,
+)
+from pipeline.elevation.geoid import is_ellipsoidal
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 
@@ -36,7 +45,7 @@ def elevation_on(
     Raises:
         SourceDataError, ArchiveError: as `derive_terrain`.
     """
-    source = _source(collection, vertical_datum)
+    source = source_of(tiles, collection, vertical_datum)
     if not tiles:
         raise SourceDataError(
             f"There are no elevation tiles of {collection} for the area.",
@@ -85,7 +94,21 @@ class Elevation:
     report: dict[str, Any]
 
 
-def _source(collection: str, vertical_datum: str | None) -> DemSource:
+def source_of(
+    tiles: Sequence[rasterio.DatasetReader], collection: str, vertical_datum: str | None = None
+) -> DemSource:
+    """The properties of a collection; the vertical reference that the tiles themselves state outranks its own.
+
+    Raises:
+        SourceDataError: tiles state different references, or none is known.
+    """
+    own = vertical_datum_of(tiles)
+    source = _stated(collection, own or vertical_datum)
+    # sea is at 0 m above a geoid alone
+    return replace(source, ocean_left_out=False) if own and is_ellipsoidal(own) else source
+
+
+def _stated(collection: str, vertical_datum: str | None) -> DemSource:
     if collection in SOURCES:
         known = SOURCES[collection]
         return DemSource(

@@ -12,7 +12,6 @@ import numpy as np
 import rasterio
 import rasterio.features
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely import Geometry, unary_union
@@ -20,6 +19,7 @@ from shapely.affinity import translate
 from shapely.geometry import box, shape
 
 from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.raster_values import declared_values, has_mask, vertical_reference
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,6 +30,7 @@ PLAUSIBLE_M = (-500.0, 9000.0)
 """Elevations outside are void: the Dead Sea's shore is at -430 m, the highest summit at 8849 m."""
 VOID_VALUES = (-32768.0, -32767.0)
 """Void in SRTM and its descendants, whatever a file declares."""
+UNITS = frozenset({"m", "metre", "meter", "metres", "meters"})
 _QUANTUM = 2.0**30
 """Sample positions are rounded to 2**-30 of a sample (30 nm), so that no result depends on the window's origin."""
 
@@ -154,10 +155,7 @@ def _check(tile: rasterio.DatasetReader) -> None:
         )
     if t.b or t.d or t.a <= 0 or t.e >= 0:
         raise SourceDataError(f"Elevation tile {name} is not north up.", "Warp it to a north-up lattice.")
-    if tile.count < 1 or np.dtype(tile.dtypes[0]).kind not in "iuf":
-        raise SourceDataError(f"Elevation tile {name} holds no real numbers ({tile.dtypes}).", "Give metres.")
-    if (tile.units[0] or "m").lower() not in {"m", "metre", "meter", "metres", "meters"}:
-        raise SourceDataError(f"Elevation tile {name} is in {tile.units[0]!r}.", "Convert it to metres.")
+    declared_values(tile, f"Elevation tile {name}", UNITS)
 
 
 @dataclass
@@ -229,7 +227,7 @@ def read_samples(
 def _read(tile: rasterio.DatasetReader, window: Window) -> tuple[NDArray[np.float32], Mask, int]:
     try:
         raw = tile.read(1, window=window)
-        masked = tile.read_masks(1, window=window) == 0 if _has_mask(tile) else np.zeros(raw.shape, bool)
+        masked = tile.read_masks(1, window=window) == 0 if has_mask(tile) else np.zeros(raw.shape, bool)
     except (RasterioError, OSError) as error:
         # the cause is not chained: its text may contain a signed address
         raise ArchiveError(
@@ -237,10 +235,10 @@ def _read(tile: rasterio.DatasetReader, window: Window) -> tuple[NDArray[np.floa
             "Try again; if it fails again, the file is damaged.",
             transient=True,
         ) from None
-    void = ~np.isfinite(raw) | np.isin(raw, VOID_VALUES) | masked
-    if tile.nodata is not None and tile.nodata != 0:
-        void |= raw == tile.nodata
-    metres = raw.astype(np.float64) * tile.scales[0] + tile.offsets[0]
+    declared = declared_values(tile, f"Elevation tile {tile_name(tile)}", UNITS)
+    void = np.isin(raw, VOID_VALUES) | masked
+    void |= ~np.isfinite(raw) if declared.nodata == 0 else declared.is_nodata(raw)
+    metres = declared.values(raw).astype(np.float64)
     with np.errstate(invalid="ignore"):
         odd = ~void & ((metres < PLAUSIBLE_M[0]) | (metres > PLAUSIBLE_M[1]))
     void |= odd
@@ -248,8 +246,25 @@ def _read(tile: rasterio.DatasetReader, window: Window) -> tuple[NDArray[np.floa
     return metres.astype(np.float32), void, int(odd.sum())
 
 
-def _has_mask(tile: rasterio.DatasetReader) -> bool:
-    return MaskFlags.per_dataset in tile.mask_flag_enums[0]
+def vertical_datum_of(tiles: Sequence[rasterio.DatasetReader]) -> str | None:
+    """The vertical reference that the tiles' own headers state; None where none states one.
+
+    Raises:
+        SourceDataError: tiles state different ones, or heights that are not metres upwards.
+    """
+    stated: dict[str, str] = {}
+    for tile in tiles:
+        own = getattr(tile, "vertical_reference", None)
+        own = own or vertical_reference(tile.crs, f"Elevation tile {tile_name(tile)}")
+        if own is not None:
+            stated.setdefault(own, tile_name(tile))
+    if len(stated) > 1:
+        raise SourceDataError(
+            "Elevation tiles have different vertical references: "
+            f"{'; '.join(f'{name} has {reference}' for reference, name in stated.items())}.",
+            "Give tiles of one collection.",
+        )
+    return next(iter(stated), None)
 
 
 def assume_sea(samples: Samples, source: DemSource) -> list[str]:

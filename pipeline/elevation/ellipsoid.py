@@ -19,8 +19,9 @@ from rasterio.fill import fillnodata
 from scipy import ndimage
 from shapely.geometry import box
 
+from pipeline.elevation.dem_on_grid import source_of
 from pipeline.elevation.dem_spline import MAX_VOID_M, void_side
-from pipeline.elevation.dem_tiles import SOURCES, Lattice, Samples, assume_sea, missing_tiles, read_samples
+from pipeline.elevation.dem_tiles import DemSource, Lattice, Samples, assume_sea, missing_tiles, read_samples
 from pipeline.elevation.geoid import Model, geoid_grid, model_of, undulation_m
 from pipeline.errors import SourceDataError
 from pipeline.files import whole_file
@@ -79,17 +80,12 @@ def write_dem(
             an unknown vertical datum; no grid of its geoid (heights above a geoid are never written as ellipsoidal).
         ArchiveError: a tile cannot be read.
     """
-    if collection not in SOURCES:
-        raise SourceDataError(
-            f"The vertical datum of the elevation collection {collection!r} is not known.",
-            f"Choose one of {', '.join(SOURCES)} (dem.collection in the area file).",
-        )
-    source = SOURCES[collection]
+    source = source_of(tiles, collection)
     model = model_of(source.vertical_datum)
     grid = geoid_grid(model)  # before anything is read
     lattice = _lattice(tiles, collection, bbox)
     window, outer = _window(lattice, bbox, 0.0), _window(lattice, bbox, margin_deg)
-    samples, assumed = _covering_samples(tiles, lattice, window, outer, collection)
+    samples, assumed = _covering_samples(tiles, lattice, window, outer, source)
     inner = np.s_[window[0] - outer[0] : window[2] - outer[0], window[1] - outer[1] : window[3] - outer[1]]
     heights, wide = _filled(samples, inner, collection)
     undulations = _add_undulation(heights, lattice, outer, model)
@@ -122,15 +118,15 @@ def _covering_samples(
     lattice: Lattice,
     window: tuple[int, int, int, int],
     outer: tuple[int, int, int, int],
-    collection: str,
+    source: DemSource,
 ) -> tuple[Samples, list[str]]:
     """The samples of the outer window and the tiles assumed to be sea; `window`, inside it, must be covered."""
     samples = read_samples(tiles, lattice, outer)
-    assumed = assume_sea(samples, SOURCES[collection])
+    assumed = assume_sea(samples, source)
     missing = missing_tiles(samples, box(window[1], window[0], window[3] - 1, window[2] - 1))
     if missing:
         raise SourceDataError(
-            f"Elevation tiles of {collection} are missing: {', '.join(missing)}.",
+            f"Elevation tiles of {source.name} are missing: {', '.join(missing)}.",
             "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
         )
     return samples, assumed

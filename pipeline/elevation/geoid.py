@@ -25,7 +25,8 @@ from scipy import ndimage
 
 from pipeline.errors import SourceDataError
 
-Model = Literal["EGM96", "EGM2008"]
+Model = Literal["EGM96", "EGM2008", "none"]
+"""none: heights are above the WGS 84 ellipsoid already, and nothing is added."""
 Array = NDArray[np.float64]
 
 _EGM96 = Path(__file__).resolve().parent / "geoids" / "egm96_15.tif"
@@ -53,6 +54,8 @@ def geoid_grid(model: Model) -> GeoidGrid:
     Raises:
         SourceDataError: the grid is not installed; the error states how to install it.
     """
+    if model == "none":
+        return GeoidGrid(model, Path(), "", "no geoid: heights above the WGS 84 ellipsoid")
     if model == "EGM96":
         if not _EGM96.is_file():
             raise SourceDataError(
@@ -78,13 +81,20 @@ def geoid_grid(model: Model) -> GeoidGrid:
     )
 
 
+def is_ellipsoidal(vertical_datum: str) -> bool:
+    """Whether heights above that datum are above an ellipsoid, not above a geoid."""
+    return "ellipsoid" in vertical_datum.lower()
+
+
 def model_of(vertical_datum: str) -> Model:
-    """The geoid model that a vertical datum is named after, as in 'EGM96 geoid (EPSG:5773)'.
+    """The geoid model that a vertical datum is named after, as in 'EGM96 geoid (EPSG:5773)'; 'none' for the ellipsoid.
 
     Raises:
-        SourceDataError: it is neither EGM96 nor EGM2008.
+        SourceDataError: it is neither EGM96 nor EGM2008 nor the ellipsoid of WGS 84.
     """
     text = vertical_datum.upper()
+    if is_ellipsoidal(vertical_datum) and ("WGS" in text or "GRS" in text):
+        return "none"  # the ellipsoids of WGS 84 and GRS 80 differ by 0.1 mm
     if "EGM2008" in text or "EPSG:3855" in text:
         return "EGM2008"
     if "EGM96" in text or "EPSG:5773" in text:
@@ -115,6 +125,9 @@ def undulation_m(latitude_deg: ArrayLike, longitude_deg: ArrayLike, model: Model
         return result
     if np.abs(latitude[known]).max() > 90.0:
         raise ValueError("latitude beyond a pole")
+    if model == "none":
+        result[known] = 0.0
+        return result
     lattice = _lattice(geoid_grid(model))
     row = (lattice.top_deg - latitude[known]) / lattice.step_deg
     middle = longitude[known][0]

@@ -280,7 +280,7 @@ def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobAcquisition:
 
 def _write_dem(order: PairOrder, part: Part, inputs: Path) -> DemReport:
     with ExitStack() as stack:
-        tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in order.tiles]
+        tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in order.tiles]
         report = write_dem(tiles, order.area.dem.collection, part.footprint, inputs / "dem.tif")
     write_whole(inputs / _DEM_REPORT, report.model_dump_json(indent=1))
     return report

@@ -63,7 +63,7 @@ class Backscatter(LayerKind[BackscatterTask]):
                 for overflight in passes
                 for polarisation in present
             ),
-            missing=(*_absent_polarisations(area, passes), *undelivered),
+            missing=(*inputs.passes.left_out, *_absent_polarisations(area, passes), *undelivered),
             staying=frozenset(one.id for one in gone),
             undelivered=undelivered,
         )

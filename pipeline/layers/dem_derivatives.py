@@ -20,11 +20,12 @@ from scipy import ndimage
 from pipeline.cube.layers import LayerData
 from pipeline.elevation.dem_on_grid import BLOCK_PIXELS, Float, elevation_on
 from pipeline.elevation.dem_tiles import DemSource
+from pipeline.elevation.geoid import is_ellipsoidal
 from pipeline.grid import Grid
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = "terrain-1"
+ALGORITHM = "terrain-2"
 FLAT_RAD = 1e-4
 """Below this slope (1 m in 10 km) rounding decides the direction: the aspect is NaN."""
 _NODATA = -9999.0
@@ -135,7 +136,9 @@ def _attributes(source: DemSource) -> dict[str, dict[str, Any]]:
     by_richdem = "RichDEM, from variable dem at the cube's resolution, with a margin"
     return {
         "dem": {
-            "standard_name": "height_above_geopotential_datum",
+            "standard_name": "height_above_reference_ellipsoid"
+            if is_ellipsoidal(source.vertical_datum)
+            else "height_above_geopotential_datum",
             "source": source.name,
             "vertical_datum": source.vertical_datum,
             "method": "interpolating cubic spline through the samples, at the exact position of each pixel's centre",

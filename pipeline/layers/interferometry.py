@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from pydantic import Field
-from shapely import unary_union
+from shapely import Polygon, unary_union
 from shapely.geometry import box, shape
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG
+from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG, lost_within
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timepair
@@ -83,6 +83,7 @@ class Interferometry(LayerKind[PairTask]):
         if inputs.area.interferometry is None:
             return Wanted(kind=self)
         notes = (*inputs.slc_passes.notes, *inputs.pairs.notes)
+        unusable = (*inputs.slc_passes.left_out, *inputs.slc_dem.left_out)
         before = {pair.pair_id for pair in inputs.previous.timepairs} if inputs.previous else set()
         if not inputs.has_slc:
             no_processor = "SLIDECUBE_INSAR_BACKEND chooses no processor"
@@ -92,19 +93,19 @@ class Interferometry(LayerKind[PairTask]):
         if not inputs.pairs.pairs:
             has_passes = bool(inputs.slc_passes.passes)
             reason = "the SLC passes of the area make none" if has_passes else "no SLC pass of the area"
-            return Wanted(kind=self, missing=(f"pairs: none ({reason})",), notes=notes)
+            return Wanted(kind=self, missing=(*unusable, f"pairs: none ({reason})"), notes=notes)
         tasks = pair_tasks(self, inputs)
         new = [task for task in tasks if not inputs.is_held(task.recipe)]
         obstacle = self._reason_to_postpone(inputs) if new else None
         if obstacle is None:
-            return Wanted(kind=self, tasks=tasks, notes=notes)
+            return Wanted(kind=self, tasks=tasks, missing=unusable, notes=notes)
         kept = [task for task in new if task.key in before]
         as_before = f" ({len(kept)} kept as before)" if kept else ""
         postponed = [task.key for task in new]
         return Wanted(
             kind=self,
             tasks=tuple(task for task in tasks if task.key not in postponed),
-            missing=(f"{describe_pairs(postponed)}: not made{as_before}: {obstacle}",),
+            missing=(*unusable, f"{describe_pairs(postponed)}: not made{as_before}: {obstacle}"),
             notes=notes,
             staying=frozenset(postponed),
         )
@@ -113,6 +114,9 @@ class Interferometry(LayerKind[PairTask]):
         """Why new pairs are not made; decided before anything is fetched, since a pair is gigabytes of files."""
         if not inputs.make_pairs:
             return "left for a later build, as asked"
+        around = unary_union([_around_bursts(pair) for pair in inputs.pairs.pairs])
+        if lost_within(inputs.slc_dem, around):
+            return "an elevation item that is left out leaves a gap around the bursts"
         return self.obstacle(fetch_mode(inputs.area))
 
     def derive(self, task: PairTask, site: Site) -> LayerData:
@@ -215,7 +219,7 @@ def pair_tasks(kind: Interferometry, inputs: PlanInputs) -> tuple[PairTask, ...]
     before = {pair.pair_id: pair for pair in inputs.previous.timepairs} if inputs.previous else {}
     tasks = []
     for pair in inputs.pairs.pairs:
-        tiles = tiles_of_pair(pair, inputs.slc_dem_tiles)
+        tiles = tiles_of_pair(pair, inputs.slc_dem.tiles)
         backend, recipe = chosen, _recipe(inputs, pair, tiles, chosen)
         old = before.get(pair.id)
         for other in get_args(Backend):
@@ -282,6 +286,12 @@ def tiles_of_pair(pair: Pair, tiles: Iterable[DemTile]) -> tuple[DemTile, ...]:
 
     Those of other tracks are left out, so that a new track changes no existing pair.
     """
+    around = _around_bursts(pair)
+    return tuple(tile for tile in tiles if box(*tile.bbox).intersects(around))
+
+
+def _around_bursts(pair: Pair) -> Polygon:
+    """The box around the bursts of a pair, with the margin."""
     footprints = [
         shape(burst.geometry)
         for one in (pair.reference, pair.secondary)
@@ -291,5 +301,4 @@ def tiles_of_pair(pair: Pair, tiles: Iterable[DemTile]) -> tuple[DemTile, ...]:
     west, south, east, north = unary_union(footprints).bounds
     margin = SLC_DEM_MARGIN_DEG
     across = margin / math.cos(math.radians(max(abs(south), abs(north))))
-    around = box(west - across, south - margin, east + across, north + margin)
-    return tuple(tile for tile in tiles if box(*tile.bbox).intersects(around))
+    return box(west - across, south - margin, east + across, north + margin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import geopandas as gpd
@@ -13,50 +12,46 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import shapely
-from exactextract import exact_extract
-from exactextract.feature import JSONFeatureSource
-from exactextract.raster import NumPyRasterSource
 from numpy.typing import NDArray
-from pyproj import Transformer
-from rasterio.features import rasterize
 
+from pipeline.archives.vector_files import read_inventory
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.polygons import counted_polygons
-from pipeline.layers.vectors import read_inventory
+from pipeline.layers.coverage import centres_in, shares_of
+from pipeline.layers.polygons import counted_polygons, extent_on_grid
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 
 log = logging.getLogger(__name__)
 
 LANDSLIDES_FILE = "landslides.parquet"
-ALGORITHM = "labels-1"
-PIECE_PIXELS = 1024
-"""Coverage of a large polygon is computed in squares of this width, which bounds memory."""
-
-Cells = tuple[NDArray[np.intp], NDArray[np.float32]]
+ALGORITHM = "labels-2"
+LARGEST_AREA_ERROR = 1e-5
+"""Relative; fractions whose area differs more from that of the polygons (or of a pixel, if larger) are refused."""
 
 
 def rasterise_labels(
-    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, mapped_extent: shapely.Geometry | None
+    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, mapped_extent: gpd.GeoSeries | None
 ) -> LayerData:
     """`landslides`, `landslide_fraction` (float32) and `landslide_id` (int32), each (y, x), and landslides.parquet.
 
-    `mapped_extent` is a (multi)polygon in degrees WGS 84; None: the whole grid was mapped. Values of a pixel:
+    `mapped_extent` has polygons in any CRS; None: the whole grid was mapped. Values of a pixel:
 
-    - landslides: 1 where its centre lies in a landslide (GDAL's rule), 0 mapped and none, NaN not mapped;
+    - landslides: 1 where its centre lies in a landslide (half-open, see `coverage.centres_in`), 0 mapped and none, NaN
+      not mapped;
     - landslide_fraction: exact share of it that the union of the landslides covers, NaN not mapped;
     - landslide_id: id in landslides.parquet of the landslide with the largest share (equal shares: the lowest
       id), 0 where there is none or the pixel is not mapped.
 
-    A pixel is mapped where its centre lies in the extent. Shares are found by exactextract (Baston 2021),
-    polygon by polygon in windows of its bounds. The file holds the polygons that count, in the grid's CRS: id from 1,
-    class, source_feature, area_m2 (planar), and the source's attributes.
+    A pixel is mapped where its centre lies in the extent, by the same rule. Shares: see `coverage.shares_of`. The file
+    holds the polygons that count, in the grid's CRS: id from 1, class, source_feature, area_m2 (planar), and the
+    source's attributes.
 
     Raises:
-        SourceDataError: see `counted_polygons`; or the extent is no polygon or does not meet the grid.
+        SourceDataError: see `counted_polygons`; the extent is no polygon or does not meet the grid; or the fractions do
+            not have the area of the polygons.
     """
     polygons, report = counted_polygons(frame, inventory, grid)
     mapped = _mapped(mapped_extent, grid)
@@ -65,13 +60,11 @@ def rasterise_labels(
 
     fraction = np.zeros(grid.shape, np.float32)
     for part in shapely.get_parts(union):
-        for cells, share in _cells(part, grid):
+        for cells, share in shares_of(part, grid):
             fraction.flat[cells] += share
     np.minimum(fraction, 1, out=fraction)
     owner = _owners(geometry, grid)
-    centre = rasterize(
-        geometry, out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"
-    ).view(bool)
+    centre = centres_in(geometry, grid)
     report |= {
         "file": frame.attrs.get("file"),
         "layer": frame.attrs.get("layer"),
@@ -102,37 +95,33 @@ def rasterise_labels(
 
 
 def _areas(union: shapely.Geometry, fraction: NDArray[np.float32], grid: Grid) -> dict[str, float]:
-    """Area of the landslides as polygons and as fractions of pixels (y, x), and how much the two differ."""
+    """Area of the landslides as polygons and as fractions of pixels (y, x), and how much the two differ.
+
+    Raises:
+        SourceDataError: by more than `LARGEST_AREA_ERROR`.
+    """
     in_grid_m2 = float(shapely.intersection(union, shapely.box(*grid.bounds)).area)
     covered_m2 = float(fraction.sum(dtype=np.float64)) * grid.resolution_m**2
+    error = (covered_m2 - in_grid_m2) / in_grid_m2 if in_grid_m2 else 0.0
+    if abs(covered_m2 - in_grid_m2) > LARGEST_AREA_ERROR * max(in_grid_m2, grid.resolution_m**2):
+        raise SourceDataError(
+            f"The fractions of pixels cover {covered_m2:.1f} m², the landslides {in_grid_m2:.1f} m².",
+            "Report the inventory: its outlines are not computed rightly.",
+        )
     return {
         "union_area_m2": float(union.area),
         "union_area_in_grid_m2": in_grid_m2,
         "fraction_area_m2": covered_m2,
-        "fraction_area_relative_error": (covered_m2 - in_grid_m2) / in_grid_m2 if in_grid_m2 else 0.0,
+        "fraction_area_relative_error": error,
     }
 
 
-def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
+def _mapped(extent: gpd.GeoSeries | None, grid: Grid) -> NDArray[np.bool_]:
     """(y, x) where the pixel's centre lies in the mapped extent."""
     if extent is None:
         return np.ones(grid.shape, bool)
-    if extent.geom_type not in {"Polygon", "MultiPolygon"} or extent.is_empty:
-        raise SourceDataError(
-            f"The mapped extent is an empty or wrong geometry ({extent.geom_type}).",
-            "Give a polygon in degrees.",
-        )
-    west, south, east, north = extent.bounds
-    if not (
-        np.isfinite(extent.bounds).all() and west >= -180 and east <= 360 and south >= -90 and north <= 90
-    ):
-        raise SourceDataError(f"The mapped extent {extent.bounds} is not in degrees.", "Give WGS 84 degrees.")
-    to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
-    outline = shapely.segmentize(shapely.make_valid(shapely.force_2d(extent), method="structure"), 0.01)
-    moved = shapely.transform(outline, lambda p: np.column_stack(to_grid.transform(p[:, 0], p[:, 1])))
-    mapped: NDArray[np.bool_] = rasterize(
-        [moved], out_shape=grid.shape, transform=grid.affine, fill=0, default_value=1, dtype="uint8"
-    ).view(bool)
+    outline = extent_on_grid(gpd.GeoDataFrame(geometry=extent), grid)
+    mapped = centres_in(np.array([outline], dtype=object), grid)
     if not mapped.any():
         raise SourceDataError(
             "The mapped extent does not meet the area.", "Check the inventory's extent in the area file."
@@ -140,35 +129,12 @@ def _mapped(extent: shapely.Geometry | None, grid: Grid) -> NDArray[np.bool_]:
     return mapped
 
 
-def _cells(polygon: shapely.Geometry, grid: Grid) -> Iterator[Cells]:
-    """Flat indices into (y, x) of the pixels that a polygon meets, and its share of each; yielded in pieces."""
-    step = grid.resolution_m
-    left, bottom, right, top = polygon.bounds
-    columns = max(int((left - grid.left) // step), 0), min(int((right - grid.left) // step) + 1, grid.width)
-    rows = max(int((grid.top - top) // step), 0), min(int((grid.top - bottom) // step) + 1, grid.height)
-    feature = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(polygon)}]
-    for row in range(rows[0], rows[1], PIECE_PIXELS):
-        for column in range(columns[0], columns[1], PIECE_PIXELS):
-            height, width = min(PIECE_PIXELS, rows[1] - row), min(PIECE_PIXELS, columns[1] - column)
-            piece = NumPyRasterSource(
-                np.zeros((height, width), np.uint8),
-                grid.left + column * step,
-                grid.top - (row + height) * step,
-                grid.left + (column + width) * step,
-                grid.top - row * step,
-            )
-            found = exact_extract(piece, JSONFeatureSource(feature), ["cell_id", "coverage"])[0]["properties"]
-            share = np.asarray(found["coverage"], np.float32)
-            here = np.asarray(found["cell_id"], np.intp)[share > 0]
-            yield (here // width + row) * grid.width + here % width + column, share[share > 0]
-
-
 def _owners(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.int32]:
     """(y, x) id, from 1, of the polygon with the largest share of each pixel; 0 none; ties to the lowest."""
     owner = np.zeros(grid.shape, np.int32)
     largest = np.zeros(grid.shape, np.float32)
     for number, polygon in enumerate(geometry, start=1):
-        for cells, share in _cells(polygon, grid):
+        for cells, share in shares_of(polygon, grid):
             more = share > largest.flat[cells]
             largest.flat[cells[more]] = share[more]
             owner.flat[cells[more]] = number
@@ -240,7 +206,8 @@ def _attributes(inventory: Inventory, whole_grid: bool) -> dict[str, dict[str, A
     mapped = "the whole grid" if whole_grid else "where the pixel's centre lies in the mapped extent"
     return {
         "landslides": {
-            "rule": "1 where the pixel's centre lies in a landslide, 0 mapped and none, NaN not mapped",
+            "rule": "1 where the pixel's centre lies in a landslide (of centres on its outline: those on western and "
+            "southern edges), 0 mapped and none, NaN not mapped",
             "mapped": mapped,
             **source,
         },

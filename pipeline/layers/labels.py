@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import geopandas as gpd
+
 from pipeline.archives import inventories
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
@@ -38,12 +40,15 @@ class Labels(LayerKind[LabelsTask]):
         if inventory is None or found is None:
             if inventory is not None and inventory.url is not None:
                 return self._unavailable(inventory, inputs)
-            reason = "the area names none" if inventory is None else (inventory.note or "no file is at hand")
+            reason = "the area names none" if inventory is None else (inventory.note or "it has no file")
             return Wanted(kind=self, missing=(f"labels: no inventory ({reason})",))
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
-        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"})
+        # fields that are not used are left out: a new field changes no layer
+        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
+        if isinstance(inventory.extent, str) and inventory.extent != "area":
+            rules["extent"] = inventories.shown(inventory.extent)  # its address may be signed
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,
@@ -95,5 +100,5 @@ class Labels(LayerKind[LabelsTask]):
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
-        extent = inventories.mapped_extent(site.area, site.downloads)
+        extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
         return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent)

@@ -12,7 +12,7 @@ from shapely import box
 from pipeline.archives import rasters
 from pipeline.archives.slc import orbit_files
 from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, tiles_within
+from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, lost_within, surroundings, tiles_within
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Look, Timepair
@@ -58,12 +58,17 @@ class LookGeometry(LayerKind[LookTask]):
             *(pair.relative_orbit for pair in inputs.pairs.pairs),
         }
         found = look_orders(passes, [one for one in inputs.slc_passes.passes if one.relative_orbit in tracks])
-        near = tiles_within(inputs.area, [*inputs.dem_tiles, *inputs.slc_dem_tiles], LOOK_DEM_MARGIN_M)
+        staying = frozenset(one.relative_orbit for one in passes)
+        if lost_within(inputs.dem, surroundings(inputs.area, LOOK_DEM_MARGIN_M)):
+            reason = "; ".join((*inputs.dem.left_out, *inputs.dem.notes))
+            line = f"look geometry: the other elevation tiles leave a gap ({reason})"
+            return Wanted(kind=self, missing=(line,), staying=staying)
+        near = tiles_within(inputs.area, [*inputs.dem.tiles, *inputs.slc_dem.tiles], LOOK_DEM_MARGIN_M)
         return Wanted(
             kind=self,
             tasks=tuple(self._task(inputs, order, near) for order in found.orders),
             missing=tuple(f"look geometry of track {track}: {NAMELESS}" for track in found.nameless),
-            staying=frozenset(one.relative_orbit for one in passes),
+            staying=staying,
         )
 
     def _task(self, inputs: PlanInputs, order: LookOrder, tiles: tuple[DemTile, ...]) -> LookTask:
@@ -97,7 +102,7 @@ class LookGeometry(LayerKind[LookTask]):
         )
         orbit = read_orbit_file(fetched.path)
         with ExitStack() as stack:
-            tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in task.tiles]
+            tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             ground = look.read_ground(tiles, site.grid, site.area.dem.collection, orbit, order.instant)
         data = look.derive_look(ground, site.grid, orbit, order.instant)
         coverage = float(np.isfinite(data.arrays["local_incidence_deg"]).mean())

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
-from pipeline.catalogue.dem_items import DemTile
+from pipeline.catalogue.dem_items import DemTile, DemTiles
 from pipeline.catalogue.pairs import PairList, choose_pairs
 from pipeline.catalogue.passes import Pass, PassList, group_passes
 from pipeline.catalogue.slc import SlcPass, SlcPassList
@@ -38,24 +38,24 @@ class PlanInputs:
         return passes_of(self.catalogue, self.area)
 
     @cached_property
+    def dem(self) -> DemTiles:
+        """Elevation tiles over the area, and the items that cannot be used."""
+        return dem_tiles_of(self.catalogue, self.area)
+
+    @cached_property
     def listed(self) -> PassList:
         """Passes as the archive lists them, whether or not its servers have the files."""
         return group_passes(self.catalogue.rtc_items, self.area)
 
     @cached_property
-    def listed_dem_tiles(self) -> list[DemTile]:
+    def listed_dem(self) -> DemTiles:
         """Elevation tiles over the area as the archive lists them, whether or not its servers have the files."""
-        return dem_tiles_of(self.catalogue.model_copy(update={"probes": {}}))
+        return dem_tiles_of(self.catalogue.model_copy(update={"probes": {}}), self.area)
 
     @cached_property
-    def dem_tiles(self) -> list[DemTile]:
-        """Elevation tiles over the area."""
-        return dem_tiles_of(self.catalogue)
-
-    @cached_property
-    def slc_dem_tiles(self) -> list[DemTile]:
-        """Elevation tiles around the bursts, which extend beyond the area."""
-        return slc_dem_tiles_of(self.catalogue)
+    def slc_dem(self) -> DemTiles:
+        """Elevation tiles around the bursts, which extend beyond the area, and the items that cannot be used."""
+        return slc_dem_tiles_of(self.catalogue, self.area)
 
     @property
     def wants_slc(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import geopandas as gpd
@@ -10,47 +9,18 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.aoi import AreaOfInterest as AreaOfUse
-from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 
 from pipeline.area import Inventory
-from pipeline.errors import SourceDataError
+from pipeline.errors import SourceDataError, number_of
 from pipeline.grid import Grid
+from pipeline.layers.reprojection import NAMED, Geometries, Outcomes, to_grid
 
-NAMED = 50
-"""This many features are named one by one in the report; all are counted."""
-FAR_M = 100_000.0
-"""Polygons are cut at this distance from the grid before they are projected."""
 MAX_OUTLINE_STEPS = 200_000
 """An outline longer than this many steps (of 0.01 degrees, or 1000 units) is no landslide's."""
 _POLYGONS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 _POINTS = (GeometryType.POINT, GeometryType.MULTIPOINT)
 _LINES = (GeometryType.LINESTRING, GeometryType.LINEARRING, GeometryType.MULTILINESTRING)
-
-Geometries = NDArray[np.object_]
-Bounds = tuple[float, float, float, float]
-
-
-@dataclass
-class Outcomes:
-    """The outcome of the features: which were refused or repaired, and counts of all."""
-
-    refused: dict[str, str] = field(default_factory=dict)
-    """feature id: why"""
-    repaired: list[str] = field(default_factory=list)
-    counts: dict[str, Any] = field(default_factory=dict)
-
-    def report(self) -> dict[str, Any]:
-        """JSON-able counts; the first `NAMED` refused and repaired features by id."""
-        return {
-            **self.counts,
-            "refused": len(self.refused),
-            "refused_features": [{"feature": k, "why": v} for k, v in list(self.refused.items())[:NAMED]],
-            "repaired": len(self.repaired),
-            "repaired_features": self.repaired[:NAMED],
-        }
 
 
 def counted_polygons(
@@ -74,12 +44,8 @@ def counted_polygons(
     frame = _sound(frame, outcomes)
     _check_kinds(frame, inventory)
     frame = _repair(_distinct(frame, outcomes), outcomes)
-    bounds_deg = _grid_in_degrees(grid)
-    forward, description = _operation(frame.crs, grid, bounds_deg)
-    outcomes.counts["datum_transformation"] = description
-    frame = _near(frame, forward, grid, outcomes)
-    frame = _projected(frame, forward, grid)
-    frame = _as_polygons(_repair(frame, outcomes), inventory, outcomes)
+    frame = _repair(to_grid(frame, grid, outcomes), outcomes)
+    frame = _as_polygons(frame, inventory.point_radius_m, outcomes)
     box = shapely.box(*grid.bounds)
     meets = shapely.intersects(frame.geometry.values, box) & ~shapely.touches(frame.geometry.values, box)
     outcomes.counts["outside_the_area"] += int((~meets).sum())
@@ -92,6 +58,31 @@ def counted_polygons(
     frame = frame.assign(area_m2=frame.geometry.area)
     outcomes.counts["polygons_counted"] = len(frame)
     return frame, outcomes.report()
+
+
+def extent_on_grid(frame: gpd.GeoDataFrame, grid: Grid) -> shapely.Geometry:
+    """The union of the polygons of a mapped extent, in the grid's CRS; empty where none is near the grid.
+
+    Points and lines are left out; the polygons of collections are taken.
+
+    Raises:
+        SourceDataError: a feature cannot be read, no feature covers an area, or the CRS cannot be transformed.
+    """
+    outcomes = Outcomes()
+    frame = _sound(frame[~shapely.is_missing(frame.geometry.values)], outcomes)
+    if outcomes.refused:
+        name, reason = next(iter(outcomes.refused.items()))
+        raise SourceDataError(
+            f"The mapped extent has a feature that cannot be used ({name}: {reason}).",
+            "Correct or remove it.",
+        )
+    kinds = shapely.get_type_id(frame.geometry.values)
+    frame = _repair(frame[~np.isin(kinds, (*_POINTS, *_LINES))], outcomes)
+    whole = _as_polygons(frame, None, Outcomes())
+    if whole.empty:
+        raise SourceDataError("The mapped extent holds no polygon.", "Give a polygon, or a file of polygons.")
+    frame = _as_polygons(_repair(to_grid(whole, grid, outcomes), outcomes), None, outcomes)
+    return shapely.union_all(frame.geometry.values)
 
 
 def _reasons(outcomes: Outcomes) -> str:
@@ -164,8 +155,11 @@ def _sound(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
         "an outline longer than any landslide's"
     )
     if frame.crs.is_geographic:
-        bounds = shapely.bounds(_only(geometry, why == ""))
-        why[(why == "") & (bounds[:, 2] - bounds[:, 0] > 180)] = "it spans more than 180 degrees of longitude"
+        parts, owner = shapely.get_parts(_only(geometry, why == ""), return_index=True)
+        bounds = shapely.bounds(parts)
+        why[np.unique(owner[bounds[:, 2] - bounds[:, 0] > 180])] = (
+            "a part of it spans more than 180 degrees of longitude; cut it there"
+        )
     for name, reason in zip(frame.index, why, strict=True):
         if reason:
             outcomes.refused[str(name)] = reason
@@ -185,13 +179,15 @@ def _check_kinds(frame: gpd.GeoDataFrame, inventory: Inventory) -> None:
     lines = int(np.isin(kinds, _LINES).sum())
     if lines:
         raise SourceDataError(
-            f"{lines} of {len(frame)} features of inventory {inventory.name!r} are lines, which cover nothing.",
+            f"Inventory {inventory.name!r} has {number_of(lines, 'line')} among {len(frame)} features; "
+            "a line has no area.",
             "Choose the layer with polygons, or leave lines out by class_field.",
         )
     points = int(np.isin(kinds, _POINTS).sum())
     if points and inventory.point_radius_m is None:
         raise SourceDataError(
-            f"{points} of {len(frame)} features of inventory {inventory.name!r} are points, which cover nothing.",
+            f"Inventory {inventory.name!r} has {number_of(points, 'point')} among {len(frame)} features; "
+            "a point has no area.",
             "State point_radius_m in the area file, or choose the layer with polygons.",
         )
 
@@ -215,84 +211,16 @@ def _repair(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:
     return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))
 
 
-def _grid_in_degrees(grid: Grid) -> Bounds:
-    to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
-    west, south, east, north = to_degrees.transform_bounds(*grid.bounds, densify_pts=32)
-    return west, south, east, north
-
-
-def _operation(source: CRS, grid: Grid, bounds_deg: Bounds) -> tuple[Transformer, dict[str, Any]]:
-    """The most accurate transformation to the grid's CRS at the area, and its name."""
-    options: dict[str, Any] = {"always_xy": True, "allow_ballpark": False}
-    flat = CRS.from_user_input(source).to_2d()
-    here = AreaOfUse(*bounds_deg) if bounds_deg[0] <= bounds_deg[2] else None
-    group = TransformerGroup(flat, grid.epsg, area_of_interest=here, **options)
-    if not group.transformers:
-        raise SourceDataError(
-            f"No datum transformation leads from {flat.name} to EPSG:{grid.epsg} at the area.",
-            "Check that the inventory's CRS is right for the area; if it is, transform the file with a tool that "
-            "has the datum's grid.",
-        )
-    best: Transformer = group.transformers[0]
-    lacking = [operation.name for operation in group.unavailable_operations]
-    described = {"from": flat.name, "operation": best.description, "accuracy_m": best.accuracy}
-    return best, {**described, "more_accurate_ones_not_installed": lacking} if lacking else described
-
-
-def _near(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid, outcomes: Outcomes) -> gpd.GeoDataFrame:
-    """The features near the grid. Those that reach far from it are cut, so that they can be projected."""
-    pixels = int(np.ceil(FAR_M / grid.resolution_m))
-    with np.errstate(all="ignore"):
-        west, south, east, north = forward.transform_bounds(
-            *grid.padded(pixels).bounds, densify_pts=32, direction="INVERSE"
-        )
-    if not np.isfinite([west, south, east, north]).all():
-        raise SourceDataError(
-            f"The CRS {frame.crs.name} of the inventory does not reach the area.", "Check that it is right."
-        )
-    geometry = frame.geometry.values
-    if frame.crs.is_geographic:
-        east = east + 360 if east < west else east
-        bounds = shapely.bounds(geometry)
-        turns = np.round(((bounds[:, 0] + bounds[:, 2]) / 2 - (west + east) / 2) / 360) * 360
-        geometry = np.array(
-            [shapely.affinity.translate(g, -t) if t else g for g, t in zip(geometry, turns, strict=True)],
-            dtype=object,
-        )
-    around = shapely.box(west, south, east, north)
-    bounds = shapely.bounds(geometry)
-    apart = (bounds[:, 0] > east) | (bounds[:, 2] < west) | (bounds[:, 1] > north) | (bounds[:, 3] < south)
-    within = (
-        (bounds[:, 0] >= west) & (bounds[:, 2] <= east) & (bounds[:, 1] >= south) & (bounds[:, 3] <= north)
-    )
-    cut = ~apart & ~within
-    geometry = np.asarray(geometry, dtype=object)
-    geometry[cut] = shapely.intersection(geometry[cut], around)
-    outcomes.counts["outside_the_area"] = int(apart.sum())
-    outcomes.counts["cut_far_from_the_area"] = int(cut.sum())
-    return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))[~apart]
-
-
-def _projected(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid) -> gpd.GeoDataFrame:
-    """In the grid's CRS; long edges, straight in the file's CRS, get vertices first."""
-    step = 0.01 if frame.crs.is_geographic else 1000.0
-    dense = shapely.segmentize(np.asarray(frame.geometry.values, dtype=object), step)
-
-    def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack(forward.transform(points[:, 0], points[:, 1]))
-
-    moved = shapely.transform(dense, project) if len(dense) else dense
-    return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=f"EPSG:{grid.epsg}"))
-
-
-def _as_polygons(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) -> gpd.GeoDataFrame:
+def _as_polygons(
+    frame: gpd.GeoDataFrame, point_radius_m: float | None, outcomes: Outcomes
+) -> gpd.GeoDataFrame:
     """Points as discs, and the polygons of collections; features that cover no area are refused."""
     geometry = np.asarray(frame.geometry.values, dtype=object).copy()
     names = np.array([str(name) for name in frame.index], dtype=object)
     kinds = shapely.get_type_id(geometry)
     points = np.isin(kinds, _POINTS)
     if points.any():
-        geometry[points] = shapely.buffer(geometry[points], inventory.point_radius_m, quad_segs=32)
+        geometry[points] = shapely.buffer(geometry[points], point_radius_m, quad_segs=32)
     outcomes.counts["points_given_radius"] = int(points.sum())
     mixed = shapely.get_type_id(geometry) == GeometryType.GEOMETRYCOLLECTION
     for i in np.flatnonzero(mixed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,13 +20,24 @@ from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
+from pipeline.raster_values import DeclaredValues
 
-ALGORITHM = "backscatter-1"
+ALGORITHM = "backscatter-2"
 BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
 SEAM_REACH_PX = 2
 """Invalid pixels at most this far from two slices are a seam, not the border of the pass."""
 MAX_WINDOW_PIXELS = 4_500_000
+UNITS = frozenset(
+    {"1", "linear", "power", "linear power", "natural", "gamma0", "unitless", "dimensionless", "m2/m2"}
+)
+"""Units of linear gamma0, in lower case, as products name them."""
+MOST_MEDIAN = 5.0
+"""Median of linear gamma0 over a slice, 7 dB: forest has 0.2, towns 1; single pixels have up to 1000."""
+LEAST_JUDGED = 64
+"""Values by which a slice is judged; fewer say nothing of it."""
+_SAMPLED = 8
+"""Every eighth row and column is sampled for the median."""
 
 FloatImage = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -44,10 +55,6 @@ class Raster(Protocol):
         """From (column, row) of pixel corners to coordinates."""
 
     @property
-    def nodata(self) -> float | None:
-        """Declared nodata."""
-
-    @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)"""
 
@@ -55,8 +62,69 @@ class Raster(Protocol):
     def block_shape(self) -> tuple[int, int]:
         """(rows, columns) of the blocks in the file."""
 
-    def read(self, window: Window) -> NDArray[Any]:
-        """(rows, columns) of the first band."""
+    def declared(self, units: Collection[str]) -> DeclaredValues:
+        """What the header declares of the first band's values, one of these units or none."""
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the file masks pixels otherwise than by a nodata."""
+
+    def read(self, band: int = 1, *, window: Window) -> NDArray[Any]:
+        """(rows, columns) of the first band, as the file holds it."""
+
+    def read_masks(self, band: int = 1, *, window: Window) -> NDArray[np.uint8]:
+        """(rows, columns): 0 where the file says that there is nothing."""
+
+
+class _Gamma0:
+    """The values of one raster: scale, offset, nodata and mask applied, NaN where they are no valid gamma0."""
+
+    def __init__(self, raster: Raster, item: str) -> None:
+        self.raster = raster
+        self._item = item
+        self._declared = raster.declared(UNITS)
+        self._negative = self._positive = 0
+        self._samples: list[FloatImage] = []
+
+    def read(self, window: Window) -> FloatImage:
+        """(rows, columns) float32, NaN where invalid: borders of real scenes are filled with 0."""
+        numbers = self.raster.read(1, window=window)
+        missing = self._declared.is_nodata(numbers)
+        if self.raster.has_mask:
+            missing |= self.raster.read_masks(1, window=window) == 0
+        with np.errstate(over="ignore"):  # beyond float32 it is infinite, and so not valid
+            values: FloatImage = self._declared.values(numbers).astype(np.float32, copy=False)
+        # NaN compares as false, without a warning
+        valid: Mask = (values > 0) & (values < np.inf) & ~missing
+        self._negative += int(np.count_nonzero((values < 0) & ~missing))
+        self._positive += int(np.count_nonzero(valid))
+        np.copyto(values, np.float32(np.nan), where=~valid)
+        sample = values[::_SAMPLED, ::_SAMPLED]
+        self._samples.append(sample[sample > 0])
+        return values
+
+    def check(self) -> None:
+        """Refuse values that cannot be linear gamma0, after all of them were read.
+
+        Raises:
+            SourceDataError: most are negative, or their median is larger than any scene's.
+        """
+        judged = self._negative + self._positive
+        if judged < LEAST_JUDGED:
+            return
+        if self._negative > self._positive:
+            raise SourceDataError(
+                f"The raster of {self._item} holds no linear gamma0: {self._negative / judged:.0%} of its values are "
+                "negative.",
+                "Decibels are not read: leave the item out of the search, or choose a collection of linear power.",
+            )
+        samples = np.concatenate(self._samples)
+        if samples.size and (median := float(np.median(samples))) > MOST_MEDIAN:
+            raise SourceDataError(
+                f"The raster of {self._item} holds no linear gamma0: the median of its values is {median:.4g}.",
+                "Digital numbers and decibels are not read: leave the item out of the search, or choose a collection "
+                "of linear power.",
+            )
 
 
 Opener = Callable[[Asset], AbstractContextManager[Raster]]
@@ -77,18 +145,20 @@ def read_backscatter(
 ) -> LayerData:
     """gamma0 of one polarisation of one pass on the grid, linear power, NaN where invalid.
 
-    Slices are taken in order of time and a pixel has the first valid value. Valid is finite, above 0 and not the
-    declared nodata. Then `erosion_px` pixels are removed along the outer border of the whole pass, never along the
-    seams between its slices. A raster on the grid's own lattice is only windowed; one on a finer multiple of it is
-    averaged (multilooked); one in another zone is sampled by nearest neighbour at exactly transformed pixel centres,
-    which keeps the speckle's distribution and does not depend on how the work is cut into windows.
+    Slices are taken in order of time and a pixel has the first valid value. A declared scale and offset are applied;
+    valid is finite, above 0, not the declared nodata and not masked by the file. Then `erosion_px` pixels are removed
+    along the outer border of the whole pass, never along the seams between its slices. A raster on the grid's own
+    lattice is only windowed; one on a finer multiple of it is averaged (multilooked); one in another zone is sampled by
+    nearest neighbour at exactly transformed pixel centres, which keeps the speckle's distribution and does not depend
+    on how the work is cut into windows.
 
     Returns:
         LayerData with one array (y, x) float32; `report` has coverage (0..1), seam_pixels, seam_gap_pixels,
         eroded_pixels, and the slices used.
 
     Raises:
-        SourceDataError: a raster has pixels coarser than the grid or is in no usable reference system.
+        SourceDataError: a raster has pixels coarser than the grid, is in no usable reference system, declares what
+            cannot be applied, or holds values that cannot be linear gamma0.
         ArchiveError: a raster cannot be read.
     """
     mosaic = np.full(grid.shape, np.nan, dtype=np.float32)
@@ -103,8 +173,10 @@ def read_backscatter(
             placement = _place(raster, grid, piece.id)
             if placement.offset is None:
                 resampled.append(piece.id)
-            for window, values in _windows(raster, placement, grid, owner):
+            gamma0 = _Gamma0(raster, f"{piece.id} ({polarisation})")
+            for window, values in _windows(gamma0, placement, grid, owner):
                 _paste(mosaic, owner, window, values, number)
+            gamma0.check()
         used.append(piece.id)
     gaps, seams = _seams(owner, len(used))
     eroded = _erode_border(mosaic, gaps, erosion_px)
@@ -122,15 +194,6 @@ def read_backscatter(
             "eroded_pixels": eroded,
         },
     )
-
-
-def valid_pixels(values: NDArray[Any], nodata: float | None) -> Mask:
-    """Where a pixel is finite, above 0 and not the declared nodata; borders of real scenes are filled with 0."""
-    # NaN compares as false, without a warning
-    valid: Mask = (values > 0) & (values < np.inf)
-    if nodata is not None and nodata > 0:
-        valid &= values != nodata
-    return valid
 
 
 def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
@@ -167,14 +230,14 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
 
 
 def _windows(
-    raster: Raster, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
+    gamma0: _Gamma0, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
 ) -> Iterator[tuple[tuple[slice, slice], FloatImage]]:
     """Windows of the grid (y, x) and the raster's valid values there (NaN elsewhere), each source block read once."""
-    extent = _extent_on_grid(raster, placement, grid)
+    extent = _extent_on_grid(gamma0.raster, placement, grid)
     if extent is None:
         return
     rows, columns = extent
-    for top, bottom in _strips(raster, placement, rows, columns):
+    for top, bottom in _strips(gamma0.raster, placement, rows, columns):
         window = (slice(top, bottom), columns)
         if (owner[window] != 0).all():
             continue
@@ -183,9 +246,9 @@ def _windows(
             slice(columns.start * placement.looks, columns.stop * placement.looks),
         )
         values = (
-            _read_on_lattice(raster, placement, fine)
+            _read_on_lattice(gamma0, placement, fine)
             if placement.offset
-            else _sample(raster, placement, fine)
+            else _sample(gamma0, placement, fine)
         )
         yield window, _multilook(values, placement.looks)
 
@@ -228,17 +291,16 @@ def _strips(raster: Raster, placement: _Placement, rows: slice, columns: slice) 
         top = bottom
 
 
-def _read_on_lattice(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
+def _read_on_lattice(gamma0: _Gamma0, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
     assert placement.offset is not None
     row, column = placement.offset
-    height, width = raster.shape
+    height, width = gamma0.raster.shape
     top, bottom = max(0, fine[0].start + row), min(height, fine[0].stop + row)
     left, right = max(0, fine[1].start + column), min(width, fine[1].stop + column)
     shape = fine[0].stop - fine[0].start, fine[1].stop - fine[1].start
     if top >= bottom or left >= right:
         return np.full(shape, np.nan, dtype=np.float32)
-    read = raster.read(Window(left, top, right - left, bottom - top)).astype(np.float32, copy=False)
-    np.copyto(read, np.float32(np.nan), where=~valid_pixels(read, raster.nodata))
+    read = gamma0.read(Window(left, top, right - left, bottom - top))
     if read.shape == shape:
         return read
     values: FloatImage = np.full(shape, np.nan, dtype=np.float32)
@@ -247,8 +309,9 @@ def _read_on_lattice(raster: Raster, placement: _Placement, fine: tuple[slice, s
     return values
 
 
-def _sample(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
+def _sample(gamma0: _Gamma0, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
     """Nearest neighbour at the exactly transformed centres of the fine grid's pixels."""
+    raster = gamma0.raster
     to_raster = Transformer.from_crs(placement.fine.epsg, raster.crs, always_xy=True)
     x, y = np.meshgrid(placement.fine.x[fine[1]], placement.fine.y[fine[0]])
     east, north = to_raster.transform(x, y)
@@ -263,9 +326,7 @@ def _sample(raster: Raster, placement: _Placement, fine: tuple[slice, slice]) ->
         return values
     r, c = row[inside].astype(np.intp), column[inside].astype(np.intp)
     window = Window(c.min(), r.min(), c.max() - c.min() + 1, r.max() - r.min() + 1)
-    read = raster.read(window)
-    picked = read[r - r.min(), c - c.min()]
-    values[inside] = np.where(valid_pixels(picked, raster.nodata), picked, np.nan)
+    values[inside] = gamma0.read(window)[r - r.min(), c - c.min()]
     return values
 
 

@@ -9,7 +9,7 @@ from shapely import box
 
 from pipeline.archives import rasters
 from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import DEM_MARGIN_M, tiles_within
+from pipeline.catalogue.dem_margins import DEM_MARGIN_M, lost_within, surroundings, tiles_within
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.schema import TERRAIN
 from pipeline.grid import Grid
@@ -35,7 +35,11 @@ class Terrain(LayerKind[TerrainTask]):
     def wanted(self, inputs: PlanInputs) -> Wanted:
         """One layer, if the collection has a tile near the grid."""
         collection = inputs.area.dem.collection
-        tiles = tiles_within(inputs.area, inputs.dem_tiles, DEM_MARGIN_M)
+        found = inputs.dem
+        if lost_within(found, surroundings(inputs.area, DEM_MARGIN_M)):
+            reason = "; ".join((*found.left_out, *found.notes))
+            return _undelivered(self, inputs, f"the other tiles of {collection} leave a gap: {reason}")
+        tiles = tiles_within(inputs.area, found.tiles, DEM_MARGIN_M)
         if not tiles:
             listed = len(inputs.catalogue.dem_items)
             reason = (
@@ -43,11 +47,9 @@ class Terrain(LayerKind[TerrainTask]):
                 if listed
                 else f"{collection} has no tile here"
             )
-            if not tiles_within(inputs.area, inputs.listed_dem_tiles, DEM_MARGIN_M):
+            if not tiles_within(inputs.area, inputs.listed_dem.tiles, DEM_MARGIN_M):
                 return Wanted(kind=self, missing=(f"terrain: {reason}",))
-            kept = static_variables(inputs.previous, TERRAIN)
-            line = f"terrain: {'kept as it was' if kept else 'none'} ({reason})"
-            return Wanted(kind=self, missing=(line,), undelivered=(line,), staying=kept)
+            return _undelivered(self, inputs, reason)
         recipe = Recipe(
             kind=self.name,
             variables=TERRAIN,
@@ -62,11 +64,11 @@ class Terrain(LayerKind[TerrainTask]):
             label=f"terrain from {collection}",
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in tiles),
             promised=inputs.grid.share_within(
-                box(*tile.bbox) for tile in (*inputs.listed_dem_tiles, *inputs.dem_tiles)
+                box(*tile.bbox) for tile in (*inputs.listed_dem.tiles, *found.tiles)
             ),
             tiles=tiles,
         )
-        return Wanted(kind=self, tasks=(task,))
+        return Wanted(kind=self, tasks=(task,), missing=found.left_out, notes=found.notes)
 
     def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
         """Share of the grid without voids."""
@@ -75,5 +77,12 @@ class Terrain(LayerKind[TerrainTask]):
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:
-            tiles = [stack.enter_context(rasters.open_raster(tile.asset)) for tile in task.tiles]
+            tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)
+
+
+def _undelivered(kind: Terrain, inputs: PlanInputs, reason: str) -> Wanted:
+    """No new terrain, although the archive lists tiles; that of the version before stays."""
+    kept = static_variables(inputs.previous, TERRAIN)
+    line = f"terrain: {'kept as it was' if kept else 'none'} ({reason})"
+    return Wanted(kind=kind, missing=(line,), undelivered=(line,), staying=kept)

@@ -76,10 +76,15 @@ class World:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Every host of a file of this world or of an item's asset."""
-        held = {folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()}
+        stored = {folder.name for folder in (self.root / "blobs").iterdir() if folder.is_dir()}
         hrefs = (asset.get("href", "") for item in self.items for asset in item.get("assets", {}).values())
-        said = {urlsplit(href).hostname or "" for href in hrefs}
-        return tuple(sorted(held | {host for host in said if host.endswith(".blob.core.windows.net")}))
+        named = {urlsplit(href).hostname or "" for href in hrefs}
+        return tuple(sorted(stored | {host for host in named if host.endswith(".blob.core.windows.net")}))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its files are simulated; those of a world of real files are not."""
+        return bool(self.document.get("simulated", True))
 
     @property
     def digest(self) -> str:
@@ -112,10 +117,10 @@ def make_world(
         "parameters": _as_written(parameters),
         "format": FORMAT,
     }
-    held = _held(root)
-    if held is not None:
-        if {key: held.document.get(key) for key in wanted} == wanted:
-            return held
+    existing = _finished(root)
+    if existing is not None:
+        if {key: existing.document.get(key) for key in wanted} == wanted:
+            return existing
         raise SandboxError(
             f"{root} has a world of another area, seed or parameters.",
             "Give another folder or delete this one.",
@@ -126,10 +131,10 @@ def make_world(
     slc_steps = len(survey.flights) * (len(survey.frame.starts_s) + 1) if survey else 0
     steps = _Steps(len(scene.flights) + slc_steps + 2, progress)
     items = _write_passes(scene, root, workers, steps)
-    said = _write_slc(scene, survey, root, workers, steps)
+    slc_notes = _write_slc(scene, survey, root, workers, steps)
     items.extend(_write_dem(scene, root, footprint_deg(survey, _DEM_BEYOND_DEG) if survey else None))
     steps.done("elevation")
-    notes = _write_labels(scene, root) + said
+    notes = _write_labels(scene, root) + slc_notes
     if scene.grid.resolution_m != area.resolution_m:
         notes.append(
             f"pixels of {scene.grid.resolution_m:g} m instead of {area.resolution_m:g} m, to keep the world small"
@@ -199,7 +204,7 @@ def _as_written(parameters: WorldParameters) -> dict[str, Any]:
     return parameters.model_dump(mode="json", exclude=later or None)
 
 
-def _held(root: Path) -> World | None:
+def _finished(root: Path) -> World | None:
     return World.open(root) if (root / "world.json").exists() else None
 
 

@@ -123,7 +123,7 @@ def test_incomplete_metadata_is_refused_by_name_and_left_out(recorded: Callable[
     start = datetime(2021, 1, 1, tzinfo=UTC)
     found = group_granules(held, around(-147.1, 65.0, start, start + timedelta(days=30)))
     assert len(found.passes) == 1
-    assert len([note for note in found.notes if note.startswith("left out: Item")]) == 2
+    assert len(found.left_out) == 2
 
 
 def test_missing_state_vectors_cost_the_baseline_only(recorded: Callable[[str], list[Item]]) -> None:

@@ -54,8 +54,8 @@ def check_areas(frame: gpd.GeoDataFrame, layer: LayerData, grid: Grid) -> None:
     owner = layer.arrays["landslide_id"]
     assert owner.max() <= len(table)
     assert np.array_equal(owner > 0, fraction > 0)
-    fates = layer.report["refused"] + layer.report["duplicates_dropped"] + layer.report["outside_the_area"]
-    assert len(table) + fates == len(frame)
+    left_out = layer.report["refused"] + layer.report["duplicates_dropped"] + layer.report["outside_the_area"]
+    assert len(table) + left_out == len(frame)
 
 
 @pytest.mark.parametrize("name", NOTO)
@@ -93,7 +93,7 @@ def test_a_real_mapped_extent(shared_data: Path) -> None:
     frame = read_inventory(folder / "external_validation_data_db" / name, INVENTORY)
     extent = read_inventory(folder / "external_validation_data_extents_db" / name, INVENTORY)
     grid = grid_around(extent, 32754).padded(20)
-    layer = rasterise_labels(frame, INVENTORY, grid, extent.geometry.iloc[0])
+    layer = rasterise_labels(frame, INVENTORY, grid, extent.geometry)
     mapped_m2 = np.isfinite(layer.arrays["landslides"]).sum() * 100
     assert mapped_m2 == pytest.approx(extent.to_crs(32754).area.sum(), rel=0.01)
     assert layer.report["unmapped_pixels"] > 0

@@ -101,7 +101,7 @@ def test_elsewhere_and_at_other_times_there_is_no_pass(items: Items) -> None:
     late = area((14.9, 30.2, 15.4, 35.0), start="2024-04-19T04:57:50Z", event=event)
     found = group_passes(items, late)
     assert found.passes == ()
-    assert "outside the time range" in found.notes[0]
+    assert "outside" in found.notes[0]
 
 
 def test_a_processing_of_the_same_slice_replaces_it(items: Items) -> None:

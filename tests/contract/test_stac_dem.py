@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.archives import planetary
-from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of
+from pipeline.catalogue.dem_items import dem_tiles_in
 from tests.contract.test_stac_search import ITEM_PAGES, recorded
-
-
-def of(items: list[dict[str, Any]]) -> Catalogue:
-    return Catalogue(
-        area="x",
-        area_digest="",
-        searched_at=datetime.now(UTC),
-        endpoint="",
-        rtc_items=(),
-        dem_items=tuple(items),
-    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +31,7 @@ def test_recorded_pages(shared_data: Path, collection: str, name: str, ending: s
         if url.endswith("items?limit=1")
         for item in json.loads(answer)["features"]
     ]
-    (tile,) = dem_tiles_of(of(items))
+    (tile,) = dem_tiles_in(items, collection, {}).tiles
     assert tile.id.startswith(name)
     assert tile.collection == collection
     assert tile.asset.href.startswith(ending)
@@ -56,7 +43,7 @@ def test_recorded_pages(shared_data: Path, collection: str, name: str, ending: s
 def test_recorded_copernicus_items(shared_data: Path) -> None:
     path = shared_data / "stac_planetary_computer_items/tests/data/cop-dem-glo-30-pc.json"
     items = json.loads(path.read_text())
-    tiles = dem_tiles_of(of(items))
+    tiles = dem_tiles_in(items, "cop-dem-glo-30", {}).tiles
     assert [tile.id for tile in tiles] == sorted(item["id"] for item in items)
     assert len(tiles) == 4
 

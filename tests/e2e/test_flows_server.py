@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
 
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.cube.verify import verify_cube
@@ -39,6 +41,9 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     assert "vh 2018-" in (first.state.message or "")
     assert verify_cube(site.version(AREA, 1)).sound
     site.archive.reset()
+    assert {"pipeline.archives.search_area", "pipeline.cube.versions"} <= {
+        line.name for line in site.log(first)
+    }
     second = site.run(BUILD)
     assert second.state is not None
     assert second.state.is_completed()
@@ -51,11 +56,52 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
     """The small area is too small to be divided for training, so that only a map without training is possible."""
     end = site.chained(site.version(AREA, 2))
     assert end.state is not None
-    assert end.state.name == "LogRatioOnly"
+    assert end.state.name == "LogRatioOnly", end.state.message
     assert end.created_by is not None and end.created_by.type == "AUTOMATION"
     folder = site.data / "maps" / AREA / "v2-log-ratio"
     assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "log-ratio"
     assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
+
+
+def test_a_misspelt_area_ends_the_run_with_one_sentence_in_its_pages(site: Site) -> None:
+    run = site.run("prefect deployment run build-datacube", aoi="smal")
+    assert run.state is not None and run.state.is_failed()
+    lines = site.log(run)
+    assert "smal" in (run.state.message or "")
+    assert sum((run.state.message or "") in line.message for line in lines) == 1
+    assert not any("Traceback" in line.message for line in lines)
+
+
+def test_a_second_set_up_keeps_what_an_operator_set_and_says_so(site: Site) -> None:
+    theirs = DeploymentScheduleCreate(
+        schedule=CronSchedule(cron="5 4 1 1 *", timezone="Asia/Tokyo"),
+        active=True,
+        parameters={"aoi": "kaikoura"},
+    )
+    with site.client() as client:
+        build = client.read_deployment_by_name("build-datacube/build-datacube")
+        client.create_deployment_schedules(build.id, [theirs])
+        (ours,) = (each for each in client.read_deployment_schedules(build.id) if each.slug)
+        turned = site.user(
+            "prefect", "deployment", "schedule", "resume", "build-datacube/build-datacube", str(ours.id)
+        )
+        assert turned.returncode == 0, turned.stdout + turned.stderr
+        for automation in client.read_automations():
+            client.pause_automation(automation.id)
+        before = {each.id: each for each in client.read_deployment_schedules(build.id)}
+        assert (before[ours.id].active, before[ours.id].parameters) == (True, {"aoi": "hokkaido"})
+        again = site.user("python", "-m", "flows.setup")
+        assert again.returncode == 0, again.stdout + again.stderr
+        after = {each.id: each for each in client.read_deployment_schedules(build.id)}
+        for number, each in before.items():
+            for field in ("schedule", "active", "parameters", "slug"):
+                assert getattr(after[number], field) == getattr(each, field)
+        assert len(after) == len(before) == 2
+        assert [automation.enabled for automation in client.read_automations()] == [False]
+        assert str(ours.slug) in again.stdout and "5 4 1 1 *" in again.stdout
+        client.update_deployment_schedule(build.id, ours.id, active=False, parameters=ours.parameters)
+        for automation in client.read_automations():
+            client.resume_automation(automation.id)
 
 
 def test_building_again_does_nothing_and_starts_nothing(site: Site) -> None:
@@ -77,7 +123,7 @@ def test_a_run_leaves_the_passes_and_the_picture_for_a_person(site: Site) -> Non
 
 
 def test_without_labels_and_without_a_pass_after_the_event_the_chain_refuses_by_name(site: Site) -> None:
-    # the archive is not there for a moment, and the library was told not to ask twice
+    # the archive is not there for a moment, and the library is set not to ask twice
     site.archive.add_fault(
         Fault(action="status", path="*vv*", status=503, host="*blob*", times=1, method="GET")
     )

@@ -96,7 +96,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         settings.cache_clear()
         catalogue = search_area.search_catalogue(area)
         (pair,) = choose_pairs(area, slc_passes(catalogue, area).passes).pairs
-        tiles = tiles_of_pair(pair, slc_dem_tiles_of(catalogue))
+        tiles = tiles_of_pair(pair, slc_dem_tiles_of(catalogue, area).tiles)
         order = PairOrder(area=area, pair=pair, tiles=tiles)
         burst, made, killed, left = _kill(order, folder)
         (products,) = process_pair(order)

@@ -14,9 +14,10 @@ from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import current_version, version_key
+from tests.faults.budget import budget
 
 WRITER = Path(__file__).parent / "writer.py"
-POINTS = 18
+POINTS = budget("KILLS", 18)
 
 
 def run(root: Path, deadly: int) -> subprocess.CompletedProcess[str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+# ISCE2's own list, with its last three steps; the runner's list is another, so that a step it misspells fails here
 STEPS = [
     "startup",
     "preprocess",

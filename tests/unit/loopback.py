@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from pipeline.archives import registry
@@ -20,6 +22,11 @@ from pipeline.archives.earthdata import Earthdata
 from pipeline.archives.http import http_client
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.settings import settings
+
+
+def raw_body(content: bytes) -> urllib3.HTTPResponse:
+    """A body as the transport gives it, for responses that a test makes itself."""
+    return urllib3.HTTPResponse(body=io.BytesIO(content), preload_content=False)
 
 
 @dataclass

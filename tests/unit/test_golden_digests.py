@@ -172,7 +172,9 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     assert publish(store_of(where), whole) == (1, True)
     assert read_manifest(store_of(where), 1).substance == whole.substance
     for pair in plan.pairs[:1]:
-        order = PairOrder(area=where, pair=pair, tiles=tiles_of_pair(pair, slc_dem_tiles_of(found)))
+        order = PairOrder(
+            area=where, pair=pair, tiles=tiles_of_pair(pair, slc_dem_tiles_of(found, where).tiles)
+        )
         for part in parts_of(pair, order.bbox):
             for backend in ("isce2", "pygmtsar"):
                 request: Any = SimpleNamespace(order=order, part=part, backend=backend)
@@ -302,6 +304,8 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
     whole = Trial(label="", inputs=Inputs(), protocol="strict", seed=0)
     left_out = TrialTask(cube="one", trial=whole, other_events=OtherEvents(cubes=("two",)))
     yield "trial on a scene of which nothing is learned", of_task(left_out)
+    given = left_out.model_copy(update={"event": EVENT})
+    yield "trial on a scene of which nothing is learned, event given", of_task(given)
     # random scores stand for a network's: which pixels are scored, with which labels, is what is pinned
     place = str(write(small_cube(256, before=4, after=3), folder / "small.zarr"))
     drawn = whole.model_copy(update={"method": "random"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperP
 from model.scores.evaluation import Evaluation
 from model.scores.scores import Method, Scores
 from model.split.folds import FoldPlan
-from pipeline.records import Frozen
+from pipeline.records import Frozen, digest_of_json
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -72,6 +72,46 @@ class TrialTask(Frozen):
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
     other_events: OtherEvents | None = Field(None, description="other events in the training set; None: none")
 
+    def digest_on(self, cube: CubeFacts, protocol: str) -> str:
+        """sha256 of everything that decides the result of a trial on one cube but the software.
+
+        Args:
+            protocol: digest of the protocol, which holds its settings and the event.
+        """
+        parts: dict[str, Any] = {
+            "trial": self.trial.model_dump(mode="json", exclude={"label"}),
+            "cube": cube.digest,
+            "protocol": protocol,
+        }
+        if self.trial.inputs.newest_before == "dropped":
+            parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
+        return digest_of_json(parts)
+
+
+class SkippedTrial(Frozen):
+    """A trial that could not be run, such as one whose test area holds no landslide."""
+
+    task: TrialTask
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The trial as a report names it: label, cube, fold and seed."""
+        trial = self.task.trial
+        fold = "" if trial.fold is None else f", fold {trial.fold}"
+        return f"{trial.label} on {self.task.cube}{fold}, seed {trial.seed}"
+
+
+def skipped_in_words(skipped: Iterable[SkippedTrial]) -> list[str]:
+    """Lines of Markdown that name every skipped trial, those of one reason together; empty where none was skipped."""
+    by_reason: dict[str, list[str]] = {}
+    for one in skipped:
+        by_reason.setdefault(one.reason, []).append(one.name)
+    if not by_reason:
+        return []
+    lines = [f"- {reason} ({'; '.join(names)})" for reason, names in by_reason.items()]
+    return ["Skipped, so that the figures are of the other trials alone:", "", *lines]
+
 
 class CrossValidation(Frozen):
     """The cubes, folds and seeds that trials of the protocol strict run on."""
@@ -108,7 +148,8 @@ class TrialResult(Frozen):
     protocol_digest: Digest = Field(description="sha256 of everything that decides what is scored and how")
     scored_digest: Digest = Field(description="sha256 over which pixels were scored, and their labels")
     switches: dict[str, str] = Field(
-        default_factory=dict, description="each named defect of the paper: 'as published' or 'corrected'"
+        default_factory=dict,
+        description="each named defect of the paper: 'as published' or 'corrected', or why it is neither",
     )
     selection: Selection
     evaluation: Evaluation

@@ -26,8 +26,6 @@ from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 2**16
-"""Read at once: a cut stream loses at most this much."""
 MOST_FILE_BYTES = 32 * 2**30
 """More than any granule has; it keeps a stream without an end from filling the disk."""
 DISK_MARGIN_BYTES = 256 * 2**20
@@ -256,20 +254,19 @@ class _Part:
     def _append(self, response: requests.Response, at: int, most: int) -> int:
         """Write the body after the first `at` bytes; returns the file's bytes afterwards."""
         name = self.wanted.path.name
-        try:
-            with self.path.open("r+b" if self.path.is_file() else "wb") as file:
-                file.truncate(at)
-                file.seek(at)
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    at += len(chunk)
-                    if at > most:
-                        raise ArchiveError(
-                            f"{http_client.bare(self.wanted.url)} sends more than {most} bytes.", "Report it."
-                        )
-                    file.write(chunk)
-                    self._progress(name, at, self._total)
-        except requests.RequestException as error:
-            raise http_client.unreachable(response.url, error) from None
+        with self.path.open("r+b" if self.path.is_file() else "wb") as file:
+            file.truncate(at)
+            file.seek(at)
+            for chunk in http_client.pieces(response, decode=False):
+                if at == 0 and http_client.is_page(chunk):
+                    raise http_client.page_instead(self.wanted.url, response.url)
+                at += len(chunk)
+                if at > most:
+                    raise ArchiveError(
+                        f"{http_client.bare(self.wanted.url)} sends more than {most} bytes.", "Report it."
+                    )
+                file.write(chunk)
+                self._progress(name, at, self._total)
         return at
 
 

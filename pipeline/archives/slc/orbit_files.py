@@ -146,8 +146,8 @@ def _location(url: str, scene: str) -> tuple[str, str]:
         http_client.accepted(response, url)
         name = urlsplit(response.url).path.rpartition("/")[2]
         if not _NAME.fullmatch(name):
-            said = re.search(r'filename="?([\w.-]+)"?', response.headers.get("Content-Disposition", ""))
-            name = said.group(1) if said else ""
+            named = re.search(r'filename="?([\w.-]+)"?', response.headers.get("Content-Disposition", ""))
+            name = named.group(1) if named else ""
         if not _NAME.fullmatch(name):
             raise ArchiveError(
                 f"{http_client.bare(url)} returned something that is no orbit file.", "Try again later."

@@ -63,16 +63,18 @@ def _region(items: Iterable[Mapping[str, Any]], area: AreaOfInterest) -> shapely
             footprint = shape(burst.geometry)
             if footprint.intersects(area.footprint):
                 by_track[burst.full_id.partition("_")[0]].append(footprint)
-    boxes = [box for held in by_track.values() for box in _boxes(shapely.union_all(held))]
+    boxes = [box for footprints in by_track.values() for box in _boxes(shapely.union_all(footprints))]
     return shapely.union_all(boxes) if boxes else None
 
 
-def _boxes(held: shapely.Geometry) -> list[shapely.Geometry]:
+def _boxes(geometry: shapely.Geometry) -> list[shapely.Geometry]:
     """The box around a geometry, with the margin; one on each side of the antimeridian where it lies across."""
-    west, _, east, _ = held.bounds
-    parts = [held]
+    west, _, east, _ = geometry.bounds
+    parts = [geometry]
     if east - west > 180:
-        parts = [held.intersection(shapely.box(*half)) for half in ((-180, -90, 0, 90), (0, -90, 180, 90))]
+        parts = [
+            geometry.intersection(shapely.box(*half)) for half in ((-180, -90, 0, 90), (0, -90, 180, 90))
+        ]
     found = []
     for part in parts:
         west, south, east, north = part.bounds

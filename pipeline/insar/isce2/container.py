@@ -196,7 +196,7 @@ def orphans(
     A container of another process namespace may have an owner that is invisible here. A running container with another
     boot id belongs to another machine that uses the same engine. Neither is an orphan.
     """
-    gone = []
+    orphaned = []
     for container in containers:
         labels = (container.get("Config") or {}).get("Labels") or {}
         if labels.get(_LABEL) != "insar" or not here.boot:
@@ -209,8 +209,8 @@ def orphans(
             pid = str(labels.get(f"{_LABEL}.pid", ""))
             lost = pid.isdigit() and started(int(pid)) != labels.get(f"{_LABEL}.start")
         if lost:
-            gone.append(str(container["Id"]))
-    return gone
+            orphaned.append(str(container["Id"]))
+    return orphaned
 
 
 def reap(engine: Engine) -> tuple[str, ...]:
@@ -229,10 +229,10 @@ def reap(engine: Engine) -> tuple[str, ...]:
             containers = [
                 item for reply in replies if reply.returncode == 0 for item in json.loads(reply.stdout)
             ]
-            gone = orphans(containers, this_process())
-            if gone:
-                _query(remove_command(engine, gone))
-            return tuple(gone)
+            orphaned = orphans(containers, this_process())
+            if orphaned:
+                _query(remove_command(engine, orphaned))
+            return tuple(orphaned)
     return ()
 
 

@@ -161,13 +161,13 @@ def check_room(job: Path, manifest: JobManifest) -> None:
             "Use a larger machine, end other programs, or process fewer bursts in one job.",
         )
     scratch = job / "scratch"
-    held = (
+    reusable = (
         sum(file.lstat().st_size for file in scratch.rglob("*") if not file.is_dir())
         if scratch.is_dir()
         else 0
     )
     free = shutil.disk_usage(scratch if scratch.is_dir() else job).free
-    if manifest.limits.scratch_bytes > free + held:  # files of an earlier run are reused or deleted
+    if manifest.limits.scratch_bytes > free + reusable:  # files of an earlier run are reused or deleted
         raise InterferometryError(
             "disk-lacking",
             f"{manifest.pair} needs {manifest.limits.scratch_bytes / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are "

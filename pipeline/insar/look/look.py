@@ -41,7 +41,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = "look-1"
+ALGORITHM = "look-2"
 ROWS_AT_ONCE = 128
 _EARTH_M = 6371000.0
 
@@ -145,13 +145,13 @@ def _slopes(
     """Height, and its change per metre of the grid eastwards and northwards (Horn 1981), of some rows of the grid."""
     top, bottom = rows[0] + margin_px - 1, rows[1] + margin_px + 1
     band = elevation_m[top:bottom, margin_px - 1 : margin_px + grid.width + 1].astype(np.float64)
-    above, beside, below = band[:-2], band[1:-1], band[2:]
+    above, middle, below = band[:-2], band[1:-1], band[2:]
     eight = 8 * grid.resolution_m
-    column = above + 2 * beside + below
+    column = above + 2 * middle + below
     east = (column[:, 2:] - column[:, :-2]) / eight
     row = above - below
     north = (row[:, :-2] + 2 * row[:, 1:-1] + row[:, 2:]) / eight
-    return beside[:, 1:-1], east, north
+    return middle[:, 1:-1], east, north
 
 
 def _unit(vectors: Array) -> Array:

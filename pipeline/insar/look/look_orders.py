@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from pipeline.catalogue.identities import platform_name
 from pipeline.catalogue.passes import Pass
-from pipeline.catalogue.platforms import platform_name
 from pipeline.catalogue.slc import SlcPass
 from pipeline.insar.look.relief import LOOK_MARGIN_M
 from pipeline.records import Frozen, Utc
@@ -60,10 +60,10 @@ def look_orders(passes: Iterable[Pass], slc_passes: Sequence[SlcPass] = ()) -> L
     granules = {one.id: one.granules[0].name for one in slc_passes if one.granules}
     by_track: dict[int, list[LookOrder]] = {}
     for one in passes:
-        held = by_track.setdefault(one.relative_orbit, [])
+        orders = by_track.setdefault(one.relative_orbit, [])
         if (own := product_name(one)) is not None:
-            held.append(_order(one, granules.get(f"{one.platform}_{one.absolute_orbit:06d}", own)))
-    bare = {track for track, held in by_track.items() if not held}
+            orders.append(_order(one, granules.get(f"{one.platform}_{one.absolute_orbit:06d}", own)))
+    bare = {track for track, orders in by_track.items() if not orders}
     for other in slc_passes:
         track = other.relative_orbit
         if other.id in granules and (track in bare or track not in by_track):

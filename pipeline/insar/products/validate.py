@@ -160,7 +160,7 @@ class _Tally:
     image: Any
     bbox: tuple[float, float, float, float]
     inside: int = 0
-    held: int = 0
+    valid: int = 0
     anywhere: int = 0
     total: float = 0.0
     extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -197,13 +197,13 @@ class _Tally:
         longitude, latitude = self._to_degrees.transform(x, y)
         west, south, east, north = self.bbox
         within = (latitude >= south) & (latitude <= north) & (longitude >= west) & (longitude <= east)
-        self.held += int(within.sum())
+        self.valid += int(within.sum())
         self.total += float(coherence[rows[within], columns[within]].sum(dtype=np.float64))
 
     def result(self, job: Path) -> tuple[float, float]:
         self._check_values(job)
-        fraction = min(1.0, self.held / self._box_pixels)
-        if self.anywhere and not self.held:
+        fraction = min(1.0, self.valid / self._box_pixels)
+        if self.anywhere and not self.valid:
             raise InterferometryError(
                 "product-elsewhere",
                 f"No pixel of the products of {job.name} lies in the requested box {self.bbox}.",
@@ -224,7 +224,7 @@ class _Tally:
             raise InterferometryError(
                 "product-phase", f"The phase of {job.name} is {self.phase[0]:g} everywhere.", _AGAIN
             )
-        return fraction, min(1.0, max(0.0, self.total / self.held))
+        return fraction, min(1.0, max(0.0, self.total / self.valid))
 
     def _check_values(self, job: Path) -> None:
         bounds = {

@@ -176,7 +176,7 @@ def _bilinear(raster: Any, positions: _Positions) -> NDArray[Any]:
     complex_ = np.iscomplexobj(values)
     total = np.zeros(r0.shape, dtype=np.complex128 if complex_ else np.float64)
     weights = np.zeros(r0.shape)
-    held: Mask = np.zeros(r0.shape, dtype=bool)
+    covered: Mask = np.zeros(r0.shape, dtype=bool)
     for dr in (0, 1):
         for dc in (0, 1):
             r, c = r0 + (dr - top), c0 + (dc - left)
@@ -187,9 +187,9 @@ def _bilinear(raster: Any, positions: _Positions) -> NDArray[Any]:
             total += weight * values[r, c]
             weights += weight
             nearest = ((down >= 0.5) == bool(dr)) & ((across >= 0.5) == bool(dc))
-            held |= nearest & usable
+            covered |= nearest & usable
     # the nearest of four has a weight of a quarter or more
-    return np.where(held, total / np.where(held, weights, 1), np.nan)
+    return np.where(covered, total / np.where(covered, weights, 1), np.nan)
 
 
 def _valid(values: NDArray[Any], nodata: float | None) -> Mask:

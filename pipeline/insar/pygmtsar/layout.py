@@ -75,7 +75,7 @@ def write_burst_inputs(
             _cut_image(source, image)
         else:
             image.symlink_to(os.path.relpath(source.image, image.parent))
-        _write_orbit(folder, source, orbit)
+        write_orbit(folder, source, orbit)
 
 
 def burst_name(source: BurstSource, polarisation: str) -> str:
@@ -89,7 +89,7 @@ def _cut_image(source: BurstSource, target: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(source.image) as image:
+            with rasterio.open(source.image, driver="GTiff") as image:
                 first = source.index * source.lines
                 if image.width != source.samples or image.height < first + source.lines:
                     raise InterferometryError(
@@ -127,7 +127,7 @@ def orbit_vectors(path: Path) -> tuple[StateVector, ...]:
         raise InterferometryError("orbit-unusable", error.message, error.remedy) from error
 
 
-def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
+def write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
     """Write the state vectors around a burst, in a file whose name has the dates that the processor looks for.
 
     The processor counts seconds of one day, so state vectors before or after midnight are omitted.
@@ -148,7 +148,7 @@ def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
             f"The overflight of {first.isoformat()} {why}.",
             "Process the pair with SLIDECUBE_INSAR_BACKEND=isce2.",
         )
-    listed = "\n".join(_vector(vector) for vector in vectors)
+    listed = "\n".join(vector_element(vector) for vector in vectors)
     yesterday, tomorrow = midnight - timedelta(days=1), midnight + timedelta(days=1)
     name = f"S1A_OPER_AUX_POEORB_OPOD_{tomorrow:%Y%m%d}T000000_V{yesterday:%Y%m%d}T000000_{tomorrow:%Y%m%d}T000000.EOF"
     (folder / name).write_text(
@@ -157,7 +157,8 @@ def _write_orbit(folder: Path, source: BurstSource, orbit: Path) -> None:
     )
 
 
-def _vector(vector: StateVector) -> str:
+def vector_element(vector: StateVector) -> str:
+    """One state vector as an element of an orbit file."""
     position = "".join(f"<{k}>{v!r}</{k}>" for k, v in zip("XYZ", vector.position_m, strict=True))
     velocity = "".join(f"<V{k}>{v!r}</V{k}>" for k, v in zip("XYZ", vector.velocity_m_s, strict=True))
     return f"<OSV><UTC>UTC={vector.time:%Y-%m-%dT%H:%M:%S.%f}</UTC>{position}{velocity}</OSV>"

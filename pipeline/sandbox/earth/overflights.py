@@ -78,8 +78,8 @@ def plan_flights(area: AreaOfInterest, parameters: WorldParameters) -> list[Flig
         earlier: list[datetime] = []
         while len(earlier) < track.before:
             instant = first - back * REPEAT
-            gone = parameters.missing_pass and position == 0 and len(earlier) == 2 and back == 3
-            if not gone:
+            missing = parameters.missing_pass and position == 0 and len(earlier) == 2 and back == 3
+            if not missing:
                 if instant < area.event.start:
                     earlier.append(instant)
                 else:
@@ -89,8 +89,8 @@ def plan_flights(area: AreaOfInterest, parameters: WorldParameters) -> list[Flig
         oldest = min(earlier, default=None)
         for instant in instants + earlier:
             partial = parameters.partial_pass and instant == oldest and position == len(parameters.tracks) - 1
-            held = everything[:-1] if partial and parameters.slices > 1 else everything
-            found.append((instant, track, instant > middle, held))
+            stored = everything[:-1] if partial and parameters.slices > 1 else everything
+            found.append((instant, track, instant > middle, stored))
     found.sort(key=lambda flight: flight[0])
     return [
         Flight(
@@ -99,10 +99,10 @@ def plan_flights(area: AreaOfInterest, parameters: WorldParameters) -> list[Flig
             instant=instant,
             absolute_orbit=absolute_orbit("S1A", track.relative_orbit, instant),
             slid=slid,
-            slices=held,
+            slices=stored,
             zero_filled=parameters.zero_filled_pass and index == 1,
         )
-        for index, (instant, track, slid, held) in enumerate(found)
+        for index, (instant, track, slid, stored) in enumerate(found)
     ]
 
 

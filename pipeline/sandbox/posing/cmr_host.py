@@ -83,8 +83,8 @@ class CmrApi:
         for name, concept in sorted(COLLECTIONS.items()):
             if (names and name not in names) or (ids and concept not in ids):
                 continue
-            held = [e for e in self._entries if e.item["umm"]["CollectionReference"]["ShortName"] == name]
-            attributes = sorted({attribute for entry in held for attribute in entry.attributes})
+            entries = [e for e in self._entries if e.item["umm"]["CollectionReference"]["ShortName"] == name]
+            attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
             items.append(
                 {
                     "meta": {

@@ -132,9 +132,9 @@ def _test(name: str, wanted: list[str], options: dict[tuple[str, str], bool]) ->
         raise BadQueryError(f"Parameter [{name}] was not recognized.")
     if options.get((name, "pattern"), False):
         patterns = [re.sub(r"[\[\]]", "?", text.lower()) for text in wanted]
-        return lambda entry: any(fnmatchcase(held.lower(), p) for held in read(entry) for p in patterns)
+        return lambda entry: any(fnmatchcase(value.lower(), p) for value in read(entry) for p in patterns)
     accepted = {text.lower() for text in wanted}
-    return lambda entry: any(held.lower() in accepted for held in read(entry))
+    return lambda entry: any(value.lower() in accepted for value in read(entry))
 
 
 def _platforms(entry: Entry) -> list[str]:
@@ -154,8 +154,8 @@ def _granule_ur(entry: Entry) -> list[str]:
 
 
 def _producer_id(entry: Entry) -> list[str]:
-    held = entry.item["umm"].get("DataGranule", {}).get("Identifiers", [])
-    return [identifier["Identifier"] for identifier in held]
+    identifiers = entry.item["umm"].get("DataGranule", {}).get("Identifiers", [])
+    return [identifier["Identifier"] for identifier in identifiers]
 
 
 def _collection_id(entry: Entry) -> list[str]:
@@ -265,16 +265,18 @@ def _attribute(text: str) -> Test:
         if len(parts) == 4:
             low, high = parts[2].lower(), parts[3].lower()
             return lambda entry: any(
-                (not low or held.lower() >= low) and (not high or held.lower() <= high)
-                for held in entry.attributes.get(name, [])
+                (not low or value.lower() >= low) and (not high or value.lower() <= high)
+                for value in entry.attributes.get(name, [])
             )
-        return lambda entry: any(held.lower() == parts[2].lower() for held in entry.attributes.get(name, []))
+        return lambda entry: any(
+            value.lower() == parts[2].lower() for value in entry.attributes.get(name, [])
+        )
     first, last = _range(name, ",".join(parts[2:]))
 
     def test(entry: Entry) -> bool:
-        for held in entry.attributes.get(name, []):
+        for value in entry.attributes.get(name, []):
             try:
-                if first <= float(held) <= last:
+                if first <= float(value) <= last:
                     return True
             except ValueError:
                 continue

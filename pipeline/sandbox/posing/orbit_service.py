@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.identities import platform_name
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.file_answers import s3_error, send_file
 from pipeline.sandbox.posing.holdings import Holdings, OrbitEntry

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.identities import platform_name
 from pipeline.catalogue.slc import StateVector
 from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.elements import Node, build, listed, serialised, text

@@ -102,7 +102,7 @@ def _flights(scene: Scene, plan: SlcPlan) -> tuple[TrackPlan, tuple[Flight, ...]
     flights = tuple(before[max(0, len(before) - plan.before) :] + after[: plan.after])
     if len(flights) < 2:
         raise SandboxError(
-            f"The plan selects only {len(flights)} passes of track {track.relative_orbit}.",
+            f"A survey needs two passes; of track {track.relative_orbit} the plan selects {len(flights)}.",
             "Request two or more.",
         )
     return track, flights

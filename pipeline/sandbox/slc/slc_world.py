@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
-from pipeline.catalogue.platforms import platform_name
+from pipeline.catalogue.identities import platform_name
 from pipeline.catalogue.slc import Burst, Granule
 from pipeline.files import write_whole
 from pipeline.sandbox.earth.cover import Cover, make_cover

@@ -38,10 +38,10 @@ def run(command, *words) -> Result:
 def record(answer: Result, *, new: bool = True) -> dict:
     """The printed record, of a result that was made now or found."""
     assert answer.exit_code == 0, answer.output
-    said = json.loads(answer.stdout)
-    assert said.pop("new") is new
-    assert said.pop("changes") == []
-    return said
+    printed = json.loads(answer.stdout)
+    assert printed.pop("new") is new
+    assert printed.pop("changes") == []
+    return printed
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.unit.loopback import Loopback, Reply, brisk_settings, standing_for_al
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("EARTHDATA_TOKEN", raising=False)
@@ -36,7 +36,7 @@ def states() -> dict[str, str]:
     return {finding.name: finding.state for finding in examined()}
 
 
-def test_what_is_there_and_what_is_not(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_and_missing_services(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     server.rules.append(lambda _seen: Reply(400))
     found = states()
     assert found["Earthdata login"] == "missing"

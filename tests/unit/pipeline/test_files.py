@@ -1,4 +1,4 @@
-"""Files that are whole or absent, the lock, the digest of JSON."""
+"""Files that are whole or absent, the lock, the digest of JSON, counts in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import number_of
 from pipeline.files import whole_file, write_whole
 from pipeline.lock import LockedError, held
 from pipeline.records import digest_of_json
@@ -31,7 +32,7 @@ def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_lock_has_one_holder_and_says_whether_it_waited(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_yields_whether_it_waited(tmp_path: Path) -> None:
     path, answers, began = tmp_path / "locks" / "one", [], threading.Event()
 
     def second() -> None:
@@ -64,3 +65,8 @@ def test_the_order_of_keys_does_not_change_a_digest(compact: bool, digest: str) 
         {"a": 1, "b": 2}, compact=compact
     )
     assert digest_of_json({"b": 2, "a": 1}, compact=compact) == digest
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 layers"), (1, "1 layer"), (2, "2 layers")])
+def test_a_count_agrees_with_its_noun(count: int, text: str) -> None:
+    assert number_of(count, "layer") == text

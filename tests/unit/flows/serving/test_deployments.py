@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.serving.deployments import POOL, PROJECT
+from flows.serving.deployments import POOL
 from flows.serving.limits import INTERFEROMETRY, LIMITS
+from flows.serving.prefect_file import PROJECT
 from pipeline.archives.planetary import PlanetaryComputer
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]

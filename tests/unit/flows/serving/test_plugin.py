@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.plugins import HookContext
 
 import flows
-from flows.serving.plugin import setup_environment, with_bare_names
+from flows.serving.plugin import setup_environment, with_bare_names, with_parameters_kept
 
 
 class Server:
@@ -60,6 +60,26 @@ def test_an_unknown_name_is_not_found_and_says_what_to_do():
 def test_an_ambiguous_name_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="a/d, b/d"):
         read(Server(("b", "d"), ("a", "d")), "d")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [(None, {"aoi": "hokkaido"}), ({}, {}), ({"aoi": "x"}, {"aoi": "x"})]
+)
+def test_a_schedule_that_is_turned_on_keeps_its_parameters(given, sent):
+    class Client:
+        async def read_deployment_schedules(self, deployment):
+            return [
+                SimpleNamespace(id=1, parameters={"aoi": "kaikoura"}),
+                SimpleNamespace(id=2, parameters={"aoi": "hokkaido"}),
+            ]
+
+    async def update(client, deployment, number, active, parameters):
+        assert (deployment, number, active) == ("d", 2, True)
+        changes.append(parameters)
+
+    changes = []
+    asyncio.run(with_parameters_kept(update)(Client(), "d", 2, active=True, parameters=given))
+    assert changes == [sent]
 
 
 def test_the_hook_wraps_prefects_client_once(monkeypatch):

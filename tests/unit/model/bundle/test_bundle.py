@@ -140,19 +140,19 @@ def test_the_item_is_valid_for_a_catalogue_of_models(bundle):
     assert {s["type"] for s in scaling} == {"z-score"}
     weights = item.assets["weights"]
     assert "mlm:model" in weights.roles
-    held = hashlib.sha256((bundle / weights.href).read_bytes()).hexdigest()
-    assert weights.extra_fields["file:checksum"] == f"1220{held}"
+    digest = hashlib.sha256((bundle / weights.href).read_bytes()).hexdigest()
+    assert weights.extra_fields["file:checksum"] == f"1220{digest}"
     assert "SIMULATED" in item.properties["description"]
     west, south, east, north = item.bbox
     assert 140 < west < east < 142 and 42 < south < north < 43
 
 
 def test_a_calibrated_probability_is_nearer_to_the_truth_and_keeps_its_order(bundle):
-    held = read_document(bundle).calibration
-    assert held.error_after < held.error_before and held.slope > 0
+    calibration = read_document(bundle).calibration
+    assert calibration.error_after < calibration.error_before and calibration.slope > 0
     before = np.linspace(0, 1, 101, dtype=np.float32)
-    assert (np.diff(held.apply(before)) >= 0).all()
-    assert np.isnan(held.apply(np.array([np.nan], np.float32))).all()
+    assert (np.diff(calibration.apply(before)) >= 0).all()
+    assert np.isnan(calibration.apply(np.array([np.nan], np.float32))).all()
 
 
 def test_a_bundle_of_an_earlier_format_is_refused_with_a_remedy(copy):
@@ -358,7 +358,7 @@ def test_weights_of_another_network_are_refused_and_named(copy, change):
 
 
 def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, bundle, tmp_path):
-    said = []
+    stages = []
     experiment = Experiment(members=2)
     record = api.train_bundle(
         str(cube),
@@ -366,9 +366,9 @@ def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, b
         plan=PLAN,
         seed=1,
         experiment=experiment,
-        progress=lambda *a: said.append(a[0]),
+        progress=lambda *a: stages.append(a[0]),
     )
-    assert {"train 1 of 2", "train 2 of 2"} <= set(said)
+    assert {"train 1 of 2", "train 2 of 2"} <= set(stages)
     one, two = load(bundle), load(tmp_path / "two")
     assert two.document.parameters == record.parameters == 2 * one.document.parameters
     card = (tmp_path / "two" / "MODEL_CARD.md").read_text()

@@ -31,8 +31,8 @@ def test_ablate_prints_its_summary_and_says_where_the_report_is(cube, tmp_path):
 
 
 def test_the_help_of_ablate_names_every_row():
-    said = " ".join(run(ablate, "--help").output.split())
-    assert f"commas: {', '.join(ROWS)}." in said
+    words = " ".join(run(ablate, "--help").output.split())
+    assert f"commas: {', '.join(ROWS)}." in words
 
 
 def baselines(output):

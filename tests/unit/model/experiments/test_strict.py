@@ -13,13 +13,23 @@ from model.experiments.left_out_events import TrainingOnly
 from model.experiments.prepared_trial import prepare
 from model.experiments.recipes import improvements
 from model.experiments.results.comparison import compare
-from model.experiments.results.results import CrossValidation, OtherEvents, Trial, TrialResult, TrialTask
+from model.experiments.results.results import (
+    CrossValidation,
+    OtherEvents,
+    SkippedTrial,
+    Trial,
+    TrialResult,
+    TrialTask,
+)
+from model.experiments.strict import StrictPlan
 from model.experiments.studies import STUDIES, selected, several_events
-from model.experiments.trial_runs import run_trial, run_trials, scored
+from model.experiments.trial_runs import FinishedTrial, digest_of, finished_of, run_trial, run_trials, scored
+from model.inputs import cubes
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
 from model.network.training_plan import Case, NetworkSpec, TrainingPlan
 from pipeline.errors import ModelError
+from pipeline.records import digest_of_json
 from tests.small_cube import small_cube, write
 
 PLAN = TrainingPlan(
@@ -94,7 +104,8 @@ def test_every_way_of_training_gives_scores_everywhere(cube, changes):
 
 def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
     inputs = Inputs(terrain=("slope",))
-    done = run_trials(CrossValidation(cubes=(cube,), folds=(0, 1)).tasks(baselines(inputs)), tmp_path)
+    tasks = CrossValidation(cubes=(cube,), folds=(0, 1)).tasks(baselines(inputs))
+    done = finished_of(run_trials(tasks, tmp_path))
     by_name = {
         method: scored(done, tmp_path, lambda trial, method=method: trial.method == method)
         for method in ("random", "log-ratio", "boosting")
@@ -136,19 +147,22 @@ def test_a_training_chip_on_tested_pixels_stops_a_trial(cube, monkeypatch):
 def test_parallel_trials_give_the_same_as_sequential_ones(cube, tmp_path):
     validation = CrossValidation(cubes=(cube,), folds=(0, 1))
     tasks = validation.tasks(baselines(Inputs(terrain=("slope",)))[:2])
-    apart = run_trials(tasks, tmp_path / "one")
-    together = run_trials(tasks, tmp_path / "two", workers=2)
+    apart = finished_of(run_trials(tasks, tmp_path / "one"))
+    together = finished_of(run_trials(tasks, tmp_path / "two", workers=2))
     assert [d.result.evaluation for d in apart] == [d.result.evaluation for d in together]
 
 
 def test_a_failed_trial_leaves_the_results_of_the_others(cube, tmp_path):
     tasks = CrossValidation(cubes=(cube,), folds=(0, 9)).tasks(baselines(Inputs(terrain=("slope",)))[:1])
-    with pytest.raises(ModelError, match="no fold 9"):
-        run_trials(tasks, tmp_path)
-    (held,) = tmp_path.glob("*.json")
+    one, other = run_trials(tasks, tmp_path)
+    assert isinstance(one, FinishedTrial) and isinstance(other, SkippedTrial)
+    assert other.task == tasks[1] and "fold 9" in other.reason
+    with pytest.raises(ModelError, match="fold 9"):
+        run_trials(tasks[1:], tmp_path)
+    (file,) = tmp_path.glob("*.json")
     (finished,) = run_trials(tasks[:1], tmp_path)
-    assert finished.result == TrialResult.model_validate_json(held.read_text())
-    assert finished.scores_file(tmp_path) == held.with_suffix(".npz")
+    assert finished.result == TrialResult.model_validate_json(file.read_text())
+    assert finished.scores_file(tmp_path) == file.with_suffix(".npz")
 
 
 def test_an_event_that_is_given_is_that_of_the_tested_cube_alone(cube, other, tmp_path):
@@ -158,6 +172,25 @@ def test_an_event_that_is_given_is_that_of_the_tested_cube_alone(cube, other, tm
     assert prepared.scene.event == prepared.scene.select(TRIAL.inputs).event == when
     (scene,) = prepared.other_scenes
     assert scene.event is None and scene.select(TRIAL.inputs).event != when
+
+
+def test_a_given_event_does_not_answer_results_that_gave_it_to_the_other_cubes_too(cube, other):
+    """Version 0.1.0 named such a result by the digest without the last part."""
+    when = EventSpan(start="2018-09-05T18:07:59Z", end="2018-09-06T18:07:59Z")
+    task = TrialTask(cube=cube, trial=TRIAL, event=when, other_events=OtherEvents(cubes=(other,)))
+    tested, trained = (cubes.load(path)[1] for path in (cube, other))
+    earlier = {
+        "trial": TRIAL.model_dump(mode="json", exclude={"label"}),
+        "tested": tested.digest,
+        "learnt": [trained.digest],
+        "own": False,
+        "protocol": StrictPlan.of(task).digest,
+        "standardising": "scene",
+    }
+    plain = task.model_copy(update={"event": None})
+    assert digest_of(task, tested, [trained]) != digest_of_json(earlier)
+    earlier["protocol"] = StrictPlan.of(plain).digest
+    assert digest_of(plain, tested, [trained]) == digest_of_json(earlier)
 
 
 def test_no_label_of_a_left_out_event_is_used(cube, other, tmp_path):
@@ -179,12 +212,15 @@ def test_other_events_are_compared_on_the_same_pixels_with_the_scenes_own(cube, 
         for recipe in several_events(6, NETWORK)
     ]
     results = {
-        r.name: r for r in run_ladder(recipes, CrossValidation(cubes=(cube, other), folds=(0,)), tmp_path)
+        r.name: r
+        for r in run_ladder(recipes, CrossValidation(cubes=(cube, other), folds=(0,)), tmp_path).lines
     }
     assert results["other events"].difference.auprc.units == 2
     assert results["own scene and other events"].difference.second == "own scene"
-    held = [TrialResult.model_validate_json(f.read_text()) for f in (tmp_path / "trials").glob("*.json")]
-    by_name = {(r.trial.label, r.cube.uri): r for r in held if r.trial.method == "network"}
+    results_on_disk = [
+        TrialResult.model_validate_json(f.read_text()) for f in (tmp_path / "trials").glob("*.json")
+    ]
+    by_name = {(r.trial.label, r.cube.uri): r for r in results_on_disk if r.trial.method == "network"}
     assert len(by_name) == 8
     own, others, both = (
         by_name[name, cube] for name in ("own scene", "other events", "own scene and other events")
@@ -230,7 +266,7 @@ def test_the_ladder_writes_a_table_and_names_recipes_that_no_cube_can_serve(cube
         )
         for recipe in selected(improvements(6, NETWORK), ["all passes before", "coherence"])
     ]
-    results = run_ladder(recipes, CrossValidation(cubes=(cube,), folds=(0, 1)), tmp_path)
+    results = run_ladder(recipes, CrossValidation(cubes=(cube,), folds=(0, 1)), tmp_path).lines
     names = [r.name for r in results]
     assert names == [
         "random",

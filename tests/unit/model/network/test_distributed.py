@@ -24,7 +24,7 @@ SHARED = {"processes": 2, "batch": 8, "steps": 2, "validate_every": 6, "augmenta
 
 
 @pytest.fixture
-def held(tmp_path):
+def scratch_scene(tmp_path):
     """A scene whose channels lie in a scratch file without a name, as in every training."""
     plain = scene()
     return type(plain)(
@@ -55,12 +55,12 @@ def averaged_by_hand(one, wanted, seed):
     return network
 
 
-def test_two_processes_learn_what_the_mean_of_their_gradients_teaches(held):
+def test_two_processes_learn_what_the_mean_of_their_gradients_teaches(scratch_scene):
     wanted = plan(**SHARED, schedule="constant", ema_decay=None, learning_rate=1e-3)
     start = flat(build_at(3))
-    by_hand = flat(averaged_by_hand(held, wanted, 3)) - start
+    by_hand = flat(averaged_by_hand(scratch_scene, wanted, 3)) - start
     shared, again, alone = (
-        flat(train(held, SPEC, wanted.model_copy(update={"processes": count}), 3).network) - start
+        flat(train(scratch_scene, SPEC, wanted.model_copy(update={"processes": count}), 3).network) - start
         for count in (2, 2, 1)
     )
     assert torch.equal(shared, again)
@@ -80,20 +80,21 @@ def build_at(seed):
         return build(SPEC)
 
 
-def test_what_is_learned_together_is_learned(held):
-    said = []
+def test_what_is_learned_together_is_learned(scratch_scene):
+    steps = []
     wanted = plan(**{**SHARED, "steps": 40, "validate_every": 20}, learning_rate=5e-3)
-    trained = train(held, SPEC, wanted, 0, lambda *told: said.append(told[1]))
-    assert said == [*range(1, 41)]
+    trained = train(scratch_scene, SPEC, wanted, 0, lambda *given: steps.append(given[1]))
+    assert steps == [*range(1, 41)]
     assert trained.best.validation_auprc > 0.7
     assert not torch.distributed.is_initialized()
 
 
-def test_the_parts_of_a_batch_are_the_whole_of_it(held):
+def test_the_parts_of_a_batch_are_the_whole_of_it(scratch_scene):
     wanted = plan(batch=8, augmentation=("mirror along track", "gain"))
     parts = [slice(None), Group(0, 2).part, Group(1, 2).part]
     drawn = [
-        next(Batches([held], wanted, np.random.default_rng(5), CPU, part=part).take(1)) for part in parts
+        next(Batches([scratch_scene], wanted, np.random.default_rng(5), CPU, part=part).take(1))
+        for part in parts
     ]
     for whole, first, second in zip(*drawn, strict=True):
         assert torch.equal(whole[0::2], first) and torch.equal(whole[1::2], second)

@@ -141,8 +141,8 @@ def test_several_scenes_take_turns_and_are_judged_by_the_mean_of_their_scores():
 def test_scenes_held_on_a_device_give_the_batches_that_reading_by_chips_gives(name):
     recipe = plan(**RECIPES[name])
     streamed, resident = (
-        list(Batches([scene(0), scene(1)], recipe, np.random.default_rng(5), CPU, resident=held).take(8))
-        for held in (False, True)
+        list(Batches([scene(0), scene(1)], recipe, np.random.default_rng(5), CPU, resident=resident).take(8))
+        for resident in (False, True)
     )
     for one, other in zip(streamed, resident, strict=True):
         for a, b in zip(one, other, strict=True):

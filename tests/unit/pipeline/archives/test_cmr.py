@@ -100,7 +100,7 @@ def test_a_busy_server_is_waited_for(server: Loopback) -> None:
         (Reply(503), "HTTP 503", True),
         (Reply(400, body=b'{"errors": ["no"]}'), "HTTP 400", False),
         (Reply(302, {"Location": "https://elsewhere.example/"}), "HTTP 302", False),
-        (Reply(200, body=b"<html>log in</html>"), "no page", False),
+        (Reply(200, body=b"<html>log in</html>"), "web page", False),
         (Reply(200, body=b'{"hits": 1, "items": [{"umm": null}]}'), "no page", False),
         (
             Reply(200, body=b'{"hits": 1, "items": [{"umm": {}, "meta": {}}]}'),

@@ -65,7 +65,7 @@ def test_a_local_file_stays_where_it_is(tmp_path: Path) -> None:
 
 
 def test_without_an_address_the_page_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="has no url") as caught:
+    with pytest.raises(ArchiveError, match="url") as caught:
         inventories.fetch_inventory(inventory(None, page="https://page.example"), tmp_path)
     assert "https://page.example" in caught.value.remedy
 
@@ -82,7 +82,7 @@ def test_a_remote_file_is_fetched_once_and_again_when_it_changes(server: Loopbac
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_cut_body_is_fetched_again_and_leaves_nothing(server: Loopback, tmp_path: Path) -> None:
+def test_a_truncated_body_is_fetched_again(server: Loopback, tmp_path: Path) -> None:
     server.fail(1, Reply(200, {"ETag": '"one"'}, SLIDES[:10], length=len(SLIDES)))
     path = inventories.fetch_inventory(inventory(server.url("slides.geojson")), tmp_path)
     assert path.read_bytes() == SLIDES
@@ -130,12 +130,12 @@ ZIPS: dict[str, tuple[bytes, str]] = {
     "drive": (zipped(("C:/evil.shp", b"x")), "leads outside"),
     "link": (zipped((link(), b"/etc/passwd")), "link"),
     "bomb": (zipped(("a.shp", b"\0" * 4_000_000)), "grows more than"),
-    "crowd": (zipped(*((f"{n}.shp", b"") for n in range(30))), "holds 30 files"),
+    "many": (zipped(*((f"{n}.shp", b"") for n in range(30))), "holds 30 files"),
 }
 
 
 @pytest.mark.parametrize("case", ZIPS)
-def test_zips_that_cannot_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+def test_unsafe_zips_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     monkeypatch.setattr(inventories, "MOST_MEMBERS", 20)
     data, words = ZIPS[case]
     path = tmp_path / "a.zip"
@@ -144,7 +144,7 @@ def test_zips_that_cannot_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         inventories.fetch_inventory(inventory(str(path)), tmp_path)
 
 
-def test_a_sound_zip_passes_and_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_zip_is_accepted_within_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped(("folder/a.geojson", SLIDES)))
     assert inventories.fetch_inventory(inventory(str(path)), tmp_path) == path
@@ -164,7 +164,7 @@ def test_the_mapped_extent(tmp_path: Path, server: Loopback) -> None:
     for extent, words in (
         ({"type": "Point", "coordinates": [142, 42.7]}, "no polygon"),
         ({"type": "Polygon"}, "no GeoJSON"),
-        (server.url("words.geojson"), "cannot be read"),
+        (server.url("words.geojson"), r"words\.geojson"),
     ):
         with pytest.raises(SourceDataError, match=words):
             inventories.mapped_extent(area(inventory={**fields, "extent": extent}), tmp_path)
@@ -188,7 +188,7 @@ def test_fingerprints(server: Loopback, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["none", "no url", "absent", "gone", "extent gone"])
-def test_what_is_not_to_be_had_is_said(server: Loopback, tmp_path: Path, case: str) -> None:
+def test_an_unavailable_inventory_is_noted(server: Loopback, tmp_path: Path, case: str) -> None:
     wanted = {
         "none": None,
         "no url": inventory(None, page="https://page.example"),
@@ -201,7 +201,7 @@ def test_what_is_not_to_be_had_is_said(server: Loopback, tmp_path: Path, case: s
     assert len(notes) == 1 and "no labels" in notes[0]
 
 
-def test_a_server_that_may_recover_is_no_missing_inventory(server: Loopback) -> None:
+def test_a_transient_failure_is_an_error(server: Loopback) -> None:
     server.fail(99, Reply(503), method="HEAD")
     with pytest.raises(ArchiveError) as caught:
         inventories.inventory_fingerprint(inventory(server.url("slides.geojson")))

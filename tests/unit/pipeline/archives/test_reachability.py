@@ -36,10 +36,10 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Loopback
     ):
         monkeypatch.setenv("SLIDECUBE_STAC_URL", loopback.url("stac"))
         settings.cache_clear()
-        monkeypatch.setattr(planetary.SdkSettings.get(), "sas_url", loopback.url("token"))
-        loopback.files["token/sentinel1euwestrtc/sentinel1-grd-rtc"] = TOKEN
-        loopback.files["token/nasademeuwest/nasadem-cog"] = TOKEN
-        loopback.files["token/elevationeuwest/copernicus-dem"] = TOKEN
+        monkeypatch.setattr(planetary.SdkSettings.get(), "sas_url", "https://tokens.example/token")
+        loopback.files["tokens.example/token/sentinel1euwestrtc/sentinel1-grd-rtc"] = TOKEN
+        loopback.files["tokens.example/token/nasademeuwest/nasadem-cog"] = TOKEN
+        loopback.files["tokens.example/token/elevationeuwest/copernicus-dem"] = TOKEN
         yield loopback
     settings.cache_clear()
 
@@ -58,13 +58,13 @@ def test_all_is_well(server: Loopback) -> None:
     keys = {
         seen.path.partition("/")[0] for seen in server.seen if "ocp-apim-subscription-key" in seen.headers
     }
-    assert keys == {"token"}
+    assert keys == {"tokens.example"}
 
 
 def test_each_failure_is_named(server: Loopback) -> None:
     server.files["stac"] = b"<html>"
-    server.files["token/nasademeuwest/nasadem-cog"] = b"{}"
-    del server.files["token/elevationeuwest/copernicus-dem"]
+    server.files["tokens.example/token/nasademeuwest/nasadem-cog"] = b"{}"
+    del server.files["tokens.example/token/elevationeuwest/copernicus-dem"]
     server.files[ORBITS] = b""
     answers = found()
     failed = {name for name, one in answers.items() if not one.ok and one.needed}

@@ -13,7 +13,10 @@ import xarray as xr
 
 from flows import chain
 from model.inputs import cubes
+from pipeline.area import AreaOfInterest
 from pipeline.build import run as build
+from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube import addresses
 from pipeline.cube.addresses import address_of, latest_versions, named_cube, open_store, resolve_version
 from pipeline.cube.cube_quicklook import write_quicklook
@@ -200,6 +203,7 @@ def cubes_in_memory(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "pygmtsar")
     monkeypatch.setattr(addresses, "cubes_address", lambda: f"{bucket}/cubes")
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield f"{bucket}/cubes"
     settings.cache_clear()
@@ -211,7 +215,12 @@ def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     area = here()
     kinds = kinds_with(Processor(tmp_path / "jobs"))
     found = catalogue_of(area, rtc, repeats(3))
-    monkeypatch.setattr("pipeline.archives.search_area.search_catalogue", lambda area: found)
+
+    def search(_area: AreaOfInterest, store: Store) -> Catalogue:
+        save_catalogue(found, store)
+        return found
+
+    monkeypatch.setattr("pipeline.archives.search_area.search_catalogue", search)
     published = build.build(area, kinds=kinds)
     uri = f"{cubes_in_memory}/{area.name}"
     assert (published.new, published.failed, published.uri) == (True, (), f"{uri}/versions/1.zarr")

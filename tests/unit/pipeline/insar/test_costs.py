@@ -42,10 +42,10 @@ def test_pairs_with_days_baseline_bursts_bytes_disk_time_login_and_what_has_none
     assert rows["interferometry"]["granule_bytes"] == 3 * 4_000_000_000
     text = told(rows)
     assert "T046_20180802_20180814" in text and "before-before" in text
-    assert "1.3 GB to fetch in all (whole granules: 12.0 GB)" in text
+    assert "1.3 GB" in text and "12.0 GB" in text
     assert "Earthdata" in text
     (why,) = chosen.unpaired
-    assert alone.id in why and f"no pair: {why}" in text
+    assert alone.id in why and why in text
 
 
 def test_whole_granules_are_counted_where_they_are_asked_for() -> None:
@@ -58,7 +58,7 @@ def test_pairs_that_are_held_cost_nothing_more() -> None:
     pairs = choose_pairs(wants(), TRACK[:3]).pairs
     rows = pair_rows(wants(), pairs, (), frozenset(pair.id for pair in pairs))
     assert rows["interferometry"]["fetch_bytes"] == 0 and rows["interferometry"]["hours"] == 0
-    assert "to fetch in all" not in told(rows)
+    assert "1.3 GB" not in told(rows)
 
 
 def test_nothing_is_said_where_no_pair_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def to_degrees(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return transformer.transform(*np.meshgrid(grid.x, grid.y))
 
 
-def test_samples_are_met_exactly_and_smooth_ground_closely(make_tile: Open) -> None:
+def test_the_spline_is_exact_at_samples_and_close_between_them(make_tile: Open) -> None:
     def gentle(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
         return 300 + 100 * np.sin(longitude * 100) * np.cos(latitude * 120)
 
@@ -154,7 +154,7 @@ def test_block_size_changes_nothing(block: int) -> None:
 
 
 @pytest.mark.parametrize("shared_edge", [True, False], ids=["overlapping by a sample", "abutting"])
-def test_the_seam_of_two_tiles_leaves_no_trace(make_tile: Open, shared_edge: bool) -> None:
+def test_the_seam_of_two_tiles_changes_nothing(make_tile: Open, shared_edge: bool) -> None:
     grid = Grid(epsg=32654, resolution_m=30.0, left=498_000.0, top=4_700_010.0, width=140, height=100)
     assert to_degrees(grid)[0].min() < 141 < to_degrees(grid)[0].max()
     west, east = (make_tile(w, shared_edge=shared_edge, size=1200) for w in (140.0, 141.0))
@@ -315,7 +315,7 @@ def test_no_sea_is_assumed_where_the_collection_ends(make_tile: Open) -> None:
     assert derive_terrain(tiles, grid, collection="cop-dem-glo-30").report["tiles_assumed_sea"]
 
 
-def test_antimeridian_beside_the_area(make_tile: Open) -> None:
+def test_tiles_across_the_antimeridian(make_tile: Open) -> None:
     """The margin of an area in zone 60 lies in tiles at -180."""
     grid = Grid(epsg=32760, resolution_m=30.0, left=818_000.0, top=8_118_000.0, width=60, height=50)
     longitude, _ = to_degrees(grid)
@@ -369,7 +369,7 @@ def test_tiles_that_do_not_fit_together_are_refused(make_tile: Open) -> None:
 
 
 def test_no_tiles_and_unknown_datum_are_refused(make_tile: Open) -> None:
-    with pytest.raises(SourceDataError, match="no elevation tiles"):
+    with pytest.raises(SourceDataError, match="tiles"):
         derive_terrain([], GRID, collection="nasadem")
     with pytest.raises(SourceDataError, match="vertical datum"):
         derive_terrain([make_tile()], GRID, collection="mine")
@@ -397,7 +397,7 @@ def test_a_failed_read_names_the_tile_without_its_signature(make_tile: Open) -> 
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
-def test_richdem_is_silent_and_others_are_heard(capfd: pytest.CaptureFixture[str], make_tile: Open) -> None:
+def test_only_richdem_output_is_hidden(capfd: pytest.CaptureFixture[str], make_tile: Open) -> None:
     derive_terrain([make_tile()], GRID, collection="nasadem")
     assert capfd.readouterr() == ("", "")
     with quiet_richdem():

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -23,8 +20,8 @@ from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import label_rasters
-from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels, read_inventory
+from pipeline.layers import coverage
+from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels
 
 GRID = Grid(epsg=32654, resolution_m=10.0, left=600_000.0, top=4_730_000.0, width=64, height=48)
 INVENTORY = Inventory(name="made", citation="nobody", licence="CC0-1.0")
@@ -109,7 +106,7 @@ def test_equal_shares_go_to_the_lowest_id_and_overlaps_count_once() -> None:
     assert fraction.sum() * 100 == pytest.approx(40 * 40 + 35 * 35, abs=0.01)
 
 
-def test_slides_smaller_than_a_pixel_live_on_in_the_fraction() -> None:
+def test_a_slide_smaller_than_a_pixel_is_in_the_fraction() -> None:
     layer = burn(local(102, 102, 2), local(203, 203, 30))
     assert layer.report["landslides_without_a_pixel_centre"] == 1
     assert layer.arrays["landslide_fraction"].sum() * 100 == pytest.approx(4 + 900, abs=1e-3)
@@ -120,14 +117,15 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     left, bottom, right, top = GRID.bounds
     huge = Polygon([(left - 5e4, bottom - 2e4), (right + 4e4, bottom + 77), (left + 123, top + 3e4)])
     usual = burn(huge, local(7, 9, 111))
-    monkeypatch.setattr(label_rasters, "PIECE_PIXELS", 7)
+    monkeypatch.setattr(coverage, "PIECE_PIXELS", 7)
+    monkeypatch.setattr(coverage, "MOST_CROSSINGS", 5)
     other = burn(huge, local(7, 9, 111))
     for name, values in usual.arrays.items():
         assert np.allclose(values, other.arrays[name], atol=1e-6), name
     assert abs(usual.report["fraction_area_relative_error"]) < 1e-7
 
 
-def test_the_mapped_extent_is_kept_apart() -> None:
+def test_outside_the_mapped_extent_is_nan() -> None:
     to_degrees = Transformer.from_crs(GRID.epsg, 4326, always_xy=True)
     left, bottom, right, top = GRID.bounds
     half = shapely.box(left - 100, bottom - 100, (left + right) / 2, top + 100)
@@ -135,7 +133,7 @@ def test_the_mapped_extent_is_kept_apart() -> None:
         half.segmentize(20), lambda p: np.column_stack(to_degrees.transform(p[:, 0], p[:, 1]))
     )
     frame = frame_of(local(100, 100), local(500, 100), local(300, 200, 40))
-    layer = rasterise_labels(frame, INVENTORY, GRID, extent)
+    layer = rasterise_labels(frame, INVENTORY, GRID, gpd.GeoSeries([extent], crs=4326))
     landslides = layer.arrays["landslides"]
     assert np.isnan(landslides[:, 32:]).all() and np.isfinite(landslides[:, :32]).all()
     assert np.array_equal(np.isnan(layer.arrays["landslide_fraction"]), np.isnan(landslides))
@@ -147,13 +145,13 @@ def test_the_mapped_extent_is_kept_apart() -> None:
     assert layer.report["landslide_pixels"] == np.nansum(landslides)
     assert len(table_of(layer)) == 3
     for wrong, words in (
-        (half, "not in degrees"),
-        (shapely.Point(141, 42), "wrong geometry"),
-        (shapely.box(0, 0, 1, 1), "does not meet"),
-        (Polygon(), "empty"),
+        (half, "degrees"),
+        (shapely.Point(141, 42), "polygon"),
+        (shapely.box(0, 0, 1, 1), "meet"),
+        (Polygon(), "geometry"),
     ):
         with pytest.raises(SourceDataError, match=words):
-            rasterise_labels(frame, INVENTORY, GRID, wrong)
+            rasterise_labels(frame, INVENTORY, GRID, gpd.GeoSeries([wrong], crs=4326))
 
 
 def test_classes_decide_what_counts() -> None:
@@ -171,11 +169,11 @@ def test_classes_decide_what_counts() -> None:
     assert table_of(both)["class"].tolist() == ["new", "reactivated", "new"]
     with pytest.raises(SourceDataError, match="no attribute 'typ'"):
         rasterise_labels(frame, choice.model_copy(update={"class_field": "typ"}), GRID, None)
-    with pytest.raises(SourceDataError, match="of class new"):
+    with pytest.raises(SourceDataError, match="kind holds"):
         rasterise_labels(frame, choice.model_copy(update={"classes": {"new": ("x",)}}), GRID, None)
 
 
-def test_every_feature_has_a_fate() -> None:
+def test_every_feature_is_counted_once_with_its_outcome() -> None:
     left, bottom, _right, _top = GRID.bounds
     bow_tie = Polygon([(left + 100, bottom + 100), (left + 160, bottom + 160), (left + 160, bottom + 100),
                        (left + 100, bottom + 160)])  # fmt: skip
@@ -215,7 +213,7 @@ def test_every_feature_has_a_fate() -> None:
     json.dumps(layer.attributes)
 
 
-def test_thousands_of_duplicates_are_one_landslide() -> None:
+def test_many_duplicates_are_one_landslide() -> None:
     layer = burn(*[local(100, 100)] * 5000)
     assert layer.report["duplicates_dropped"] == 4999
     assert layer.arrays["landslide_id"].max() == 1
@@ -224,7 +222,7 @@ def test_thousands_of_duplicates_are_one_landslide() -> None:
 def test_points_need_a_radius_and_lines_are_refused() -> None:
     left, bottom, _right, _top = GRID.bounds
     point = shapely.Point(left + 200, bottom + 200)
-    with pytest.raises(SourceDataError, match=r"1 of 2 .* points"):
+    with pytest.raises(SourceDataError, match="point"):
         burn(point, local(1, 1))
     layer = burn(
         point,
@@ -234,19 +232,19 @@ def test_points_need_a_radius_and_lines_are_refused() -> None:
     assert layer.report["points_given_radius"] == 2
     assert layer.report["polygon_area_m2"] == pytest.approx(3 * np.pi * 40**2, rel=1e-3)
     assert layer.attributes["landslides"]["point_radius_m"] == 40.0
-    with pytest.raises(SourceDataError, match=r"1 of 2 .* lines"):
+    with pytest.raises(SourceDataError, match="line"):
         burn(shapely.LineString([(left, bottom), (left + 99, bottom)]), local(1, 1), point_radius_m=40.0)
 
 
 def test_nothing_in_the_area_is_an_error() -> None:
-    with pytest.raises(SourceDataError, match="meets the area"):
+    with pytest.raises(SourceDataError, match="made"):
         burn(shapely.box(0, 0, 10, 10))
-    degrees_said_to_be_metres = frame_of(shapely.box(142.1, 42.6, 142.2, 42.7))
-    with pytest.raises(SourceDataError, match="meets the area"):
-        rasterise_labels(degrees_said_to_be_metres, INVENTORY, GRID, None)
-    metres_said_to_be_degrees = frame_of(local(10, 10), crs=4326)
+    degrees_declared_metres = frame_of(shapely.box(142.1, 42.6, 142.2, 42.7))
+    with pytest.raises(SourceDataError, match="made"):
+        rasterise_labels(degrees_declared_metres, INVENTORY, GRID, None)
+    metres_declared_degrees = frame_of(local(10, 10), crs=4326)
     with pytest.raises(SourceDataError, match="degrees"):
-        rasterise_labels(metres_said_to_be_degrees, INVENTORY, GRID, None)
+        rasterise_labels(metres_declared_degrees, INVENTORY, GRID, None)
 
 
 def moved(square: shapely.Geometry, crs: int) -> shapely.Geometry:
@@ -270,11 +268,11 @@ def test_the_datum_is_transformed_and_a_missing_transformation_refused() -> None
     found = table_of(tokyo).geometry[0].centroid
     assert 300 < found.distance(square.centroid) < 700  # the old Japanese datum is about 450 m away
     assert "Tokyo to WGS 84" in tokyo.report["datum_transformation"]["operation"]
-    with pytest.raises(SourceDataError, match="No datum transformation"):
+    with pytest.raises(SourceDataError, match="32654"):
         rasterise_labels(frame_of(square, crs=2120), INVENTORY, GRID, None)
 
 
-def test_degrees_beyond_180_and_polygons_round_the_world() -> None:
+def test_degrees_beyond_180_and_polygons_across_180_degrees() -> None:
     grid = Grid(epsg=32760, resolution_m=10.0, left=819_000.0, top=8_118_000.0, width=50, height=40)
     to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
     square = shapely.box(819_100, 8_117_800, 819_200, 8_117_900)
@@ -319,123 +317,7 @@ def test_odd_attributes_can_be_stored_and_bytes_repeat() -> None:
     assert rasterise_labels(frame, INVENTORY, GRID, None).files == layer.files
 
 
-# -- reading files
-
-
-def written(folder: Path, name: str, **options: Any) -> Path:
-    path = folder / name
-    frame = frame_of(local(10, 10), local(100, 100), crs=32654, name=["a", "b"])
-    if path.suffix in {".geojson", ".kml"}:
-        frame = frame.to_crs(4326)
-    frame.to_file(path, **options)
-    return path
-
-
-@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.fgb", "a.shp", "a.kml"])
-def test_formats_are_read(tmp_path: Path, name: str) -> None:
-    frame = read_inventory(written(tmp_path, name), INVENTORY)
-    assert len(frame) == 2 and frame.crs is not None
-    assert frame.attrs["file"] == name
-    layer = rasterise_labels(frame, INVENTORY, GRID, None)
-    assert layer.report["fraction_area_m2"] == pytest.approx(2 * 35**2, rel=1e-4)
-
-
-def test_zips_of_shapefiles_and_the_choice_in_them(tmp_path: Path) -> None:
-    for stem in ("slides", "extent"):
-        written(tmp_path, f"{stem}.shp")
-    path = tmp_path / "inventory.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for part in tmp_path.glob("slides.*"):
-            archive.write(part, f"data/{part.name}")
-    assert len(read_inventory(path, INVENTORY)) == 2
-    with zipfile.ZipFile(path, "a") as archive:
-        for part in tmp_path.glob("extent.*"):
-            archive.write(part, f"data/{part.name}")
-    with pytest.raises(SourceDataError, match=r"2 vector files: data/extent\.shp, data/slides\.shp"):
-        read_inventory(path, INVENTORY)
-    for name in ("slides", "slides.shp", "data/slides.shp"):
-        assert read_inventory(path, INVENTORY.model_copy(update={"layer": name})).attrs["layer"] == "slides"
-    with pytest.raises(SourceDataError, match="'x'"):
-        read_inventory(path, INVENTORY.model_copy(update={"layer": "x"}))
-
-
-def test_layers_are_listed_and_chosen(tmp_path: Path) -> None:
-    path = written(tmp_path, "two.gpkg", layer="slides")
-    frame_of(local(1, 1)).to_file(path, layer="area")
-    with pytest.raises(SourceDataError, match="2 layers: slides, area"):
-        read_inventory(path, INVENTORY)
-    assert len(read_inventory(path, INVENTORY.model_copy(update={"layer": "area"}))) == 1
-    with pytest.raises(SourceDataError, match=r"'old'.* slides, area"):
-        read_inventory(path, INVENTORY.model_copy(update={"layer": "old"}))
-
-
-def test_no_crs_is_refused_and_geojson_is_wgs84(tmp_path: Path) -> None:
-    path = written(tmp_path, "bare.shp")
-    path.with_suffix(".prj").unlink()
-    with pytest.raises(SourceDataError, match=r"bare\.shp states no CRS"):
-        read_inventory(path, INVENTORY)
-    assert read_inventory(written(tmp_path, "b.geojson"), INVENTORY).crs.to_epsg() == 4326
-
-
-def test_unreadable_geometry_is_refused_by_name_and_not_the_file(tmp_path: Path) -> None:
-    def feature(ring: list[list[float]]) -> dict[str, Any]:
-        return {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-
-    degrees = np.array(moved(local(100, 100), 4326).exterior.coords).tolist()
-    path = tmp_path / "odd.geojson"
-    features = [
-        feature(degrees),
-        feature(degrees[:2]),
-        {"type": "Feature", "properties": {}, "geometry": None},
-    ]
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    layer = rasterise_labels(read_inventory(path, INVENTORY), INVENTORY, GRID, None)
-    assert layer.report["polygons_counted"] == 1
-    assert layer.report["refused"] == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("empty.geojson", b"", "cannot be read"),
-        ("none.geojson", b'{"type": "FeatureCollection", "features": []}', r"none\.geojson"),
-        ("noise.gpkg", bytes(range(256)) * 20, "cannot be read"),
-        ("torn.zip", b"PK\x03\x04 torn", "cannot be read"),
-        ("page.shp", b"<html>Sign in</html>", "cannot be read"),
-        (
-            "sly.geojson",
-            b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
-            b"</OGRVRTDataSource>",
-            r"sly\.geojson",
-        ),
-        ("table.csv", b"name,value\na,1\n", "geometry"),
-    ],
-)
-def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(SourceDataError, match=words) as caught:
-            read_inventory(path, INVENTORY)
-    assert str(tmp_path) not in str(caught.value)
-
-
-def test_a_missing_file_and_a_sly_zip_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceDataError, match=r"no file nowhere\.gpkg"):
-        read_inventory(tmp_path / "nowhere.gpkg", INVENTORY)
-    path = tmp_path / "sly.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("inner.json", "<OGRVRTDataSource></OGRVRTDataSource>")
-    with pytest.raises(SourceDataError, match="points to other"):
-        read_inventory(path, INVENTORY)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "nothing")
-    with pytest.raises(SourceDataError, match="0 vector files"):
-        read_inventory(path, INVENTORY)
-
-
-def test_statements_of_the_rules_travel_with_the_arrays() -> None:
+def test_the_arrays_state_their_rules() -> None:
     layer = rasterise_labels(
         frame_of(local(1, 1)), INVENTORY.model_copy(update={"extent_assumed": "all of it"}), GRID, None
     )

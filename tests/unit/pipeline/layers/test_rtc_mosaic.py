@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,36 +16,28 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from pipeline.archives.rasters import open_asset
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.items import Slice
 from pipeline.catalogue.passes import Pass
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 from pipeline.layers import rtc_mosaic
+from pipeline.settings import settings as program_settings
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=120, height=150)
 NODATA = -32768.0
 
 
-class LocalRaster:
-    def __init__(self, path: str) -> None:
-        self._dataset = rasterio.open(path)
-        self.crs, self.transform, self.nodata = (
-            self._dataset.crs,
-            self._dataset.transform,
-            self._dataset.nodata,
-        )
-        self.shape, self.block_shape = self._dataset.shape, self._dataset.block_shapes[0]
-
-    def read(self, window: Any) -> Any:
-        return self._dataset.read(1, window=window)
+opener = open_asset
 
 
-@contextmanager
-def opener(asset: Asset) -> Any:
-    raster = LocalRaster(asset.href)
-    yield raster
-    raster._dataset.close()
+@pytest.fixture(autouse=True)
+def own_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
+    program_settings.cache_clear()
+    yield
+    program_settings.cache_clear()
 
 
 def write(path: Path, values: np.ndarray[Any, Any], left: float, top: float, **options: Any) -> Asset:
@@ -164,7 +156,7 @@ def test_the_seam_between_slices_is_neither_eroded_nor_counted_as_border(tmp_pat
     np.testing.assert_array_equal(got[71:], values[71:])
 
 
-def test_the_first_valid_slice_wins(tmp_path: Path) -> None:
+def test_the_first_valid_slice_is_taken(tmp_path: Path) -> None:
     first = np.full(GRID.shape, 0.5, "float32")
     first[:, :60] = 0
     one = write(tmp_path / "a.tif", first, GRID.left, GRID.top)
@@ -196,7 +188,7 @@ def test_finer_pixels_are_averaged_in_power(tmp_path: Path) -> None:
 
 def test_rasters_that_cannot_be_aligned_are_refused(tmp_path: Path) -> None:
     coarse = write(tmp_path / "a.tif", speckle((50, 50)), GRID.left, GRID.top, pixel=30.0)
-    with pytest.raises(SourceDataError, match="resolution_m to 30"):
+    with pytest.raises(SourceDataError, match="resolution_m"):
         rtc_mosaic.read_backscatter(overflight(coarse), "vv", GRID, opener)
     degrees = write(tmp_path / "b.tif", speckle((50, 50)), 141, 42, pixel=0.0001, crs="EPSG:4326")
     with pytest.raises(SourceDataError, match="degrees"):

@@ -64,8 +64,10 @@ def region(safes: tuple[Path, ...], manifest: JobManifest) -> Box | None:
     topsApp keeps every burst that the box touches, often one or two more than requested, so the box is 2 % smaller on
     each edge.
     """
-    held = sum(burst_count(safe, swath, manifest.polarisation) for safe in safes for swath in manifest.swaths)
-    if held <= max(len(manifest.bursts), 1):
+    available = sum(
+        burst_count(safe, swath, manifest.polarisation) for safe in safes for swath in manifest.swaths
+    )
+    if available <= max(len(manifest.bursts), 1):
         return None
     west, south, east, north = manifest.bbox
     margin_x, margin_y = 0.02 * (east - west), 0.02 * (north - south)

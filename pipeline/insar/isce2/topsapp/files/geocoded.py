@@ -188,9 +188,9 @@ class _Tally:
         inside = ((latitudes >= south) & (latitudes <= north))[:, None] & (
             (longitudes >= west) & (longitudes <= east)
         )
-        held = inside & np.isfinite(coherence)
-        self._valid += int(np.count_nonzero(held))
-        self._sum += float(coherence[held].sum(dtype=np.float64))
+        valid = inside & np.isfinite(coherence)
+        self._valid += int(np.count_nonzero(valid))
+        self._sum += float(coherence[valid].sum(dtype=np.float64))
 
     def result(self) -> tuple[float, float]:
         fraction = min(1.0, self._valid / self._box_pixels)
@@ -248,7 +248,7 @@ def _check_readable(path: Path, name: str, window: Window, check: int) -> None:
     """
     found = 0
     try:
-        with rasterio.open(path) as source:
+        with rasterio.open(path, driver="GTiff") as source:
             for first, rows in _blocks(window):
                 found = zlib.crc32(source.read(1, window=Window(0, first, window.width, rows)), found)
     except RasterioError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import multiprocessing
 import threading
 from collections import namedtuple
@@ -16,11 +15,11 @@ import requests
 
 from pipeline.archives.asf import Asf
 from pipeline.archives.earthdata import Credentials, Earthdata
-from pipeline.archives.http import downloads
+from pipeline.archives.http import bodies, downloads
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.progress import Progress, no_progress
-from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
+from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, raw_body, standing_for_all_hosts
 
 DATA = bytes(range(256)) * 20_000  # 5 MB, several chunks
 MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
@@ -93,7 +92,7 @@ def test_a_cut_stream_goes_on_where_it_ended(server: Loopback, target: Path) -> 
     assert target.read_bytes() == DATA
     assert ranges(server)[0] is None
     gone_on_at = int((ranges(server)[1] or "").removeprefix("bytes=").removesuffix("-"))
-    assert 3_000_000 - downloads.CHUNK_BYTES < gone_on_at <= 3_000_000
+    assert 3_000_000 - bodies.CHUNK_BYTES < gone_on_at <= 3_000_000
     assert server.seen[1].headers["if-range"] == '"one"'
 
 
@@ -298,7 +297,7 @@ class Answering:
         public: bool = False,
     ) -> requests.Response:
         answer = requests.Response()
-        answer.url, answer.status_code, answer.raw = href, self.status, io.BytesIO(DATA)
+        answer.url, answer.status_code, answer.raw = href, self.status, raw_body(DATA)
         answer.headers.update(self.headers)
         return answer
 

@@ -184,6 +184,6 @@ def test_the_proxy_is_named_when_it_refuses() -> None:
         "HTTPSConnectionPool(host='x.example', port=443): Max retries exceeded with url: /a?sig=SECRET (Caused by "
         "ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403 Forbidden')))"
     )
-    told = http_client.unreachable("https://x.example/a?sig=SECRET", error)
-    assert all(word in told.message for word in ("x.example", "proxy", "403 Forbidden"))
-    assert "SECRET" not in str(told)
+    found = http_client.unreachable("https://x.example/a?sig=SECRET", error)
+    assert all(word in found.message for word in ("x.example", "proxy", "403 Forbidden"))
+    assert "SECRET" not in str(found)

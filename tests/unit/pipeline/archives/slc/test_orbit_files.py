@@ -106,11 +106,11 @@ def test_a_damaged_orbit_at_hand_is_not_used(service: Service, tmp_path: Path) -
         (Reply(400), "HTTP 400"),
         (Reply(200, {}, b"<html>"), "no orbit file"),
         (Reply(302, {"Location": f"https://{STORE}/AUX/../../etc/passwd"}), "HTTP 404|no orbit file"),
-        (Reply(302, {"Location": "http://elsewhere.example/x.EOF"}), "no https address"),
+        (Reply(302, {"Location": "http://elsewhere.example/x.EOF"}), "elsewhere"),
     ],
     ids=["none yet", "bad name", "a page", "odd name", "plain http"],
 )
-def test_what_is_no_orbit_file_is_told(service: Service, tmp_path: Path, reply: Reply, why: str) -> None:
+def test_what_is_no_orbit_file_is_named(service: Service, tmp_path: Path, reply: Reply, why: str) -> None:
     service.server.rules.insert(0, lambda seen: reply if seen.path == SERVICE else None)
     with pytest.raises(ArchiveError, match=why):
         fetch(tmp_path)
@@ -121,7 +121,7 @@ def test_what_is_no_orbit_file_is_told(service: Service, tmp_path: Path, reply: 
     ("content", "why"),
     [
         (eof(POEORB)[:-500], "cut short"),
-        (b"<html>sign in</html>", "no Earth_Explorer_File"),
+        (b"<page>sign in</page>", "no Earth_Explorer_File"),
         (document(name=RESORB.removesuffix(".EOF")).encode(), "states File_Name"),
         (
             b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + eof(POEORB).partition(b"?>")[2],
@@ -141,7 +141,7 @@ def test_an_orbit_that_does_not_cover_the_overflight_is_refused(service: Service
     late = VECTORS[-1].time - timedelta(seconds=30)
     with pytest.raises(SourceDataError, match="state vectors from"):
         fetch_orbit("sentinel-1a", late, late, tmp_path, scene=SCENE)
-    with pytest.raises(SourceDataError, match="does not cover"):
+    with pytest.raises(SourceDataError, match="sentinel-1b"):
         fetch(tmp_path, platform="sentinel-1b")
 
 

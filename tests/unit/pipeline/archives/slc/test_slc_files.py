@@ -320,7 +320,7 @@ def test_a_granule_is_fetched_checked_unpacked_and_its_zip_dropped(server: Loopb
 
 def test_a_granule_without_the_polarisation_is_refused(server: Loopback, tmp_path: Path) -> None:
     server.files[f"datapool.asf.alaska.edu/SLC/SA/{GRANULE}.zip"] = packed("vh")
-    with pytest.raises(SourceDataError, match="no samples of VV"):
+    with pytest.raises(SourceDataError, match="VV"):
         fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules")
     assert not list(tmp_path.glob("*.SAFE"))
 
@@ -329,7 +329,7 @@ def test_a_zip_of_a_version_to_come_is_refused(server: Loopback, tmp_path: Path)
     data = bytearray(packed())
     data[data.index(b"PK\x01\x02") + 6] = 99
     server.files[f"datapool.asf.alaska.edu/SLC/SA/{GRANULE}.zip"] = bytes(data)
-    with pytest.raises(SourceDataError, match="is no zip"):
+    with pytest.raises(SourceDataError, match=GRANULE):
         fetch_slc(side(burst()), ["046_099061_IW2"], "vv", tmp_path, "granules")
 
 

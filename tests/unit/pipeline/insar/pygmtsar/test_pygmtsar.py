@@ -247,7 +247,7 @@ def orbit_of(instant: datetime, safe: Path, tmp_path: Path) -> tuple[Path, Any]:
     """An orbit file around `instant`, and a burst of that time."""
     file = made_orbit_file(-8.4, 31.2, 34.0, span_s=1500)
     moved = instant - INSTANT
-    lines = [layout._vector(v.model_copy(update={"time": v.time + moved})) for v in file.state_vectors]
+    lines = [layout.vector_element(v.model_copy(update={"time": v.time + moved})) for v in file.state_vectors]
     day = instant.replace(hour=0, minute=0, second=0)
     name = (
         f"S1A_OPER_AUX_POEORB_OPOD_{day + timedelta(days=20):%Y%m%d}T120000_V{day - timedelta(days=1):%Y%m%d}T225942"
@@ -269,7 +269,7 @@ def test_the_orbit_ends_at_midnight(safe: Path, tmp_path: Path) -> None:
     orbit, source = orbit_of(instant, safe, tmp_path)
     folder = tmp_path / "in"
     folder.mkdir()
-    layout._write_orbit(folder, source, orbit)
+    layout.write_orbit(folder, source, orbit)
     (written,) = folder.glob("S1A_OPER_AUX_POEORB_OPOD_*_V20230903T*_20230905T*.EOF")
     times = [e.text[4:] for e in etree.parse(written).getroot().iter("UTC")]
     assert times[0] >= "2023-09-04T23:26" and times[-1] <= "2023-09-04T23:59:59.999999" and len(times) > 180
@@ -282,7 +282,7 @@ def test_an_overflight_at_midnight_is_refused_with_the_way_out(
     instant = datetime(2023, 9, 4, tzinfo=UTC) + timedelta(seconds=second)
     orbit, source = orbit_of(instant, safe, tmp_path)
     with pytest.raises(InterferometryError) as error:
-        layout._write_orbit(tmp_path, source, orbit)
+        layout.write_orbit(tmp_path, source, orbit)
     assert error.value.code == "orbit-midnight" and "isce2" in error.value.remedy
 
 
@@ -290,7 +290,7 @@ def test_an_orbit_of_another_hour_is_unusable(safe: Path, tmp_path: Path) -> Non
     orbit, source = orbit_of(datetime(2023, 9, 4, 12, tzinfo=UTC), safe, tmp_path)
     object.__setattr__(source, "start", datetime(2023, 9, 4, 14, tzinfo=UTC))
     with pytest.raises(InterferometryError) as error:
-        layout._write_orbit(tmp_path, source, orbit)
+        layout.write_orbit(tmp_path, source, orbit)
     assert error.value.code == "orbit-unusable"
 
 

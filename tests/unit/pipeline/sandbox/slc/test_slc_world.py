@@ -401,7 +401,7 @@ def test_the_same_seed_gives_the_same_bytes(
     ("change", "named"),
     [
         ({"relative_orbit": 7}, "Track 7 "),
-        ({"before": 1, "after": 0}, "1 passes of track"),
+        ({"before": 1, "after": 0}, "selects 1"),
         ({"sub_area": (10.0, 42.7, 10.1, 42.8)}, "outside"),
     ],
 )
