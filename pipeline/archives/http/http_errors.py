@@ -29,9 +29,10 @@ REMEDIES = {
 def without_secrets(text: str) -> str:
     """`text` without user names before hosts, and with dots for the query of every URL in it."""
     text = re.sub(r"(https?://|/vsicurl/)([^\s/@'\"<>]*@)", r"\1", text)
-    text = re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"<>)]*)\?[^\s'\"<>)]*", r"\1?...", text)
+    # a query ends at a blank or a double quote: single quotes and brackets may stand in it
+    text = re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"<>)]*)\?[^\s\"<>]*", r"\1?...", text)
     # messages of urllib3 hold the path without the host
-    return re.sub(r"(?i)\b((?:url: |with url: )?/[^\s?'\"<>)]*)\?[^\s'\"<>)]*", r"\1?...", text)
+    return re.sub(r"(?<![\w/])(/[^\s?'\"<>)]*)\?[^\s\"<>]*", r"\1?...", text)
 
 
 def bare(url: str) -> str:

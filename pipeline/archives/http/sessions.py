@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,13 +20,25 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from pipeline.archives.http.http_errors import bare, redirected_without_end, unreachable
+from pipeline.archives.http.http_errors import bare, redirected_without_end, unreachable, without_secrets
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 MOST_REDIRECTS = 10
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REQUEST_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes signatures and logins out of what urllib3 logs of each request at the level DEBUG."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True, after the message is redacted."""
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
 
 
 def user_agent() -> str:
