@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
@@ -49,6 +50,8 @@ GDAL_OPTIONS = {
     # a file of GeoTIFF 1.0 states its vertical reference too
     "GTIFF_REPORT_COMPD_CS": "YES",
 }
+_UNDECODABLE = (RasterioError, CPLE_BaseError, ValueError)
+"""rasterio passes some errors of GDAL on as they are"""
 MOST_WINDOW_BYTES = 2 * 2**30
 """Of the pixels of one window, decoded."""
 
@@ -119,7 +122,7 @@ class RemoteRaster:
             layout = read_layout(file.fetch, file.size, file.header(HEADER_BYTES))
             with self._copy(file, layout, []) as dataset:
                 return file, layout, self._read_header(dataset, layout)
-        except (RasterioError, TiffError, ValueError) as error:
+        except (*_UNDECODABLE, TiffError) as error:
             file.close()
             raise self._undecodable(error) from error
         except BaseException:
@@ -271,7 +274,7 @@ class RemoteRaster:
                     mask = _file_mask(dataset, wanted)
                 self._mask_left_out(mask, wanted)
                 return data, mask
-            except (RasterioError, ValueError) as error:
+            except _UNDECODABLE as error:
                 problem = self._undecodable(error)
                 if last:
                     raise problem from error
