@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -182,6 +183,7 @@ def get_once(
     """
     start = url
     for _hop in range(MOST_REDIRECTS + 1):
+        check_plain(url)
         sent = dict(headers or {})
         if secret and url.startswith("https://") and _server_of(url) == _server_of(start):
             sent |= secret
@@ -207,6 +209,19 @@ def get_once(
         options.pop("params", None)
         url = next_address(url, target)
     raise redirected_without_end(start, MOST_REDIRECTS)
+
+
+def check_plain(url: str) -> None:
+    """Refuse an address that two parsers can read as two hosts: a secret would go to the wrong one.
+
+    Raises:
+        ArchiveError: it has a backslash, a blank or a control character.
+    """
+    if re.search(r"[\\\s\x00-\x20\x7f]", url):
+        raise ArchiveError(
+            f"{bare(url)[:200]!r} is no address: it has a backslash, a blank or a control character.",
+            "Leave the item out of the search, or report it to the archive.",
+        )
 
 
 def _server_of(url: str) -> str:

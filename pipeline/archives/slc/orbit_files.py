@@ -142,7 +142,7 @@ def _fetch(platform: str, start: datetime, end: datetime, folder: Path, scene: s
 
 
 def _location(url: str, scene: str) -> tuple[str, str]:
-    """The address of the file, and its name; the body of the response is left unread."""
+    """The address of the file, and its name; of the body only the beginning is read."""
     with archive_of(url).open(url, public=True) as response:
         if response.status_code == 404:
             raise ArchiveError(
@@ -150,6 +150,8 @@ def _location(url: str, scene: str) -> tuple[str, str]:
                 "Restituted orbit files come some hours after the overflight: build again then.",
             )
         http_client.accepted(response, url)
+        if http_client.is_page(next(http_client.pieces(response, decode=True), b"")):
+            raise http_client.page_instead(url, response.url)
         name = urlsplit(response.url).path.rpartition("/")[2]
         if not _NAME.fullmatch(name):
             named = re.search(r'filename="?([\w.-]+)"?', response.headers.get("Content-Disposition", ""))
