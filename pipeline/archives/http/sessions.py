@@ -79,7 +79,12 @@ def _within(connection: HTTPConnection, seconds: float) -> Iterator[None]:
         raise OSError(errno.EAGAIN, str(error)) from error
     try:
         yield
-    except (OSError, urllib3.exceptions.HTTPError, HTTPException):
+    except (
+        OSError,
+        ValueError,
+        urllib3.exceptions.HTTPError,
+        HTTPException,
+    ):  # ValueError: TLS was taken away
         if not over.is_set():
             raise
     finally:
