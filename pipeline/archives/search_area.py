@@ -93,7 +93,13 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
         if polarisation in piece.assets
     ]
     slc_tiles = slc_dem_tiles_of(answer, area).tiles
-    probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
+    hrefs = [*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])]
+    probes, notes = probe(hrefs)
+    if not probes and any(is_local(href) for href in hrefs):
+        raise ArchiveError(
+            f"The items at {answer.endpoint} name files of this machine, which are not read.",
+            "Check SLIDECUBE_STAC_URL, or report it to the archive.",
+        )
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += [*answer.notes, *remarks]
     if not tiles_within(area, tiles, DEM_MARGIN_M):
