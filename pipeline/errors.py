@@ -77,6 +77,12 @@ class IncompleteError(SlidecubeError):
     exit_code = 6
 
 
+class BusyError(SlidecubeError):
+    """What another process or run holds did not come free in time; what it is and who holds it are named."""
+
+    exit_code = 10
+
+
 class ModelError(SlidecubeError):
     """A cube cannot be trained on or mapped, or a bundle cannot be used."""
 
