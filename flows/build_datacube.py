@@ -1,20 +1,27 @@
-"""The flow `build-datacube`: from an area to the next version of its cube, announced as `datacube.ready`."""
+"""The flow `build-datacube`: from an area to the next version of its cube.
+
+A new version that has everything that the archives list is announced as `datacube.ready`, any other as
+`datacube.incomplete`.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
-from prefect.exceptions import ObjectNotFound
-from prefect.futures import as_completed
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
@@ -29,11 +36,16 @@ from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, SlidecubeError
 
+log = logging.getLogger(__name__)
+
 LAYERS_AT_ONCE = 3
 """Layers of one run that are built at once: each holds the arrays of one pass in memory."""
 PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
 """Pairs of one run that are begun before the other layers; see `BuildPlan.in_order`."""
 
+
+WAITS_S = (10.0, 20.0, 40.0, 80.0, 160.0)
+"""Waits before a layer is submitted again whose task ended because Prefect's server was away."""
 
 T = TypeVar("T")
 
@@ -44,9 +56,21 @@ def unvisited(value: T) -> T:
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether another try may help: an archive failed for a reason that may pass."""
+    """Whether another try may help: an archive failed for a reason that may pass, or Prefect's server was away."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, ArchiveError) and error.transient
+    return is_of_server(error) or (isinstance(error, ArchiveError) and error.transient)
+
+
+def is_of_server(error: object) -> bool:
+    """Whether an error comes from a Prefect server that cannot be reached, or that answers with an error.
+
+    The archives' own requests raise `ArchiveError`.
+    """
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500 or error.response.status_code in (408, 429)
+    return isinstance(error, httpx.TransportError | PrefectException) and not isinstance(
+        error, ObjectNotFound
+    )
 
 
 # pipeline.archives has already tried again within seconds; these retries wait for failures that last minutes
@@ -97,14 +121,47 @@ class PrefectTasks:
     processors: int = PAIRS_AT_ONCE
 
     def make(self, tasks: Iterable[build.LayerTask]) -> build.Outcomes:
-        """Submit the layers in their order; yields each when its task run has ended."""
-        runs = {
-            (build_pair if layer.kind.limit == "processor" else build_layer).submit(self.area, layer): layer
-            for layer in tasks
-        }
-        for run in as_completed(list(runs)):
-            run.wait()  # before this call `run.state` asks the server, which may not have the final state yet
-            yield runs[run], None if run.state.is_completed() else reason(run.state)
+        """Submit the layers in their order; yields each when its task run has ended.
+
+        A layer whose run ended because Prefect's server was away is submitted again; a layer that is whole on the disk
+        is then found there.
+        """
+        waiting = list(tasks)
+        for wait_s in (*WAITS_S, None):
+            again = []
+            runs = {
+                (build_pair if layer.kind.limit == "processor" else build_layer).submit(
+                    self.area, layer
+                ): layer
+                for layer in waiting
+            }
+            for run in as_completed(list(runs)):
+                error = _ended(run)
+                if is_of_server(error) and wait_s is not None:
+                    again.append(runs[run])
+                else:
+                    yield runs[run], None if error is None else words_of(error)
+            if not again or wait_s is None:
+                return
+            log.warning("Prefect's server was away: %d tasks begin again in %.0f s", len(again), wait_s)
+            time.sleep(wait_s)
+            waiting = again
+
+
+def _ended(run: PrefectFuture[Any]) -> object:
+    """None where a task run completed, else its error, or the message of its state."""
+    try:
+        run.wait()  # before this call `run.state` asks the server, which may not have the final state yet
+        state = run.state
+        return None if state.is_completed() else _error_of(state)
+    except (httpx.HTTPError, PrefectException) as error:
+        return error
+
+
+def _error_of(state: State[Any]) -> object:
+    """The error of a run that did not complete, or the message of its state."""
+    found = state.result(raise_on_failure=False)
+    return found if isinstance(found, BaseException) else str(state.message)
 
 
 @task(name="publish", cache_policy=NO_CACHE)
@@ -143,18 +200,26 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
 
 
 def reason(state: State[Any]) -> str:
-    """Why a layer's task did not complete: the message of its error."""
-    error = state.result(raise_on_failure=False)
-    if isinstance(error, SlidecubeError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(state.message)
+    """Why a task run did not complete: the message of its error."""
+    return words_of(_error_of(state))
+
+
+def words_of(error: object) -> str:
+    """Why a layer's task did not complete: an error's own message, with its type where it is none of ours."""
+    if isinstance(error, BaseException) and not isinstance(error, SlidecubeError):
+        return f"{type(error).__name__}: {error}"
+    return str(error)
 
 
 def announce(published: build.Published) -> None:
-    """Start training and mapping: by the event of a new version, or by a run for a version that lacks one of them."""
+    """Start training and mapping: by the event of a new version, or by a run for a version that lacks one of them.
+
+    Only a complete version is ready. Of an incomplete one the event names what it lacks; the next run that finds it
+    unchanged, or `reconcile`, has it trained and mapped.
+    """
     if published.new:
         emit_event(
-            event="datacube.ready",
+            event="datacube.ready" if published.complete else "datacube.incomplete",
             resource={
                 "prefect.resource.id": f"datacube.{published.area}.{published.version}",
                 "prefect.resource.name": f"{published.area} version {published.version}",
@@ -162,6 +227,7 @@ def announce(published: build.Published) -> None:
                 "datacube.version": str(published.version),
                 "datacube.uri": published.uri,
             },
+            payload={"missing": list(published.missing), "undelivered": list(published.undelivered)},
         )
         return
     if lacks := chain.standing(chain.version_of(published.uri)).lacks:
@@ -170,27 +236,32 @@ def announce(published: build.Published) -> None:
 
 def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
     """Schedule the flow that makes what a version lacks; if it is not deployed, log how to run it."""
-    log = get_run_logger()
+    logger = get_run_logger()
     try:
         run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
     except ObjectNotFound:
-        log.warning(
+        logger.warning(
             "%s lacks its %s; run `python -m flows.setup`, then `reconcile`",
             cube,
             " and ".join(lacks),
         )
     else:
-        log.info("%s lacks its %s: train-model is scheduled", cube, " and ".join(lacks))
+        logger.info("%s lacks its %s: train-model is scheduled", cube, " and ".join(lacks))
 
 
 def verdict(published: build.Published) -> State[Any]:
-    """The state that the run ends in: failed where a layer failed, else what was published."""
+    """The state that the run ends in: failed where the version is incomplete, else what was published."""
     where = f"{published.area} version {published.version} ({published.uri})"
     missing = f" Missing: {'; '.join(published.missing)}." if published.missing else ""
     if published.failed:
         return Failed(
             name="Incomplete",
             message=f"{where} lacks what failed: {'; '.join(published.failed)} Run again to read only these.",
+        )
+    if not published.complete:
+        return Failed(
+            name="Incomplete",
+            message=f"{where} lacks what the archives list: {'; '.join(published.undelivered)}",
         )
     if not published.new:
         return Completed(name="Unchanged", message=f"Nothing to do: {where} is up to date.{missing}")

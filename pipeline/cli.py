@@ -250,12 +250,18 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
             click.echo(f"quicklook  {picture}")
         for line in published.missing:
             click.echo(f"missing    {line}")
+    if published.complete:
+        return
     if published.failed:
         raise IncompleteError(
             f"{number_of(published.layers_failed, 'layer')} could not be made: "
             f"{'; '.join(published.failed).rstrip('.')}.",
             "Run `slidecube build` again to try them once more.",
         )
+    raise IncompleteError(
+        f"The version lacks what the archives list: {'; '.join(published.undelivered).rstrip('.')}.",
+        "Run `slidecube build` again later; where it stays so, the archive's files are at fault.",
+    )
 
 
 @click.command()

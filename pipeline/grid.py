@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import shapely
@@ -103,6 +104,22 @@ class Grid(Frozen):
             left - margin_m, bottom - margin_m, right + margin_m, top + margin_m, densify_pts=64
         )
         return west, south, east, north
+
+    def share_within(self, footprints: Iterable[shapely.Geometry]) -> float:
+        """Share of the grid inside the union of footprints in degrees WGS 84, 0..1."""
+        to_utm = Transformer.from_crs(4326, self.epsg, always_xy=True)
+        # a footprint far outside the zone would be distorted: only its part near the grid counts
+        west, south, east, north = self.bounds_deg()
+        west, east = (west, east) if west <= east else (-180.0, 180.0)
+        near = shapely.box(west, south, east, north).buffer(0.5)
+        parts = [
+            shapely.transform(
+                shapely.segmentize(footprint.intersection(near), 0.05), to_utm.transform, interleaved=False
+            )
+            for footprint in footprints
+        ]
+        box = shapely.box(*self.bounds)
+        return float(min(1.0, shapely.union_all(parts).intersection(box).area / box.area))
 
     def finer(self, times: int) -> Grid:
         """The same extent, with each pixel divided into `times` x `times`."""

@@ -97,7 +97,7 @@ def _number(text: str) -> float:
 
 def has_mask(dataset: Any) -> bool:
     """Whether a rasterio dataset masks pixels of its first band by a mask or an alpha band, not by a nodata alone."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
 
 
 def vertical_reference(crs: Any, name: str) -> str | None:

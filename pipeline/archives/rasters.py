@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
@@ -265,12 +265,7 @@ class RemoteRaster:
             try:
                 with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
                     data = dataset.read(1, window=wanted)
-                    # a nodata is not asked for here: not everybody believes one of 0
-                    mask = (
-                        dataset.read_masks(1, window=wanted)
-                        if has_mask(dataset)
-                        else np.full(data.shape, 255, np.uint8)
-                    )
+                    mask = _file_mask(dataset, wanted)
                 self._mask_left_out(mask, wanted)
                 return data, mask
             except (RasterioError, ValueError) as error:
@@ -317,6 +312,17 @@ class RemoteRaster:
         if asked.height * asked.width * np.dtype(self._header.dtypes[0]).itemsize > MOST_WINDOW_BYTES:
             raise ValueError(f"window {asked} takes more than {MOST_WINDOW_BYTES / 2**30:.0f} GiB")
         return asked
+
+
+def _file_mask(dataset: Any, window: RasterWindow) -> NDArray[np.uint8]:
+    """0 where the file's mask or its alpha band hides a pixel; a nodata is left to the reader."""
+    mask = np.full((int(window.height), int(window.width)), 255, np.uint8)
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        mask = dataset.read_masks(1, window=window)
+    for number, colour in enumerate(dataset.colorinterp, start=1):
+        if colour == ColorInterp.alpha:  # of floats GDAL makes no mask
+            mask[dataset.read(number, window=window) == 0] = 0
+    return mask
 
 
 def _span(window: RasterWindow) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -17,7 +17,10 @@ from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep
 from pipeline.cube.schema import Axis
 from pipeline.cube.store import Store
 from pipeline.errors import CubeError
-from pipeline.layers.kind import Entry, Key, LayerTask, Lost, Wanted
+from pipeline.layers.kind import Entry, Key, LayerKind, LayerTask, Lost, Wanted
+
+SHORT_SHARE, SHORT_MARGIN = 0.8, 0.05
+"""A layer falls short of its plan below this share of what was promised, less this share of the grid."""
 
 
 def store_of(area: AreaOfInterest) -> Store:
@@ -55,6 +58,8 @@ class _Draft:
     failed: dict[str, str]
     """by the digest of the recipe, why its layer could not be built"""
     missing: list[str]
+    undelivered: list[str]
+    """of `missing`: what the archives list and this version does not have"""
     records: dict[str, LayerRecord] = field(default_factory=dict)
     """of the layers that this build or an earlier one made of the plan, by digest"""
     static: dict[str, str] = field(default_factory=dict)
@@ -74,6 +79,47 @@ class _Draft:
             layers |= dict.fromkeys(task.recipe.variables, digest)
         return layers
 
+    def shortfall(self, task: LayerTask) -> Shortfall | None:
+        """How far a layer that was built falls short of its plan; None where it does not, or the plan is unknown."""
+        digest = task.recipe.digest
+        found = self.coverage_of(task, digest)
+        if found is None or not falls_short(found, task.promised):
+            return None
+        before = self.layers_before(task)
+        covers_more = any((self.coverage_of(task, old) or 0.0) > found for old in before if old != digest)
+        return Shortfall(task, found, covers_more)
+
+    def coverage_of(self, task: LayerTask, digest: str) -> float | None:
+        """Share of the grid where a layer of the task's kind has data."""
+        record = self.records.get(digest)
+        if record is None and self.previous is not None:
+            record = self.previous.records.get(digest)
+        return None if record is None else task.kind.delivered(record, self.plan.grid)
+
+    def layers_before(self, task: LayerTask) -> set[str]:
+        """Digests of the latest version's layers of the same variables, at the same index of the axis."""
+        if self.previous is None:
+            return set()
+        layers = self.previous.static
+        if task.kind.axis is not None:
+            rule = _RULES[task.kind.axis]
+            entries = getattr(self.previous, rule.field)
+            layers = next((entry.layers for entry in entries if rule.key(entry) == task.key), {})
+        return {layers[name] for name in task.recipe.variables if name in layers}
+
+    def lose(self, kind: LayerKind[Any], lost: Sequence[Lost[Any]]) -> None:
+        """Name what failed."""
+        lines = kind.describe_losses(lost, self.plan.current_version) if lost else []
+        self.missing += lines
+        self.undelivered += lines
+
+    def name_shortfalls(self, kind: LayerKind[Any], short: Sequence[Shortfall]) -> None:
+        """Name what falls short: as lost where the layer of the latest version stays instead."""
+        self.lose(kind, [Lost(one.task, one.words, kept=True) for one in short if one.before_covers_more])
+        lines = [f"{one.task.label}: {one.words}" for one in short if not one.before_covers_more]
+        self.missing += lines
+        self.undelivered += lines
+
     def used_records(self) -> dict[str, LayerRecord]:
         """Of every layer of the version, by digest."""
         entries = (entry for entries in self.entries.values() for entry in entries)
@@ -89,20 +135,52 @@ class _Draft:
         return None
 
 
+@dataclass(frozen=True)
+class Shortfall:
+    """A layer that was built, and has data in far less of the grid than its sources cover as the archive lists them."""
+
+    task: LayerTask
+    found: float
+    """share of the grid with data, 0..1"""
+    before_covers_more: bool
+    """whether the latest version has a layer in its position that covers more"""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.found == 0:
+            return "no pixel has data"
+        promised = "its sources cover more" if self.task.promised is None else f"not {self.task.promised:.0%}"
+        return f"{self.found:.0%} of the grid has data, {promised} as the archive lists"
+
+
+def falls_short(found: float, promised: float | None) -> bool:
+    """Whether a layer has data in far less of the grid than was promised, both 0..1.
+
+    Footprints are outlines of four or five corners, borders are eroded, and some products mask shadow: a fifth of the
+    promise and 5 % of the grid may be lacking. A layer without any data falls short, unless none was promised.
+    """
+    if found == 0:
+        return promised is None or promised > 0
+    return promised is not None and found < SHORT_SHARE * promised - SHORT_MARGIN
+
+
 def manifest_of(
     area: AreaOfInterest, plan: BuildPlan, catalogue: Catalogue, failed: dict[str, str]
 ) -> Manifest:
     """The manifest of the plan's layers, without those that failed.
 
     A pass, a pair or a track of which a layer failed stays as it was in the latest version, or is left out; either way
-    it is named in `missing`. `failed` has the reasons by digest of the recipe.
+    it is named in `missing`. So is a layer that has data in far less of the grid than its sources promise; it does not
+    replace one that covers more. `failed` has the reasons by digest of the recipe.
 
     Raises:
         CubeError: a layer that the plan holds is gone.
     """
     store, current = store_of(area), plan.current_version
     previous = versions.read_manifest(store, current) if current is not None else None
-    draft = _Draft(area, store, plan, previous, failed, list(plan.missing))
+    undelivered = [line for part in plan.parts for line in part.undelivered]
+    draft = _Draft(area, store, plan, previous, failed, list(plan.missing), undelivered)
     for axis in AXES:
         parts = [part for part in plan.parts if part.kind.axis == axis]
         if axis is None:
@@ -122,6 +200,7 @@ def manifest_of(
         static=draft.static,
         records=draft.used_records(),
         missing=tuple(draft.missing),
+        undelivered=tuple(draft.undelivered),
         attributes=_cube_attributes(draft, catalogue),
     )
 
@@ -129,14 +208,17 @@ def manifest_of(
 def _add_static(draft: _Draft, parts: Sequence[Wanted]) -> None:
     before = draft.previous.static if draft.previous else {}
     for part in parts:
+        draft.static |= {name: digest for name, digest in before.items() if name in part.staying}
         for task in part.tasks:
-            if (failure := draft.failure([task])) is None:
-                draft.static |= draft.add_built([task])
-                continue
             kept = {name: digest for name, digest in before.items() if name in task.recipe.variables}
-            draft.static |= kept
-            lost = Lost(task, failure[1], kept=bool(kept))
-            draft.missing += part.kind.describe_losses([lost], draft.plan.current_version)
+            if (failure := draft.failure([task])) is not None:
+                draft.static |= kept
+                draft.lose(part.kind, [Lost(task, failure[1], kept=bool(kept))])
+                continue
+            built = draft.add_built([task])
+            short = draft.shortfall(task)
+            draft.static |= kept if short is not None and short.before_covers_more else built
+            draft.name_shortfalls(part.kind, [] if short is None else [short])
 
 
 def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
@@ -151,22 +233,31 @@ def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
     built: list[Entry] = []
     unchanged: dict[Key, Entry] = {}
     lost: list[Lost[Any]] = []
+    short: list[Shortfall] = []
     for key, tasks in groups.items():
-        if (failure := draft.failure(tasks)) is None:
-            built.append(tasks[0].kind.entry(tasks[0], draft.add_built(tasks)))
-            continue
         variables = {name for task in tasks for name in task.recipe.variables}
         old = before.get(key)
-        if old is not None and set(old.layers) == variables:  # all entries of an axis have the same variables
+        if old is not None and set(old.layers) != variables:  # all entries of an axis have the same variables
+            old = None
+        if (failure := draft.failure(tasks)) is None:
+            layers = draft.add_built(tasks)
+            found = [one for task in tasks if (one := draft.shortfall(task)) is not None]
+            if old is not None and any(one.before_covers_more for one in found):
+                unchanged[key] = old
+            else:
+                built.append(tasks[0].kind.entry(tasks[0], layers))
+            short += [replace(one, before_covers_more=key in unchanged) for one in found]
+            continue
+        if old is not None:
             unchanged[key] = old
-        lost.append(Lost(*failure, kept=key in unchanged))
+        lost.append(Lost(*failure, kept=old is not None))
     pairs = cast("tuple[Timepair, ...]", draft.entries.get("timepair", ()))
     kept: dict[Key, Entry] = {}
     for part in parts:
         staying = part.kind.staying(part, pairs)
         kept |= {key: entry for key, entry in before.items() if key in staying and key not in groups}
-        of_kind = [one for one in lost if one.task.kind == part.kind]
-        draft.missing += part.kind.describe_losses(of_kind, draft.plan.current_version)
+        draft.lose(part.kind, [one for one in lost if one.task.kind == part.kind])
+        draft.name_shortfalls(part.kind, [one for one in short if one.task.kind == part.kind])
     standing: Sequence[Entry] = list((kept | unchanged).values())
     for part in parts:
         standing, lines = part.kind.consistent(draft.area, built, standing)
@@ -191,15 +282,19 @@ def _with_all_variables(
 
 
 def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
-    area, inventory = draft.area, draft.area.inventory
+    area = draft.area
     sources = [*area.sources]
+    before = draft.previous.records if draft.previous else {}
+    layers = {name: draft.records.get(digest) or before[digest] for name, digest in draft.static.items()}
+    decided: dict[str, Any] = {"inventory": "none"}
     for part in draft.plan.parts:
         entries = draft.entries[part.kind.axis] if part.kind.axis is not None else ()
         sources += part.kind.sources(area, catalogue, entries)
+        decided |= part.kind.attributes(layers)
     return {
         "sources": sources,
         "license": area.licence,
-        "inventory": f"{inventory.name}: {inventory.citation} ({inventory.licence})" if inventory else "none",
+        **decided,
         "software": f"slidecube {version('slidecube')}",
         "simulated": area.simulated,
     }

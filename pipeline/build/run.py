@@ -25,6 +25,7 @@ from pipeline.build.planning import make_plan
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import load_catalogue, snapshot_name
 from pipeline.cube import versions
+from pipeline.cube.addresses import open_store
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import CubeError, SlidecubeError
@@ -69,6 +70,14 @@ class Published(Frozen):
         (), description="layers that could not be built this time, each reason once"
     )
     layers_failed: int = 0
+    undelivered: tuple[str, ...] = Field(
+        (), description="of `missing`: what the archives list and the version lacks, failed layers among it"
+    )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the version has everything that the archives listed."""
+        return not self.failed and not self.undelivered
 
 
 @contextmanager
@@ -146,6 +155,7 @@ def publish(
         missing=manifest.missing,
         failed=failures_by_reason(plan.tasks, failed),
         layers_failed=len(failed),
+        undelivered=manifest.undelivered,
     )
 
 
@@ -186,17 +196,20 @@ class LayerWorkers(Protocol):
 def build_layers(plan: BuildPlan, workers: LayerWorkers, progress: Progress = no_progress) -> dict[str, str]:
     """Build every layer that the plan wants; returns the reasons of those that failed, by digest of the recipe.
 
-    A layer that fails does not stop the others.
+    A layer that fails does not stop the others. The disk decides what failed: a layer that is whole in the cube was
+    built, however its worker ended.
     """
     failed: dict[str, str] = {}
     tasks = plan.in_order(workers.processors)
+    store = open_store(plan.cube)
     with closing(workers.make(tasks)) as outcomes:
         for done, (task, reason) in enumerate(outcomes, start=1):
             if reason is not None:
                 log.error("%s: %s", task.label, reason)
                 failed[task.recipe.digest] = reason
             progress(task.label, done, len(tasks))
-    return failed
+    absent = [task.recipe.digest for task in tasks if read_record(store, task.recipe.digest) is None]
+    return {digest: failed.get(digest, "its worker ended without making it") for digest in absent}
 
 
 @dataclass(frozen=True)

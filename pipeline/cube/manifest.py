@@ -63,6 +63,10 @@ class Manifest(Frozen):
     static: dict[str, str] = Field(description="digest of the layer, by static variable")
     records: dict[str, LayerRecord] = Field(description="of every layer used, by digest")
     missing: tuple[str, ...] = Field((), description="what was wanted and is not in this version, in words")
+    undelivered: tuple[str, ...] = Field(
+        (),
+        description="of `missing`: what the archives list and this version lacks; the version is complete without",
+    )
     attributes: dict[str, JsonValue] = Field(default_factory=dict, description="of the whole cube")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every file of the version that is no shard, by key"
@@ -92,8 +96,11 @@ class Manifest(Frozen):
         return digest_of(canonical_json(self._plain("catalogue", "files")))
 
     def _plain(self, *without: str) -> dict[str, Any]:
-        """JSON-able; an axis without an entry is left out, as in manifests that are older than the axis."""
-        absent = {name for name in ("timepairs", "looks") if not getattr(self, name)}
+        """JSON-able; an axis without an entry is left out, as in manifests that are older than the axis.
+
+        So is `undelivered` where it is empty.
+        """
+        absent = {name for name in ("timepairs", "looks", "undelivered") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude={*without, *absent})
 
 

@@ -133,10 +133,15 @@ def journal(store: Store, number: int, entry: dict[str, Any]) -> None:
 
 
 def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
-    """Keep two versions, their layers and those of `spare`; remove the rest and what killed writers left."""
+    """Keep versions, their layers and those of `spare`; remove the rest and what killed writers left.
+
+    Kept are the two newest versions, and the two newest complete ones: builds that fail push no good version out.
+    """
     numbers = version_numbers(store)
     current = current_version(store)
-    kept = [n for n in numbers if current is None or n <= current][-KEPT_VERSIONS:]
+    published = [n for n in numbers if current is None or n <= current]
+    complete = [n for n in published if is_complete(store, n)]
+    kept = {*published[-KEPT_VERSIONS:], *complete[-KEPT_VERSIONS:]}
     for number in numbers:
         if number not in kept:
             store.delete(version_key(number))
@@ -146,6 +151,14 @@ def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
             store.delete(folder_of(name))
     for prefix in ("layers", "versions", "journal", ""):
         store.sweep(prefix)
+
+
+def is_complete(store: Store, number: int) -> bool:
+    """Whether a version has everything that the archives listed; False where its manifest cannot be read."""
+    try:
+        return not read_manifest(store, number).undelivered
+    except CubeError:
+        return False
 
 
 def _assemble(store: Store, staging: str, manifest: Manifest) -> bytes:

@@ -48,6 +48,13 @@ class Backscatter(LayerKind[BackscatterTask]):
     def wanted(self, inputs: PlanInputs) -> Wanted:
         """One layer for each pass and polarisation; where a pass lacks one, the layer is without data."""
         area, passes = inputs.area, inputs.passes.passes
+        gone = [one for one in inputs.listed.passes if one.id not in {each.id for each in passes}]
+        before = {step.pass_id for step in inputs.previous.timesteps} if inputs.previous else set()
+        undelivered = tuple(
+            f"pass {one.id}: {'kept as it was' if one.id in before else 'left out'} (its files are listed and no "
+            "server has them)"
+            for one in gone
+        )
         present = [p for p in area.polarisations if any(p in s.assets for o in passes for s in o.slices)]
         return Wanted(
             kind=self,
@@ -56,7 +63,9 @@ class Backscatter(LayerKind[BackscatterTask]):
                 for overflight in passes
                 for polarisation in present
             ),
-            missing=(*inputs.passes.left_out, *_absent_polarisations(area, passes)),
+            missing=(*inputs.passes.left_out, *_absent_polarisations(area, passes), *undelivered),
+            staying=frozenset(one.id for one in gone),
+            undelivered=undelivered,
         )
 
     def _task(self, inputs: PlanInputs, overflight: Pass, polarisation: str) -> BackscatterTask:
@@ -81,6 +90,12 @@ class Backscatter(LayerKind[BackscatterTask]):
             size_bytes=sum(
                 int((piece.assets[polarisation].size_bytes or 0) * _share_read(area, piece.geometry))
                 for piece in pieces
+            ),
+            promised=inputs.grid.share_within(
+                shape(piece.geometry)
+                for one in inputs.listed.passes
+                for piece in one.slices
+                if one.id == overflight.id and polarisation in piece.assets
             ),
             overflight=overflight,
         )

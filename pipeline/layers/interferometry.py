@@ -233,6 +233,11 @@ def pair_tasks(kind: Interferometry, inputs: PlanInputs) -> tuple[PairTask, ...]
                 recipe=recipe,
                 label=f"pair {pair.id}",
                 size_bytes=estimate(pair, fetch_mode(area), backend).bytes_to_fetch,
+                promised=inputs.grid.share_within(
+                    shape(burst.geometry)
+                    for burst in pair.reference.bursts
+                    if burst.full_id in pair.burst_ids
+                ),
                 pair=pair,
                 backend=backend,
                 tiles=tiles,

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, SerializeAsAny, field_serializer
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.cube.layers import LayerData, Recipe
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.manifest import Look, Timepair, Timestep
 from pipeline.cube.schema import Axis
 from pipeline.grid import Grid
@@ -42,6 +42,10 @@ class LayerTask(Frozen):
     label: str = Field(description="for people: what it is")
     size_bytes: int = Field(0, description="estimate of what is read from the archive; 0 where held")
     held: bool = Field(False, description="whether the cube has it already")
+    promised: float | None = Field(
+        None,
+        description="share of the grid, 0..1, that the sources cover as the archive lists them; None: unknown",
+    )
 
     @property
     def key(self) -> Key | None:
@@ -71,7 +75,12 @@ class Wanted(Frozen):
     missing: tuple[str, ...] = Field((), description="what is wanted and cannot be built, in words")
     notes: tuple[str, ...] = ()
     staying: frozenset[Key] = Field(
-        frozenset(), description="entries that stay as the latest version has them, though no task makes them"
+        frozenset(),
+        description="entries, or static variables, that stay as the latest version has them, though no task makes them",
+    )
+    undelivered: tuple[str, ...] = Field(
+        (),
+        description="of `missing`: what an archive lists and does not hand out now; the version is incomplete",
     )
 
     @field_serializer("kind")
@@ -138,6 +147,15 @@ class LayerKind(ABC, Generic[T]):
         """The entry of a task on the kind's axis, with the digests of its layers by variable."""
         raise NotImplementedError(f"{self.name} layers lie on no axis")
 
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid where a finished layer has data, 0..1; None where its record does not state it."""
+        coverage = record.report.get("coverage")
+        return float(coverage) if isinstance(coverage, int | float) else None
+
+    def attributes(self, layers: Mapping[str, LayerRecord]) -> dict[str, Any]:
+        """Attributes of the whole cube that static layers decide; `layers` are those of a version, by variable."""
+        return {}
+
     def staying(self, wanted: Wanted, pairs: Sequence[Timepair]) -> Collection[Key]:
         """Entries of the latest version that stay without a task; `pairs` are those of the new version."""
         return wanted.staying
@@ -164,6 +182,12 @@ class LayerKind(ABC, Generic[T]):
     def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:
         """Lines of a cube's attribute `sources`; `entries` are those of the version on the kind's axis."""
         return []
+
+
+def share_without(record: LayerRecord, counted: str, grid: Grid) -> float | None:
+    """Share of the grid outside the pixels that the record counts under that name, 0..1; None where it does not."""
+    pixels = record.report.get(counted)
+    return 1 - pixels / (grid.height * grid.width) if isinstance(pixels, int) else None
 
 
 LayerTask.model_rebuild()

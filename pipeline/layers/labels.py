@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.archives import inventories
 from pipeline.area import AreaOfInterest, Inventory
-from pipeline.cube.layers import LayerData, Recipe, Source
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
+from pipeline.grid import Grid
 from pipeline.layers import extents, label_rasters
-from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
+from pipeline.layers.kind import LayerKind, LayerTask, Lost, Site, Wanted, share_without
 from pipeline.layers.outlines.deciding_attributes import Span
-from pipeline.layers.plan_inputs import PlanInputs
+from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
 
 class LabelsTask(LayerTask):
@@ -39,13 +42,17 @@ class Labels(LayerKind[LabelsTask]):
         """One layer, if the area names an inventory and the catalogue found its file."""
         inventory, found = inputs.area.inventory, inputs.catalogue.inventory
         if inventory is None or found is None:
+            if inventory is not None and inventory.url is not None:
+                return self._unavailable(inventory, inputs)
             reason = "the area names none" if inventory is None else (inventory.note or "it has no file")
             return Wanted(kind=self, missing=(f"labels: no inventory ({reason})",))
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
-        # fields that are not used are left out: a new field changes no layer
-        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
+        # fields that are not used are left out, so that a new field changes no layer; the extent's file is a source
+        # above, without its folders or the key in its address
+        left_out = {"url", "page", "note"} | ({"extent"} if extents.file_of(inventory) else set())
+        rules = inventory.model_dump(mode="json", exclude=left_out, exclude_none=True)
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,
@@ -58,6 +65,40 @@ class Labels(LayerKind[LabelsTask]):
             kind=self, recipe=recipe, label=f"labels from {inventory.name}", inventory=inventory
         )
         return Wanted(kind=self, tasks=(task,))
+
+    def _unavailable(self, inventory: Inventory, inputs: PlanInputs) -> Wanted:
+        """No layer: the inventory that the area names could not be had, which a note of the catalogue explains."""
+        kept = static_variables(inputs.previous, LABELS)
+        words = "none"
+        if kept and inputs.previous is not None:
+            record = inputs.previous.records[inputs.previous.static[min(kept)]]
+            words = f"those of {record.recipe.parameters.get('name', 'the version before')} are kept"
+        reason = next(
+            (note for note in inputs.catalogue.notes if repr(inventory.name) in note), "no reason is recorded"
+        )
+        line = (
+            f"labels from {inventory.name}: {words} ({reason.removesuffix(': the cube will have no labels')})"
+        )
+        return Wanted(kind=self, missing=(line,), undelivered=(line,), staying=kept)
+
+    def describe_losses(self, lost: Sequence[Lost[LabelsTask]], version: int | None) -> list[str]:
+        """The inventory that failed, and whether the labels of the latest version are kept."""
+        return [
+            f"{one.task.label}: {one.reason}{f' The labels of version {version} are kept.' if one.kept else ''}"
+            for one in lost
+        ]
+
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid that is mapped."""
+        return share_without(record, "unmapped_pixels", grid)
+
+    def attributes(self, layers: Mapping[str, LayerRecord]) -> dict[str, Any]:
+        """The inventory that the labels were made from, as their recipe names it."""
+        if "landslides" not in layers:
+            return {"inventory": "none"}
+        made_from = layers["landslides"].recipe.parameters
+        name, citation, licence = (made_from.get(key, "") for key in ("name", "citation", "licence"))
+        return {"inventory": f"{name}: {citation} ({licence})"}
 
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""

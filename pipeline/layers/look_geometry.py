@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
+from shapely import box
 
 from pipeline.archives import rasters
 from pipeline.archives.slc import orbit_files
@@ -87,6 +88,7 @@ class LookGeometry(LayerKind[LookTask]):
             recipe=recipe,
             label=f"look geometry of track {order.relative_orbit}",
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in tiles),
+            promised=inputs.grid.share_within(box(*tile.bbox) for tile in tiles),
             order=order,
             tiles=tiles,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, dem_tiles_of, passes_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_items import DemTile, DemTiles
 from pipeline.catalogue.pairs import PairList, choose_pairs
-from pipeline.catalogue.passes import Pass, PassList
+from pipeline.catalogue.passes import Pass, PassList, group_passes
 from pipeline.catalogue.slc import SlcPass, SlcPassList
 from pipeline.catalogue.slc_passes import slc_passes, wants_slc
 from pipeline.cube.layers import Recipe, Source
@@ -41,6 +41,16 @@ class PlanInputs:
     def dem(self) -> DemTiles:
         """Elevation tiles over the area, and the items that cannot be used."""
         return dem_tiles_of(self.catalogue, self.area)
+
+    @cached_property
+    def listed(self) -> PassList:
+        """Passes as the archive lists them, whether or not its servers have the files."""
+        return group_passes(self.catalogue.rtc_items, self.area)
+
+    @cached_property
+    def listed_dem(self) -> DemTiles:
+        """Elevation tiles over the area as the archive lists them, whether or not its servers have the files."""
+        return dem_tiles_of(self.catalogue.model_copy(update={"probes": {}}), self.area)
 
     @cached_property
     def slc_dem(self) -> DemTiles:
@@ -83,6 +93,11 @@ def _without_slc(passes: tuple[Pass, ...], slc: tuple[SlcPass, ...]) -> tuple[st
         f"track {track}, {', '.join(found)}: ASF lists no SLC of the area then"
         for track, found in sorted(days.items())
     )
+
+
+def static_variables(previous: Manifest | None, variables: Iterable[str]) -> frozenset[str]:
+    """Those of the static variables that the latest version has."""
+    return frozenset(name for name in variables if previous is not None and name in previous.static)
 
 
 def tile_sources(tiles: tuple[DemTile, ...]) -> tuple[Source, ...]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from shapely import box
+
 from pipeline.archives import rasters
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, lost_within, surroundings, tiles_within
-from pipeline.cube.layers import LayerData, Recipe
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.schema import TERRAIN
+from pipeline.grid import Grid
 from pipeline.layers import dem_derivatives
-from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted
-from pipeline.layers.plan_inputs import PlanInputs, tile_sources
+from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted, share_without
+from pipeline.layers.plan_inputs import PlanInputs, static_variables, tile_sources
 
 
 class TerrainTask(LayerTask):
@@ -35,9 +38,7 @@ class Terrain(LayerKind[TerrainTask]):
         found = inputs.dem
         if lost_within(found, surroundings(inputs.area, DEM_MARGIN_M)):
             reason = "; ".join((*found.left_out, *found.notes))
-            return Wanted(
-                kind=self, missing=(f"terrain: the other tiles of {collection} leave a gap ({reason})",)
-            )
+            return _undelivered(self, inputs, f"the other tiles of {collection} leave a gap: {reason}")
         tiles = tiles_within(inputs.area, found.tiles, DEM_MARGIN_M)
         if not tiles:
             listed = len(inputs.catalogue.dem_items)
@@ -46,7 +47,9 @@ class Terrain(LayerKind[TerrainTask]):
                 if listed
                 else f"{collection} has no tile here"
             )
-            return Wanted(kind=self, missing=(f"terrain: {reason}",))
+            if not tiles_within(inputs.area, inputs.listed_dem.tiles, DEM_MARGIN_M):
+                return Wanted(kind=self, missing=(f"terrain: {reason}",))
+            return _undelivered(self, inputs, reason)
         recipe = Recipe(
             kind=self.name,
             variables=TERRAIN,
@@ -60,12 +63,26 @@ class Terrain(LayerKind[TerrainTask]):
             recipe=recipe,
             label=f"terrain from {collection}",
             size_bytes=sum(tile.asset.size_bytes or 0 for tile in tiles),
+            promised=inputs.grid.share_within(
+                box(*tile.bbox) for tile in (*inputs.listed_dem.tiles, *found.tiles)
+            ),
             tiles=tiles,
         )
         return Wanted(kind=self, tasks=(task,), missing=found.left_out, notes=found.notes)
+
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid without voids."""
+        return share_without(record, "void_pixels", grid)
 
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:
             tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)
+
+
+def _undelivered(kind: Terrain, inputs: PlanInputs, reason: str) -> Wanted:
+    """No new terrain, although the archive lists tiles; that of the version before stays."""
+    kept = static_variables(inputs.previous, TERRAIN)
+    line = f"terrain: {'kept as it was' if kept else 'none'} ({reason})"
+    return Wanted(kind=kind, missing=(line,), undelivered=(line,), staying=kept)

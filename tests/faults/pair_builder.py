@@ -46,6 +46,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     os.environ |= {
         "SLIDECUBE_DATA_DIR": str(folder / "data"),
+        "SLIDECUBE_LOCAL_ITEMS": "true",
         "SLIDECUBE_INSAR_BACKEND": "pygmtsar",
         "SLIDECUBE_READ_CONCURRENCY": "1",
     }

@@ -160,8 +160,11 @@ def of_cubes(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         yield f"content: {name(task)}", sha256(content)
         yield f"record: {name(task)}", sha256(json.dumps(record.model_dump(mode="json"), sort_keys=True))
     # now all are held, so that the plan is one of a whole cube
-    whole = manifest_of(where, make_plan(where, found), found, {})
-    whole = whole.model_copy(update={"attributes": {**whole.attributes, "software": "left out"}})
+    planned = make_plan(where, found)
+    whole = manifest_of(where, planned, found, {})
+    assert whole.undelivered, "the made layers have half of the coverage that was promised"
+    attributes = {**whole.attributes, "software": "left out"}
+    whole = whole.model_copy(update={"attributes": attributes, "missing": planned.missing, "undelivered": ()})
     assert len(whole.timesteps) == 2 and len(whole.timepairs) == 2 and len(whole.looks) == 1
     assert all(pair.perpendicular_baseline_m is None for pair in whole.timepairs), "no rounding is pinned"
     yield "version: substance", whole.substance

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, Pending
@@ -145,9 +146,18 @@ class Run:
         self.state = self.ended
 
 
-def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch):
+@pytest.fixture
+def disk(monkeypatch) -> set[str]:
+    """Digests of the recipes whose layers are whole on the disk."""
+    whole: set[str] = set()
+    monkeypatch.setattr(build, "read_record", lambda store, digest: digest if digest in whole else None)
+    return whole
+
+
+def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch, disk):
     failed = layer("interferometry", "p")
     plan = plan_of(failed, layer("labels", "l"))
+    disk |= {task.recipe.digest for task in plan.tasks} - {failed.recipe.digest}
     gone = ArchiveError("It is gone.", "Search again.")
     submitted: list[str] = []
 
@@ -162,3 +172,46 @@ def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch)
     assert found == {failed.recipe.digest: "It is gone. Search again."}
     assert submitted == ["p", "l"]
     assert seen == [("l", 1, 2), ("p", 2, 2)]
+
+
+class LostRun(Run):
+    """A run of which the server knows nothing: asking for its end raises."""
+
+    def wait(self) -> None:
+        raise httpx.ConnectError("All connection attempts failed")
+
+
+@pytest.mark.parametrize("lost", [LostRun, Run], ids=["asking raises", "its state names it"])
+def test_a_layer_whose_run_the_server_lost_is_submitted_again(monkeypatch, disk, lost):
+    away = Failed(data=httpx.ConnectError("All connection attempts failed"), message="failed")
+    plan = plan_of(layer("labels", "l"), layer("terrain", "t"))
+    attempts: list[str] = []
+
+    def submit(area: Any, task: LayerTask) -> Any:
+        attempts.append(task.label)
+        if task.label == "l" and attempts.count("l") < 3:
+            return lost(away)
+        disk.add(task.recipe.digest)
+        return Run(Completed())
+
+    waits: list[float] = []
+    monkeypatch.setattr(build_datacube, "as_completed", list)
+    monkeypatch.setattr(build_datacube.build_layer, "submit", submit)
+    monkeypatch.setattr(build_datacube.time, "sleep", waits.append)
+    assert build.build_layers(plan, build_datacube.PrefectTasks(None)) == {}
+    assert sorted(attempts) == ["l", "l", "l", "t"]
+    assert waits == list(build_datacube.WAITS_S[:2])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_disk_decides_which_layers_failed(monkeypatch, disk, whole):
+    task = layer("labels", "l")
+    monkeypatch.setattr(build_datacube, "WAITS_S", ())
+    monkeypatch.setattr(build_datacube, "as_completed", list)
+    error = KeyError("the orchestrator's fault") if whole else None
+    state = Failed(data=error, message="failed") if whole else Completed()
+    monkeypatch.setattr(build_datacube.build_layer, "submit", lambda area, task: Run(state))
+    if whole:
+        disk.add(task.recipe.digest)
+    found = build.build_layers(plan_of(task), build_datacube.PrefectTasks(None))
+    assert set(found) == (set() if whole else {task.recipe.digest})

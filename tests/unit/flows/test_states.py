@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from flows import chain
-from flows.build_datacube import is_transient, reason
+from flows.build_datacube import announce, is_transient, reason
 from flows.build_datacube import verdict as build_verdict
 from flows.serving import artifacts
 from flows.train_model import verdict as chain_verdict
@@ -23,6 +24,11 @@ def failed(error: Exception) -> State:
     return Failed(data=error, message=repr(error))
 
 
+def answered(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:4200/api/task_runs/")
+    return httpx.HTTPStatusError("", request=request, response=httpx.Response(status, request=request))
+
+
 @pytest.mark.parametrize(
     ("error", "again"),
     [
@@ -30,8 +36,12 @@ def failed(error: Exception) -> State:
         (ArchiveError("The archive answered 404."), False),
         (SourceDataError("The raster is damaged."), False),
         (RuntimeError("a fault of ours"), False),
+        (httpx.ConnectError("All connection attempts failed"), True),
+        (httpx.ReadTimeout(""), True),
+        (answered(503), True),
+        (answered(422), False),
     ],
-    ids=["transient", "permanent", "content", "ours"],
+    ids=["transient", "permanent", "content", "ours", "server away", "server slow", "server busy", "refused"],
 )
 def test_only_what_may_pass_is_tried_again(error, again):
     assert is_transient(None, None, failed(error)) is again
@@ -57,6 +67,30 @@ def test_a_build_of_nothing_is_unchanged_and_still_says_what_is_missing():
     state = build_verdict(published(new=False, layers_built=0, missing=("labels: no inventory",)))
     assert (state.type.value, state.name) == ("COMPLETED", "Unchanged")
     assert "labels: no inventory" in state.message
+
+
+def test_a_build_that_did_not_get_what_the_archives_list_fails_by_name():
+    state = build_verdict(published(undelivered=("vv 2018-09-05: no pixel has data",)))
+    assert (state.type.value, state.name) == ("FAILED", "Incomplete")
+    assert "vv 2018-09-05" in state.message
+
+
+@pytest.mark.parametrize(
+    ("lacking", "event"),
+    [
+        ({}, "datacube.ready"),
+        ({"undelivered": ("vv 2018-09-05",)}, "datacube.incomplete"),
+        ({"failed": ("vv 2018-09-05",)}, "datacube.incomplete"),
+    ],
+)
+def test_only_a_complete_version_is_announced_as_ready(lacking, event, monkeypatch):
+    events = []
+    monkeypatch.setattr("flows.build_datacube.emit_event", lambda **fields: events.append(fields))
+    announce(published(missing=("vv 2018-09-05",), **lacking))
+    (emitted,) = events
+    assert emitted["event"] == event
+    assert emitted["payload"]["missing"] == ["vv 2018-09-05"]
+    assert emitted["payload"]["undelivered"] == list(lacking.get("undelivered", ()))
 
 
 def standing(has_bundle=False, has_map=False, **refused) -> chain.Standing:

@@ -51,6 +51,7 @@ def here(**fields: Any) -> AreaOfInterest:
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "pygmtsar")
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield
     settings.cache_clear()

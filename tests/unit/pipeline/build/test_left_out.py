@@ -31,6 +31,7 @@ CASES = {"stac_hh_pc": ("hh", "hv"), "stac_sv_only_vh_wanted": ("vv", "vh")}
 @pytest.fixture(autouse=True)
 def own_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield
     settings.cache_clear()

@@ -203,6 +203,7 @@ def cubes_in_memory(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "pygmtsar")
     monkeypatch.setattr(addresses, "cubes_address", lambda: f"{bucket}/cubes")
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield f"{bucket}/cubes"
     settings.cache_clear()

@@ -291,6 +291,7 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "pygmtsar")
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
     settings.cache_clear()
     yield Bench(tmp_path, monkeypatch)
     settings.cache_clear()
