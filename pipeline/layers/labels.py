@@ -49,10 +49,10 @@ class Labels(LayerKind[LabelsTask]):
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
-        # fields that are not used are left out, so that a new field changes no layer; the extent's file is a source
-        # above, without its folders or the key in its address
-        left_out = {"url", "page", "note"} | ({"extent"} if extents.file_of(inventory) else set())
-        rules = inventory.model_dump(mode="json", exclude=left_out, exclude_none=True)
+        # fields that are not used are left out: a new field changes no layer
+        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
+        if isinstance(inventory.extent, str) and inventory.extent != "area":
+            rules["extent"] = inventories.shown(inventory.extent)  # its address may be signed
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,

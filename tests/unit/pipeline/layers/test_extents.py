@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,8 @@ from shapely.geometry import box, mapping
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SlidecubeError, SourceDataError
-from pipeline.grid import Grid
 from pipeline.layers.extents import mapped_extent
 from pipeline.layers.label_rasters import rasterise_labels
-from pipeline.layers.labels import Labels
-from pipeline.layers.plan_inputs import PlanInputs
-from tests.unit.pipeline.archives.test_search_area import snapshot
 from tests.unit.pipeline.catalogue.test_passes import area
 from tests.unit.pipeline.layers.test_label_rasters import GRID, frame_of, local, moved
 
@@ -69,21 +64,6 @@ def test_the_polygon_of_a_collection_counts_and_its_points_do_not(tmp_path: Path
     points = mapping(shapely.GeometryCollection([shapely.Point(142, 42.7)]))
     with pytest.raises(SourceDataError, match="polygon"):
         labels(extent_of(tmp_path, points))
-
-
-@pytest.mark.parametrize(
-    "extent", ["https://maps.example/extent.gpkg?sig=SECRET", "/home/me/SECRET/extent.gpkg"]
-)
-def test_the_address_of_an_extent_is_not_in_the_recipe(extent: str) -> None:
-    where = area(inventory={**FIELDS, "url": "https://labels.example/made.zip", "extent": extent})
-    found = dict(zip(("url", "fingerprint", "extent_url", "extent_fingerprint"), "abcd", strict=True))
-    catalogue = snapshot(where, inventory=found)
-    inputs = PlanInputs(where, catalogue, Grid.of_area(where), previous=None, is_held=lambda recipe: False)
-    (task,) = Labels().wanted(inputs).tasks
-    assert "SECRET" not in task.recipe.model_dump_json()
-    other = where.inventory.model_copy(update={"extent": "area"}) if where.inventory else None
-    inputs = replace(inputs, area=where.model_copy(update={"inventory": other}))
-    assert Labels().wanted(inputs).tasks[0].recipe.digest != task.recipe.digest
 
 
 def test_the_recorded_extents(shared_data: Path, tmp_path: Path) -> None:
