@@ -49,16 +49,14 @@ _SUFFIXES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml", ".geo
 _POINTERS = re.compile(rb"<OGR\w*DataSource|gdal_streamed_alg|<VRTDataset|<WFS|<GDAL_WMS", re.IGNORECASE)
 _SNIFFED_BYTES = 1 << 16
 _PLAIN = re.compile(r"[\w/.() +=@~^&$-]+")
-"""what pyogrio and GDAL read as a path, also within /vsizip/; they give a meaning to ! # ? { } : and others"""
+"""what pyogrio and GDAL read as a path; they give a meaning to ! # ? { } : and others"""
 _OTHER_KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "is compressed by gzip", "Unpack it."),
     (b"BZh", "is compressed by bzip2", "Unpack it."),
-    (b"\xfd7zXZ", "is compressed by xz", "Unpack it."),
     (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive", "Unpack it."),
     (b"Rar!", "is a RAR archive", "Unpack it."),
     (b"%PDF", "is a PDF document", "Give the vector file."),
     (b"II*\x00", "is a TIFF image", "Give outlines, not pixels."),
-    (b"MM\x00*", "is a TIFF image", "Give outlines, not pixels."),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "Fetch it by `git lfs pull`."),
 )
 """first bytes of what is often given instead, what it is, what to do"""
@@ -103,7 +101,7 @@ class VectorHeader(Frozen):
 
 
 def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
-    """Every feature of an inventory; `inventory.layer` chooses one of several layers or files, see `read_features`."""
+    """Every feature of an inventory, as `read_features`; `inventory.layer` chooses."""
     return read_features(path, inventory.layer, "inventory.layer")
 
 
@@ -207,7 +205,7 @@ def _choose(path: Path, wanted: str | None, choice: str | None) -> _Source:
 def _in_zip(path: Path, wanted: str | None, choice: str | None) -> _Source:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
+            names = [n for n in archive.namelist() if not n.startswith("__MACOSX") and "/._" not in f"/{n}"]
             folders = {name[: name.lower().index(".gdb/") + 4] for name in names if ".gdb/" in name.lower()}
             files = {name for name in names if name.lower().endswith(_SUFFIXES)}
             members = sorted(folders | {name for name in files if ".gdb/" not in name.lower()})
