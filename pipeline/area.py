@@ -125,9 +125,7 @@ class AreaOfInterest(Frozen):
         description="of the data that go into the cube",
         validation_alias=AliasChoices("licence", "license"),
     )
-    attribution: str | None = Field(
-        None, description="words that must go with every product; None: of the archives and the inventory"
-    )
+    attribution: str | None = Field(None, description="further words that must go with every product")
 
     @model_validator(mode="after")
     def _consistent(self) -> AreaOfInterest:

@@ -50,6 +50,7 @@ class CubeFacts(Frozen):
         "", description="how pixels without a label were read, where that was assumed"
     )
     licence: str = ""
+    attribution: str = Field("", description="words that must go with every product of the cube")
     missing: tuple[str, ...] = Field((), description="what the cube records as missing")
 
 
@@ -172,7 +173,8 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
         label_nan_assumed=str(assumed or ""),
-        licence=str(cube.attrs.get("licence", "")),
+        licence=str(cube.attrs.get("license") or cube.attrs.get("licence") or ""),
+        attribution=str(cube.attrs.get("attribution") or ""),
         missing=tuple(map(str, cube.attrs.get("missing", ()))),
     )
 

@@ -156,6 +156,13 @@ class LayerKind(ABC, Generic[T]):
         """Attributes of the whole cube that static layers decide; `layers` are those of a version, by variable."""
         return {}
 
+    def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
+        """Words that must go with every product made from its layers.
+
+        `layers` are the static layers of a version by variable, `entries` those on the kind's axis.
+        """
+        return []
+
     def staying(self, wanted: Wanted, pairs: Sequence[Timepair]) -> Collection[Key]:
         """Entries of the latest version that stay without a task; `pairs` are those of the new version."""
         return wanted.staying
