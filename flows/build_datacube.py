@@ -36,7 +36,7 @@ from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook
-from pipeline.errors import ArchiveError, SlidecubeError
+from pipeline.errors import ArchiveError, DiskError, SlidecubeError
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,8 @@ class PrefectTasks:
             }
             for run in as_completed(list(runs)):
                 error = _ended(run)
+                if isinstance(error, DiskError):
+                    raise error
                 if is_of_server(error) and wait_s is not None:
                     again.append(runs[run])
                 else:
