@@ -7,21 +7,15 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import shapely
-from shapely import Geometry
-from shapely.geometry import shape
 
 from pipeline.archives.http import http_client
 from pipeline.archives.local_files import open_regular
 from pipeline.archives.registry import archive_of
-from pipeline.archives.vector_files import read_features
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.area import Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
 from pipeline.catalogue.simulation import FILE_HEADER, is_true
@@ -63,7 +57,8 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     """
     if is_local(url):
         path = local_path(url)
-        _check_local(path)
+        if (problem := _problem(path)) is not None:
+            raise SourceDataError(f"{problem}.", "Correct the path in the area file.")
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -75,7 +70,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
                 f"{http_client.bare(url)} has the SHA-256 {found}, the area file states {sha256}.",
                 "The file was replaced or cut: inspect it, then correct inventory.sha256.",
             )
-    if zipfile.is_zipfile(path):
+    if path.is_file() and zipfile.is_zipfile(path):
         check_zip(path)
     return path
 
@@ -180,61 +175,22 @@ def check_zip(path: Path) -> None:
         raise refuse(f"unpacks to {total / 2**30:.0f} GiB")
 
 
+def _problem(path: Path) -> str | None:
+    """Why a path is neither a file nor a file geodatabase; None where it is."""
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb"):
+        return None
+    if not path.exists():
+        return f"{path} does not exist"
+    return f"{path} is a folder, not a vector file" if path.is_dir() else f"{path} is no regular file"
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal; of a folder over the names and checksums of its files."""
+    if path.is_dir():
+        files = sorted(one for one in path.rglob("*") if one.is_file())
+        return digest_of_json([[one.relative_to(path).as_posix(), file_sha256(one)] for one in files])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
-    """Where the inventory was mapped, degrees WGS 84: the area itself, a geometry, or the union of a file's polygons.
-
-    Raises:
-        ArchiveError, SourceDataError: the file cannot be fetched or holds no polygons.
-    """
-    if area.inventory is None or area.inventory.extent == "area":
-        return area.footprint
-    extent = area.inventory.extent
-    if isinstance(extent, dict):
-        return _polygons(extent, "inventory.extent")
-    path = fetch_file(extent, cache_dir)
-    frame = read_features(path)
-    try:
-        parts = frame.to_crs(4326).geometry
-    except Exception as error:  # pyproj raises errors of any type on an odd CRS
-        raise SourceDataError(
-            f"{path.name}: the mapped extent cannot be transformed ({str(error)[:200]}).",
-            "Give a vector file of polygons with a reference system.",
-        ) from error
-    union = shapely.union_all(_polygon_parts(parts))
-    if union.is_empty:
-        raise SourceDataError(f"{path.name}: the mapped extent holds no polygon.", "Give a file of polygons.")
-    return union
-
-
-def _polygon_parts(geometries: Iterable[Geometry | None]) -> list[Geometry]:
-    """The polygons among some geometries, valid; those within collections too."""
-    parts = shapely.get_parts([one for one in geometries if one is not None])
-    while any(isinstance(one, shapely.GeometryCollection) for one in parts):  # multipolygons are such, too
-        parts = shapely.get_parts(parts)
-    sound = [shapely.make_valid(one, method="structure", keep_collapsed=False) for one in parts]
-    return [one for one in sound if one.geom_type in ("Polygon", "MultiPolygon")]
-
-
-def _polygons(document: dict[str, Any], where: str) -> Geometry:
-    try:
-        if document.get("type") == "FeatureCollection":
-            parts = [shape(feature["geometry"]) for feature in document["features"]]
-        else:
-            parts = [shape(document["geometry"] if document.get("type") == "Feature" else document)]
-        union = shapely.union_all(_polygon_parts(parts))
-    except Exception as error:
-        raise SourceDataError(
-            f"{where} is no GeoJSON geometry.", "Give a Polygon or MultiPolygon."
-        ) from error
-    if union.is_empty or union.geom_type not in ("Polygon", "MultiPolygon"):
-        raise SourceDataError(f"{where} holds no polygon.", "Give a Polygon or MultiPolygon.")
-    return union
 
 
 def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | None, list[str]]:
@@ -289,11 +245,8 @@ def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
     is simulated; the reason where there is none."""
     if is_local(url):
         path = local_path(url)
-        try:
-            _check_local(path)
-        except SourceDataError as error:
-            return None, False, error.message.removesuffix(".")
-        return file_sha256(path), False, ""
+        problem = _problem(path)
+        return (None, False, problem) if problem is not None else (file_sha256(path), False, "")
     try:
         found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
