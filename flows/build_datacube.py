@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import FailedRun, ObjectNotFound, PrefectException
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -70,9 +70,9 @@ def is_of_server(error: object) -> bool:
     """
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code in (408, 429)
-    return isinstance(error, httpx.TransportError | PrefectException) and not isinstance(
-        error, ObjectNotFound
-    )
+    if isinstance(error, ObjectNotFound | FailedRun):
+        return False
+    return isinstance(error, httpx.TransportError | PrefectException)
 
 
 # pipeline.archives has already tried again within seconds; these retries wait for failures that last minutes

@@ -54,7 +54,7 @@ def current_version(store: Store) -> int | None:
         return None
     try:
         number = int(json.loads(raw)["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CubeError(
             f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
         ) from error
@@ -72,7 +72,7 @@ def recorded_manifests(store: Store) -> dict[int, str]:
         pointer = json.loads(store.read(POINTER) or b"{}")
         earlier = {int(number): str(digest) for number, digest in pointer.get("earlier", {}).items()}
         latest = {int(pointer["version"]): str(pointer["manifest"])} if "manifest" in pointer else {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
     return earlier | latest
 
