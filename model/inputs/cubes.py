@@ -22,6 +22,7 @@ from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
 from pipeline.cube.foreign.identity import bytes_digest
 from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.cube.portable import lines_of
 from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, digest_of_json
@@ -90,7 +91,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
         CubeError: there is no such cube or it cannot be read.
         ModelError: it is no cube of this schema.
     """
-    dataset = open_cube(named_cube(cube))
+    dataset = open_cube(named_cube(cube), dask=False)
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
@@ -175,7 +176,7 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         label_nan_assumed=str(assumed or ""),
         licence=str(cube.attrs.get("license") or cube.attrs.get("licence") or ""),
         attribution=str(cube.attrs.get("attribution") or ""),
-        missing=tuple(map(str, cube.attrs.get("missing", ()))),
+        missing=lines_of(cube.attrs.get("missing", "")),
     )
 
 

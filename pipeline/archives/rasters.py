@@ -34,7 +34,7 @@ from pipeline.archives.local_files import LocalFile, check_allowed
 from pipeline.archives.registry import archive_of
 from pipeline.archives.tiff_directories import Layout, TiffError, read_layout
 from pipeline.catalogue.assets import Asset, is_local, local_path
-from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.errors import DiskError, SourceDataError
 from pipeline.grid import Window
 from pipeline.raster_values import DeclaredValues, declared_values, has_mask, horizontal, vertical_reference
 
@@ -137,7 +137,7 @@ class RemoteRaster:
                 path = Path(folder) / "raster.tif"
                 _write_pieces(path, pieces, file.size)
             except OSError as error:
-                raise ArchiveError(
+                raise DiskError(
                     f"A window of {self.name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
                     "Free some room there, or set TMPDIR to another folder.",
                 ) from error

@@ -167,9 +167,7 @@ def _choose(path: Path, wanted: str | None, choice: str | None) -> _Source:
         with os.fdopen(open_regular(path), "rb") as file:
             head, size = file.read(SNIFFED_BYTES), os.fstat(file.fileno()).st_size
     except ArchiveError as error:
-        raise SourceDataError(
-            error.message, "Check the path in the area file."
-        ) from None
+        raise SourceDataError(error.message, "Check the path in the area file.") from None
     if head.startswith(b"PK"):
         return _in_zip(path, wanted, choice)
     # a name that GDAL or pyogrio could take for something else than a path is none here: it begins with a slash
