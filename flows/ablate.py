@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
+from flows.serving.run_log import in_pages
 from model.experiments.ablation import run_ablation
 from model.experiments.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS
@@ -90,6 +91,7 @@ def run_name() -> str:
 
 
 @flow(name="ablate", flow_run_name=run_name)
+@in_pages
 def ablate(
     cube: str,
     plan: AblationPlan,
@@ -112,11 +114,14 @@ def ablate(
     folder = Path(out)
     trials = _trials.with_options(task_runner=task_runner(runner, jobs, address))
     failed = trials(cube, plan, folder)
+    if len(failed) == len(trials_of(cube, plan)):
+        return Failed(message=f"No trial could be run: {failed[0]}")
+    create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
     if failed:
         return Failed(
-            message=f"{len(failed)} trials failed; the results of the others are in {folder}: {'; '.join(failed[:3])}"
+            message=f"Trials that could not be run: {len(failed)}. The report in {folder} names them: "
+            f"{'; '.join(failed[:3])}"
         )
-    create_markdown_artifact(key="ablation", markdown=tables(cube, plan, folder))
     return Completed(message=f"The report is in {folder / 'report.md'}.")
 
 

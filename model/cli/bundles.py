@@ -123,6 +123,10 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
         return
     if out is not None and name is not None:
         raise click.UsageError("Give --out or --name, not both.")
+    if options["epochs"] is not None or options["network"] is not None:
+        raise click.UsageError(
+            "--epochs and --network are for --protocol; a model has --steps and --encoder."
+        )
     from model import api
 
     request = _training_request(options)

@@ -16,11 +16,12 @@ from model.cli.options import (
     protocol_option,
     values_checked,
 )
+from model.plural import counted
 from pipeline.console import progress_bars, reports_errors
-from pipeline.errors import ModelError
+from pipeline.errors import IncompleteError, ModelError
 
 if TYPE_CHECKING:
-    from model.experiments.results.results import Trial, TrialResult, TrialTask
+    from model.experiments.results.results import SkippedTrial, Trial, TrialResult, TrialTask
     from model.network.training_plan import NetworkSpec, TrainingPlan
     from pipeline.progress import Progress
 
@@ -109,13 +110,15 @@ def ablate(cube: str, out: Path, jobs: int, **options: Any) -> None:
     """
     from model.experiments.ablation import run_ablation
     from model.experiments.ablation_plan import ROWS, AblationPlan
+    from model.experiments.trial_runs import refuse_incomplete
 
     with values_checked():
         plan = AblationPlan.model_validate(_plan_of(options, rows=tuple(ROWS)))
     with progress_bars() as progress:
-        run_ablation(cube, plan, out, workers=jobs, progress=progress)
+        made = run_ablation(cube, plan, out, workers=jobs, progress=progress)
     click.echo((out / "summary.csv").read_text(encoding="utf-8").strip())
     click.echo(f"Report: {out / 'report.md'}")
+    refuse_incomplete(made.skipped, out / "report.md")
 
 
 def _plan_of(options: dict[str, Any], rows: tuple[str, ...]) -> dict[str, Any]:
@@ -214,8 +217,9 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
             event=parsed_event(options["event"]),
         )
     with progress_bars() as progress:
-        run_ladder(chosen, validation, out, workers=jobs, progress=progress)
+        made = run_ladder(chosen, validation, out, workers=jobs, progress=progress)
     click.echo((out / REPORT).read_text(encoding="utf-8"))
+    made.refuse_incomplete(out / REPORT)
 
 
 def train_by_protocol(
@@ -229,20 +233,25 @@ def train_by_protocol(
     from model.experiments.results.results import TrialTask
     from model.training.reference_scores import COMPARED
 
-    for name in ("processes", "members"):
-        if protocol == "paper" and options[name] > 1:
-            raise click.UsageError(f"The protocol paper follows the published code: it has no --{name}.")
+    _refuse_unused(options, protocol)
     with values_checked():
         task = TrialTask(cube=cube, trial=_trial_of(options, protocol), event=parsed_event(options["event"]))
     left_out: dict[str, str] = {}
     others: dict[str, list[TrialResult]] = {}
     with progress_bars() as progress:
-        own = _results_of_folds(task, out, progress)
+        folds = _folds_of(task)
+        own, skipped = _results_of(folds, out, progress)
+        missing = [one.task for one in skipped]
+        compared = [one for one in folds if one not in missing]
         for method in COMPARED:
             plain = {"label": method, "method": method, "network": None, "plan": None, "members": 1}
-            trial = task.trial.model_copy(update=plain)
+            tasks = [one.model_copy(update={"trial": one.trial.model_copy(update=plain)}) for one in compared]
             try:
-                others[method] = _results_of_folds(task.model_copy(update={"trial": trial}), out, progress)
+                results, lacking = _results_of(tasks, out, progress)
+                if lacking:  # a mean over fewer folds could not be compared
+                    left_out[method] = lacking[0].reason
+                else:
+                    others[method] = results
             except ModelError as error:
                 left_out[method] = error.message
     click.echo(scores_text(own))
@@ -250,6 +259,26 @@ def train_by_protocol(
         click.echo(f"Without a network, on the same pixels: {label} {_mean_auprc(results):.3f}")
     for label, reason in left_out.items():
         click.echo(f"Not compared with {label}: {reason}")
+    if skipped:
+        raise IncompleteError(
+            f"Not every fold could be tested: {'; '.join(f'{one.name}: {one.reason}' for one in skipped)}",
+            "The figures above are of the other folds.",
+        )
+
+
+def _refuse_unused(options: dict[str, Any], protocol: Literal["paper", "strict"]) -> None:
+    """Refuse options that a protocol does not use: its figures would not be those that were asked for."""
+    given = {
+        "--processes": options["processes"] > 1 and protocol == "paper",
+        "--members": options["members"] > 1 and protocol == "paper",
+        "--steps": options["steps"] is not None and protocol == "paper",
+        "--epochs": options["epochs"] is not None and protocol == "strict",
+        "--learning-rate": options["learning_rate"] is not None,
+        "--imagenet": options["imagenet"],
+        "--mirrored or --plain": options["mirrored"] is not None,
+    }
+    if unused := [name for name, is_given in given.items() if is_given]:
+        raise click.UsageError(f"--protocol {protocol} has no {', no '.join(unused)}.")
 
 
 def _trial_of(options: dict[str, Any], protocol: Literal["paper", "strict"]) -> Trial:
@@ -271,17 +300,37 @@ def _trial_of(options: dict[str, Any], protocol: Literal["paper", "strict"]) -> 
     )
 
 
-def _results_of_folds(task: TrialTask, out: Path, progress: Progress) -> list[TrialResult]:
-    """The result under the protocol paper, or those of the four folds of the protocol strict."""
-    from model.experiments.results.result_files import TRIALS
+def _folds_of(task: TrialTask) -> list[TrialTask]:
+    """The trial itself under the protocol paper, or one for each of the four folds of the protocol strict."""
     from model.experiments.results.results import CrossValidation
-    from model.experiments.trial_runs import run_trial
 
-    tasks = [task]
-    if task.trial.protocol == "strict":
-        validation = CrossValidation(cubes=(task.cube,), seeds=(task.trial.seed,), event=task.event)
-        tasks = validation.tasks([task.trial])
-    return [run_trial(one, out / TRIALS, progress) for one in tasks]
+    if task.trial.protocol == "paper":
+        return [task]
+    validation = CrossValidation(cubes=(task.cube,), seeds=(task.trial.seed,), event=task.event)
+    return validation.tasks([task.trial])
+
+
+def _results_of(
+    tasks: list[TrialTask], out: Path, progress: Progress
+) -> tuple[list[TrialResult], list[SkippedTrial]]:
+    """The results of trials, and those that could not be run.
+
+    Raises:
+        ModelError: none could be run.
+    """
+    from model.experiments import trial_runs
+    from model.experiments.results.result_files import TRIALS
+    from model.experiments.results.results import SkippedTrial
+
+    results, skipped = [], []
+    for task in tasks:
+        try:
+            results.append(trial_runs.run_trial(task, out / TRIALS, progress))
+        except ModelError as error:
+            skipped.append(SkippedTrial(task=task, reason=str(error)))
+            if len(skipped) == len(tasks):
+                raise
+    return results, skipped
 
 
 def _mean_auprc(results: list[TrialResult]) -> float:
@@ -292,7 +341,7 @@ def scores_text(results: list[TrialResult]) -> str:
     """The scores of trials of one protocol, with everything that they depend on."""
     first = results[0]
     lines = [
-        f"Protocol {first.trial.protocol}, {first.selection.track}, {first.parameters or 0:,} parameters."
+        f"Protocol {first.trial.protocol}, {first.selection.track}, {counted(first.parameters or 0, 'parameter')}."
     ]
     for result in results:
         e = result.evaluation
@@ -306,7 +355,9 @@ def scores_text(results: list[TrialResult]) -> str:
     if len(results) > 1:
         scores = [result.evaluation.scene.auprc for result in results]
         spread = f"{min(scores):.3f} to {max(scores):.3f}"
-        lines.append(f"Mean over folds {_mean_auprc(results):.3f} ({spread}); never pooled.")
+        lines.append(
+            f"Mean over {counted(len(results), 'fold')} {_mean_auprc(results):.3f} ({spread}); never pooled."
+        )
     lines += [f"{name.replace('_', ' ')}: {state}" for name, state in first.switches.items()]
     lines += sorted({note for result in results for note in result.notes})
     if first.cube.simulated:

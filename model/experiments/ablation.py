@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model.experiments.ablation_plan import AblationPlan, trials_of
 from model.experiments.ablation_tables import FinishedRow, networks_with_passes, report, summary, table
 from model.experiments.results.result_files import TRIALS
-from model.experiments.results.results import TrialResult
-from model.experiments.trial_runs import run_trials
+from model.experiments.results.results import SkippedTrial, TrialResult
+from model.experiments.results.scored_scene import open_scene
+from model.experiments.trial_runs import run_trials, skipped_of
 from pipeline.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """What became of the trials of an ablation."""
+
+    results: list[TrialResult]
+    skipped: list[SkippedTrial]
 
 
 def run_ablation(
     cube: str, plan: AblationPlan, out: Path, *, workers: int = 1, progress: Progress = no_progress
-) -> list[TrialResult]:
+) -> AblationResult:
     """Run the trials of a plan that have no result yet, and write table, figures and report to `out`.
+
+    A trial that cannot be run is skipped; report and figures name it.
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
 
     Raises:
-        SlidecubeError: a trial cannot be run; the results of the others are kept.
+        CubeError: there is no such cube.
+        ModelError: the cube has no labels, no event or no pass before or after it, or no trial can be run.
     """
     trials = trials_of(cube, plan)
-    finished = run_trials([trial.task for trial in trials], out / TRIALS, workers=workers, progress=progress)
-    rows = [FinishedRow(trial, one) for trial, one in zip(trials, finished, strict=True)]
-    write_tables(rows, out)
-    return [row.result for row in rows]
+    open_scene(cube, plan.event)
+    ends = run_trials([trial.task for trial in trials], out / TRIALS, workers=workers, progress=progress)
+    rows = [
+        FinishedRow(trial, end)
+        for trial, end in zip(trials, ends, strict=True)
+        if not isinstance(end, SkippedTrial)
+    ]
+    skipped = skipped_of(ends)
+    write_tables(rows, skipped, out)
+    return AblationResult([row.result for row in rows], skipped)
 
 
-def write_tables(rows: Sequence[FinishedRow], out: Path) -> None:
+def write_tables(rows: Sequence[FinishedRow], skipped: Sequence[SkippedTrial], out: Path) -> None:
     """Write `trials.csv`, `trials.parquet`, `summary.csv`, the figures and `report.md`."""
     from model.experiments.ablation_figures import draw_chips, draw_passes
 
@@ -41,10 +60,10 @@ def write_tables(rows: Sequence[FinishedRow], out: Path) -> None:
     trials.to_parquet(out / "trials.parquet", index=False)
     means = summary(trials)
     means.to_csv(out / "summary.csv", index=False)
-    draw_passes(means, rows[0].result, out / "figure4.png")
+    draw_passes(means, rows[0].result, out / "figure4.png", len(skipped))
     if (best := _best_of_most_passes(rows)) is not None:
         draw_chips(best.finished, best.finished.scores_file(out / TRIALS), out / "figure5.png")
-    (out / "report.md").write_text(report(rows, means, out), encoding="utf-8")
+    (out / "report.md").write_text(report(rows, skipped, means, out), encoding="utf-8")
 
 
 def _best_of_most_passes(rows: Sequence[FinishedRow]) -> FinishedRow | None:

@@ -28,13 +28,14 @@ COLOURS = {
 }
 
 
-def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
+def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path, skipped: int = 0) -> None:
     """The paper's Figure 4 as PNG: AUPRC against the number of passes, a line for each row, bars of one sd.
 
     Methods without a network are dashed.
 
     Args:
         result: of any trial of the ablation.
+        skipped: number of trials that could not be run.
     """
     from matplotlib.figure import Figure
 
@@ -55,7 +56,9 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
             axes.axhline(rows["auprc"].iloc[0], label=str(name), color=COLOURS.get(str(name)), linestyle="--")
     prevalence = float(means["prevalence"].mean())
     axes.axhline(prevalence, color="#555555", linestyle=":", label=f"random map ({prevalence:.3f})")
-    trials = int(means["trials"].max())
+    trials = counted(int(means["trials"].max()), "trial")
+    if skipped:
+        trials = f"at most {trials}; {skipped} skipped"
     simulated = "SIMULATED AREA, " if result.cube.simulated else ""
     axes.set(
         xlabel="passes before and after the event",
@@ -65,7 +68,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path) -> None:
         xlim=(numbers[0] - 0.3, numbers[-1] + 0.3),
     )
     axes.set_title(
-        f"{simulated}{result.cube.area}, protocol {result.trial.protocol}; mean and sd of {counted(trials, 'trial')}",
+        f"{simulated}{result.cube.area}, protocol {result.trial.protocol}; mean and sd of {trials}",
         fontsize=10,
     )
     figure.legend(fontsize=9, loc="outside lower center", ncols=4)

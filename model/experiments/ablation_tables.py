@@ -11,9 +11,9 @@ import pandas as pd
 from pydantic import Field
 
 from model.experiments.ablation_plan import ROWS, AblationTrial
-from model.experiments.results.comparison import Scored, compare
+from model.experiments.results.comparison import Scored, compare, on_common_units
 from model.experiments.results.result_files import TRIALS
-from model.experiments.results.results import TrialResult
+from model.experiments.results.results import SkippedTrial, TrialResult, skipped_in_words
 from model.experiments.trial_runs import FinishedTrial, scored
 from model.plural import counted
 from pipeline.errors import ModelError
@@ -66,6 +66,7 @@ def _columns(trial: AblationTrial, result: TrialResult) -> dict[str, object]:
         "parameters": result.parameters,
         "seconds": result.seconds,
         "device": result.device,
+        "initial_weights": result.trial.network.initial_weights if result.trial.network else None,
         **{f"switch_{name}": state for name, state in result.switches.items()},
     }
 
@@ -125,13 +126,15 @@ def orderings(rows: Sequence[FinishedRow], out: Path) -> list[Ordering]:
 def _ordering(better: Sequence[Scored], worse: Sequence[Scored]) -> Ordering:
     names = {"better": better[0].result.trial.label, "worse": worse[0].result.trial.label}
     try:
-        difference = compare(better, worse)
+        difference = compare(*on_common_units(better, worse))
     except ModelError as error:
         return Ordering(**names, difference=str(error), holds=None)
     return Ordering(**names, difference=difference.text, holds=difference.holds)
 
 
-def report(rows: Sequence[FinishedRow], means: pd.DataFrame, out: Path) -> str:
+def report(
+    rows: Sequence[FinishedRow], skipped: Sequence[SkippedTrial], means: pd.DataFrame, out: Path
+) -> str:
     """The report in Markdown.
 
     Args:
@@ -152,6 +155,8 @@ def report(rows: Sequence[FinishedRow], means: pd.DataFrame, out: Path) -> str:
         "A random map's AUPRC is the prevalence. An ordering holds if its paired interval excludes zero.",
         "",
         *_orderings(orderings(rows, out)),
+        "",
+        *skipped_in_words(skipped),
         "",
         *_network(results),
         *_defects(first),

@@ -11,15 +11,30 @@ import pandas as pd
 
 from model.experiments.baselines import baselines
 from model.experiments.recipes import TrainingRecipe
-from model.experiments.results.comparison import Difference, Scored, compare
+from model.experiments.results.comparison import Difference, Scored, compare, on_common_units
 from model.experiments.results.result_files import TRIALS
-from model.experiments.results.results import CrossValidation, OtherEvents, TrialTask
-from model.experiments.trial_runs import FinishedTrial, run_trials, scored
+from model.experiments.results.results import (
+    CrossValidation,
+    OtherEvents,
+    SkippedTrial,
+    TrialTask,
+    skipped_in_words,
+)
+from model.experiments.results.scored_scene import open_scene
+from model.experiments.trial_runs import (
+    FinishedTrial,
+    finished_of,
+    refuse_incomplete,
+    run_trials,
+    scored,
+    skipped_of,
+)
 from model.inputs import cubes
 from model.inputs.inputs import Inputs
+from model.inputs.windows import whole
 from model.plural import counted
 from model.scores.intervals import Interval, interval
-from pipeline.errors import ModelError
+from pipeline.errors import IncompleteError, ModelError
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -37,6 +52,28 @@ class RecipeResult(Frozen):
     difference: Difference | None
 
 
+@dataclass(frozen=True)
+class LadderResult:
+    """The lines of a ladder's table, and what became of no line."""
+
+    lines: list[RecipeResult]
+    skipped: list[SkippedTrial]
+    unusable: dict[str, str]
+    """the cubes on which nothing can be scored, each with the reason"""
+
+    def refuse_incomplete(self, report: Path) -> None:
+        """
+        Raises:
+            IncompleteError: a cube or a trial was left out.
+        """
+        refuse_incomplete(self.skipped, report)
+        if self.unusable:
+            raise IncompleteError(
+                f"Left out: {'; '.join(f'{cube}: {why}' for cube, why in self.unusable.items())}",
+                f"{report} holds the results of the others.",
+            )
+
+
 def run_ladder(
     recipes: Sequence[TrainingRecipe],
     validation: CrossValidation,
@@ -44,18 +81,21 @@ def run_ladder(
     *,
     workers: int = 1,
     progress: Progress = no_progress,
-) -> list[RecipeResult]:
+) -> LadderResult:
     """Run the recipes and the methods without training on every cube, fold and seed, and write the table to `out`.
 
-    A recipe that needs a variable which a cube lacks is compared on the other cubes. A recipe is left out if no cube
-    has its variables; the report names it. A recipe that trains on other events trains on all cubes but the tested one.
+    A recipe that needs a variable which a cube lacks is compared on the other cubes. Left out and named are a recipe
+    whose variables no cube has, a cube on which nothing can be scored (no label, no landslide, no pass before or after
+    its event), and a trial that cannot be run. A recipe that trains on other events trains on all cubes but the tested
+    one.
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
 
     Raises:
-        ModelError: a trial cannot be run, a recipe has the name of a method without training, or a recipe needs other
-            events and there is one cube.
+        CubeError: there is no such cube.
+        ModelError: nothing can be scored on any cube, no trial can be run, a recipe has the name of a method without
+            training, or a recipe needs other events and there is one cube.
     """
     out.mkdir(parents=True, exist_ok=True)
     plain = baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))
@@ -63,16 +103,39 @@ def run_ladder(
         raise ModelError(
             f"A recipe cannot have the name of a method without training: {', '.join(sorted(both))}."
         )
+    validation, unusable = _scorable(validation)
     able = {recipe.name: _able(validation.cubes, recipe) for recipe in recipes}
     tasks = validation.tasks(plain)
     for recipe in recipes:
         tasks += _tasks(recipe, validation, able[recipe.name])
-    finished = run_trials(tasks, out / TRIALS, workers=workers, progress=progress)
-    ladder = _Ladder(recipes, validation, able, finished, out)
-    results = [ladder.line(method.label, "needs no network") for method in plain]
-    results += [ladder.line_of(recipe) for recipe in recipes if able[recipe.name]]
-    _write(results, ladder, out)
-    return results
+    ends = run_trials(tasks, out / TRIALS, workers=workers, progress=progress)
+    ladder = _Ladder(recipes, validation, able, finished_of(ends), out)
+    has = {one.task.trial.label for one in ladder.finished}
+    results = [ladder.line(method.label, "needs no network") for method in plain if method.label in has]
+    results += [ladder.line_of(recipe) for recipe in recipes if recipe.name in has]
+    made = LadderResult(results, skipped_of(ends), unusable)
+    _write(made, ladder, out)
+    return made
+
+
+def _scorable(validation: CrossValidation) -> tuple[CrossValidation, dict[str, str]]:
+    """The cubes on which something can be scored; and the others, each with the reason.
+
+    Raises:
+        ModelError: there is none.
+    """
+    unusable: dict[str, str] = {}
+    for cube in validation.cubes:
+        try:
+            scene = open_scene(cube, validation.event)
+            if not scene.within((whole(scene.shape),)).landslides:
+                unusable[cube] = "No landslide pixel has a label and valid passes."
+        except ModelError as error:
+            unusable[cube] = str(error)
+    rest = tuple(cube for cube in validation.cubes if cube not in unusable)
+    if not rest:
+        raise ModelError(f"Nothing can be scored. {' '.join(f'{c}: {why}' for c, why in unusable.items())}")
+    return validation.model_copy(update={"cubes": rest}), unusable
 
 
 def _able(every: Sequence[str], recipe: TrainingRecipe) -> tuple[str, ...]:
@@ -139,13 +202,13 @@ class _Ladder:
             return line
         reference = self.able.get(recipe.against, ())
         common = [cube for cube in self.able[recipe.name] if cube in reference]
-        difference = None
-        if common:
-            difference = compare(self.scored(recipe.name, common), self.scored(recipe.against, common))
+        ours, theirs = on_common_units(self.scored(recipe.name, common), self.scored(recipe.against, common))
+        difference = compare(ours, theirs) if ours else None
         return line.model_copy(update={"against": recipe.against, "difference": difference})
 
 
-def _write(results: Sequence[RecipeResult], ladder: _Ladder, out: Path) -> None:
+def _write(made: LadderResult, ladder: _Ladder, out: Path) -> None:
+    results = made.lines
     rows = [
         {
             "recipe": r.name,
@@ -169,11 +232,12 @@ def _write(results: Sequence[RecipeResult], ladder: _Ladder, out: Path) -> None:
     (out / "ladder.json").write_text(
         json.dumps([r.model_dump(mode="json") for r in results], indent=1), encoding="utf-8"
     )
-    (out / REPORT).write_text(_report(results, ladder), encoding="utf-8")
+    (out / REPORT).write_text(_report(made, ladder), encoding="utf-8")
 
 
-def _report(results: Sequence[RecipeResult], ladder: _Ladder) -> str:
-    """The table in Markdown, with its protocol and budget."""
+def _report(made: LadderResult, ladder: _Ladder) -> str:
+    """The table in Markdown, with its protocol and budget, and what is not in it."""
+    results = made.lines
     lines = [
         "| recipe | what it changes | AUPRC [95 %] | against | difference [95 %], better in |",
         "|---|---|---|---|---|",
@@ -198,6 +262,10 @@ def _report(results: Sequence[RecipeResult], ladder: _Ladder) -> str:
     ]
     if ladder.left_out:
         lines.append(f"Left out, because no cube has what they need: {', '.join(ladder.left_out)}.")
+    for cube, why in made.unusable.items():
+        lines += ["", f"Left out: {cube}. {why}"]
+    if made.skipped:
+        lines += ["", *skipped_in_words(made.skipped)]
     return "\n".join(lines) + "\n"
 
 

@@ -88,6 +88,8 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
     if task.event is not None:
         # results of version 0.1.0, which gave this event to the other cubes too, have the digest without this part
         parts["event of the others"] = "as their cubes record it"
+    if task.trial.inputs.newest_before == "dropped":
+        parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
     return digest_of_json(parts)
 
 

@@ -128,7 +128,7 @@ def protocol_digest(task: TrialTask) -> str:
     plan = task.trial.paper or PaperPlan()
     parts = {
         "protocol": "paper",
-        "version": 1,
+        "version": 2,
         "chip_px": plan.chip_px,
         "split_seed": plan.split_seed,
         "reported": plan.switches.validation_as_test,
@@ -153,8 +153,10 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
     and notes give both.
 
     Raises:
-        ModelError: there are too few chips, or the cube lacks a variable or a pass.
+        ModelError: there are too few chips, the cube lacks a variable or a pass, or the trial has settings that the
+            published code does not have.
     """
+    _refuse_unpublished(prepared.trial)
     scene, plan = prepared.scene, prepared.trial.paper or PaperPlan()
     split = split_chips(chips_of(scene.labels, plan.chip_px), plan.split_seed)
     made = _prediction(prepared, plan, split, progress)
@@ -180,13 +182,33 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
         validation=other.scores().model_copy(update={"curve": ()}),
         protocol_digest=protocol_digest(prepared.task),
         scored_digest=reported.digest(),
-        switches=plan.switches.model_dump(),
+        switches=plan.switches.model_dump() | made.switches,
         notes=(
             f"validation chips ({len(split.validation)}): AUPRC {of_validation.auprc:.4f}",
             f"chips never used by the paper ({len(split.test)}): AUPRC {of_test.auprc:.4f}",
             counted(len(split.train), "training chip"),
         ),
     )
+
+
+def _refuse_unpublished(trial: Trial) -> None:
+    """Refuse settings that the published code does not have: the result would be named after what was not done."""
+    plain = Trial(label=trial.label, inputs=trial.inputs, protocol="paper", seed=trial.seed)
+    settings = (
+        "fold",
+        "members",
+        "test_time",
+        "windows",
+        "cases",
+        "pretraining_steps",
+        "label_share",
+        "plan",
+    )
+    if others := [name for name in settings if getattr(trial, name) != getattr(plain, name)]:
+        raise ModelError(
+            f"The protocol paper follows the published code: it has no {', no '.join(others)}.",
+            "Leave them out, or use the protocol strict.",
+        )
 
 
 def _prediction(prepared: PreparedTrial, plan: PaperPlan, split: ChipSplit, progress: Progress) -> Prediction:
@@ -201,6 +223,8 @@ def _prediction(prepared: PreparedTrial, plan: PaperPlan, split: ChipSplit, prog
         baseline = baseline_prediction(scene, trial, split, prepared.scratch)
         inside = mask_of((*split.validation, *split.test), scene.shape)
         made = replace(baseline, score=np.where(inside, baseline.score, np.float32(np.nan)))
+    if inputs.track == "best" and plan.switches.one_direction == "as published":
+        made = replace(made, switches={"one_direction": "not as published: the best track"})
     return replace(made, notes=(*notes, *made.notes))
 
 
@@ -208,9 +232,9 @@ def _selected(scene: ScoredScene, inputs: Inputs) -> tuple[Inputs, Selection, tu
     """The inputs, of the best track if the cube has no passes in the published direction; their passes; a note."""
     try:
         return inputs, scene.select(inputs), ()
-    except ModelError:
+    except ModelError as error:
         best = inputs.model_copy(update={"track": "best"})
-        note = "no passes in the published direction: the best track is used"
+        note = f"the best track is used instead of the published direction: {error.message}"
         return best, scene.select(best), (note,)
 
 
@@ -260,9 +284,9 @@ def _of_network(chips: _Chips, trial: Trial, split: ChipSplit, progress: Progres
     score = np.full(scene.shape, np.nan, dtype=np.float32)
     for box in tested:
         score[box.slices] = trained.probability(chips.read((box,)).inputs[0])
-    notes = list(trained.notes)
+    notes = []
     scored = scene.within(tested).scored
-    if share := float(scored[~chips.channels.usable()].sum() / scored.sum()):
+    if share := float(scored[~chips.channels.usable()].sum() / max(int(scored.sum()), 1)):
         notes.append(
             f"{100 * share:.2f} % of the scored pixels lack an input, which is 0 once standardised, as published"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.experiments.results.results import Trial, TrialTask
@@ -26,6 +26,10 @@ class PreparedTrial:
     def trial(self) -> Trial:
         """The trial itself."""
         return self.task.trial
+
+    def with_trial(self, trial: Trial) -> PreparedTrial:
+        """Another trial on the same scenes."""
+        return replace(self, task=self.task.model_copy(update={"trial": trial}))
 
     @property
     def trained_on(self) -> tuple[CubeFacts, ...]:

@@ -18,6 +18,7 @@ from model.scores.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_
 from model.scores.scores import Ranking, Scores
 from model.split.folds import Fold, FoldPlan, folds
 from model.split.leakage import assert_no_leak
+from model.split.partition import Partition
 from pipeline.errors import ModelError
 from pipeline.progress import Progress
 from pipeline.records import Frozen, digest_of_json
@@ -112,4 +113,14 @@ def scored_outcome(
         validation=validation.model_copy(update={"curve": ()}) if validation else None,
         protocol_digest=protocol_digest,
         scored_digest=tested.digest(str(scene.shape).encode()),
+        notes=_note_on_threshold(parts, validation, threshold),
+    )
+
+
+def _note_on_threshold(parts: Partition, validation: Scores | None, threshold: float) -> tuple[str, ...]:
+    """A note where a scene has a validation rectangle without a landslide, by which no threshold can be chosen."""
+    if validation is not None or not parts.boxes("validation"):
+        return ()
+    return (
+        f"the validation rectangle holds no landslide: F1, precision and recall are at the threshold {threshold:g}",
     )

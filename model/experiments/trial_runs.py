@@ -12,11 +12,13 @@ from model.experiments.prepared_trial import PreparedTrial, prepare
 from model.experiments.results.comparison import Scored
 from model.experiments.results.prediction import Outcome
 from model.experiments.results.result_files import read_result, write_result
-from model.experiments.results.results import Trial, TrialResult, TrialTask
+from model.experiments.results.results import SkippedTrial, Trial, TrialResult, TrialTask
+from model.experiments.substitutes import substitute_for
 from model.inputs.cubes import CubeFacts
 from model.network.workers import run_each
+from model.plural import counted
 from model.scores.intervals import counts_of_file
-from pipeline.errors import ModelError
+from pipeline.errors import IncompleteError, ModelError, SlidecubeError
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -35,6 +37,7 @@ class FinishedTrial(Frozen):
     """A trial and its result."""
 
     task: TrialTask
+    """the trial that ran, which may be the substitute of the one that was asked for"""
     result: TrialResult
 
     def scores_file(self, out: Path) -> Path:
@@ -70,6 +73,9 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
 def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_progress) -> TrialResult:
     """Run one trial, or read its result if `out` holds it.
 
+    Where this machine cannot run the trial as it is, its substitute runs (`model.experiments.substitutes`): the result
+    names the trial that ran, and has the digest of that one.
+
     Args:
         out: folder of the results, shared by any number of calls; None: nothing is written.
 
@@ -78,39 +84,104 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
         ModelError: the cube lacks what the trial needs (labels, size, a variable), the trial is incomplete,
             or training would leak.
     """
-    protocol = protocol_of(task)
-    prepared = prepare(task, out or Path())
-    file = None
-    if out is not None:
-        file = out / f"{protocol.digest_of(task, prepared.scene.facts, prepared.trained_on)}.json"
-        if (earlier := read_result(file)) is not None:
-            return earlier.model_copy(update={"trial": task.trial})  # the label does not enter the digest
-    started = time.monotonic()
-    outcome = protocol.run(prepared, progress)
-    result = _result(prepared, outcome, time.monotonic() - started)
-    if file is not None:
-        write_result(file, result, outcome)
-    return result
+    asked = prepare(task, out or Path())
+    if (earlier := _earlier_result(asked, out)) is not None:
+        return earlier
+    trial, notes = substitute_for(task.trial)
+    prepared = asked.with_trial(trial)
+    result = None if trial == task.trial else _earlier_result(prepared, out)
+    if result is None:
+        started = time.monotonic()
+        outcome = protocol_of(prepared.task).run(prepared, progress)
+        result = _result(prepared, outcome, time.monotonic() - started)
+        if out is not None:
+            write_result(_file(prepared, out), result, outcome)
+    return result.model_copy(update={"notes": (*notes, *result.notes)})
+
+
+def _file(prepared: PreparedTrial, out: Path) -> Path:
+    return out / f"{digest_of(prepared.task, prepared.scene.facts, prepared.trained_on)}.json"
+
+
+def _earlier_result(prepared: PreparedTrial, out: Path | None) -> TrialResult | None:
+    """The result that `out` holds of this very trial; None: there is none."""
+    if out is None or (result := read_result(file := _file(prepared, out))) is None:
+        return None
+    stored = prepared.with_trial(result.trial).task
+    if digest_of(stored, result.cube, result.trained_on) != file.stem:
+        return (
+            None  # of another trial: somebody renamed it, or it was stored under the name of what it replaced
+        )
+    return result.model_copy(update={"trial": prepared.trial})  # the label does not enter the digest
 
 
 def run_trials(
     tasks: Sequence[TrialTask], out: Path, *, workers: int = 1, progress: Progress = no_progress
-) -> list[FinishedTrial]:
+) -> list[FinishedTrial | SkippedTrial]:
     """Run every trial whose result `out` does not hold. After an interruption, the next call runs the trials that are
     missing.
+
+    A trial that cannot be run (a test area without a landslide, no valid pixel, no pass) is skipped and named; the
+    others are run.
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
 
+    Returns:
+        What became of each task, in the order of the tasks.
+
     Raises:
-        SlidecubeError: a trial cannot be run; trials that have started are finished first, and all results are kept.
+        ModelError: no trial can be run.
+        OSError: `out` cannot be written; trials that have started are finished first, and all results are kept.
     """
-    results: dict[int, TrialResult] = {}
-    for index, result in run_each(run_trial, tasks, workers, out):
-        results[index] = result
-        remark = f"{result.trial.label}: AUPRC {result.evaluation.scene.auprc:.3f}"
-        progress("trials", len(results), len(tasks), remark)
-    return [FinishedTrial(task=task, result=results[index]) for index, task in enumerate(tasks)]
+    ends: dict[int, FinishedTrial | SkippedTrial] = {}
+    for index, end in run_each(_attempt, tasks, workers, out):
+        ends[index] = end
+        remark = (
+            f"{end.task.trial.label}: skipped"
+            if isinstance(end, SkippedTrial)
+            else f"{end.result.trial.label}: AUPRC {end.result.evaluation.scene.auprc:.3f}"
+        )
+        progress("trials", len(ends), len(tasks), remark)
+    found = [ends[index] for index in range(len(tasks))]
+    if found and not finished_of(found):
+        reasons = list(dict.fromkeys(one.reason for one in skipped_of(found)))
+        raise ModelError(f"No trial can be run. {' '.join(reasons)}")
+    return found
+
+
+def _attempt(task: TrialTask, out: Path) -> FinishedTrial | SkippedTrial:
+    """Run a trial; an error of the trial itself ends this trial alone."""
+    try:
+        result = run_trial(task, out)
+    except SlidecubeError as error:
+        return SkippedTrial(task=task, reason=str(error))
+    return FinishedTrial(task=task.model_copy(update={"trial": result.trial}), result=result)
+
+
+def finished_of(ends: Iterable[FinishedTrial | SkippedTrial]) -> list[FinishedTrial]:
+    """The trials that have a result."""
+    return [one for one in ends if isinstance(one, FinishedTrial)]
+
+
+def skipped_of(ends: Iterable[FinishedTrial | SkippedTrial]) -> list[SkippedTrial]:
+    """The trials that could not be run."""
+    return [one for one in ends if isinstance(one, SkippedTrial)]
+
+
+def refuse_incomplete(skipped: Sequence[SkippedTrial], report: Path) -> None:
+    """End a command that has written its tables from a part of its trials.
+
+    Raises:
+        IncompleteError: trials were skipped.
+    """
+    if skipped:
+        reasons = list(dict.fromkeys(one.reason for one in skipped))
+        more = f" And {counted(len(reasons) - 1, 'other reason')}." if len(reasons) > 1 else ""
+        raise IncompleteError(
+            f"Not every trial could be run: {counted(len(skipped), 'trial')} skipped. {reasons[0]}{more}",
+            f"{report} names each.",
+        )
 
 
 def scored(

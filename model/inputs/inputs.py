@@ -120,7 +120,8 @@ class Inputs(Frozen):
     after: int | None = Field(None, ge=1, description="first n passes after the event; None: all")
     track: Annotated[int, Field(ge=1, le=175)] | Literal["best", "ascending", "descending", "both"] = "best"
     newest_before: Literal["used", "dropped"] = Field(
-        "used", description="the paper's code drops the newest pass before the event"
+        "used",
+        description="dropped: as in the paper's code, where a track has more passes before the event than are taken",
     )
     compare: Literal["instants", "dates"] = Field(
         "instants",

@@ -139,7 +139,8 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
         names = ", ".join(_name(cube, i) for i in empty)
         notes.append(f"without data in every polarisation, not used: {names}")
     if inputs.newest_before == "dropped":
-        notes.append("the newest pass before the event is dropped, as in the published code")
+        used = {view.track for view in views}
+        notes += [_note_on_newest(inputs, t, times) for t in tracks_of(cube, inputs.track) if t.name in used]
     notes += remarks
     if "relative_orbit" not in cube.coords:
         notes.append("the cube names no relative orbits: passes of one direction are taken as one track")
@@ -231,7 +232,7 @@ def _candidates(
     if refusals and not candidates:
         raise refusals[0]
     if not candidates:
-        more = ", after the newest before was dropped" if inputs.newest_before == "dropped" else ""
+        more = ", once the newest before is dropped" if inputs.newest_before == "dropped" else ""
         raise ModelError(
             f"No track ({', '.join(t.name for t in tracks) or 'none as asked'}) has passes with data both before and "
             f"after the event{more}.",
@@ -246,12 +247,9 @@ def _view_of(
 ) -> tuple[float, View] | None:
     """The passes and pairs of one track, and their merit; None: no pixel has data before and after the event."""
     instants, share = times.instants, valid.mean(axis=1)
-    usable = sorted((i for i in track.members if share[i] > 0), key=lambda i: instants[i])
-    before = [i for i in usable if times.sides[i] == "before"]
-    after = [i for i in usable if times.sides[i] == "after"][: inputs.after]
-    if inputs.newest_before == "dropped":
-        before = before[:-1]
-    before = before[-inputs.before :] if inputs.before else before
+    members = sorted(track.members, key=lambda i: instants[i])
+    before = _before_of([i for i in members if times.sides[i] == "before"], inputs, share)
+    after = [i for i in members if share[i] > 0 and times.sides[i] == "after"][: inputs.after]
     if not (before and after):
         return None
     seen = (valid[before].any(axis=0) & valid[after].any(axis=0)).mean()
@@ -260,9 +258,9 @@ def _view_of(
         return None
     found: tuple[PairUsed, ...] = ()
     if inputs.needs_pairs:
-        members = [instants[i] for i in track.members]
+        every = [instants[i] for i in track.members]
         found = pairs.until(
-            pairs.pairs_of(cube, track.relative_orbit, members, times.rule), instants[after[-1]]
+            pairs.pairs_of(cube, track.relative_orbit, every, times.rule), instants[after[-1]]
         )
     view = View(
         track=track.name,
@@ -273,6 +271,40 @@ def _view_of(
         pairs=found,
     )
     return merit, view
+
+
+def _drops_newest(inputs: Inputs, earlier: int) -> bool:
+    """Whether the newest of so many passes before the event is dropped.
+
+    The published code (`before_after_ds` in src/datamodule.py) takes the n passes before the newest one where a track
+    has more than n passes before the event; where it has n or fewer, it takes all of them.
+    """
+    return inputs.newest_before == "dropped" and inputs.before is not None and inputs.before < earlier
+
+
+def _before_of(earlier: Sequence[int], inputs: Inputs, share: NDArray[np.float64]) -> list[int]:
+    """The passes before the event that the inputs take, oldest first.
+
+    Args:
+        earlier: every pass of the track before the event, also those without data, which the published code counts too.
+        share: (timestep,) share of the sampled pixels with data.
+    """
+    count = inputs.before
+    if count is not None and _drops_newest(inputs, len(earlier)):
+        return [i for i in earlier[-1 - count : -1] if share[i] > 0]
+    usable = [i for i in earlier if share[i] > 0]
+    return usable[-count:] if count else usable
+
+
+def _note_on_newest(inputs: Inputs, track: Track, times: _Times) -> str:
+    """What becomes of the newest pass before the event under the rule of the published code."""
+    earlier = sum(times.sides[i] == "before" for i in track.members)
+    if _drops_newest(inputs, earlier):
+        return f"the newest pass before the event of {track.name} is dropped, as in the published code"
+    return (
+        f"the newest pass before the event of {track.name} is used: the published code drops it only where there are "
+        "more passes before than it takes"
+    )
 
 
 def _remarks_on(cube: xr.Dataset, inputs: Inputs, view: View, of: str) -> list[str]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from model.network.architectures import ARCHITECTURES
 from model.network.torch_guard import torch
-from model.network.training_plan import NetworkSpec
+from model.network.training_plan import NetworkSpec, TrainingPlan
 from pipeline.errors import ModelError
-
-log = logging.getLogger(__name__)
 
 
 def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
@@ -21,11 +17,17 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         pretrained: False: leave out the initial weights, because others are about to be loaded.
 
     Raises:
-        ModelError: no such network is registered, or the ImageNet weights are not available.
+        ModelError: no such network is registered, the ImageNet weights are not available, or the weights are those of
+            pretraining, which the caller has to give.
     """
     architecture = ARCHITECTURES.get(spec.architecture)
     if architecture is None:
         raise ModelError(f"No network {spec.architecture!r} is registered (model.network.architectures).")
+    if spec.initial_weights == "pretrained" and pretrained:
+        raise ModelError(
+            "The network starts from the weights of pretraining, and none are given.",
+            "Pretrain first, or train from random weights.",
+        )
     wanted = "imagenet" if spec.initial_weights == "imagenet" and pretrained else None
     if wanted and not architecture.imagenet:
         raise ModelError(
@@ -44,17 +46,11 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def build_as_obtainable(spec: NetworkSpec) -> tuple[torch.nn.Module, str | None]:
-    """The network with the initial weights asked for or, if these are not available, with random ones and a note.
-
-    For an experiment that uses ImageNet weights if they are available, as the published one does.
-    """
-    try:
-        return build(spec), None
-    except ModelError as error:
-        note = f"training starts from random weights, not as published: {error.message}"
-        log.warning("%s", note)
-        return build(spec.model_copy(update={"initial_weights": "random"})), note
+def plan_as_run(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with the precision that the device computes in: mixed precision needs a GPU, a CPU has float32."""
+    if plan.precision == "float32" or choose_device(plan.device).type == "cuda":
+        return plan
+    return plan.model_copy(update={"precision": "float32"})
 
 
 def log_odds(output: torch.Tensor) -> torch.Tensor:

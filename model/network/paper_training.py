@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network.network import build_as_obtainable, choose_device, log_odds, parameters
+from model.network.network import build, choose_device, log_odds, parameters
 from model.network.torch_guard import torch
 from model.network.training import masked_loss
 from model.network.training_plan import NetworkSpec, PaperPlan
@@ -35,8 +35,6 @@ class PaperNetwork:
     device: str
     parameters: int
     steps: int
-    notes: tuple[str, ...] = field(default=())
-    """differences from the published training"""
 
     def probability(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """(channel, y, x) standardised inputs of one chip to (y, x) in 0..1."""
@@ -60,13 +58,12 @@ def train_as_published(
     """Train for `plan.epochs` epochs; nothing is chosen during training.
 
     Raises:
-        ModelError: the loss is no finite number.
+        ModelError: the loss is no finite number, or the initial weights are not available.
     """
     device = choose_device(plan.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        network, note = build_as_obtainable(spec)
-        network = network.to(device)
+        network = build(spec).to(device)
         optimiser = torch.optim.Adam(
             network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )
@@ -106,5 +103,4 @@ def train_as_published(
         device=str(device),
         parameters=parameters(network),
         steps=steps,
-        notes=(note,) if note is not None else (),
     )

@@ -81,7 +81,8 @@ def pretrain(
     losses: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build(spec.model_copy(update={"classes": 1}))
+        start = "random" if spec.initial_weights == "pretrained" else spec.initial_weights
+        network = build(spec.model_copy(update={"classes": 1, "initial_weights": start}))
         head = torch.nn.Conv2d(_width(network), spec.in_channels, 3, padding=1)
         network.segmentation_head = head
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -119,7 +119,8 @@ class PaperSwitches(Frozen):
     """The defects of the published experiment by name, each as it was or put right."""
 
     dropped_newest_before: Switch = Field(
-        "as published", description="the newest pass before the event is never used"
+        "as published",
+        description="the newest pass before the event is not used where there are more passes than are taken",
     )
     date_string_slicing: Switch = Field(
         "as published", description="a pass on the event's UTC day counts as before, even hours after it"

@@ -41,6 +41,11 @@ class ScoredPixels:
         landslide: Mask = self.labels == 1
         return landslide
 
+    @property
+    def landslides(self) -> int:
+        """Number of scored landslide pixels."""
+        return int((self.truth & self.scored).sum())
+
     def digest(self, prefix: bytes = b"") -> str:
         """sha256 over which pixels are scored, and their labels."""
         digest = hashlib.sha256(prefix)

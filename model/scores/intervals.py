@@ -115,7 +115,8 @@ def counts_of_file(file: Path) -> BlockCounts:
     columns = (np.arange(score.shape[1]) + int(corner[1])) // BLOCK_PX
     block = rows[:, None] * 1_000_000 + columns[None, :]
     scored = labels != UNMAPPED
-    values = np.where(np.isfinite(score), score, np.nanmin(score))
+    known = np.isfinite(score)
+    values = np.where(known, score, score[known].min() if known.any() else 0)
     return BlockCounts.of(values[scored], labels[scored] == 1, block[scored])
 
 

@@ -74,8 +74,20 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
     return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, areas), wins=wins)
 
 
+def on_common_units(first: Sequence[Scored], second: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
+    """The results on the cubes, folds and seeds that both have: a trial of either may have been skipped."""
+    units = [{_unit(scored) for scored in side} for side in (first, second)]
+    common = units[0] & units[1]
+    ours, theirs = ([scored for scored in side if _unit(scored) in common] for side in (first, second))
+    return ours, theirs
+
+
 Unit = tuple[str, int, int]
 """digest of the cube, fold (-1: none), seed"""
+
+
+def _unit(scored: Scored) -> Unit:
+    return (*scored.test_area, scored.result.trial.seed)
 
 
 def _by_unit(results: Sequence[Scored]) -> dict[Unit, Scored]:
@@ -83,11 +95,11 @@ def _by_unit(results: Sequence[Scored]) -> dict[Unit, Scored]:
         raise ModelError("There is no result to compare.")
     found: dict[Unit, Scored] = {}
     for scored in results:
-        trial = scored.result.trial
-        unit = (*scored.test_area, trial.seed)
+        unit = _unit(scored)
         if unit in found:
             raise ModelError(
-                f"{trial.label!r} has two results of one cube, fold and seed.", "Give one of them."
+                f"{scored.result.trial.label!r} has two results of one cube, fold and seed.",
+                "Give one of them.",
             )
         found[unit] = scored
     return found

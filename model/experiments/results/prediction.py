@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Prediction:
     best_step: int | None = None
     device: str = "cpu"
     notes: tuple[str, ...] = ()
+    switches: dict[str, str] = field(default_factory=dict)
+    """named defects of the published experiment that are not as the trial asks, because the cube does not allow it"""
 
     def filled(self) -> Score:
         """(y, x) the scores; pixels without a prediction get the lowest one (0 for probabilities)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -78,12 +78,39 @@ class TrialTask(Frozen):
         Args:
             protocol: digest of the protocol, which holds its settings and the event.
         """
-        parts = {
+        parts: dict[str, Any] = {
             "trial": self.trial.model_dump(mode="json", exclude={"label"}),
             "cube": cube.digest,
             "protocol": protocol,
         }
+        if self.trial.inputs.newest_before == "dropped":
+            parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
         return digest_of_json(parts)
+
+
+class SkippedTrial(Frozen):
+    """A trial that could not be run, such as one whose test area holds no landslide."""
+
+    task: TrialTask
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The trial as a report names it: label, cube, fold and seed."""
+        trial = self.task.trial
+        fold = "" if trial.fold is None else f", fold {trial.fold}"
+        return f"{trial.label} on {self.task.cube}{fold}, seed {trial.seed}"
+
+
+def skipped_in_words(skipped: Iterable[SkippedTrial]) -> list[str]:
+    """Lines of Markdown that name every skipped trial, those of one reason together; empty where none was skipped."""
+    by_reason: dict[str, list[str]] = {}
+    for one in skipped:
+        by_reason.setdefault(one.reason, []).append(one.name)
+    if not by_reason:
+        return []
+    lines = [f"- {reason} ({'; '.join(names)})" for reason, names in by_reason.items()]
+    return ["Skipped, so that the figures are of the other trials alone:", "", *lines]
 
 
 class CrossValidation(Frozen):
@@ -121,7 +148,8 @@ class TrialResult(Frozen):
     protocol_digest: Digest = Field(description="sha256 of everything that decides what is scored and how")
     scored_digest: Digest = Field(description="sha256 over which pixels were scored, and their labels")
     switches: dict[str, str] = Field(
-        default_factory=dict, description="each named defect of the paper: 'as published' or 'corrected'"
+        default_factory=dict,
+        description="each named defect of the paper: 'as published' or 'corrected', or why it is neither",
     )
     selection: Selection
     evaluation: Evaluation

@@ -11,7 +11,8 @@ from model.experiments.ablation_plan import AblationPlan, trials_of
 from model.experiments.ablation_tables import FinishedRow, orderings
 from model.experiments.paper import chips_of, published_inputs, split_chips
 from model.experiments.results.results import OtherEvents, Trial, TrialTask
-from model.experiments.trial_runs import FinishedTrial, run_trial
+from model.experiments.trial_runs import FinishedTrial, digest_of, run_trial
+from model.inputs import cubes
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
 from model.network.torch_guard import torch
@@ -106,19 +107,65 @@ def test_the_auprc_is_that_of_torchmetrics_over_all_pixels_of_the_split(cube, tm
     assert run(cube, TRIAL, tmp_path) == result
 
 
-def test_a_note_says_that_weights_cannot_be_fetched(cube, monkeypatch):
-    from model.network import network
+def test_random_weights_never_answer_for_the_imagenet_ones_that_could_not_be_had(cube, monkeypatch, tmp_path):
+    from model.network import network, paper_training
 
-    real = network.build
+    build, online, started = network.build, [False], []
 
-    def offline(spec, **options):
-        if spec.initial_weights == "imagenet":
+    def hub(spec, **options):
+        if spec.initial_weights == "imagenet" and not online[0]:
             raise ModelError("The ImageNet weights of resnet18 are not available (OSError).")
-        return real(spec, **options)
+        return build(spec.model_copy(update={"initial_weights": "random"}), **options)
 
-    monkeypatch.setattr(network, "build", offline)
+    def training(spec, **options):
+        started.append(spec.initial_weights)
+        return hub(spec, **options)
+
+    monkeypatch.setattr(network, "build", hub)
+    monkeypatch.setattr(paper_training, "build", training)
     wanted = TRIAL.model_copy(update={"network": NETWORK.model_copy(update={"initial_weights": "imagenet"})})
-    assert any("random weights" in note for note in run(cube, wanted).notes)
+    offline = run(cube, wanted, tmp_path)
+    assert offline.trial.network.initial_weights == "random"
+    assert any("resnet18" in note for note in offline.notes)
+    again = run(cube, wanted, tmp_path)
+    assert (again, started) == (offline, ["random"]), "the substitute is not trained twice"
+    random = run(cube, TRIAL, tmp_path)
+    assert started == ["random"] and not any("resnet18" in note for note in random.notes)
+    online[0] = True
+    fetched = run(cube, wanted, tmp_path)
+    assert started == ["random", "imagenet"] and fetched.trial == wanted
+    assert not any("random weights" in note for note in fetched.notes)
+    online[0] = False
+    assert run(cube, wanted, tmp_path) == fetched, "what was trained from them is answered without them"
+
+
+def test_a_result_under_the_name_of_another_trial_is_not_answered(cube, tmp_path):
+    first = TRIAL.model_copy(update={"method": "random", "network": None})
+    run(cube, first, tmp_path)
+    (result,) = tmp_path.glob("*.json")
+    second = first.model_copy(update={"seed": 7})
+    facts = cubes.load(cube)[1]
+    name = digest_of(TrialTask(cube=cube, trial=second), facts)
+    for suffix in (".json", ".npz"):
+        result.with_suffix(suffix).rename(tmp_path / f"{name}{suffix}")
+    assert run(cube, second, tmp_path).trial == second
+
+
+@pytest.mark.parametrize(
+    "change", [{"members": 3}, {"pretraining_steps": 5}, {"label_share": 0.5}, {"fold": 1}]
+)
+def test_what_the_published_code_does_not_have_is_refused(cube, change):
+    with pytest.raises(ModelError, match=next(iter(change))):
+        run(cube, TRIAL.model_copy(update=change))
+
+
+def test_a_cube_without_the_published_direction_does_not_count_as_published(tmp_path):
+    small = small_cube(256, before=4, after=3)
+    states = np.where(small["sat:orbit_state"].values == "descending", "ascending", "descending")
+    turned = small.assign_coords({"sat:orbit_state": ("timestep", states.astype(object))})
+    result = run(write(turned, tmp_path / "turned.zarr"), TRIAL)
+    assert "best track" in result.switches["one_direction"]
+    assert any("best track" in note for note in result.notes)
 
 
 def test_a_published_cube_serves_as_it_is(tmp_path):
@@ -154,7 +201,7 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
     reported = []
     results = run_ablation(
         cube, plan, tmp_path, progress=lambda stage, done, total, word: reported.append((done, total))
-    )
+    ).results
     assert results[0] == first and reported[-1] == (18, 18)
     for name in ("trials.csv", "trials.parquet", "summary.csv", "figure4.png", "figure5.png", "report.md"):
         assert (tmp_path / name).stat().st_size > 200, name
@@ -171,7 +218,7 @@ def test_an_ablation_is_resumable_and_ends_in_table_figures_and_report(cube, tmp
     monkeypatch.setattr(
         "model.experiments.paper.run", lambda *args: pytest.fail("a finished trial was run again")
     )
-    assert run_ablation(cube, plan, tmp_path) == results
+    assert run_ablation(cube, plan, tmp_path).results == results
     rows = [
         FinishedRow(one, FinishedTrial(task=one.task, result=result))
         for one, result in zip(wanted, results, strict=True)

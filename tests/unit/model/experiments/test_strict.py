@@ -13,10 +13,17 @@ from model.experiments.left_out_events import TrainingOnly
 from model.experiments.prepared_trial import prepare
 from model.experiments.recipes import improvements
 from model.experiments.results.comparison import compare
-from model.experiments.results.results import CrossValidation, OtherEvents, Trial, TrialResult, TrialTask
+from model.experiments.results.results import (
+    CrossValidation,
+    OtherEvents,
+    SkippedTrial,
+    Trial,
+    TrialResult,
+    TrialTask,
+)
 from model.experiments.strict import StrictPlan
 from model.experiments.studies import STUDIES, selected, several_events
-from model.experiments.trial_runs import digest_of, run_trial, run_trials, scored
+from model.experiments.trial_runs import FinishedTrial, digest_of, finished_of, run_trial, run_trials, scored
 from model.inputs import cubes
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.windows import Box
@@ -97,7 +104,8 @@ def test_every_way_of_training_gives_scores_everywhere(cube, changes):
 
 def test_methods_without_a_network_are_ordered_as_they_must_be(cube, tmp_path):
     inputs = Inputs(terrain=("slope",))
-    done = run_trials(CrossValidation(cubes=(cube,), folds=(0, 1)).tasks(baselines(inputs)), tmp_path)
+    tasks = CrossValidation(cubes=(cube,), folds=(0, 1)).tasks(baselines(inputs))
+    done = finished_of(run_trials(tasks, tmp_path))
     by_name = {
         method: scored(done, tmp_path, lambda trial, method=method: trial.method == method)
         for method in ("random", "log-ratio", "boosting")
@@ -139,15 +147,18 @@ def test_a_training_chip_on_tested_pixels_stops_a_trial(cube, monkeypatch):
 def test_parallel_trials_give_the_same_as_sequential_ones(cube, tmp_path):
     validation = CrossValidation(cubes=(cube,), folds=(0, 1))
     tasks = validation.tasks(baselines(Inputs(terrain=("slope",)))[:2])
-    apart = run_trials(tasks, tmp_path / "one")
-    together = run_trials(tasks, tmp_path / "two", workers=2)
+    apart = finished_of(run_trials(tasks, tmp_path / "one"))
+    together = finished_of(run_trials(tasks, tmp_path / "two", workers=2))
     assert [d.result.evaluation for d in apart] == [d.result.evaluation for d in together]
 
 
 def test_a_failed_trial_leaves_the_results_of_the_others(cube, tmp_path):
     tasks = CrossValidation(cubes=(cube,), folds=(0, 9)).tasks(baselines(Inputs(terrain=("slope",)))[:1])
-    with pytest.raises(ModelError, match="no fold 9"):
-        run_trials(tasks, tmp_path)
+    one, other = run_trials(tasks, tmp_path)
+    assert isinstance(one, FinishedTrial) and isinstance(other, SkippedTrial)
+    assert other.task == tasks[1] and "fold 9" in other.reason
+    with pytest.raises(ModelError, match="fold 9"):
+        run_trials(tasks[1:], tmp_path)
     (file,) = tmp_path.glob("*.json")
     (finished,) = run_trials(tasks[:1], tmp_path)
     assert finished.result == TrialResult.model_validate_json(file.read_text())
@@ -201,7 +212,8 @@ def test_other_events_are_compared_on_the_same_pixels_with_the_scenes_own(cube, 
         for recipe in several_events(6, NETWORK)
     ]
     results = {
-        r.name: r for r in run_ladder(recipes, CrossValidation(cubes=(cube, other), folds=(0,)), tmp_path)
+        r.name: r
+        for r in run_ladder(recipes, CrossValidation(cubes=(cube, other), folds=(0,)), tmp_path).lines
     }
     assert results["other events"].difference.auprc.units == 2
     assert results["own scene and other events"].difference.second == "own scene"
@@ -254,7 +266,7 @@ def test_the_ladder_writes_a_table_and_names_recipes_that_no_cube_can_serve(cube
         )
         for recipe in selected(improvements(6, NETWORK), ["all passes before", "coherence"])
     ]
-    results = run_ladder(recipes, CrossValidation(cubes=(cube,), folds=(0, 1)), tmp_path)
+    results = run_ladder(recipes, CrossValidation(cubes=(cube,), folds=(0, 1)), tmp_path).lines
     names = [r.name for r in results]
     assert names == [
         "random",

@@ -371,13 +371,24 @@ def test_a_pixel_is_valid_where_every_view_is(cube):
 def test_the_dropped_newest_pass_is_that_of_the_published_code(cube):
     all_of_them = select(cube, Inputs(track=46)).before
     times = [p.index for p in all_of_them]
-    for n in (1, 2, 3):
+    for n in range(1, len(times)):
         chosen = select(cube, Inputs(track=46, before=n, newest_before="dropped"))
         assert [p.index for p in chosen.before] == [times[i] for i in range(-1 - n, -1)]
     assert any("dropped" in note for note in chosen.notes)
+    # where a track has no more passes than are taken, the published code takes all of them
+    for n in (len(times), len(times) + 1, None):
+        chosen = select(cube, Inputs(track=46, before=n, newest_before="dropped"))
+        assert [p.index for p in chosen.before] == times
     lone = cube.isel(timestep=times[-1:] + [p.index for p in select(cube, Inputs(track=46)).after])
+    assert len(select(lone, Inputs(track=46, before=1, newest_before="dropped")).before) == 1
+    # a pass without data counts, as in the published code
+    hollow = cube.copy(deep=True)
+    hollow.vv[times[-1]] = np.nan
+    chosen = select(hollow, Inputs(track=46, before=1, newest_before="dropped"))
+    assert [p.index for p in chosen.before] == times[-2:-1]
     with pytest.raises(ModelError, match="dropped"):
-        select(lone, Inputs(track=46, newest_before="dropped"))
+        hollow.vv[times[-2]] = np.nan
+        select(hollow, Inputs(track=46, before=1, newest_before="dropped"))
 
 
 def test_dates_take_the_pass_two_hours_after_the_event_for_one_before(cube):

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from model.network.architectures import ARCHITECTURES, Architecture, register
-from model.network.network import build, build_as_obtainable, log_odds, parameters
+from model.network.network import build, log_odds, parameters, plan_as_run
 from model.network.torch_guard import smp, torch
-from model.network.training_plan import NetworkSpec
+from model.network.training_plan import NetworkSpec, TrainingPlan
 from pipeline.errors import ModelError
 
 
@@ -54,7 +54,7 @@ def test_the_decoder_wants_a_width_for_each_halving():
     assert parameters(small) < parameters(build(NetworkSpec(encoder_depth=3, in_channels=1)))
 
 
-def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_ones(monkeypatch):
+def test_weights_that_cannot_be_had_are_an_error_that_names_the_encoder(monkeypatch):
     spec = NetworkSpec(encoder_depth=3, in_channels=2, initial_weights="imagenet")
     whole = smp.Unet
 
@@ -66,10 +66,16 @@ def test_without_imagenet_weights_an_experiment_says_that_it_starts_from_random_
     monkeypatch.setattr(smp, "Unet", offline)
     with pytest.raises(ModelError, match="resnet18"):
         build(spec)
-    network, note = build_as_obtainable(spec)
-    assert parameters(network) > 0 and "random weights" in note and "resnet18" in note
-    random = spec.model_copy(update={"initial_weights": "random"})
-    assert build_as_obtainable(random)[1] is None
+    pretrained = spec.model_copy(update={"initial_weights": "pretrained"})
+    with pytest.raises(ModelError, match="pretraining"):
+        build(pretrained)
+    assert parameters(build(pretrained, pretrained=False)) > 0
+
+
+def test_a_plan_names_the_precision_that_the_device_computes_in():
+    plan = TrainingPlan(precision="bfloat16", device="cpu")
+    assert plan_as_run(plan) == plan.model_copy(update={"precision": "float32"})
+    assert plan_as_run(plan_as_run(plan)) == plan_as_run(plan)
 
 
 class Plain(torch.nn.Module):
