@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import requests
 from pydantic import Field
@@ -174,8 +173,3 @@ class Archive(ABC):
     def reachability(self) -> list[Reachable]:
         """The archive's services, keys and logins; each gets one request, limited by the timeout."""
         return []
-
-
-def host_of(href: str) -> str:
-    """The host of an address; empty for a local path."""
-    return urlsplit(href).hostname or ""

@@ -57,7 +57,8 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     """
     if is_local(url):
         path = local_path(url)
-        _check_local(path)
+        if (problem := _problem(path)) is not None:
+            raise SourceDataError(f"{problem}.", "Correct the path in the area file.")
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -74,20 +75,12 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     return path
 
 
-def is_geodatabase(path: Path) -> bool:
-    """Whether a path is a file geodatabase, which is a folder."""
-    return path.suffix.lower() == ".gdb" and path.is_dir()
-
-
 def _check_local(path: Path) -> None:
     """Refuse a path of the area file that is no regular file, and say what it is.
 
     Raises:
-        SourceDataError: it does not exist, is a folder but no file geodatabase, or a pipe, cannot be read, or is larger
-            than `MOST_BYTES`.
+        SourceDataError: it does not exist, is a folder or a pipe, cannot be read, or is larger than `MOST_BYTES`.
     """
-    if is_geodatabase(path):
-        return
     try:
         descriptor = open_regular(path)
     except ArchiveError as error:
@@ -182,11 +175,20 @@ def check_zip(path: Path) -> None:
         raise refuse(f"unpacks to {total / 2**30:.0f} GiB")
 
 
+def _problem(path: Path) -> str | None:
+    """Why a path is neither a file nor a file geodatabase; None where it is."""
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb"):
+        return None
+    if not path.exists():
+        return f"{path} does not exist"
+    return f"{path} is a folder, not a vector file" if path.is_dir() else f"{path} is no regular file"
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal; of a folder over the names and checksums of its files."""
     if path.is_dir():
-        files = sorted(one for one in path.iterdir() if one.is_file())
-        return digest_of_json([[one.name, file_sha256(one)] for one in files])
+        files = sorted(one for one in path.rglob("*") if one.is_file())
+        return digest_of_json([[one.relative_to(path).as_posix(), file_sha256(one)] for one in files])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -243,11 +245,8 @@ def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
     is simulated; the reason where there is none."""
     if is_local(url):
         path = local_path(url)
-        try:
-            _check_local(path)
-        except SourceDataError as error:
-            return None, False, error.message.removesuffix(".")
-        return file_sha256(path), False, ""
+        problem = _problem(path)
+        return (None, False, problem) if problem is not None else (file_sha256(path), False, "")
     try:
         found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 from pipeline.archives.http import http_client
 from pipeline.archives.local_files import check_allowed
@@ -39,6 +38,6 @@ def _described(href: str) -> Asset | str:
         except ArchiveError as error:
             return str(error)
         return local_asset(href) if local_path(href).is_file() else f"{shown} is listed but not there"
-    if urlsplit(href).scheme not in ("http", "https"):
+    if not (href.startswith(("http://", "https://")) and http_client.host_of(href)):
         return f"{shown} is listed, and is no http address: it is not read"
     return archive_of(href).describe(href) or f"{shown} is listed but not there"

@@ -14,7 +14,6 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.archives.vector_files import read_inventory
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
@@ -22,6 +21,7 @@ from pipeline.grid import Grid
 from pipeline.layers.outlines.coverage import centres_in, shares_of
 from pipeline.layers.outlines.deciding_attributes import Span, remarks_on_unused
 from pipeline.layers.outlines.polygons import counted_polygons, extent_on_grid
+from pipeline.layers.outlines.vectors import read_inventory
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 

@@ -285,7 +285,15 @@ def test_a_file_whose_head_is_refused_is_there_if_it_is_served(
 
 
 @pytest.mark.parametrize(
-    "href", ["/etc/passwd", "file:///etc/passwd", "s3://bucket/a.tif", "/vsicurl/http://x.example/a"]
+    "href",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "s3://bucket/a.tif",
+        "https://[x/a.tif",
+        "https:///a.tif",
+        "/vsicurl/http://x.example/a",
+    ],
 )
 def test_an_address_that_is_not_read_is_left_out_by_name(server: Loopback, href: str) -> None:
     found, (remark,) = probe([server.url("scene.tif"), href])
