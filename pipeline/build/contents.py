@@ -197,7 +197,8 @@ def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
     groups: dict[Key, list[LayerTask]] = {}
     for part in parts:
         for task in part.tasks:
-            assert task.key is not None, f"{task.label} lies on no axis"
+            if task.key is None:
+                raise CubeError(f"{task.label} lies on no axis.", "Report it: its kind of layer states one.")
             groups.setdefault(task.key, []).append(task)
     built: list[Entry] = []
     unchanged: dict[Key, Entry] = {}

@@ -9,9 +9,9 @@ import geopandas as gpd
 from shapely.geometry import shape
 
 from pipeline.archives import inventories
-from pipeline.archives.vector_files import read_features
 from pipeline.area import AreaOfInterest, Inventory
 from pipeline.errors import SourceDataError
+from pipeline.layers.outlines.vectors import read_features
 
 FIELD = "inventory.extent_layer"
 

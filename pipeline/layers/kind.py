@@ -143,6 +143,14 @@ class LayerKind(ABC, Generic[T]):
             InterferometryError: a pair cannot be processed, or its product cannot be used.
         """
 
+    def examine(self, task: T, site: Site) -> list[str]:
+        """Open the sources of a layer, as far as that costs little, before anything large is read; remarks on them.
+
+        Raises:
+            ArchiveError, SourceDataError: the layer cannot be derived from them.
+        """
+        return []
+
     def entry(self, task: T, layers: dict[str, str]) -> Entry:
         """The entry of a task on the kind's axis, with the digests of its layers by variable."""
         raise NotImplementedError(f"{self.name} layers lie on no axis")

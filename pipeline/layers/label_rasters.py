@@ -14,7 +14,6 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.archives.vector_files import read_inventory
 from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
@@ -22,6 +21,7 @@ from pipeline.grid import Grid
 from pipeline.layers.outlines.coverage import centres_in, shares_of
 from pipeline.layers.outlines.deciding_attributes import Span, remarks_on_unused
 from pipeline.layers.outlines.polygons import counted_polygons, extent_on_grid
+from pipeline.layers.outlines.vectors import read_inventory
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 
@@ -102,6 +102,18 @@ def rasterise_labels(
         report,
         {LANDSLIDES_FILE: _parquet(polygons)},
     )
+
+
+def examine_inventory(
+    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, span: Span | None
+) -> list[str]:
+    """The remarks of `rasterise_labels` on the same inventory, without the pixels.
+
+    Raises:
+        SourceDataError: see `counted_polygons`.
+    """
+    polygons, _ = counted_polygons(frame, inventory, grid)
+    return [*frame.attrs.get("remarks", []), *remarks_on_unused(polygons[frame.columns], inventory, span)]
 
 
 def _areas(union: shapely.Geometry, fraction: NDArray[np.float32], grid: Grid) -> dict[str, float]:

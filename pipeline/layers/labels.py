@@ -108,6 +108,13 @@ class Labels(LayerKind[LabelsTask]):
         words = [f"landslides: {self.attributes(layers)['inventory']}"]
         return words + ([str(made_from["attribution"])] if made_from.get("attribution") else [])
 
+    def examine(self, task: LabelsTask, site: Site) -> list[str]:
+        """Fetch the inventory, find its layer, attributes and counted landslides, and open its extent."""
+        path = inventories.fetch_inventory(task.inventory, site.downloads)
+        extents.mapped_extent(site.area, task.inventory, site.downloads)
+        frame = label_rasters.read_inventory(path, task.inventory)
+        return label_rasters.examine_inventory(frame, task.inventory, site.grid, _span(site.area))
+
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)

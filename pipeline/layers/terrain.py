@@ -83,6 +83,13 @@ class Terrain(LayerKind[TerrainTask]):
         """Share of the grid without voids."""
         return share_without(record, "void_pixels", grid)
 
+    def examine(self, task: TerrainTask, site: Site) -> list[str]:
+        """Open the header of each tile."""
+        for tile in task.tiles:
+            with rasters.open_asset(tile.asset):
+                pass
+        return []
+
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:

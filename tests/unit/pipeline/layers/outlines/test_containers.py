@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives.vector_files import read_features, read_header
 from pipeline.errors import SourceDataError
-from tests.unit.pipeline.archives.test_vector_files import written
+from pipeline.layers.outlines.vectors import read_features, read_header
+from tests.unit.pipeline.layers.outlines.test_vectors import written
 
 
 def refusal(path: Path, layer: str | None = None) -> str:

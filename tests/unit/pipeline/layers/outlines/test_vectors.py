@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.archives import vector_files
-from pipeline.archives.vector_files import read_features
 from pipeline.errors import SourceDataError
 from pipeline.layers.label_rasters import rasterise_labels, read_inventory
+from pipeline.layers.outlines import vectors
+from pipeline.layers.outlines.vectors import read_features
 from tests.unit.pipeline.layers.test_label_rasters import GRID, INVENTORY, frame_of, local, moved
 
 
@@ -209,7 +209,7 @@ VRT = (
 def test_other_formats_are_refused_before_gdal_sees_them(
     tmp_path: Path, name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_files.pyogrio, "list_layers", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(vectors.pyogrio, "list_layers", lambda *_: pytest.fail("opened"))
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceDataError, match=name.replace(".", r"\.")):
         read_features(tmp_path / name)
@@ -231,21 +231,3 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
     written(tmp_path, "plain.gpkg").rename(tmp_path / name)
     assert len(read_features(tmp_path / name)) == 2
-
-
-CASES = Path(__file__).resolve().parents[5] / "shared" / "data" / "cases"
-real = pytest.mark.skipif(not CASES.is_dir(), reason="shared/data/cases is not beside the checkout")
-
-
-@real
-def test_containers() -> None:
-    assert len(read_features(CASES / "containers" / "gdb.zip")) > 0
-    for name, named in (("nested.zip", r"inner/Nepal\.zip"), ("trunc.zip", r"trunc\.zip")):
-        with pytest.raises(SourceDataError, match=named):
-            read_features(CASES / "containers" / name)
-
-
-@real
-def test_extents() -> None:
-    with pytest.raises(SourceDataError, match="2 layers"):
-        read_features(CASES / "extents" / "two.gpkg")
