@@ -1,5 +1,5 @@
 # Two commands for a new person: `make demo` runs the whole job, `make test` passes the tests.
-# Both make the environment first, in .venv, from requirements.lock.
+# Both make the environment first, in .venv, from requirements.lock and requirements-torch.lock.
 
 PYTHON ?= python3.11
 WORKERS ?= 2
@@ -11,10 +11,11 @@ STAMP := .venv/.made
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -46,9 +47,18 @@ docs: setup
 bench: setup
 	$(BIN)/python -m tests.bench
 
-# Pin again what pyproject.toml asks for (in an environment where it is installed and passes).
+# Pin again what this environment has (where the tests pass), with the hashes that the package index gives for each release.
 lock: setup
-	$(BIN)/python -m pip freeze --exclude-editable --all | grep -v "^pip==" | sed "s/+cpu//" > requirements.lock
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet uv
+	$(BIN)/python -m pip freeze --exclude-editable --all | grep -v "^pip==" | sed "s/+.*//" > .venv/lock/pins
+	grep "^#" requirements-torch.lock > .venv/lock/torch
+	grep "^torch\(vision\)\?==" .venv/lock/pins >> .venv/lock/torch
+	grep "^#" requirements.lock > .venv/lock/rest
+	grep -v "^torch\(vision\)\?==" .venv/lock/pins | .venv/lock/bin/uv pip compile --quiet --no-deps --generate-hashes \
+		--no-header --no-annotate --python $(BIN)/python - >> .venv/lock/rest
+	mv .venv/lock/torch requirements-torch.lock
+	mv .venv/lock/rest requirements.lock
 
 clean:
 	rm -rf .venv data

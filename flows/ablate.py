@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
+from flows.serving.run_log import in_pages
 from model.experiments.ablation import run_ablation
 from model.experiments.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS
@@ -90,6 +91,7 @@ def run_name() -> str:
 
 
 @flow(name="ablate", flow_run_name=run_name)
+@in_pages
 def ablate(
     cube: str,
     plan: AblationPlan,

@@ -28,8 +28,10 @@ from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
 from flows import chain
+from flows.serving import log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
+from flows.serving.run_log import in_pages
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
@@ -177,6 +179,7 @@ def publish(
     flow_run_name="{aoi}",
     task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE)),
 )
+@in_pages
 def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
     """Build or renew the cube of an area.
 
@@ -191,7 +194,7 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
         plan = make_plan(area, unvisited(found), pairs)
         show_passes(plan)
-        failed = build.build_layers(plan, PrefectTasks(area))
+        failed = build.build_layers(plan, PrefectTasks(area), log_progress.in_log())
         published = publish(area, unvisited(plan), unvisited(found), failed)
     if published.new:
         show_quicklook(published, write_quicklook(published.uri))

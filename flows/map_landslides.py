@@ -14,6 +14,7 @@ from prefect.states import Completed
 from flows import chain
 from flows.serving import log_progress
 from flows.serving.artifacts import show_map
+from flows.serving.run_log import in_pages
 from model import api
 from pipeline.lock import held
 from pipeline.places import bundle_named
@@ -34,6 +35,7 @@ def make_map(
 
 
 @flow(name="map-landslides", flow_run_name=run_name)
+@in_pages
 def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) -> State[Any]:
     """Map the landslides of a cube.
 

@@ -15,6 +15,7 @@ from flows import chain
 from flows.map_landslides import map_landslides, run_name
 from flows.serving import log_progress
 from flows.serving.artifacts import show_bundle
+from flows.serving.run_log import in_pages
 from model import api
 from model.network.training_plan import TrainingPlan
 from model.training.experiment import Experiment
@@ -31,6 +32,7 @@ def train(
 
 
 @flow(name="train-model", flow_run_name=run_name)
+@in_pages
 def train_model(
     cube: str,
     plan: TrainingPlan | None = None,
@@ -115,6 +117,7 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
 
 
 @flow(name="reconcile")
+@in_pages
 def reconcile() -> State[Any]:
     """Finish the newest version of every cube that lacks a model or a map; do nothing if none does."""
     versions = chain.latest_versions()

@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates
 from shapely.geometry import box, mapping, shape
 
 from pipeline.area_file import explained, fields_of, text_of
 from pipeline.errors import AreaError
+from pipeline.inventory_rules import Inventory
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
+
+__all__ = [
+    "AreaOfInterest",
+    "Dem",
+    "Event",
+    "Interferometry",
+    "Inventory",
+    "area_files",
+    "load_area",
+    "parse_area",
+]
 
 SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
 
@@ -41,43 +53,6 @@ class Dem(Frozen):
     """Which elevation tiles are read."""
 
     collection: Literal["nasadem", "cop-dem-glo-30"] = "nasadem"
-
-
-class Inventory(Frozen):
-    """A landslide inventory: its file, its publisher, and which of its features count.
-
-    `classes` names the values of `class_field` that mean new, reactivated and old landslides; `count` lists which of
-    the three are labelled. Without `class_field` every feature is new.
-    `extent` is the mapped area: GeoJSON geometry, a path or URL, or "area" for the whole area of interest;
-    where none was published, `extent_assumed` states in words what is assumed.
-    """
-
-    name: str = Field(min_length=1)
-    url: str | None = Field(
-        None, description="http(s) URL or path relative to the area file; None: no file known"
-    )
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    layer: str | None = Field(None, description="layer or inner file of a container format")
-    page: str | None = Field(None, description="landing page where a person finds the file")
-    citation: str = Field(min_length=1)
-    licence: str = Field(min_length=1)
-    class_field: str | None = None
-    classes: dict[Literal["new", "reactivated", "old"], tuple[str | int, ...]] = Field(default_factory=dict)
-    count: tuple[Literal["new", "reactivated", "old"], ...] = Field(("new",), min_length=1)
-    point_radius_m: Number | None = Field(None, gt=0, le=1000, description="radius given to point features")
-    extent: str | dict[str, Any] = "area"
-    extent_assumed: str | None = None
-    note: str | None = None
-
-    @model_validator(mode="after")
-    def _classes_known(self) -> Inventory:
-        if self.classes and self.class_field is None:
-            raise ValueError("classes need class_field, the attribute that holds them")
-        if self.class_field is not None:
-            lacking = [name for name in self.count if name not in self.classes]
-            if lacking:
-                raise ValueError(f"count names {lacking} but classes does not list their values")
-        return self
 
 
 class Interferometry(Frozen):
@@ -145,7 +120,14 @@ class AreaOfInterest(Frozen):
     exclude: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(
         (), description="ids that are left out: of items, granules, bursts or passes"
     )
-    licence: str = Field("", description="of the data that go into the cube")
+    licence: str = Field(
+        "",
+        description="of the data that go into the cube",
+        validation_alias=AliasChoices("licence", "license"),
+    )
+    attribution: str | None = Field(
+        None, description="words that must go with every product; None: of the archives and the inventory"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> AreaOfInterest:

@@ -88,7 +88,7 @@ def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """Read a geometry given as a GeoJSON file; make relative inventory paths absolute."""
     geometry = data.get("geometry")
     if isinstance(geometry, str):
-        source = (path.parent / geometry).resolve()
+        source = _from(path, geometry, "geometry")
         remedy = "Give a GeoJSON file with one polygon."
         try:
             document = json.loads(text_of(source, f"{path}: geometry: {source}"))
@@ -110,8 +110,16 @@ def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
         for key in ("url", "extent"):
             value = inventory.get(key)
             if isinstance(value, str) and value != "area" and "://" not in value:
-                inventory[key] = str((path.parent / value).resolve())
+                inventory[key] = str(_from(path, value, f"inventory.{key}"))
     return data
+
+
+def _from(path: Path, text: str, field: str) -> Path:
+    """A path that an area file states: `~` is the user's home, a relative path begins at the area file's folder."""
+    try:
+        return (path.parent / Path(text).expanduser()).resolve()
+    except (RuntimeError, OSError, ValueError) as error:  # no such user, a loop of links, a zero byte
+        raise AreaError(f"{path}: {field}: {text!r:.200} is no path ({error}).", "Correct it.") from error
 
 
 def explained(issue: dict[str, Any]) -> str:

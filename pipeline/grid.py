@@ -18,6 +18,8 @@ from pipeline.errors import GridError
 from pipeline.records import Frozen
 
 Window = tuple[slice, slice]
+MOST_PIXELS = 500_000_000
+"""of a cube's grid: one layer of float32 takes 2 GB, and building it a few times that; 220 km by 220 km of 10 m"""
 
 
 class Grid(Frozen):
@@ -38,7 +40,7 @@ class Grid(Frozen):
         """The smallest grid on the RTC lattice that holds the area.
 
         Raises:
-            GridError: the area is smaller than a pixel.
+            GridError: the area is smaller than a pixel, or has more than `MOST_PIXELS`.
         """
         to_utm = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
         # an edge of the area is straight in degrees, not in UTM: follow it
@@ -51,6 +53,11 @@ class Grid(Frozen):
         width, height = columns[1] - columns[0], rows[1] - rows[0]
         if width < 1 or height < 1:
             raise GridError(f"{area.name}: the area is smaller than one pixel of {step} m.", "Widen it.")
+        if width * height > MOST_PIXELS:
+            raise GridError(
+                f"{area.name}: the grid has {width:,} x {height:,} pixels of {step:g} m, of at most {MOST_PIXELS:,}.",
+                "Divide the area, or give a larger resolution_m.",
+            )
         return cls(
             epsg=area.utm_epsg,
             resolution_m=step,

@@ -17,7 +17,7 @@ SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of recorded real data beside the checkout; tests that need it skip where it is absent."""
+    """The folder of recorded real data next to the checkout; tests that need it skip where it is absent."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"real recorded data not present at {SHARED_DATA.name} beside the checkout")
+        pytest.skip(f"real recorded data not present at {SHARED_DATA.name} next to the checkout")
     return SHARED_DATA

@@ -67,17 +67,12 @@ def with_parameters_kept(update: UpdateSchedule) -> UpdateSchedule:
         deployment_id: UUID,
         schedule_id: UUID,
         active: bool | None = None,
-        schedule: Any = None,
-        max_scheduled_runs: int | None = None,
-        parameters: dict[str, Any] | None = None,
-        slug: str | None = None,
+        **changes: Any,
     ) -> None:
-        if parameters is None:
+        if changes.get("parameters") is None:
             found = await client.read_deployment_schedules(deployment_id)
-            parameters = next((each.parameters for each in found if each.id == schedule_id), None)
-        await update(
-            client, deployment_id, schedule_id, active, schedule, max_scheduled_runs, parameters, slug
-        )
+            changes["parameters"] = next((each.parameters for each in found if each.id == schedule_id), None)
+        await update(client, deployment_id, schedule_id, active=active, **changes)
 
     return keep
 

@@ -20,7 +20,9 @@ from shapely.geometry import box as rectangle
 from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
+from pipeline.cube.foreign.identity import bytes_digest
 from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, digest_of_json
 
@@ -87,8 +89,6 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
         CubeError: there is no such cube or it cannot be read.
         ModelError: it is no cube of this schema.
     """
-    from pipeline.cube.read import open_cube
-
     dataset = open_cube(named_cube(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
@@ -145,8 +145,8 @@ def shape_of(cube: xr.Dataset) -> tuple[int, int]:
 def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
     """The identity of a cube, from its attributes, with a digest.
 
-    The digest is over grid, passes, layer digests and, where the folder has them, the bytes of its manifest or
-    consolidated metadata.
+    The digest is over grid, passes, layer digests and the bytes of the manifest, which names the content; of a cube
+    that was not built here over all its bytes.
     """
     identity: dict[str, Any] = {
         "shape": shape_of(cube),
@@ -157,9 +157,12 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
     address = address_of(uri)
-    for name in ("manifest.json", ".zmetadata", "zarr.json"):
-        if (raw := address.read(name)) is not None:
-            identity[name] = hashlib.sha256(raw).hexdigest()
+    if is_built_here(address):
+        for name in ("manifest.json", "zarr.json"):
+            if (raw := address.read(name)) is not None:
+                identity[name] = hashlib.sha256(raw).hexdigest()
+    elif (digest := bytes_digest(address)) is not None:
+        identity["bytes"] = digest
     assumed = cube["landslides"].attrs.get("label_nan_assumed") if "landslides" in cube else None
     return CubeFacts(
         uri=uri,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import requests
 from pydantic import Field
@@ -142,18 +142,29 @@ class Archive(ABC):
 
         def once() -> Asset | None:
             with http_client.limit(http_client.host_of(href)):
-                response = self.open(href, {"Accept-Encoding": "identity"}, method="HEAD")
-                # reading the empty body frees the connection for the next request
-                http_client.body(response, 0)
-                response.close()
-            if response.status_code in (404, 410):
+                return self._stated(href, "HEAD") or self._stated(href, "GET")
+
+        return http_client.retried(once)
+
+    def _stated(self, href: str, method: str) -> Asset | None:
+        """What the response to a request states of a file; None where it says that there is none.
+
+        A server may refuse HEAD and still serve the file, so that only GET decides; its body is not read.
+        """
+        asked = {"Accept-Encoding": "identity"} | ({"Range": "bytes=0-0"} if method == "GET" else {})
+        with self.open(href, asked, method=method) as response:
+            if response.status_code in (404, 410) or (
+                method == "HEAD" and response.status_code in (405, 501)
+            ):
                 return None
             http_client.accepted(response, href)
             length = response.headers.get("Content-Length", "")
-            size = int(length) if length.isdigit() else None
+            if response.status_code == 206:
+                length = response.headers.get("Content-Range", "").rpartition("/")[2]
+            if method == "HEAD":
+                http_client.body(response, 0)  # frees the connection for the next request
+            size = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
             return Asset(href=href, size_bytes=size, etag=http_client.tag_of(response))
-
-        return http_client.retried(once)
 
     def login_note(self, mode: FetchMode) -> LoginNote:
         """Which login the fetching of single look complex data needs, and whether it is available."""
@@ -162,8 +173,3 @@ class Archive(ABC):
     def reachability(self) -> list[Reachable]:
         """The archive's services, keys and logins; each gets one request, limited by the timeout."""
         return []
-
-
-def host_of(href: str) -> str:
-    """The host of an address; empty for a local path."""
-    return urlsplit(href).hostname or ""

@@ -15,7 +15,6 @@ from pipeline.archives.archive import (
     LoginNote,
     Query,
     Reachable,
-    host_of,
 )
 from pipeline.archives.credentials import login_note
 from pipeline.archives.earthdata import Earthdata, earthdata
@@ -62,7 +61,7 @@ class Asf(Archive):
         public: bool = False,
     ) -> requests.Response:
         """One response at the end of the redirects, after a login where one is needed; see `Earthdata.ask`."""
-        login = not public and host_of(href) != ORBIT_HOST
+        login = not public and http_client.host_of(href) != ORBIT_HOST
         return (self._login or earthdata()).ask(href, dict(headers or {}), method=method, login=login)
 
     def login_note(self, mode: FetchMode) -> LoginNote:

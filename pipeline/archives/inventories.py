@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
-import shapely
-from shapely import Geometry
-from shapely.geometry import shape
+import requests
 
 from pipeline.archives.http import http_client
+from pipeline.archives.local_files import open_regular
 from pipeline.archives.registry import archive_of
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.area import Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
+from pipeline.catalogue.simulation import FILE_HEADER, is_true
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json
@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 * 2**30
 """Largest inventory that is fetched; national ones are some hundred MB."""
-MOST_UNPACKED_BYTES = 8 * 2**30
+MOST_UNPACKED_BYTES = 2 * 2**30
+"""Of all files of a zip: as much memory and more is taken to read them."""
 MOST_RATIO = 200
 """Deflate gives about 1000 at most; shapefiles and GeoJSON stay far below this."""
 MOST_MEMBERS = 10_000
@@ -56,8 +57,8 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     """
     if is_local(url):
         path = local_path(url)
-        if not path.is_file():
-            raise SourceDataError(f"{path} does not exist.", "Correct the path in the area file.")
+        if (problem := _problem(path)) is not None:
+            raise SourceDataError(f"{problem}.", "Correct the path in the area file.")
     else:
         path = _download(url, cache_dir)
     if sha256 is not None:
@@ -69,9 +70,25 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
                 f"{http_client.bare(url)} has the SHA-256 {found}, the area file states {sha256}.",
                 "The file was replaced or cut: inspect it, then correct inventory.sha256.",
             )
-    if zipfile.is_zipfile(path):
+    if path.is_file() and zipfile.is_zipfile(path):
         check_zip(path)
     return path
+
+
+def _check_local(path: Path) -> None:
+    """Refuse a path of the area file that is no regular file, and say what it is.
+
+    Raises:
+        SourceDataError: it does not exist, is a folder or a pipe, cannot be read, or is larger than `MOST_BYTES`.
+    """
+    try:
+        descriptor = open_regular(path)
+    except ArchiveError as error:
+        raise SourceDataError(error.message, "Correct the path in the area file.") from None
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if size > MOST_BYTES:
+        raise _too_large(str(path))
 
 
 def _download(url: str, cache_dir: Path) -> Path:
@@ -95,25 +112,21 @@ def _download(url: str, cache_dir: Path) -> Path:
     return http_client.retried(once)
 
 
-def _stream(response: Any, partial: Path, url: str) -> int:
-    """Write the body to a file; returns its bytes."""
+def _stream(response: requests.Response, partial: Path, url: str) -> int:
+    """Write the body to a file, without the compression that a server may add to it; returns its bytes."""
     stated = response.headers.get("Content-Length", "")
     if stated.isdigit() and int(stated) > MOST_BYTES:
         raise _too_large(url)
     size = 0
     with partial.open("wb") as out:
-        try:
-            for piece in response.iter_content(2**20):
-                size += len(piece)
-                if size > MOST_BYTES:
-                    raise _too_large(url)
-                out.write(piece)
-        except http_client.NETWORK_ERRORS as error:
-            raise http_client.unreachable(url, error) from None
-    if stated.isdigit() and size != int(stated):
-        raise ArchiveError(
-            f"{http_client.bare(url)} sent {size} of {stated} bytes.", "Try again later.", transient=True
-        )
+        for piece in http_client.pieces(response, decode=True):
+            if size == 0 and http_client.is_page(piece):
+                raise http_client.page_instead(url, response.url)
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise _too_large(url)
+            out.write(piece)
+    http_client.check_whole(response)
     return size
 
 
@@ -162,59 +175,22 @@ def check_zip(path: Path) -> None:
         raise refuse(f"unpacks to {total / 2**30:.0f} GiB")
 
 
+def _problem(path: Path) -> str | None:
+    """Why a path is neither a file nor a file geodatabase; None where it is."""
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb"):
+        return None
+    if not path.exists():
+        return f"{path} does not exist"
+    return f"{path} is a folder, not a vector file" if path.is_dir() else f"{path} is no regular file"
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal; of a folder over the names and checksums of its files."""
+    if path.is_dir():
+        files = sorted(one for one in path.rglob("*") if one.is_file())
+        return digest_of_json([[one.relative_to(path).as_posix(), file_sha256(one)] for one in files])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def mapped_extent(area: AreaOfInterest, cache_dir: Path) -> Geometry:
-    """Where the inventory was mapped, degrees WGS 84: the area itself, a geometry, or the union of a file's polygons.
-
-    Raises:
-        ArchiveError, SourceDataError: the file cannot be fetched or holds no polygons.
-    """
-    if area.inventory is None or area.inventory.extent == "area":
-        return area.footprint
-    extent = area.inventory.extent
-    if isinstance(extent, dict):
-        return _polygons(extent, "inventory.extent")
-    import geopandas
-
-    path = fetch_file(extent, cache_dir)
-    try:
-        frame = geopandas.read_file(path)
-        if frame.crs is None:
-            raise ValueError("it states no reference system")
-        parts = frame.to_crs(4326).geometry
-    except Exception as error:  # pyogrio and pyproj raise errors of any type on a damaged file
-        raise SourceDataError(
-            f"{path.name}: the mapped extent cannot be read ({str(error)[:200]}).",
-            "Give a vector file of polygons with a reference system.",
-        ) from error
-    sound = [shapely.make_valid(g, method="structure", keep_collapsed=False) for g in parts if g is not None]
-    union = shapely.union_all([g for g in sound if g.geom_type in ("Polygon", "MultiPolygon")])
-    if union.is_empty:
-        raise SourceDataError(f"{path.name}: the mapped extent holds no polygon.", "Give a file of polygons.")
-    return union
-
-
-def _polygons(document: dict[str, Any], where: str) -> Geometry:
-    try:
-        if document.get("type") == "FeatureCollection":
-            parts = [shape(feature["geometry"]) for feature in document["features"]]
-        else:
-            parts = [shape(document["geometry"] if document.get("type") == "Feature" else document)]
-        union = shapely.union_all(
-            [shapely.make_valid(p, method="structure", keep_collapsed=False) for p in parts]
-        )
-    except Exception as error:
-        raise SourceDataError(
-            f"{where} is no GeoJSON geometry.", "Give a Polygon or MultiPolygon."
-        ) from error
-    if union.is_empty or union.geom_type not in ("Polygon", "MultiPolygon"):
-        raise SourceDataError(f"{where} holds no polygon.", "Give a Polygon or MultiPolygon.")
-    return union
 
 
 def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | None, list[str]]:
@@ -231,7 +207,7 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
             f"the inventory {inventory.name!r} must be fetched by hand from {where}: the cube will have no labels"
         ]
     notes: list[str] = []
-    found, problem = _fingerprint(inventory.url, inventory.sha256)
+    found, simulated, problem = _fingerprint(inventory.url, inventory.sha256)
     if found is None:
         return None, [
             f"the inventory {inventory.name!r} is not available ({problem}): the cube will have no labels"
@@ -239,7 +215,8 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
     extent_url = extent_fingerprint = None
     if isinstance(inventory.extent, str) and inventory.extent != "area":
         extent_url = inventory.extent
-        extent_fingerprint, problem = _fingerprint(extent_url, None)
+        extent_fingerprint, of_extent, problem = _fingerprint(extent_url, None)
+        simulated = simulated or of_extent
         if extent_fingerprint is None:
             return None, [
                 f"the mapped extent of {inventory.name!r} is not available ({problem}): the cube will have no labels"
@@ -248,38 +225,42 @@ def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | 
         extent_url, extent_fingerprint = "inline", digest_of_json(inventory.extent)
     return (
         InventoryFile(
-            url=_shown(inventory.url),
+            url=shown(inventory.url),
             fingerprint=found,
-            extent_url=_shown(extent_url) if extent_url else None,
+            extent_url=shown(extent_url) if extent_url else None,
             extent_fingerprint=extent_fingerprint,
+            simulated=simulated,
         ),
         notes,
     )
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """An address without its query, a path without its folders: what may be recorded."""
     return local_path(url).name if is_local(url) else http_client.bare(url)
 
 
-def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, str]:
-    """The stated SHA-256, that of a local file, or the server's ETag; else None and the reason."""
+def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
+    """The stated SHA-256, that of a local file, or the server's ETag; else None; whether the server says that the file
+    is simulated; the reason where there is none."""
     if is_local(url):
         path = local_path(url)
-        return (file_sha256(path), "") if path.is_file() else (None, f"{path} is not there")
+        problem = _problem(path)
+        return (None, False, problem) if problem is not None else (file_sha256(path), False, "")
     try:
-        found = http_client.retried(lambda: _remote_fingerprint(url))
+        found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
         if error.transient:
             raise
-        return None, error.message
-    return sha256 or found, ""
+        return None, False, error.message
+    return sha256 or found, simulated, ""
 
 
-def _remote_fingerprint(url: str) -> str:
+def _remote_fingerprint(url: str) -> tuple[str, bool]:
     with (
         http_client.limit(http_client.host_of(url)),
         archive_of(url).open(url, {"Accept-Encoding": "identity"}, method="HEAD") as response,
     ):
         http_client.accepted(response, url)
-        return http_client.tag_of(response) or f"size:{response.headers.get('Content-Length', 'unknown')}"
+        size = f"size:{response.headers.get('Content-Length', 'unknown')}"
+        return http_client.tag_of(response) or size, is_true(response.headers.get(FILE_HEADER))

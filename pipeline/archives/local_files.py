@@ -83,7 +83,9 @@ def open_regular(path: Path) -> int:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "its name cannot be a path"
         raise ArchiveError(f"{path} cannot be read ({why}).", "Correct the path.") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise ArchiveError(f"{path} is no regular file.", "Give the path of a file.")
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise ArchiveError(f"{path} is {kind}.", "Give the path of a file.")
     return descriptor

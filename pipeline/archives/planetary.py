@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from pipeline.archives.archive import Reachable, Signed, host_of
+from pipeline.archives.archive import Reachable, Signed
 from pipeline.archives.http import http_client
 from pipeline.archives.stac import StacArchive
 from pipeline.errors import ArchiveError
@@ -49,7 +49,7 @@ class PlanetaryComputer(StacArchive):
 
     def search_headers(self) -> dict[str, str]:
         """The subscription key, where the endpoint is the Planetary Computer's own."""
-        return _key_header() if host_of(self.endpoint) == API_HOST else {}
+        return _key_header() if http_client.host_of(self.endpoint) == API_HOST else {}
 
     def sign(self, href: str, *, anew: bool = False) -> Signed:
         """`href` with a token that does not expire soon; an address of no Azure blob is returned unchanged.

@@ -145,6 +145,7 @@ class RemoteRaster:
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused by name where it matters
                 stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
                 dataset = stack.enter_context(rasterio.open(path, driver="GTiff", sharing=False))
+            path.unlink()  # GDAL keeps it open; a kill leaves no copy behind
             yield dataset
 
     def _read_header(self, dataset: Any, layout: Layout) -> _Header:

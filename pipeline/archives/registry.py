@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.archives.archive import SLC_GRANULES, Archive, host_of
+from pipeline.archives.archive import SLC_GRANULES, Archive
 from pipeline.archives.asf import Asf
+from pipeline.archives.http import http_client
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.stac import StacArchive
 from pipeline.area import AreaOfInterest
@@ -17,7 +18,7 @@ OTHER = StacArchive()
 
 def archive_of(href: str) -> Archive:
     """The archive that owns the host of an address."""
-    host = host_of(href)
+    host = http_client.host_of(href)
     return next((archive for archive in ARCHIVES if archive.owns(host)), OTHER)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pystac_client
 from pystac_client.stac_api_io import StacApiIO
 
-from pipeline.archives.archive import Archive, Query, Reachable, host_of
+from pipeline.archives.archive import Archive, Query, Reachable
 from pipeline.archives.http import http_client
 from pipeline.catalogue.catalogue import rfc3339
 from pipeline.errors import ArchiveError
@@ -62,7 +62,7 @@ class RetryingStacIO(StacApiIO):  # type: ignore[misc]
 
     def __init__(self, url: str, secret: Mapping[str, str]) -> None:
         super().__init__(max_retries=None)
-        self._host = host_of(url)
+        self._host = http_client.host_of(url)
         self._secret = secret
 
     def request(
@@ -79,7 +79,7 @@ class RetryingStacIO(StacApiIO):  # type: ignore[misc]
         """
         verb = (method or "GET").upper()
         body = {"json": parameters or {}} if verb == "POST" else {"params": parameters or None}
-        secret = self._secret if host_of(href) == self._host else None
+        secret = self._secret if http_client.host_of(href) == self._host else None
         response = http_client.request(verb, href, headers=headers, secret=secret, host_limit="stac", **body)
         page = http_client.read_bounded(response, MOST_PAGE_BYTES)
         if http_client.is_page(page):

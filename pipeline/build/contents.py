@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.catalogue.catalogue import Catalogue, content_digest
+from pipeline.catalogue.catalogue import Catalogue, content_digest, is_simulated
+from pipeline.catalogue.simulation import is_true
 from pipeline.cube import versions
 from pipeline.cube.addresses import store_of_area
 from pipeline.cube.layers import LayerRecord, read_record
@@ -281,6 +282,16 @@ def _with_all_variables(
     return whole
 
 
+def _is_simulated(draft: _Draft, catalogue: Catalogue) -> bool:
+    """Whether the area, the archives, or a version of which layers are kept say that the data are simulated."""
+    if draft.area.simulated or is_simulated(catalogue):
+        return True
+    previous = draft.previous
+    if previous is None or not is_true(previous.attributes.get("simulated")):
+        return False
+    return any(digest in previous.records for digest in draft.used_records())
+
+
 def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
     area = draft.area
     sources = [*area.sources]
@@ -296,5 +307,5 @@ def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
         "license": area.licence,
         **decided,
         "software": f"slidecube {version('slidecube')}",
-        "simulated": area.simulated,
+        "simulated": _is_simulated(draft, catalogue),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.catalogue import Catalogue, is_simulated
 from pipeline.cube import versions
 from pipeline.cube.layers import Recipe, read_record
 from pipeline.cube.schema import Axis
@@ -65,7 +65,12 @@ def make_plan(
         pairs=inputs.pairs.pairs,
         unpaired=inputs.pairs.unpaired,
         missing=tuple(line for part in by_words for line in part.missing),
-        notes=(*catalogue.notes, *inputs.passes.notes, *(note for part in parts for note in part.notes)),
+        notes=(
+            *(("the archives state that these data are simulated",) if is_simulated(catalogue) else ()),
+            *catalogue.notes,
+            *inputs.passes.notes,
+            *(note for part in parts for note in part.notes),
+        ),
         current_version=current,
         changes=True,
     )

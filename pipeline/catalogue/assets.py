@@ -12,7 +12,11 @@ from pipeline.records import Frozen
 
 def is_local(href: str) -> bool:
     """Whether `href` is a path or file URL."""
-    return urlsplit(href).scheme in ("", "file") or (len(href) > 1 and href[1] == ":")
+    try:
+        scheme = urlsplit(href).scheme
+    except ValueError:  # an address whose host cannot be read
+        return False
+    return scheme in ("", "file") or (len(href) > 1 and href[1] == ":")
 
 
 def local_path(href: str) -> Path:

@@ -14,6 +14,7 @@ from pipeline.catalogue.assets import Asset, is_local
 from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
 from pipeline.catalogue.identities import POLARISATIONS
 from pipeline.catalogue.passes import PassList, group_passes
+from pipeline.catalogue.simulation import any_simulated
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
 from pipeline.records import Frozen, Utc, digest_of_json
@@ -26,6 +27,7 @@ class InventoryFile(Frozen):
     fingerprint: str = Field(description="sha256 of a local file, the stated sha256, or the server's ETag")
     extent_url: str | None = None
     extent_fingerprint: str | None = None
+    simulated: bool = Field(False, description="its server says that it is simulated")
 
 
 class Catalogue(Frozen):
@@ -85,10 +87,21 @@ def rfc3339(instant: datetime) -> str:
 
 def content_digest(catalogue: Catalogue) -> str:
     """Digest without the time of the search: two searches that found the same have the same digest."""
-    # left out where it is None, so that catalogues older than this field keep their digest
+    # left out where they are None or false, so that catalogues older than these fields keep their digest
     without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
     substance = catalogue.model_dump(mode="json", exclude=without)
+    if catalogue.inventory is not None and not catalogue.inventory.simulated:
+        del substance["inventory"]["simulated"]
     return digest_of_json(substance)[:32]
+
+
+def is_simulated(catalogue: Catalogue) -> bool:
+    """Whether the archives say of anything in the catalogue that it is simulated."""
+    slc = catalogue.slc or SlcHoldings()
+    items = (catalogue.rtc_items, catalogue.dem_items, slc.granules, slc.bursts, slc.dem_items)
+    return any(any_simulated(those) for those in items) or bool(
+        catalogue.inventory and catalogue.inventory.simulated
+    )
 
 
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:

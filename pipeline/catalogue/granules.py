@@ -32,6 +32,7 @@ from pipeline.catalogue.item_fields import (
     instant_of,
     refused,
 )
+from pipeline.catalogue.simulation import GRANULE_ATTRIBUTE
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
 
 LONGEST = timedelta(minutes=10)
@@ -43,7 +44,7 @@ ATTRIBUTES = frozenset(
         "BURST_ID_RELATIVE", "BURST_INDEX", "BYTES", "BYTE_LENGTH", "BYTE_OFFSET", "CENTER_LAT", "CENTER_LON",
         "FRAME_NUMBER", "GROUP_ID", "LINES_PER_BURST", "MD5SUM", "PATH_NUMBER", "POLARIZATION", "PROCESSING_DATE",
         "PROCESSING_TYPE", "SAMPLES_PER_BURST", "SUBSWATH_NAME", "SV_POSITION_POST", "SV_POSITION_PRE",
-        "SV_VELOCITY_POST", "SV_VELOCITY_PRE",
+        "SV_VELOCITY_POST", "SV_VELOCITY_PRE", GRANULE_ATTRIBUTE,
     }
 )  # fmt: skip
 """Additional attributes of an item that are kept."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zarr.storage import LocalStore as ZarrFolder
 
-from pipeline.cube.store import STAGING, ZarrStore, checked_key
+from pipeline.cube.store import STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import CubeError
 from pipeline.files import is_partial, sync_path, write_whole
 from pipeline.lock import LockedError, held
@@ -64,6 +64,14 @@ class LocalStore:
         """Keys of all files below `prefix`, relative to it, sorted."""
         folder = self.path(prefix)
         return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+    def stamp(self, prefix: str) -> str:
+        """From the names, sizes and times of change of all files below `prefix`."""
+        states = []
+        for name in self.files(prefix):
+            found = (self.path(prefix) / name).stat()
+            states.append(f"{name} {found.st_size} {found.st_mtime_ns} {found.st_ino}")
+        return digest_of("\n".join(states).encode())
 
     def write(self, key: str, data: bytes) -> None:
         """Write a file that is whole or absent, even after a power cut."""

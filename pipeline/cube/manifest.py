@@ -11,7 +11,7 @@ from pipeline.catalogue.identities import Direction
 from pipeline.cube.layers import LayerRecord, canonical_json
 from pipeline.cube.store import digest_of
 from pipeline.errors import CubeError
-from pipeline.grid import Grid
+from pipeline.grid import MOST_PIXELS, Grid
 from pipeline.records import Frozen, Utc
 
 MANIFEST = "manifest.json"
@@ -120,7 +120,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
         CubeError: it is damaged or of a later format.
     """
     try:
-        return Manifest.model_validate_json(raw)
+        manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -128,3 +128,10 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
             f"The manifest of {where} cannot be read ({field}: {first['msg']}).",
             "Run `slidecube verify` on it, then `slidecube build` again.",
         ) from error
+    pixels = manifest.grid.height * manifest.grid.width
+    if pixels > MOST_PIXELS:
+        raise CubeError(
+            f"The manifest of {where} states a grid of {pixels:,} pixels, of at most {MOST_PIXELS:,}.",
+            "It is damaged or forged; build the cube again.",
+        )
+    return manifest

@@ -1,37 +1,38 @@
-"""Opening a cube that slidecube built, or one as published (zenodo 7248056), as the same kind of dataset."""
+"""Opening a cube that slidecube built, or one from elsewhere, as the same kind of dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from pipeline.cube.addresses import resolve_version
+from pipeline.cube.addresses import VersionAddress, resolve_version
+from pipeline.cube.foreign.contract import check_contract
+from pipeline.cube.foreign.published import PUBLISHED, with_our_labels, with_our_names
+from pipeline.cube.foreign.storage import check_storage
+from pipeline.cube.manifest import MANIFEST
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
-
-_PUBLISHED_COHERENCE = "topophase.cor_1"
-_ORBIT_STATES = {"d": "descending", "a": "ascending", "descending": "descending", "ascending": "ascending"}
 
 
 def open_cube(address: str | Path) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
-    `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube as published (Zarr
-    v2). The names and types of a published cube are converted: ascending UTC times, orbit states in words ('unknown'
-    where absent), label NaN taken as background with the attribute `label_nan_assumed`, ISCE2's band of coherence
-    named `coherence`.
+    `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube from elsewhere. The
+    latter must meet the contract of `pipeline.cube.foreign.contract`. One in the form of the published cubes (Zarr v2)
+    is converted: ascending UTC times, orbit states in words ('unknown' where absent), ISCE2's band of coherence named
+    `coherence`, labels as 1, 0 and NaN.
 
     Returns:
         Dataset with dims (timestep, y, x), where there are pairs also timepair and track, see `pipeline.cube.schema`;
         `encoding["source"]` is the version's path or URI.
 
     Raises:
-        CubeError: there is no cube, or it holds no variable on (y, x).
+        CubeError: there is no cube, it cannot be decoded, or holds no variable on (y, x).
+        ContractError: a cube from elsewhere does not meet the contract; what is not met is named.
     """
     version = resolve_version(address)
+    check_storage(version)
     try:
         dataset: xr.Dataset = xr.open_zarr(version.zarr(), chunks=None)
     except Exception as error:
@@ -40,51 +41,26 @@ def open_cube(address: str | Path) -> xr.Dataset:
             "Run `slidecube verify` on it.",
         ) from error
     if not any({"y", "x"} <= set(v.dims) for v in dataset.data_vars.values()):
-        raise CubeError(f"{version.uri} holds no variable on (y, x).", "Give the path of a landslide cube.")
-    if dataset.attrs.get("schema") != SCHEMA_VERSION:
-        dataset = _as_published(dataset)
+        found = ", ".join(sorted({str(dim) for v in dataset.data_vars.values() for dim in v.dims})) or "none"
+        raise CubeError(
+            f"{version.uri} holds no variable on (y, x); its dimensions: {found}.",
+            "Give the path of a landslide cube.",
+        )
+    if not is_built_here(version):
+        dataset = _from_elsewhere(dataset, version)
     dataset.encoding["source"] = version.uri
     return dataset
 
 
-def _as_published(dataset: xr.Dataset) -> xr.Dataset:
-    if "timestep" in dataset.dims:
-        dataset = dataset.assign_coords(timestep=_instants(dataset))
-        states = dataset.coords.get("sat:orbit_state")
-        raw = [str(v) for v in states.values.ravel()] if states is not None else []
-        if states is not None and states.ndim == 0:
-            raw = raw * dataset.sizes["timestep"]
-        words = [_ORBIT_STATES.get(v.lower(), "unknown") for v in raw] or ["unknown"] * dataset.sizes[
-            "timestep"
-        ]
-        dataset = dataset.assign_coords({"sat:orbit_state": ("timestep", np.array(words, dtype=object))})
-        order = np.argsort(dataset["timestep"].values, kind="stable")
-        if not np.array_equal(order, np.arange(order.size)):
-            dataset = dataset.isel(timestep=order)
-    if _PUBLISHED_COHERENCE in dataset and "coherence" not in dataset:
-        dataset = dataset.rename({_PUBLISHED_COHERENCE: "coherence"})
-    if "landslides" in dataset:
-        labels = dataset["landslides"]
-        # a published label is any number above 0; NaN outside is taken as background, which an attribute states
-        dataset["landslides"] = (
-            (labels > 0)
-            .astype("float32")
-            .assign_attrs({**labels.attrs, "label_nan_assumed": "background (0)"})
-        )
-    return dataset
+def is_built_here(version: VersionAddress) -> bool:
+    """Whether it is a version with a manifest, which `slidecube verify` can check."""
+    return version.number is not None and version.read(MANIFEST) is not None
 
 
-def _instants(dataset: xr.Dataset) -> tuple[str, Any]:
-    """(timestep,) datetime64[us] from datetimes or from strings such as '20180906'."""
-    values = dataset["timestep"].values
-    if values.dtype.kind == "M":
-        return "timestep", values.astype("datetime64[us]")
-    try:
-        import pandas as pd
-
-        parsed = pd.to_datetime([str(v) for v in values], utc=True, format="mixed")
-    except (ValueError, TypeError) as error:
-        raise CubeError(
-            f"The times of the cube cannot be read ({error}).", "Give ISO 8601 or YYYYMMDD."
-        ) from error
-    return "timestep", parsed.tz_localize(None).to_numpy().astype("datetime64[us]")
+def _from_elsewhere(dataset: xr.Dataset, version: VersionAddress) -> xr.Dataset:
+    """A cube that another program wrote, or a copy of a version that xarray wrote, with names and labels as ours."""
+    is_copy = dataset.attrs.get("schema") == SCHEMA_VERSION
+    if not is_copy:
+        dataset = with_our_names(dataset)
+    check_contract(dataset, version.uri, published=not is_copy and version.name in PUBLISHED)
+    return dataset if is_copy else with_our_labels(dataset)

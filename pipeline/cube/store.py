@@ -61,6 +61,10 @@ class Store(Protocol):
         """Keys of all files below `prefix`, relative to it, sorted."""
         ...
 
+    def stamp(self, prefix: str) -> str:
+        """Another text once a file below `prefix` has changed; found without reading the files."""
+        ...
+
     def write(self, key: str, data: bytes) -> None:
         """Write or replace a key, durably."""
         ...

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,16 @@ import zarr
 
 from pipeline.cube import arrays
 from pipeline.cube.addresses import VersionAddress, canonical_address, resolve_version
-from pipeline.cube.manifest import MANIFEST, Manifest
-from pipeline.cube.schema import VARIABLES
+from pipeline.cube.foreign.storage import check_storage
+from pipeline.cube.manifest import MANIFEST, Look, Manifest, Timepair, Timestep
+from pipeline.cube.schema import VARIABLES, Axis
 from pipeline.cube.store import Store, digest_of
-from pipeline.cube.versions import POINTER, current_version, read_manifest, version_key
+from pipeline.cube.versions import current_version, read_manifest, recorded_manifests, version_key
 from pipeline.errors import CubeError
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
+
+Entry = Timestep | Timepair | Look
 
 
 class Verdict(Frozen):
@@ -42,14 +44,19 @@ def verify_cube(address: str | Path, progress: Progress = no_progress) -> Verdic
     `address` is the path or URI of a cube (its latest version) or of one version. `progress` counts shards.
 
     Raises:
-        CubeError: there is no version with a manifest to compare with.
+        CubeError: there is no version with a manifest to compare with, or it is stored with an unknown codec.
     """
     version = resolve_version(canonical_address(address))
     store, number = version.store, version.number
     if number is None:
         raise CubeError(f"{version.uri} is no version of a slidecube cube.", "Only those have a manifest.")
+    check_storage(version)
     problems: list[str] = list(_pointer_problems(store, number))
     manifest = read_manifest(store, number)
+    incoherent = list(_manifest_problems(manifest))
+    if incoherent:  # then it does not say what the version should hold
+        found = (*problems, *incoherent)
+        return Verdict(cube=store.uri, version=number, shards=0, files=0, problems=found)
     expected = list(_shards(manifest))
     present = set(store.files(version.key))
     problems += _file_problems(version, manifest, present - {key for key, *_ in expected})
@@ -71,12 +78,38 @@ def verify_cube(address: str | Path, progress: Progress = no_progress) -> Verdic
 
 
 def _pointer_problems(store: Store, number: int) -> Iterator[str]:
-    if current_version(store) != number:
-        return
-    recorded = json.loads(store.read(POINTER) or b"{}").get("manifest")
+    current_version(store)  # raises where the pointer is damaged
+    recorded = recorded_manifests(store).get(number)
     raw = store.read(f"{version_key(number)}/{MANIFEST}") or b""
-    if recorded != digest_of(raw):
+    if recorded is not None and recorded != digest_of(raw):
         yield f"{MANIFEST}: is not the one that the pointer names"
+
+
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
+    """Where a manifest contradicts itself, names what no cube has, or lacks the record of a layer."""
+    entries: tuple[tuple[Axis, Sequence[Entry]], ...] = (
+        ("timestep", manifest.timesteps),
+        ("timepair", manifest.timepairs),
+        ("track", manifest.looks),
+    )
+    used: list[tuple[str, str, Axis | None]] = [(n, digest, None) for n, digest in manifest.static.items()]
+    for axis, found in entries:
+        if len({frozenset(entry.layers) for entry in found}) > 1:
+            yield f"{MANIFEST}: the entries along {axis} differ in their variables"
+        used += [(n, digest, axis) for entry in found for n, digest in entry.layers.items()]
+    shards = {key for key, _ in arrays.shard_keys(manifest.grid.shape)}
+    for name, digest, leading in dict.fromkeys(used):
+        record = manifest.records.get(digest)
+        if name not in VARIABLES:
+            yield f"{MANIFEST}: {name!r:.60} is no variable of a cube"
+        elif VARIABLES[name].leading != leading:
+            yield f"{MANIFEST}: {name} does not lie along {leading}"
+        elif record is None:
+            yield f"{MANIFEST}: {name}: there is no record of layer {digest!r:.60}"
+        elif record.digest != digest or record.recipe.grid != manifest.grid.digest:
+            yield f"{MANIFEST}: {name}: the record of layer {digest:.60} is of another layer"
+        elif set(record.content.get(name, {})) != shards:
+            yield f"{MANIFEST}: {name}: the record of layer {digest:.60} does not have the shards of the grid"
 
 
 def _shards(manifest: Manifest) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
@@ -97,7 +130,11 @@ def _file_problems(version: VersionAddress, manifest: Manifest, others: set[str]
     for key in sorted(others - set(manifest.files) - {MANIFEST}):
         yield f"{key}: is not in the manifest"
     for key, digest in sorted(manifest.files.items()):
-        raw = version.read(key)
+        try:
+            raw = version.read(key)
+        except CubeError as error:
+            yield f"{key!r:.100}: {error.message}"
+            continue
         if raw is None:
             yield f"{key}: is missing"
         elif digest_of(raw) != digest:
@@ -107,11 +144,13 @@ def _file_problems(version: VersionAddress, manifest: Manifest, others: set[str]
 def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]:
     for name, wanted in (("x", manifest.grid.x), ("y", manifest.grid.y)):
         try:
-            found = np.asarray(_array(version, name)[:])
+            stored = _array(version, name)
+            # the shape is asked before memory is taken
+            same = stored.shape == wanted.shape and np.array_equal(np.asarray(stored[:]), wanted)
         except Exception as error:
             yield f"{name}: cannot be read ({type(error).__name__})"
             continue
-        if found.shape != wanted.shape or not np.array_equal(found, wanted):
+        if not same:
             yield f"{name}: is not the manifest's grid"
     counts: dict[str, tuple[int, ...]] = dict.fromkeys(manifest.static, manifest.grid.shape)
     counts |= {name: (len(layers), *manifest.grid.shape) for name, layers in manifest.stacks.items()}
@@ -121,7 +160,7 @@ def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]
         except Exception as error:
             yield f"{name}: cannot be opened ({type(error).__name__})"
             continue
-        wanted_dims = VARIABLES[name].dims if name in VARIABLES else None
+        wanted_dims = VARIABLES[name].dims
         if array.shape != shape or str(array.dtype) != VARIABLES[name].dtype:
             yield f"{name}: is {array.dtype} {array.shape}, the schema states {VARIABLES[name].dtype} {shape}"
         found_dims = getattr(array.metadata, "dimension_names", None)

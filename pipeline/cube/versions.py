@@ -65,6 +65,23 @@ def current_version(store: Store) -> int | None:
     return number
 
 
+def recorded_manifests(store: Store) -> dict[int, str]:
+    """The digest of each version's manifest, as the pointer records it; earlier releases record the latest only."""
+    try:
+        pointer = json.loads(store.read(POINTER) or b"{}")
+        earlier = {int(number): str(digest) for number, digest in pointer.get("earlier", {}).items()}
+        latest = {int(pointer["version"]): str(pointer["manifest"])} if "manifest" in pointer else {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return earlier | latest
+
+
+def _pointer(number: int, manifests: dict[int, str]) -> bytes:
+    """The bytes of the pointer to a version; `manifests` are the digests of the manifests of it and of earlier ones."""
+    earlier = {str(n): digest for n, digest in manifests.items() if n < number}
+    return canonical_json({"version": number, "manifest": manifests[number], "earlier": earlier})
+
+
 def read_manifest(store: Store, number: int) -> Manifest:
     """The manifest of a version.
 
@@ -104,7 +121,9 @@ def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset(
     except BaseException:
         store.delete(staging)
         raise
-    target = canonical_json({"version": number, "manifest": digest_of(finished)})
+    existing = set(version_numbers(store))
+    earlier = {n: digest for n, digest in recorded_manifests(store).items() if n in existing}
+    target = _pointer(number, {**earlier, number: digest_of(finished)})
     if not store.compare_and_swap(POINTER, pointer, target):
         store.delete(version_key(number))
         raise CubeError(
@@ -120,7 +139,7 @@ def withdraw(store: Store, number: int) -> None:
     before = [n for n in version_numbers(store) if n < number]
     if before:
         raw = store.read(f"{version_key(before[-1])}/{MANIFEST}") or b""
-        store.write(POINTER, canonical_json({"version": before[-1], "manifest": digest_of(raw)}))
+        store.write(POINTER, _pointer(before[-1], {before[-1]: digest_of(raw)} | recorded_manifests(store)))
     else:
         store.delete(POINTER)
     store.delete(version_key(number))

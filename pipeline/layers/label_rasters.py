@@ -18,9 +18,10 @@ from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.coverage import centres_in, shares_of
-from pipeline.layers.polygons import counted_polygons, extent_on_grid
-from pipeline.layers.vectors import read_inventory
+from pipeline.layers.outlines.coverage import centres_in, shares_of
+from pipeline.layers.outlines.deciding_attributes import Span, remarks_on_unused
+from pipeline.layers.outlines.polygons import counted_polygons, extent_on_grid
+from pipeline.layers.outlines.vectors import read_inventory
 
 __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 
@@ -33,11 +34,17 @@ LARGEST_AREA_ERROR = 1e-5
 
 
 def rasterise_labels(
-    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, mapped_extent: gpd.GeoSeries | None
+    frame: gpd.GeoDataFrame,
+    inventory: Inventory,
+    grid: Grid,
+    mapped_extent: gpd.GeoSeries | None,
+    span: Span | None = None,
 ) -> LayerData:
     """`landslides`, `landslide_fraction` (float32) and `landslide_id` (int32), each (y, x), and landslides.parquet.
 
-    `mapped_extent` has polygons in any CRS; None: the whole grid was mapped. Values of a pixel:
+    `mapped_extent` has polygons in any CRS; None: the whole grid was mapped. `span` has the first and last day on which
+    a landslide of the event can have happened; attributes that contradict it, or that look like an unused class, are
+    named in the report's "remarks". Values of a pixel:
 
     - landslides: 1 where its centre lies in a landslide (half-open, see `coverage.centres_in`), 0 mapped and none, NaN
       not mapped;
@@ -65,10 +72,13 @@ def rasterise_labels(
     np.minimum(fraction, 1, out=fraction)
     owner = _owners(geometry, grid)
     centre = centres_in(geometry, grid)
+    remarks = [*frame.attrs.get("remarks", []), *remarks_on_unused(polygons[frame.columns], inventory, span)]
+    for remark in remarks:
+        log.warning("%s: %s", inventory.name, remark)
     report |= {
         "file": frame.attrs.get("file"),
         "layer": frame.attrs.get("layer"),
-        "remarks": frame.attrs.get("remarks", []),
+        "remarks": remarks,
         "polygon_area_m2": float(polygons["area_m2"].sum()),
         **_areas(union, fraction, grid),
         "centre_area_m2": float(np.count_nonzero(centre)) * grid.resolution_m**2,
@@ -88,7 +98,7 @@ def rasterise_labels(
     owner[~mapped] = 0
     return LayerData(
         {"landslides": landslides, "landslide_fraction": fraction, "landslide_id": owner},
-        _attributes(inventory, mapped_extent is None),
+        _attributes(inventory, mapped_extent is None, remarks),
         report,
         {LANDSLIDES_FILE: _parquet(polygons)},
     )
@@ -192,7 +202,7 @@ def _text(value: object) -> str | None:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _attributes(inventory: Inventory, whole_grid: bool) -> dict[str, dict[str, Any]]:
+def _attributes(inventory: Inventory, whole_grid: bool, remarks: list[str]) -> dict[str, dict[str, Any]]:
     source: dict[str, Any] = {
         "inventory": inventory.name,
         "citation": inventory.citation,
@@ -201,6 +211,12 @@ def _attributes(inventory: Inventory, whole_grid: bool) -> dict[str, dict[str, A
     }
     if inventory.point_radius_m is not None:
         source["point_radius_m"] = inventory.point_radius_m
+    if inventory.attribution is not None:
+        source["attribution"] = inventory.attribution
+    if inventory.date_field is not None and inventory.dates is not None:
+        source["dates_counted"] = [day.isoformat() for day in inventory.dates]
+    if remarks:
+        source["remarks"] = "; ".join(remarks)
     if inventory.extent_assumed is not None:
         source["extent_assumed"] = inventory.extent_assumed
     mapped = "the whole grid" if whole_grid else "where the pixel's centre lies in the mapped extent"

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import geopandas as gpd
-
 from pipeline.archives import inventories
-from pipeline.area import Inventory
+from pipeline.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
 from pipeline.grid import Grid
-from pipeline.layers import label_rasters
+from pipeline.layers import extents, label_rasters
 from pipeline.layers.kind import LayerKind, LayerTask, Lost, Site, Wanted, share_without
+from pipeline.layers.outlines.deciding_attributes import Span
 from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
 
@@ -23,6 +22,11 @@ class LabelsTask(LayerTask):
     """Labels from one inventory."""
 
     inventory: Inventory
+
+
+def _span(area: AreaOfInterest) -> Span:
+    """The days of the event, to the end of the area's time range."""
+    return area.event.start.date(), area.end.date()
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Labels(LayerKind[LabelsTask]):
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
         # fields that are not used are left out: a new field changes no layer
         rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
+        if isinstance(inventory.extent, str) and inventory.extent != "area":
+            rules["extent"] = inventories.shown(inventory.extent)  # its address may be signed
         recipe = Recipe(
             kind=self.name,
             variables=LABELS,
@@ -98,5 +104,5 @@ class Labels(LayerKind[LabelsTask]):
         """The inventory's polygons, on the grid and as landslides.parquet."""
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
-        extent = gpd.GeoSeries([inventories.mapped_extent(site.area, site.downloads)], crs=4326)
-        return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent)
+        extent = extents.mapped_extent(site.area, task.inventory, site.downloads)
+        return label_rasters.rasterise_labels(frame, task.inventory, site.grid, extent, _span(site.area))

@@ -82,6 +82,11 @@ class World:
         return tuple(sorted(stored | {host for host in named if host.endswith(".blob.core.windows.net")}))
 
     @property
+    def simulated(self) -> bool:
+        """Whether its files are simulated; those of a world of real files are not."""
+        return bool(self.document.get("simulated", True))
+
+    @property
     def digest(self) -> str:
         """Digest of every item and file."""
         return str(self.document["digest"])

@@ -30,7 +30,7 @@ Array = NDArray[np.float32]
 PASSES = 4
 PREVALENCE = 0.09
 """Share of pixels that the inventory calls a landslide, as in the paper's chips: an average precision depends on it, so
-that every scene is held to it."""
+that every scene must satisfy it."""
 CLOSE = 0.002
 TRAIN_SEEDS, TEST_SEEDS = (4, 5, 6, 7), (1, 2, 3)
 SIDE_PX = 1024
@@ -277,11 +277,11 @@ def main() -> None:
     for name, values in table.items():
         print(f"| {name} | {' | '.join(f'{v:.3f}' for v in values)} | {np.mean(values):.3f} |")
     print("\n| ordering | holds for |\n|---|---|")
-    held = orderings(table)
-    for name, held_by in held.items():
-        print(f"| {name} | {sum(held_by)} of {len(held_by)} seeds |")
+    found = orderings(table)
+    for name, scenes in found.items():
+        print(f"| {name} | {sum(scenes)} of {len(scenes)} seeds |")
     print(f"\n{time.monotonic() - began:.0f} s")
-    if not all(all(held_by) for held_by in held.values()):
+    if not all(all(scenes) for scenes in found.values()):
         sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Bytes to fetch in burst mode beside whole granules, for the four areas: computed, not measured.
+"""Bytes to fetch in burst mode and as whole granules, for the four areas: computed, not measured.
 
 The archive's own lists for the areas are not recorded and cannot be asked for here. So the sizes are recorded ones
 and the numbers of bursts and granules come from geometry: the burst pattern of a recorded product is laid over each
@@ -100,7 +100,7 @@ def main() -> None:
         in_granules = mean(c[2] for c in places) * GRANULE_BYTES / 1e9
         passes = PASSES.get(name)
         total = (
-            f"{passes} passes: {passes * in_bursts:.0f} beside {passes * in_granules:.0f}" if passes else "-"
+            f"{passes} passes: {passes * in_bursts:.0f} against {passes * in_granules:.0f}" if passes else "-"
         )
         print(
             f"| {name} | {mean(bursts):.1f} ({min(bursts)} to {max(bursts)}) | {in_bursts:.2f} | "

@@ -1,4 +1,4 @@
-"""A build of Hokkaido's size beside odc-stac: wall time, CPU time, peak memory, bytes read over bytes needed.
+"""A build of Hokkaido's size compared with odc-stac: wall time, CPU time, peak memory, bytes read over bytes needed.
 
 4398 x 5382 pixels, 18 passes, VV and VH, served on loopback through TLS as compressed COGs; the archive server, which
 shares the machine, runs in a process of its own and is not counted in CPU time or memory. slidecube's build includes

@@ -1,9 +1,9 @@
-"""The learning stage beside plain PyTorch and xbatcher: seconds a step, chips a second, seconds and memory of a map.
+"""The learning stage and plain PyTorch or xbatcher: seconds a step, chips a second, seconds and memory of a map.
 
 `python -m tests.bench learning`, or one part of it: `python -m tests.bench.learning step loader map`.
 
 - step: training as slidecube does it (chips cut, standardised, masked, augmented; gradients cut; mean of weights where
-  the recipe asks) beside a loop of the same network, optimiser and batch over tensors in memory. In turns, medians.
+  the recipe asks) against a loop of the same network, optimiser and batch over tensors in memory. In turns, medians.
 - loader: chips of 128 pixels from a cube with the layout of this project (shards of 2048, chunks of 256, zstd) through
   slidecube, with the scratch copy that training reads and without, and through xbatcher (if it is installed).
 - map: a child process predicts a cube of BENCH_LEARNING_MAP (4398x5382) pixels from Zarr with a small network; the peak

@@ -1,4 +1,4 @@
-"""Look geometry beside what a user would otherwise write: CPU time and peak memory, each run a process of its own.
+"""Look geometry and what a user would otherwise write: CPU time and peak memory, each run a process of its own.
 
 `python -m tests.bench look`. Mountains on a square grid, one thread, an orbit made for it:
 

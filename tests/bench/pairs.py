@@ -1,12 +1,12 @@
 """Pairs from ASF into the cube: time and memory per burst, two pairs side by side, bytes of either fetch mode.
 
 `python -m tests.bench pairs`. A simulated world with single look complex data of one track, three passes, served on
-loopback. All layers but the pairs are held before, so that a build measured here searches, fetches, processes and
+loopback. All layers but the pairs are built before, so that a build measured here searches, fetches, processes and
 commits two pairs and nothing else.
 
 - Seconds and memory per burst are those that the jobs' metadata state. isce2 takes part where a topsApp.py is on the
   PATH, with whole granules and one pair. Simulated bursts are small: `samples` says how small.
-- Two pairs side by side beside one after the other: each round does both, in turns; the ratio is taken in a round.
+- Two pairs at once compared with one after the other: each round does both, in turns; the ratio is taken in a round.
 - Bytes are those that the archive's server sent. A simulated granule holds six short bursts of one swath in one
   polarisation, a real one 27 in two: for what real granules cost see `asf_bytes`.
 """
@@ -60,24 +60,24 @@ class Build:
 
 @dataclass(frozen=True)
 class Bench:
-    """The archive, the settings that lead there, and the data folder in which all but the pairs is held."""
+    """The archive, the settings that lead there, and the data folder that holds all but the pairs."""
 
     root: Path
     sandbox: Sandbox
 
     @property
-    def held(self) -> Path:
-        return self.root / "held"
+    def without_pairs(self) -> Path:
+        return self.root / "without_pairs"
 
     def hold_the_rest(self) -> None:
         """Build while no burst can be had."""
         self.sandbox.add_fault(Fault(action="status", host="sentinel1-burst*", status=404, times=None))
-        self._slidecube(self.held, PART, {"SLIDECUBE_INSAR_BACKEND": "pygmtsar"})
+        self._slidecube(self.without_pairs, PART, {"SLIDECUBE_INSAR_BACKEND": "pygmtsar"})
 
     def build(self, status: int = WHOLE, fault: Fault | None = None, **settings: str) -> Build:
         """Build the pairs; what they leave is deleted."""
         data = self.root / "data"
-        shutil.copytree(self.held, data)
+        shutil.copytree(self.without_pairs, data)
         self.sandbox.reset()
         if fault:
             self.sandbox.add_fault(fault)

@@ -23,8 +23,10 @@ from prefect.client.schemas.filters import (
     ArtifactCollectionFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import FlowRun, Log, TaskRun
 
 from flows.serving.local_server import LocalPrefect
 from flows.serving.prefect_file import PROJECT
@@ -44,7 +46,7 @@ class Site:
     data: Path
 
     def user(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """What a user types in the project's folder, who has told Prefect no more than where the server is."""
+        """The command of a user in the project's folder, with no setting but the address of the server."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "SLIDECUBE_"))}
         environment |= {
             "PREFECT_HOME": str(self.prefect.home),
@@ -108,6 +110,11 @@ class Site:
                     return found
                 assert time.monotonic() < deadline, f"no event {name}"
                 time.sleep(0.5)
+
+    def log(self, run: FlowRun) -> list[Log]:
+        """The lines of a flow run and its tasks in Prefect's pages."""
+        with self.client() as client:
+            return client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=200)
 
     def tasks(self, run: FlowRun) -> list[TaskRun]:
         """The task runs of a flow run."""

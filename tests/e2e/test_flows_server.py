@@ -41,6 +41,9 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     assert "vh 2018-" in (first.state.message or "")
     assert verify_cube(site.version(AREA, 1)).sound
     site.archive.reset()
+    assert {"pipeline.archives.search_area", "pipeline.cube.versions"} <= {
+        line.name for line in site.log(first)
+    }
     second = site.run(BUILD)
     assert second.state is not None
     assert second.state.is_completed()
@@ -53,11 +56,20 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
     """The small area is too small to be divided for training, so that only a map without training is possible."""
     end = site.chained(site.version(AREA, 2))
     assert end.state is not None
-    assert end.state.name == "LogRatioOnly"
+    assert end.state.name == "LogRatioOnly", end.state.message
     assert end.created_by is not None and end.created_by.type == "AUTOMATION"
     folder = site.data / "maps" / AREA / "v2-log-ratio"
     assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "log-ratio"
     assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
+
+
+def test_a_misspelt_area_ends_the_run_with_one_sentence_in_its_pages(site: Site) -> None:
+    run = site.run("prefect deployment run build-datacube", aoi="smal")
+    assert run.state is not None and run.state.is_failed()
+    lines = site.log(run)
+    assert "smal" in (run.state.message or "")
+    assert sum((run.state.message or "") in line.message for line in lines) == 1
+    assert not any("Traceback" in line.message for line in lines)
 
 
 def test_a_second_set_up_keeps_what_an_operator_set_and_says_so(site: Site) -> None:
@@ -111,7 +123,7 @@ def test_a_run_leaves_the_passes_and_the_picture_for_a_person(site: Site) -> Non
 
 
 def test_without_labels_and_without_a_pass_after_the_event_the_chain_refuses_by_name(site: Site) -> None:
-    # the archive is not there for a moment, and the library was told not to ask twice
+    # the archive is not there for a moment, and the library is set not to ask twice
     site.archive.add_fault(
         Fault(action="status", path="*vv*", status=503, host="*blob*", times=1, method="GET")
     )

@@ -67,7 +67,7 @@ def from_asf(archives: Sandbox) -> list[str]:
 
 
 class Built:
-    """What the builds said and left."""
+    """The output of the builds, and the data folder."""
 
     def __init__(self, command: Command, archives: Sandbox) -> None:
         self.command = command
@@ -130,10 +130,10 @@ def test_a_pair_that_cannot_be_fetched_is_named_and_the_rest_is_built(built: Bui
 def test_no_login_is_told(built: Built, archives: Sandbox) -> None:
     words = set(Path(archives.environment["NETRC"]).read_text().split())
     secret = archives.environment.get("EARTHDATA_TOKEN", "")
-    said = built.cut + built.out + built.log
+    output = built.cut + built.out + built.log
     password = max(words - {"machine", "login", "password", "urs.earthdata.nasa.gov"}, key=len)
-    assert password not in said
-    assert not secret or secret not in said
+    assert password not in output
+    assert not secret or secret not in output
 
 
 def test_the_cube_is_whole_and_a_second_build_does_nothing(built: Built, archives: Sandbox) -> None:

@@ -71,14 +71,14 @@ class Real:
 
 @dataclass
 class Built:
-    """A cube, what `slidecube build --json` said of it, and the command that still reaches its archive."""
+    """A cube, the JSON of `slidecube build --json`, and the command that still reaches its archive."""
 
     command: Command
-    said: dict[str, Any]
+    report: dict[str, Any]
 
     @property
     def cube(self) -> xr.Dataset:
-        return open_cube(self.said["uri"])
+        return open_cube(self.report["uri"])
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def despeckled(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def start_of(file: Path) -> np.datetime64:
-    """The start of the pass as OPERA's file name tells it."""
+    """The start of the pass as OPERA's file name has it."""
     text = file.name.split("_")[4]
     return np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:15]}", "us")
 
@@ -181,8 +181,8 @@ def test_instants_track_direction_and_platform_are_the_files(
 def test_a_polarisation_that_no_pass_has_is_absent_and_named(raw: Built) -> None:
     assert "vv" not in raw.cube
     assert "vv_coverage" not in raw.cube.coords
-    assert "vv: no pass has it" in raw.said["missing"]
-    assert raw.said["missing"] == raw.cube.attrs["missing"]
+    assert "vv: no pass has it" in raw.report["missing"]
+    assert raw.report["missing"] == raw.cube.attrs["missing"]
 
 
 def test_a_polarisation_that_a_pass_lacks_is_nan_until_it_comes(
@@ -196,23 +196,23 @@ def test_a_polarisation_that_a_pass_lacks_is_nan_until_it_comes(
     assert cube["vv_coverage"].values[lacking].tolist() == [0]
     assert (cube["vv_coverage"].values[~np.array(lacking)] > 0).all()
     assert (cube["vh_coverage"].values > 0).all()
-    (said,) = [line for line in first.said["missing"] if line.startswith("vv: ")]
-    assert str(cube["pass_id"].values[lacking][0]) in said and "NaN, coverage 0" in said
+    (line,) = [line for line in first.report["missing"] if line.startswith("vv: ")]
+    assert str(cube["pass_id"].values[lacking][0]) in line and "NaN, coverage 0" in line
     for file in real.despeckled.glob("*_VV_*.tif"):
         if f"_{LATE}T" not in file.name:
             assert_pixels_are_those_of_the_file(cube, file, "vv")
 
-    assert (first.said["version"], second.said["version"]) == (1, 2)
-    assert second.said["layers_built"] == 1
-    assert not [line for line in second.said["missing"] if line.startswith("vv")]
+    assert (first.report["version"], second.report["version"]) == (1, 2)
+    assert second.report["layers_built"] == 1
+    assert not [line for line in second.report["missing"] if line.startswith("vv")]
 
 
 def test_without_an_elevation_tile_the_cube_stands_and_says_so(raw: Built) -> None:
-    assert raw.said["failed"] == []
-    assert "terrain: nasadem has no tile here" in raw.said["missing"]
+    assert raw.report["failed"] == []
+    assert "terrain: nasadem has no tile here" in raw.report["missing"]
     assert not [name for name in raw.cube.data_vars if str(name).startswith("dem")]
     planned = json.loads(raw.command.run("plan", AREA, "--json"))
-    assert planned["missing"] == raw.said["missing"]
+    assert planned["missing"] == raw.report["missing"]
     assert [row["layer"] for row in planned["layers"]] == ["labels from Enga landslide, dist-s1-events"]
 
 
@@ -230,7 +230,7 @@ def test_labels_are_the_polygon_inside_the_mapped_extent(raw: Built, real: Real)
     assert np.array_equal(np.isfinite(labels), mapped)
     assert np.array_equal(labels == 1, shapely.contains_xy(landslide, x, y))
     assert np.array_equal(cube["landslide_id"].values > 0, fraction > 0)
-    table = gpd.read_parquet(Path(raw.said["uri"]) / "landslides.parquet")
+    table = gpd.read_parquet(Path(raw.report["uri"]) / "landslides.parquet")
     assert table["source_id"].tolist() == ["Al Handwerger derived from Planet 3m"]
 
 
@@ -238,13 +238,13 @@ def test_it_is_sound_and_a_second_build_does_nothing(raw: Built) -> None:
     assert "sound" in raw.command.run("verify", AREA)
     again = json.loads(raw.command.run("build", AREA, "--json"))
     assert (again["version"], again["new"], again["layers_built"]) == (1, False, 0)
-    assert again["missing"] == raw.said["missing"]
+    assert again["missing"] == raw.report["missing"]
 
 
 def test_both_versions_of_the_despeckled_cube_are_sound(despeckled: tuple[Built, Built]) -> None:
     first, second = despeckled
-    for said in (first.said, second.said):
-        assert "sound" in second.command.run("verify", said["uri"])
+    for report in (first.report, second.report):
+        assert "sound" in second.command.run("verify", report["uri"])
 
 
 def test_its_picture_tells_what_is_there_and_what_is_not(raw: Built) -> None:
@@ -262,10 +262,10 @@ def test_its_picture_tells_what_is_there_and_what_is_not(raw: Built) -> None:
 def test_training_and_mapping_refuse_a_cube_without_a_pass_after_the_event(
     raw: Built, words: tuple[str, ...]
 ) -> None:
-    told = raw.command.run(*words, code=7)
+    output = raw.command.run(*words, code=7)
     assert (
         "no pass after the event (2024-05-24T14:00:00+00:00); its newest pass is of 2024-05-22T08:47:48"
-        in told
+        in output
     )
     assert not (raw.command.data / "models" / AREA).exists()
     assert not (raw.command.data / "maps" / AREA).exists()
@@ -299,6 +299,6 @@ def test_the_flows_make_the_same_bytes_and_end_by_name(raw: Built, tmp_path: Pat
     assert published.startswith("Completed: Published enga version 1")
     assert published.endswith("Missing: terrain: nasadem has no tile here; vv: no pass has it.")
     assert refused.startswith("Refused: ") and "no pass after the event" in refused
-    assert files_of(tmp_path / "data/cubes/enga/versions/1.zarr") == files_of(Path(raw.said["uri"]))
+    assert files_of(tmp_path / "data/cubes/enga/versions/1.zarr") == files_of(Path(raw.report["uri"]))
     why = json.loads((tmp_path / "data/models/enga/v1.refused.json").read_text())
     assert set(why) == {"model", "map"} and all("no pass after the event" in words for words in why.values())

@@ -61,21 +61,21 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _build(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> str:
     """By the machine's own configuration where containers start with it, else by one for machines of lower limits."""
-    said = ""
+    message = ""
     for own in (None, containers_conf(tmp_path_factory.mktemp("engine"))):
         if own is not None:
             patch.setenv("CONTAINERS_CONF", str(own))
         try:
             name = build_image(ENGINE)
         except RuntimeError as error:
-            said = str(error)
+            message = str(error)
             continue
         command = [ENGINE, "run", "--rm", "--init", "--network=none", "--memory=256m", name, "--help"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode == 0:
             return name
-        said = answer.stderr.strip()
-    _without(f"{ENGINE} cannot run a container here: {said[-500:]}")
+        message = answer.stderr.strip()
+    _without(f"{ENGINE} cannot run a container here: {message[-500:]}")
     raise AssertionError
 
 
@@ -153,16 +153,16 @@ def test_a_job_goes_through_and_leaves_nothing(job: Path, image: str) -> None:
 
 def test_the_container_is_shut_in(job: Path, image: str, caller: subprocess.Popen[bytes]) -> None:
     command = [ENGINE, "container", "inspect", containers()[0]]
-    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0]
-    host = told["HostConfig"]
+    inspected = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0]
+    host = inspected["HostConfig"]
     assert host["NetworkMode"] == "none" and host["ReadonlyRootfs"] and not host["Privileged"]
     assert host["Memory"] == 512 * MIB and host["Init"] and host["AutoRemove"]
-    assert not told.get("EffectiveCaps")
-    writable = {mount["Destination"] for mount in told["Mounts"] if mount["RW"]}
+    assert not inspected.get("EffectiveCaps")
+    writable = {mount["Destination"] for mount in inspected["Mounts"] if mount["RW"]}
     assert writable == {"/job/scratch", "/job/products"}
     inside = [process for process in processes_of(job) if process.cwd() == "/job/scratch/topsapp"]
     assert len(inside) == 2 and all(process.uids().real != 0 for process in inside)
-    assert told["Config"]["Labels"]["slidecube.pid"] == str(caller.pid)
+    assert inspected["Config"]["Labels"]["slidecube.pid"] == str(caller.pid)
     assert reap(ENGINE) == () and len(containers()) == 1  # its owner lives
 
 
@@ -230,8 +230,8 @@ def engine_status(run: ContainerRun) -> tuple[int, str]:
         run_command(run), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        said = process.stderr.read()
-        return process.wait(60), said
+        message = process.stderr.read()
+        return process.wait(60), message
 
 
 def test_time_limit_of_the_engine(job: Path, image: str) -> None:
@@ -260,9 +260,9 @@ def test_absent_images_and_entry_points_are_named(job: Path, image: str) -> None
         empty,
     ]
     subprocess.run(command, input=bytes(10240), capture_output=True, check=True)
-    status, said = engine_status(run.model_copy(update={"image": empty}))
+    status, message = engine_status(run.model_copy(update={"image": empty}))
     subprocess.run([ENGINE, "rmi", "--force", empty], capture_output=True, check=True)
-    assert exit_error(run, status, said).code == "entry-point-absent", said
+    assert exit_error(run, status, message).code == "entry-point-absent", message
 
 
 @pytest.mark.parametrize("how", ["eat-memory", "eat-memory-at-once"])

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 
@@ -22,6 +21,7 @@ from pipeline.archives.http.http_errors import (
     LaterError,
     bare,
     changed,
+    host_of,
     refused,
     unreachable,
     without_secrets,
@@ -105,11 +105,6 @@ def request(method: str, url: str, *, host_limit: str | None = None, **options: 
             return accepted(get_once(url, method=method, **options), url)
 
     return retried(once)
-
-
-def host_of(url: str) -> str:
-    """The host of an address, which names its limit."""
-    return urlsplit(url).hostname or "local"
 
 
 def accepted(response: requests.Response, url: str) -> requests.Response:

@@ -38,7 +38,11 @@ def bare(url: str) -> str:
     """`url` without query, fragment and credentials, which may be shown."""
     if "://" not in url:
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its host cannot be read
+        scheme, _, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -65,9 +69,17 @@ def refused(url: str, status: int, *, wait_s: float | None = None) -> ArchiveErr
     return error
 
 
+def host_of(url: str) -> str:
+    """The host of an address; empty for a path, and where it cannot be read."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def unreachable(url: str, error: Exception) -> ArchiveError:
     """The error of a request without a response, or with a body that ended early."""
-    host = urlsplit(url).hostname or bare(url)
+    host = host_of(url) or bare(url)
     problem, remedy, transient = _cause(error)
     return ArchiveError(f"{host} could not be reached: {problem}.", remedy, transient=transient)
 

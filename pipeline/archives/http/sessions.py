@@ -170,7 +170,7 @@ def get_once(
     start = url
     for _hop in range(MOST_REDIRECTS + 1):
         sent = dict(headers or {})
-        if secret and urlsplit(url).scheme == "https" and urlsplit(url).netloc == urlsplit(start).netloc:
+        if secret and url.startswith("https://") and _server_of(url) == _server_of(start):
             sent |= secret
         try:
             response = session().request(
@@ -194,6 +194,11 @@ def get_once(
         options.pop("params", None)
         url = next_address(url, target)
     raise redirected_without_end(start, MOST_REDIRECTS)
+
+
+def _server_of(url: str) -> str:
+    """Host and port of an address, as they stand there."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
 
 
 def next_address(url: str, target: str) -> str:

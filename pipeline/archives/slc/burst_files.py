@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from pydantic import Field
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from pipeline.archives.http.ranges import HEADER_BYTES
+from pipeline.archives.local_files import LocalFile
+from pipeline.archives.rasters import GDAL_OPTIONS
+from pipeline.archives.tiff_directories import TiffError, read_layout
 from pipeline.catalogue.bursts import START_TOLERANCE_S
 from pipeline.catalogue.slc import Burst
 from pipeline.errors import SourceDataError
@@ -127,12 +132,7 @@ def check_burst_tiff(path: Path, annotation: BurstAnnotation) -> None:
         SourceDataError: it differs, is cut, or is empty.
     """
     wanted = annotation.lines, annotation.samples
-    least = annotation.lines * annotation.samples * 4
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        raise _wrong(path, "is no TIFF")
+    _check_blocks(path)
     try:
         with _opened(path) as image:
             if (image.height, image.width) != wanted:
@@ -144,8 +144,6 @@ def check_burst_tiff(path: Path, annotation: BurstAnnotation) -> None:
                 raise _wrong(
                     path, f"holds {image.count} bands of {image.dtypes[0]}, not one of complex_int16"
                 )
-            if image.compression is None and size < least:
-                raise _wrong(path, f"has {size} bytes, and its samples alone need {least}")
             empty = _empty_lines(image, annotation)
     except RasterioError as error:
         raise _wrong(path, f"cannot be read to its end ({type(error).__name__})") from None
@@ -154,11 +152,23 @@ def check_burst_tiff(path: Path, annotation: BurstAnnotation) -> None:
         raise _wrong(path, f"is zero in {empty} of its {last - first + 1} valid lines")
 
 
+def _check_blocks(path: Path) -> None:
+    """Every block of samples is whole in the file: GDAL would read what is missing as zeros."""
+    with closing(LocalFile(path)) as file:
+        try:
+            image = read_layout(file.fetch, file.size, file.header(HEADER_BYTES)).image
+        except TiffError as error:
+            raise _wrong(path, str(error)) from None
+    if (image.lengths == 0).any():
+        raise _wrong(path, "leaves out some of its samples")
+
+
 def _opened(path: Path) -> Any:
     # some bursts have no ground control points, of which rasterio warns; the annotation locates them
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, driver="GTiff")
+        with rasterio.Env(**GDAL_OPTIONS):
+            return rasterio.open(path, driver="GTiff", sharing=False)
 
 
 def _empty_lines(image: Any, annotation: BurstAnnotation) -> int:

@@ -89,7 +89,7 @@ def _cut_image(source: BurstSource, target: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(source.image) as image:
+            with rasterio.open(source.image, driver="GTiff") as image:
                 first = source.index * source.lines
                 if image.width != source.samples or image.height < first + source.lines:
                     raise InterferometryError(

@@ -13,9 +13,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from pipeline.catalogue.simulation import FILE_TAG
+
 
 def write_cog(path: Path, values: NDArray[Any], transform: Affine, epsg: int, nodata: float | None) -> None:
-    """Write (y, x) values as a COG: deflate, predictor by type, blocks of 512."""
+    """Write (y, x) values as a COG: deflate, predictor by type, blocks of 512, marked as simulated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
         path,
@@ -36,6 +38,7 @@ def write_cog(path: Path, values: NDArray[Any], transform: Affine, epsg: int, no
         overview_resampling="NEAREST" if np.issubdtype(values.dtype, np.integer) else "AVERAGE",
     ) as target:
         target.write(values, 1)
+        target.update_tags(**{FILE_TAG: "true"})
 
 
 def stamp(path: Path, instant: datetime) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import tempfile
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ import pyogrio
 from shapely import Polygon, affinity
 
 from pipeline.area import Inventory
+from pipeline.inventory_rules import ClassRange
 from pipeline.sandbox.earth.images import stamp
 from pipeline.sandbox.earth.scene import Scene
 
@@ -42,7 +43,7 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     field, names = inventory_classes(scene.area.inventory)
     sd_m = parameters.label_jitter_px * scene.grid.resolution_m
     shapes: list[Polygon] = []
-    classes: list[str | int] = []
+    classes: list[str | float] = []
     for kind, outlines in (("new", scene.slides.new), ("old", scene.slides.old)):
         for outline in outlines:
             dx, dy = rng.normal(0, sd_m, 2)
@@ -62,15 +63,27 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     )
 
 
-def inventory_classes(inventory: Inventory | None) -> tuple[str, dict[str, str | int]]:
+def inventory_classes(inventory: Inventory | None) -> tuple[str, dict[str, str | float]]:
     """The area's class field, and its values for new and old landslides."""
     if inventory is None or inventory.class_field is None:
         return "class", {"new": "new", "old": "old"}
     new = inventory.classes.get("new") or next(iter(inventory.classes.values()))
     old = inventory.classes.get("old")
     # a class that the area file does not name is not labelled
-    unknown: str | int = "old" if isinstance(new[0], str) else -1
-    return inventory.class_field, {"new": new[0], "old": old[0] if old else unknown}
+    first = _example(new[0])
+    unknown: str | float = "old" if isinstance(first, str) else -1
+    return inventory.class_field, {"new": first, "old": _example(old[0]) if old else unknown}
+
+
+def _example(value: bool | float | str | ClassRange) -> str | float:
+    """An attribute that is of the class value."""
+    if not isinstance(value, ClassRange):
+        return value
+    (low, low_in), (high, high_in) = value.ends
+    found = (
+        low if low_in else high if high_in else low + 1 if np.isinf(high) else (max(low, high - 2) + high) / 2
+    )
+    return date.fromordinal(int(found)).isoformat() if value.of_days else found
 
 
 def inventory_targets(scene: Scene) -> tuple[list[tuple[str, str]], list[str]]:

@@ -16,6 +16,8 @@ from xml.sax.saxutils import escape
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from pipeline.sandbox.posing.marks import file_headers
+
 _CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TYPES = {".tiff": "image/tiff", ".tif": "image/tiff", ".gpkg": "application/geopackage+sqlite3"}
@@ -43,6 +45,7 @@ class Found:
                 "last-modified": formatdate(status.st_mtime, usegmt=True),
                 "accept-ranges": "bytes",
                 "content-type": kind or "application/octet-stream",
+                **file_headers(path),
             },
         )
 

@@ -17,6 +17,7 @@ from pipeline.catalogue.slc import Burst, Granule
 from pipeline.records import Frozen, Utc
 from pipeline.sandbox.earth.parameters import SandboxError
 from pipeline.sandbox.posing.file_answers import locate
+from pipeline.sandbox.posing.marks import is_simulated, marked_granule
 from pipeline.sandbox.posing.umm import Item, burst_item, granule_item
 
 INDEX = "slc/index.json"
@@ -98,20 +99,20 @@ class Holdings:
                 burst_item(burst, granules[burst.granule], _burst_size(burst, roots))
                 for burst in index.bursts
             ]
-            for item in made:
+            for item in map(marked_granule, made) if is_simulated(root) else made:
                 items.setdefault(item["umm"]["GranuleUR"], item)
             for burst in index.bursts:
                 burst_names[urlsplit(burst.tiff_url).path.removesuffix(".tiff")] = burst.id
-            at_hand = (
+            files = (
                 {path.name: path for path in sorted((root / "blobs").rglob("S1*.EOF"))}
                 if index.orbits
                 else {}
             )
             for orbit in index.orbits:
-                if orbit.name not in at_hand:
+                if orbit.name not in files:
                     raise SandboxError(f"{root} lacks the orbit file {orbit.name}.", "Make the world again.")
                 orbits.setdefault(orbit.key, orbit)
-                orbit_files.setdefault(orbit.key, at_hand[orbit.name])
+                orbit_files.setdefault(orbit.key, files[orbit.name])
         return cls(tuple(items.values()), tuple(orbits.values()), orbit_files, burst_names)
 
 

@@ -17,6 +17,7 @@ from pipeline.sandbox.posing import faults
 from pipeline.sandbox.posing.asf_host import Asf, fault_answer
 from pipeline.sandbox.posing.faults import Fault, Ledger
 from pipeline.sandbox.posing.file_answers import azure_error, locate, send_file
+from pipeline.sandbox.posing.marks import marked_item
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.posing.stac_host import StacApi
@@ -42,7 +43,8 @@ class Archive:
         self.ledger = ledger
         self._signer = Signer(options.token_lifetime_s, options.subscription_key)
         self._roots = tuple(world.root for world in worlds)
-        self._stac = StacApi(tuple(item for world in worlds for item in world.items), options.page_size)
+        items = [marked_item(item) if world.simulated else item for world in worlds for item in world.items]
+        self._stac = StacApi(tuple(items), options.page_size)
         self.asf = Asf(self._roots, options)
         self.handlers: dict[str, Handler] = {
             host: self._blob if host.endswith(BLOB_DOMAIN) else self._file

@@ -14,6 +14,7 @@ from shapely.geometry import box, shape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from pipeline.catalogue.simulation import ITEM_PROPERTY, any_simulated
 from pipeline.sandbox.earth.stac_items import STAC_ROOT
 
 _PREFIX = "/api/stac/v1"
@@ -116,7 +117,9 @@ class StacApi:
         items = self._collections[name]
         west, south, east, north = zip(*(item["bbox"] for item in items), strict=True)
         periods = [_period(item) for item in items]
+        marks = {ITEM_PROPERTY: True} if any_simulated(items) else {}
         return {
+            **marks,
             "type": "Collection",
             "id": name,
             "stac_version": "1.0.0",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, Pending
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import build_datacube
 from flows.serving import artifacts
@@ -52,8 +53,8 @@ def test_the_first_pairs_and_long_layers_are_begun_first_and_no_pair_takes_a_lay
     order = [task.label for task in plan.in_order(processors=1)]
     assert order == ["p0", "t", "l", "b", "p1", "p2", "p3"]
     assert build_datacube.PrefectTasks(None).processors == LIMITS[INTERFEROMETRY]
-    most = build_datacube.build_datacube.task_runner._max_workers
-    assert most == build_datacube.LAYERS_AT_ONCE + LIMITS[INTERFEROMETRY]
+    workers = build_datacube.LAYERS_AT_ONCE + LIMITS[INTERFEROMETRY]
+    assert build_datacube.build_datacube.task_runner == ThreadPoolTaskRunner(max_workers=workers)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,11 @@ def test_the_first_pairs_and_long_layers_are_begun_first_and_no_pair_takes_a_lay
     ],
 )
 def test_every_kind_of_layer_is_built_within_the_limit_that_protects_what_it_uses(monkeypatch, kind, limit):
-    held: list[str] = []
+    taken: list[str] = []
 
     class Slot:
         def __init__(self, *names: str) -> None:
-            held.extend(names)
+            taken.extend(names)
 
         def __enter__(self) -> None: ...
 
@@ -80,7 +81,7 @@ def test_every_kind_of_layer_is_built_within_the_limit_that_protects_what_it_use
     monkeypatch.setattr(build_datacube, "slot_of", Slot)
     monkeypatch.setattr(build_datacube.build, "build_layer", lambda *args: None)
     build_datacube.build_layer.fn(area(), layer(kind, "x"))
-    assert held == ([limit] if limit else [])
+    assert taken == ([limit] if limit else [])
 
 
 def test_a_pair_is_a_task_of_its_own_name_and_as_patient_as_a_layer():

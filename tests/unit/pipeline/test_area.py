@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.area import AreaOfInterest, area_files, load_area, parse_area
@@ -265,6 +265,15 @@ def test_name_comes_from_the_file_and_json_is_read_too(tmp_path: Path) -> None:
     assert {"hokkaido", "kaikoura", "puerto-rico", "talakmau"} <= set(area_files())
 
 
+def test_a_licence_is_read_in_both_spellings_and_given_once() -> None:
+    inventory = {"name": "i", "citation": "c", "license": "CC-BY-4.0"}
+    area = parse_area(changed(inventory=inventory, license="open"), Path("x.yaml"))
+    assert area.inventory is not None
+    assert (area.licence, area.inventory.licence) == ("open", "CC-BY-4.0")
+    assert AreaOfInterest.model_validate_json(area.model_dump_json()) == area
+    assert "licen" in refusal(changed(license="open", licence="closed"))
+
+
 def test_outline_from_a_file(tmp_path: Path) -> None:
     polygon = {"type": "Polygon", "coordinates": [[[*xy, 12.0] for xy in RING]]}
     feature = {"type": "Feature", "properties": {}, "geometry": polygon}
@@ -302,6 +311,11 @@ def test_inventory_paths_are_relative_to_the_area_file(tmp_path: Path) -> None:
     assert area.inventory is not None
     assert area.inventory.url == str(tmp_path.resolve() / "slides.gpkg")
     assert area.inventory.extent == str(tmp_path.resolve() / "outline.geojson")
+    home = parse_area(changed(inventory={**inventory, "url": "~/slides.gpkg"}), tmp_path / "x.yaml")
+    assert home.inventory is not None and home.inventory.url == str(Path.home() / "slides.gpkg")
+    for key in ("url", "extent"):
+        wrong = changed(inventory={**inventory, key: "~nobody-here/slides.gpkg"})
+        assert f"inventory.{key}" in refusal(wrong, tmp_path / "x.yaml")
     remote = parse_area(
         changed(inventory={**inventory, "url": "https://example.org/a.zip"}), tmp_path / "x.yaml"
     )
@@ -323,6 +337,7 @@ def test_any_small_box_has_a_zone_that_holds_its_centre(
     assert (area.utm_epsg // 100 == 326) == (area.footprint.centroid.y >= 0)
 
 
+@settings(deadline=None)
 @given(st.timedeltas(timedelta(days=-20), timedelta(days=20)))
 def test_before_during_after_divide_time(offset: timedelta) -> None:
     area = load_area("puerto-rico")

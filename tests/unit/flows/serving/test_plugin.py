@@ -73,7 +73,7 @@ def test_a_schedule_that_is_turned_on_keeps_its_parameters(given, sent):
                 SimpleNamespace(id=2, parameters={"aoi": "hokkaido"}),
             ]
 
-    async def update(client, deployment, number, active, schedule, most, parameters, slug):
+    async def update(client, deployment, number, active, parameters):
         assert (deployment, number, active) == ("d", 2, True)
         changes.append(parameters)
 

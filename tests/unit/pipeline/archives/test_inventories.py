@@ -18,7 +18,6 @@ from pipeline.archives import inventories
 from pipeline.area import Inventory
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, brisk_settings
-from tests.unit.pipeline.catalogue.test_passes import area
 
 SLIDES = json.dumps(
     {
@@ -153,21 +152,19 @@ def test_a_valid_zip_is_accepted_within_its_size(tmp_path: Path, monkeypatch: py
         inventories.fetch_inventory(inventory(str(path)), tmp_path)
 
 
-def test_the_mapped_extent(tmp_path: Path, server: Loopback) -> None:
-    fields = {"name": "i", "citation": "c", "licence": "l"}
-    assert inventories.mapped_extent(area(inventory=fields), tmp_path).equals(area().footprint)
-    inline = area(inventory={**fields, "extent": dict(mapping(box(141.9, 42.6, 142.0, 42.8)))})
-    assert inventories.mapped_extent(inline, tmp_path).area == pytest.approx(0.02)
-    remote = area(inventory={**fields, "extent": server.url("slides.geojson")})
-    assert inventories.mapped_extent(remote, tmp_path).bounds == pytest.approx((141.95, 42.65, 142.0, 42.7))
-    server.files["words.geojson"] = b"hello"
-    for extent, words in (
-        ({"type": "Point", "coordinates": [142, 42.7]}, "no polygon"),
-        ({"type": "Polygon"}, "no GeoJSON"),
-        (server.url("words.geojson"), "cannot be read"),
-    ):
-        with pytest.raises(SourceDataError, match=words):
-            inventories.mapped_extent(area(inventory={**fields, "extent": extent}), tmp_path)
+def test_a_file_geodatabase_is_one_file_and_any_other_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "slides.gdb"
+    folder.mkdir()
+    (folder / "a00000001.gdbtable").write_bytes(b"one")
+    wanted = inventory(str(folder))
+    assert inventories.fetch_inventory(wanted, tmp_path) == folder
+    found, notes = inventories.inventory_fingerprint(wanted)
+    assert found is not None and notes == [] and found.url == "slides.gdb"
+    (folder / "a00000001.gdbtable").write_bytes(b"two")
+    changed, _ = inventories.inventory_fingerprint(wanted)
+    assert changed is not None and changed.fingerprint != found.fingerprint
+    with pytest.raises(SourceDataError, match="folder"):
+        inventories.fetch_inventory(inventory(str(tmp_path)), tmp_path)
 
 
 def test_fingerprints(server: Loopback, tmp_path: Path) -> None:
@@ -199,6 +196,8 @@ def test_an_unavailable_inventory_is_noted(server: Loopback, tmp_path: Path, cas
     found, notes = inventories.inventory_fingerprint(wanted)
     assert found is None
     assert len(notes) == 1 and "no labels" in notes[0]
+    if case == "absent":
+        assert str(tmp_path / "absent.gpkg") in notes[0]
 
 
 def test_a_transient_failure_is_an_error(server: Loopback) -> None:

@@ -266,10 +266,38 @@ def test_probes(server: Loopback, tiff: bytes) -> None:
     assert (
         len(remarks) == 1 and "gone.tif is listed but not there" in remarks[0] and "SECRET" not in remarks[0]
     )
-    assert all(seen.method == "HEAD" for seen in server.seen)
+    assert {seen.method for seen in server.seen if "gone" not in seen.path} == {"HEAD"}
     server.fail(99, Reply(403), method="HEAD")
     with pytest.raises(ArchiveError, match="HTTP 403"):
         probe([there])
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_file_whose_head_is_refused_is_there_if_it_is_served(
+    server: Loopback, tiff: bytes, status: int
+) -> None:
+    server.fail(99, Reply(status), method="HEAD")
+    url = server.url("scene.tif")
+    assert probe([url, server.url("gone.tif")]) == (
+        {url: Asset(href=url, size_bytes=len(tiff), etag='"one"')},
+        [f"{server.url('gone.tif')} is listed but not there"],
+    )
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "s3://bucket/a.tif",
+        "https://[x/a.tif",
+        "https:///a.tif",
+        "/vsicurl/http://x.example/a",
+    ],
+)
+def test_an_address_that_is_not_read_is_left_out_by_name(server: Loopback, href: str) -> None:
+    found, (remark,) = probe([server.url("scene.tif"), href])
+    assert list(found) == [server.url("scene.tif")] and href.rpartition("/")[2] in remark
 
 
 def test_ranges_close_together_are_one_request(server: Loopback, tiff: bytes) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.area import AreaOfInterest
@@ -467,6 +467,7 @@ def test_gaps_in_the_repeat_are_named() -> None:
     assert repeat_gaps(found.passes[:3]) == []
 
 
+@settings(deadline=None)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 7), max_size=8))
 def test_neither_order_nor_repetition_changes_the_passes(order: list[int], again: list[int]) -> None:
     items = [
@@ -504,6 +505,7 @@ FIELDS = [
 ] + [("geometry",), ("assets",), ("bbox",), ("id",), ("assets", "vv"), ("assets", "vv", "href")]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FIELDS), JSON)
 def test_any_value_anywhere_is_read_or_left_out(path: tuple[str, ...], value: Any) -> None:
     one = item()

@@ -11,7 +11,7 @@ from zarr.core.buffer import Buffer
 from zarr.core.buffer.cpu import Buffer as CpuBuffer
 from zarr.storage import MemoryStore as ZarrMemory
 
-from pipeline.cube.store import STAGING, ZarrStore, checked_key
+from pipeline.cube.store import STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import CubeError
 
 SCHEME = "memory"
@@ -77,6 +77,11 @@ class MemoryStore:
     def files(self, prefix: str) -> list[str]:
         start = len(f"{self._key(prefix)}/") if self._key(prefix) else 0
         return sorted(key[start:] for key in self._below(prefix))
+
+    def stamp(self, prefix: str) -> str:
+        return digest_of(
+            b"".join(self.read(f"{prefix}/{key}" if prefix else key) or b"" for key in self.files(prefix))
+        )
 
     def write(self, key: str, data: bytes) -> None:
         self._bytes[self._key(key)] = CpuBuffer.from_bytes(data)

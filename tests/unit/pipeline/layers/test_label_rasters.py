@@ -20,8 +20,8 @@ from pipeline.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import coverage
 from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels
+from pipeline.layers.outlines import coverage
 
 GRID = Grid(epsg=32654, resolution_m=10.0, left=600_000.0, top=4_730_000.0, width=64, height=48)
 INVENTORY = Inventory(name="made", citation="nobody", licence="CC0-1.0")

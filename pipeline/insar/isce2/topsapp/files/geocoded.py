@@ -248,7 +248,7 @@ def _check_readable(path: Path, name: str, window: Window, check: int) -> None:
     """
     found = 0
     try:
-        with rasterio.open(path) as source:
+        with rasterio.open(path, driver="GTiff") as source:
             for first, rows in _blocks(window):
                 found = zlib.crc32(source.read(1, window=Window(0, first, window.width, rows)), found)
     except RasterioError:

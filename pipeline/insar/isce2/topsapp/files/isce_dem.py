@@ -59,7 +59,7 @@ def check_cover(bounds: Box, footprint: Box, name: str) -> None:
 
 def _read(dem: Path) -> tuple[np.ndarray, Affine]:
     try:
-        with rasterio.open(dem) as source:
+        with rasterio.open(dem, driver="GTiff") as source:
             if source.count != 1 or source.crs is None or source.crs.to_epsg() != 4326:
                 raise ValueError(f"{source.count} bands, {source.crs}")
             transform = source.transform

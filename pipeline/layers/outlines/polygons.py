@@ -14,7 +14,8 @@ from shapely import GeometryType
 from pipeline.area import Inventory
 from pipeline.errors import SourceDataError, number_of
 from pipeline.grid import Grid
-from pipeline.layers.reprojection import NAMED, Geometries, Outcomes, to_grid
+from pipeline.layers.outlines.deciding_attributes import counted_features
+from pipeline.layers.outlines.reprojection import Geometries, Outcomes, to_grid
 
 MAX_OUTLINE_STEPS = 200_000
 """An outline longer than this many steps (of 0.01 degrees, or 1000 units) is no landslide's."""
@@ -28,19 +29,19 @@ def counted_polygons(
 ) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
     """The landslides that count, as valid polygons in the grid's CRS that meet the grid, and a report.
 
-    In this order: features of other classes are left out; empty, unreadable, not finite or impossible
+    In this order: features of other classes or days are left out; empty, unreadable, not finite or impossible
     geometry is refused; of equal geometries one is kept; features far from the grid are left out; the rest is
     projected with the best installed datum transformation (never one that ignores the datum), points become discs
     of the stated radius, invalid polygons are repaired (GEOS "structure": rings are areas, holes are holes), and
     of collections the polygons are kept. Adds the columns "class", "source_feature" and "area_m2".
 
     Raises:
-        SourceDataError: the class attribute is missing, no feature counts, lines or points without a radius are
+        SourceDataError: a deciding attribute is missing, no feature counts, lines or points without a radius are
             among those that count, the datum cannot be transformed, or nothing meets the grid.
     """
     outcomes = Outcomes()
     outcomes.counts["features_read"] = len(frame)
-    frame = _of_class(frame, inventory, outcomes)
+    frame = counted_features(frame, inventory, outcomes)
     frame = _sound(frame, outcomes)
     _check_kinds(frame, inventory)
     frame = _repair(_distinct(frame, outcomes), outcomes)
@@ -92,48 +93,6 @@ def _reasons(outcomes: Outcomes) -> str:
     return ", ".join(f"{k}: {v}" for k, v in numbers.items()) + (
         f", the first refused for: {first}" if first else ""
     )
-
-
-def _key(value: object) -> str | None:
-    """One text for 1, 1.0, '1' and ' 1'; None for what is missing."""
-    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
-        return None
-    text = str(value).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if np.isfinite(number) and number == int(number) else text
-
-
-def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) -> gpd.GeoDataFrame:
-    if inventory.class_field is None:
-        outcomes.counts["by_class"] = {"new": len(frame)}
-        return frame.assign(**{"class": "new"})
-    attributes = [c for c in frame.columns if c != frame.geometry.name]
-    if inventory.class_field not in attributes:
-        raise SourceDataError(
-            f"Inventory {inventory.name!r} has no attribute {inventory.class_field!r}.",
-            f"Its attributes are: {', '.join(map(str, attributes)) or 'none'}. Correct class_field.",
-        )
-    meaning = {_key(value): name for name, values in inventory.classes.items() for value in values}
-    keys = [_key(value) for value in frame[inventory.class_field]]
-    names = np.array([meaning.get(key, "unlisted") for key in keys], dtype=object)
-    found, numbers = np.unique(names.astype(str), return_counts=True)
-    outcomes.counts["by_class"] = dict(zip(found.tolist(), numbers.tolist(), strict=True))
-    unlisted = pd.Series([str(k) for k, n in zip(keys, names, strict=True) if n == "unlisted"], dtype=object)
-    if len(unlisted):
-        outcomes.counts["unlisted_class_values"] = {
-            str(k): int(v) for k, v in unlisted.value_counts().head(NAMED).items()
-        }
-    counts = np.isin(names.astype(str), inventory.count)
-    if not counts.any():
-        values = ", ".join(sorted({str(k) for k in keys})[:20])
-        raise SourceDataError(
-            f"No feature of inventory {inventory.name!r} is of class {' or '.join(inventory.count)}.",
-            f"{inventory.class_field} holds: {values}. Correct classes or count.",
-        )
-    return frame.assign(**{"class": names})[counts]
 
 
 def _sound(frame: gpd.GeoDataFrame, outcomes: Outcomes) -> gpd.GeoDataFrame:

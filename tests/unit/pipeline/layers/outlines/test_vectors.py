@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import struct
 import warnings
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import pytest
 
 from pipeline.errors import SourceDataError
 from pipeline.layers.label_rasters import rasterise_labels, read_inventory
+from pipeline.layers.outlines import vectors
+from pipeline.layers.outlines.vectors import read_features
 from tests.unit.pipeline.layers.test_label_rasters import GRID, INVENTORY, frame_of, local, moved
 
 
@@ -21,6 +27,8 @@ def written(folder: Path, name: str, **options: Any) -> Path:
     frame = frame_of(local(10, 10), local(100, 100), crs=32654, name=["a", "b"])
     if path.suffix in {".geojson", ".kml"}:
         frame = frame.to_crs(4326)
+    if path.suffix == ".kml":
+        options["driver"] = "KML"
     frame.to_file(path, **options)
     return path
 
@@ -91,18 +99,18 @@ def test_unreadable_geometry_is_refused_by_name_and_not_the_file(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.geojson", b"", "cannot be read"),
+        ("empty.geojson", b"", r"empty\.geojson"),
         ("none.geojson", b'{"type": "FeatureCollection", "features": []}', r"none\.geojson"),
-        ("noise.gpkg", bytes(range(256)) * 20, "cannot be read"),
-        ("torn.zip", b"PK\x03\x04 torn", "cannot be read"),
-        ("page.shp", b"<html>Sign in</html>", "cannot be read"),
+        ("noise.gpkg", bytes(range(256)) * 20, r"noise\.gpkg"),
+        ("torn.zip", b"PK\x03\x04 torn", r"torn\.zip"),
+        ("page.shp", b"<html>Sign in</html>", "web page"),
         (
             "pointer.geojson",
             b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
             b"</OGRVRTDataSource>",
             r"pointer\.geojson",
         ),
-        ("table.csv", b"name,value\na,1\n", "geometry"),
+        ("table.csv", b"name,value\na,1\n", r"table\.csv"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -125,5 +133,101 @@ def test_a_missing_file_and_a_zip_with_a_pointer_are_refused(tmp_path: Path) -> 
         read_inventory(path, INVENTORY)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    with pytest.raises(SourceDataError, match="0 vector files"):
+    with pytest.raises(SourceDataError, match=r"readme\.txt"):
         read_inventory(path, INVENTORY)
+
+
+# what comes from outside --------------------------------------------------------------------------------------------
+
+
+def altered(path: Path, *statements: str) -> Path:
+    with closing(sqlite3.connect(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+    return path
+
+
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS fid, geom FROM n, slides"
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_view_is_not_read_however_long_it_would_take(tmp_path: Path, packed: bool) -> None:
+    path = altered(
+        written(tmp_path, "view.gpkg", layer="slides"),
+        f"CREATE VIEW endless AS {ENDLESS}",
+        "UPDATE gpkg_contents SET table_name = 'endless'",
+        "UPDATE gpkg_geometry_columns SET table_name = 'endless'",
+    )
+    if packed:
+        with zipfile.ZipFile(tmp_path / "view.zip", "w") as archive:
+            archive.write(path, "view.gpkg")
+        path = tmp_path / "view.zip"
+    with pytest.raises(SourceDataError, match=r"view\.(gpkg|zip)"):
+        read_features(path)
+
+
+def test_a_geopackage_in_a_zip_is_read(tmp_path: Path) -> None:
+    written(tmp_path, "a.gpkg")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.gpkg", "folder/a.gpkg")
+    assert len(read_features(tmp_path / "a.zip")) == 2
+
+
+def test_more_features_than_a_file_can_hold_take_no_memory(tmp_path: Path) -> None:
+    path = written(tmp_path, "many.fgb", SPATIAL_INDEX="NO")
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<Q", 2))  # the number of features in the header
+    struct.pack_into("<Q", content, at, 2_000_000_000)
+    path.write_bytes(content)
+    with pytest.raises(SourceDataError, match="2000000000"):
+        read_features(path)
+
+
+VRT = (
+    b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
+    b"</OGRVRTDataSource>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.gpkg", VRT),
+        ("a.geojson", b" " * 70_000 + VRT),
+        ("a.csv", b'WKT,a\n"POINT (1 2)",1\n'),
+        ("a.tab", b"!table\n!version 300\nDefinition Table\n Type LINKED\n"),
+        ("a.dxf", b"  0\nSECTION\n"),
+        ("a.xml", b"<?xml version='1.0'?><gpx/>"),
+        ("a.json", b"#!/bin/sh\n"),
+        ("a.sql", b"SELECT load_extension('x')"),
+    ],
+)
+def test_other_formats_are_refused_before_gdal_sees_them(
+    tmp_path: Path, name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors.pyogrio, "list_layers", lambda *_: pytest.fail("opened"))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceDataError, match=name.replace(".", r"\.")):
+        read_features(tmp_path / name)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gpkg")
+    for path in (
+        tmp_path / "pipe.gpkg",
+        tmp_path,
+        Path("/dev/zero"),
+        Path("/vsicurl/http://127.0.0.1:1/a.gpkg"),
+    ):
+        with pytest.raises(SourceDataError):
+            read_features(path)
+
+
+@pytest.mark.parametrize("name", ["a!b.gpkg", "zip+s3:a.gpkg", "x#1 ü.gpkg", "%2e.gpkg", "a.gpkg?sig=1"])
+def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "plain.gpkg").rename(tmp_path / name)
+    assert len(read_features(tmp_path / name)) == 2

@@ -16,9 +16,10 @@ from pyproj import Transformer
 from pipeline.area import Inventory
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers import coverage, label_rasters
-from pipeline.layers.coverage import centres_in, shares_of
+from pipeline.layers import label_rasters
 from pipeline.layers.label_rasters import rasterise_labels
+from pipeline.layers.outlines import coverage
+from pipeline.layers.outlines.coverage import centres_in, shares_of
 
 GRID = Grid(epsg=32654, resolution_m=10.0, left=600_000.0, top=4_730_000.0, width=64, height=48)
 INVENTORY = Inventory(name="made", citation="nobody", licence="CC0-1.0")

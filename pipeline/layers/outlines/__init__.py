@@ -1,0 +1,1 @@
+"""Outlines of landslides: vector files, which features count, their projection, and the pixels that they cover."""
