@@ -123,13 +123,7 @@ def train(
     inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others])
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
-    place = place_of(facts)
-    target = out or place.bundle(name)
-    if out is None and name is None and not target.exists() and not replace:
-        earlier = place.found_bundle()  # of an earlier release, which named its folder otherwise
-        made = read_made(earlier) if earlier else None
-        if earlier and made and not made.origin.differences(origin):
-            target = earlier
+    target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
     return _once(
         target,
         origin,
@@ -255,6 +249,17 @@ def _record_of_bundle(folder: Path) -> BundleRecord:
     from model.bundle.bundle import read_document
 
     return record_of(read_document(folder), folder, seconds=0.0)
+
+
+def _bundle_folder(place: Place, name: str | None, origin: Origin, *, replace: bool) -> Path:
+    """The folder of the very bundle that is wanted, which an earlier release may have named otherwise."""
+    target = place.bundle(name)
+    if name is None and not target.exists() and not replace:
+        earlier = place.found_bundle()
+        made = read_made(earlier) if earlier else None
+        if earlier and made and not made.origin.differences(origin):
+            return earlier
+    return target
 
 
 def _map_folder(place: Place, bundle: Path | None, origin: Origin, *, replace: bool) -> Path:
