@@ -179,5 +179,5 @@ def _finished(name: str) -> str:
 
 
 def number_of(count: int, noun: str) -> str:
-    """A count with its noun: '1 layer', '2 layers'."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A count with its noun: '1 layer', '2 layers', '2 passes', '1,000 pixels'."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

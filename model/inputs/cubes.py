@@ -158,6 +158,8 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "variables": sorted(str(name) for name in cube.data_vars),
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
+    if "event_assumed" in cube.attrs:  # it comes from an area file, not from the bytes of the cube
+        identity["event assumed"] = str(cube.attrs["event"])
     address = address_of(uri)
     if is_built_here(address):
         for name in ("manifest.json", "zarr.json"):
