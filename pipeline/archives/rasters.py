@@ -30,7 +30,7 @@ from pipeline.archives.local_files import LocalFile, check_allowed
 from pipeline.archives.registry import archive_of
 from pipeline.archives.tiff_directories import Layout, TiffError, read_layout
 from pipeline.catalogue.assets import Asset, is_local, local_path
-from pipeline.errors import SourceDataError
+from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
 from pipeline.raster_values import DeclaredValues, declared_values, has_mask, horizontal, vertical_reference
 
