@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from pipeline.errors import ArchiveError
+from pipeline.errors import DiskError
 
 GDAL_OPTIONS = {
     # no file beside the raster is looked for, and none that names it is written or read
@@ -39,7 +39,7 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
     The file has no name any more once GDAL has opened it, so that a kill leaves no copy behind.
 
     Raises:
-        ArchiveError: there is no room for it.
+        DiskError: there is no room for it.
         One of `UNDECODABLE`: it is no GeoTIFF that GDAL can open.
     """
     with ExitStack() as stack:
@@ -48,7 +48,7 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
             path = Path(folder) / "raster.tif"
             _write_pieces(path, pieces, size)
         except OSError as error:
-            raise ArchiveError(
+            raise DiskError(
                 f"A window of {name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
                 "Free some room there, or set TMPDIR to another folder.",
             ) from error

@@ -244,22 +244,24 @@ class RemoteRaster:
         return self._last[1:]
 
     def _decoded(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        for last in (False, True):
-            try:
-                with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
-                    data = dataset.read(1, window=wanted)
-                    mask = mask_of(dataset, wanted)
-                self._mask_left_out(mask, wanted)
-                return data, mask
-            except UNDECODABLE as error:
-                problem = self._undecodable(error)
-                if last:
-                    raise problem from error
-                # the bytes arrived but did not decode: read them again from the start, in case they were cut
-                log.warning("%s Reading it once more.", problem.message)
-                self._file.close()
-                self._file, self._layout, self._header = self._opened()
-        raise AssertionError("unreachable")
+        try:
+            return self._decoded_once(wanted)
+        except UNDECODABLE as error:
+            # the bytes arrived but did not decode: read them again from the start, in case they were cut
+            log.warning("%s Reading it once more.", self._undecodable(error).message)
+        self._file.close()
+        self._file, self._layout, self._header = self._opened()
+        try:
+            return self._decoded_once(wanted)
+        except UNDECODABLE as error:
+            raise self._undecodable(error) from error
+
+    def _decoded_once(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
+            data = dataset.read(1, window=wanted)
+            mask = mask_of(dataset, wanted)
+        self._mask_left_out(mask, wanted)
+        return data, mask
 
     def _ranges(self, wanted: RasterWindow) -> list[tuple[int, int]]:
         rows, columns = _span(wanted)

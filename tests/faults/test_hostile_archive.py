@@ -121,7 +121,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Loopback
 
 
 def listed(server: Loopback, names: list[str]) -> Catalogue:
-    """The pass of `good.tif`, and each day later that of another file, with a signature in its address."""
+    """The pass of `good.tif`, and a day later each those of the other files, with signed addresses."""
     files = {"good": server.url("good.tif")} | {name: server.url(f"{name}.tif?sig=SECRET") for name in names}
     items = []
     for day, (name, href) in enumerate(files.items()):
