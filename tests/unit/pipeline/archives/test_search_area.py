@@ -379,6 +379,45 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) == found
 
 
+@pytest.mark.parametrize(
+    "what", ["elevation", "files of elevation", "elevation around the bursts", "inventory"]
+)
+def test_what_fails_of_an_optional_part_is_noted_and_searched_again(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    search, probe = StacArchive.search, search_area.probe
+
+    def failing_search(archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        again = sum(name == collection for name, _ in stac) > 0
+        if collection == "nasadem" and what in ("elevation", "elevation around the bursts" if again else ""):
+            raise ArchiveError("nasadem failed", transient=True)
+        return search(archive, collection, query)
+
+    def failing_probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
+        if what == "files of elevation" and any("nasadem" in href for href in hrefs):
+            raise ArchiveError("nasadem failed", transient=True)
+        return probe(hrefs)
+
+    def failing_inventory(_url: str) -> Any:
+        raise ArchiveError("nasadem failed", transient=True)
+
+    monkeypatch.setattr(StacArchive, "search", failing_search)
+    monkeypatch.setattr(search_area, "probe", failing_probe)
+    monkeypatch.setattr(inventories, "_remote_fingerprint", failing_inventory)
+    found_by_asf(monkeypatch, [granule_item()], [burst_item()])
+    address = "https://inventories.example/slides.gpkg" if what == "inventory" else None
+    where = wants(inventory={"name": "i", "citation": "c", "licence": "l", "url": address})
+    found = search_area.search_catalogue(where)
+    assert len(passes_of(found, where).passes) == 1
+    assert any("nasadem failed" in note for note in found.notes)
+    assert bool(found.unsearched) is (what == "elevation") and (found.slc is None) is (
+        what.startswith("elevation")
+    )
+    saved(found, tmp_path)
+    replayed = search_area.latest_snapshot(LocalStore(tmp_path), where)
+    assert (replayed is None) is (what in ("elevation", "elevation around the bursts"))
+
+
 def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(
     stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
