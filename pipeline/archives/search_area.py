@@ -91,7 +91,11 @@ def _search(area: AreaOfInterest) -> Catalogue:
 
 
 def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
-    """The same with the state of each file that the area needs, and of the inventory."""
+    """The same with the state of each file that the area needs, and of the inventory.
+
+    Files of what the area excludes are described too: the field may change while the catalogue is used.
+    """
+    area = area.model_copy(update={"exclude": ()})
     found = group_passes(answer.rtc_items, area)
     tiles = dem_tiles_of(answer, area).tiles
     wanted = [

@@ -110,14 +110,18 @@ def is_simulated(catalogue: Catalogue) -> bool:
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     """The catalogue's passes over the area, with the sizes and ETags that the servers stated.
 
-    A file that the archive listed and its server did not have is left out of its slice.
+    A file that the archive listed and its server did not have is left out of its slice. What is left out and noted is
+    that of all items, since of those that are left out no server was asked for a file.
 
     Raises:
         ArchiveError: the catalogue belongs to another area.
     """
     check_area(catalogue, area)
+    listed = group_passes(catalogue.rtc_items, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
-    return group_passes([item for item in items if item is not None], area, catalogue.probes)
+    found = group_passes([item for item in items if item is not None], area, catalogue.probes)
+    notes = tuple(dict.fromkeys((*listed.notes, *found.notes)))
+    return found.model_copy(update={"left_out": listed.left_out, "notes": notes})
 
 
 def _present(

@@ -133,6 +133,25 @@ def test_the_answer_is_saved_before_it_is_read_and_not_asked_for_again(
     assert search_area.SNAPSHOT_NAME.match(name) and search_area.latest_snapshot(store, area()) == found
 
 
+def test_what_is_left_out_is_named_after_a_search_too(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an item that cannot be read no file is asked for: that is no reason to pass it over in silence."""
+    odd = item("2018-09-17 20:31:00+00:00", name="odd", **{"sat:relative_orbit": None})
+    excluded = item("2018-09-29 20:31:00+00:00", name="excluded", **{"sat:absolute_orbit": 23918})
+
+    def search(_archive: StacArchive, collection: str, _query: Query) -> list[dict[str, Any]]:
+        return [item(), odd, excluded] if collection == "sentinel-1-rtc" else [dem_item()]
+
+    monkeypatch.setattr(StacArchive, "search", search)
+    where = area(exclude=("excluded",))
+    found = search_area.search_catalogue(where)
+    passes = passes_of(found, where)
+    assert len(passes.passes) == 1 and "odd" in passes.left_out[0]
+    assert any("excluded" in note.split() for note in passes.notes)
+    assert len(passes_of(found, area()).passes) == 2, "its files were asked for"
+
+
 def saved(catalogue: Catalogue, folder: Path) -> Path:
     return Path(save_catalogue(catalogue, LocalStore(folder)))
 
