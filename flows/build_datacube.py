@@ -131,12 +131,15 @@ class PrefectTasks:
         waiting = list(tasks)
         for wait_s in (*WAITS_S, None):
             again = []
-            runs = {
-                (build_pair if layer.kind.limit == "processor" else build_layer).submit(
-                    self.area, layer
-                ): layer
-                for layer in waiting
-            }
+            runs = {}
+            for layer in waiting:
+                building = build_pair if layer.kind.limit == "processor" else build_layer
+                try:
+                    runs[building.submit(self.area, layer)] = layer
+                except (httpx.HTTPError, PrefectException) as refused:
+                    if not is_of_server(refused) or wait_s is None:
+                        raise
+                    again.append(layer)
             for run in as_completed(list(runs)):
                 error = _ended(run)
                 if isinstance(error, DiskError):
