@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
+from flows.serving.server_errors import is_of_server
 from pipeline.archives.registry import ARCHIVES, OTHER, archives_read
 from pipeline.area import AreaOfInterest
 from pipeline.errors import SettingsError
@@ -34,12 +35,15 @@ def slot_of(*limits: str) -> Iterator[None]:
 
     Raises:
         SettingsError: one of the limits was not made.
+        httpx.HTTPError: the server cannot be reached, or answers with an error.
     """
     with ExitStack() as slots:
         for limit in sorted(limits):
             try:
                 slots.enter_context(concurrency(limit, strict=True, raise_on_lease_renewal_failure=False))
             except ConcurrencySlotAcquisitionError as error:
+                if error.__cause__ is not None and is_of_server(error.__cause__):
+                    raise error.__cause__ from None  # the limit may exist: nobody could be asked
                 raise SettingsError(
                     f"The Prefect server has no limit {limit!r}: nothing would protect the archive or the machine.",
                     "Make it with `python -m flows.setup`.",
