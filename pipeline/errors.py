@@ -87,6 +87,12 @@ class DiskError(SlidecubeError):
     exit_code = 9
 
 
+class BusyError(SlidecubeError):
+    """What another process or run holds did not come free in time; what it is and who holds it are named."""
+
+    exit_code = 10
+
+
 class ModelError(SlidecubeError):
     """A cube cannot be trained on or mapped, or a bundle cannot be used."""
 
@@ -173,5 +179,5 @@ def _finished(name: str) -> str:
 
 
 def number_of(count: int, noun: str) -> str:
-    """A count with its noun: '1 layer', '2 layers'."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A count with its noun: '1 layer', '2 layers', '2 passes', '1,000 pixels'."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

@@ -51,6 +51,7 @@ class CubeFacts(Frozen):
         "", description="how pixels without a label were read, where that was assumed"
     )
     licence: str = ""
+    attribution: str = Field("", description="words that must go with every product of the cube")
     missing: tuple[str, ...] = Field((), description="what the cube records as missing")
 
 
@@ -157,6 +158,8 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "variables": sorted(str(name) for name in cube.data_vars),
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
+    if "event_assumed" in cube.attrs:  # it comes from an area file, not from the bytes of the cube
+        identity["event assumed"] = str(cube.attrs["event"])
     address = address_of(uri)
     if is_built_here(address):
         for name in ("manifest.json", "zarr.json"):
@@ -173,7 +176,8 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         shape=shape_of(cube),
         simulated=_truth(cube.attrs.get("simulated", False)),
         label_nan_assumed=str(assumed or ""),
-        licence=str(cube.attrs.get("licence", "")),
+        licence=str(cube.attrs.get("license") or cube.attrs.get("licence") or ""),
+        attribution=str(cube.attrs.get("attribution") or ""),
         missing=lines_of(cube.attrs.get("missing", "")),
     )
 

@@ -197,7 +197,8 @@ def _add_entries(draft: _Draft, axis: Axis, parts: Sequence[Wanted]) -> None:
     groups: dict[Key, list[LayerTask]] = {}
     for part in parts:
         for task in part.tasks:
-            assert task.key is not None, f"{task.label} lies on no axis"
+            if task.key is None:
+                raise CubeError(f"{task.label} lies on no axis.", "Report it: its kind of layer states one.")
             groups.setdefault(task.key, []).append(task)
     built: list[Entry] = []
     unchanged: dict[Key, Entry] = {}
@@ -266,14 +267,19 @@ def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
     before = draft.previous.records if draft.previous else {}
     layers = {name: draft.records.get(digest) or before[digest] for name, digest in draft.static.items()}
     decided: dict[str, Any] = {"inventory": "none"}
+    simulated = _is_simulated(draft, catalogue)
+    words = ["simulated by slidecube's sandbox, no real place"] if simulated else []
+    words += [area.attribution] if area.attribution else []
     for part in draft.plan.parts:
         entries = draft.entries[part.kind.axis] if part.kind.axis is not None else ()
         sources += part.kind.sources(area, catalogue, entries)
         decided |= part.kind.attributes(layers)
+        words += part.kind.credits(layers, entries) if not simulated else []
     return {
         "sources": sources,
         "license": area.licence,
+        "attribution": "; ".join(words),
         **decided,
         "software": f"slidecube {version('slidecube')}",
-        "simulated": _is_simulated(draft, catalogue),
+        "simulated": simulated,
     }

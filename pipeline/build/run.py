@@ -47,6 +47,7 @@ __all__ = [
     "build_layer",
     "build_layers",
     "discard_damaged",
+    "examine_sources",
     "find_catalogue",
     "make_plan",
     "publish",
@@ -157,6 +158,18 @@ def publish(
         layers_failed=len(failed),
         undelivered=manifest.undelivered,
     )
+
+
+def examine_sources(area: AreaOfInterest, plan: BuildPlan) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Open the sources of the wanted layers, as far as that costs little: what cannot be built and why, and remarks."""
+    site = Site(area=area, grid=plan.grid, downloads=download_root(area.name).resolve())
+    problems, remarks = [], []
+    for task in plan.wanted:
+        try:
+            remarks += [f"{task.label}: {remark}" for remark in task.kind.examine(task, site)]
+        except SlidecubeError as error:
+            problems.append(f"{task.label}: {error}")
+    return tuple(problems), tuple(remarks)
 
 
 def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:

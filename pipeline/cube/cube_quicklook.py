@@ -91,8 +91,7 @@ def draw(cube: xr.Dataset) -> Figure:
         axis.set_axis_off()
     thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
     _terrain_panel(axes[0], cube.isel(thin))
-    for panel, index in enumerate(shown, start=1):
-        assert variable is not None
+    for panel, index in enumerate(shown if variable is not None else (), start=1):
         values = np.asarray(cube[variable].isel(thin).isel(timestep=index).values)
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(values)
