@@ -204,6 +204,7 @@ OUTSIDE_ENTITY = (
 )
 SHAPEFILE = struct.pack(">7i", 9994, 0, 0, 0, 0, 0, 2**30) + struct.pack("<2i8d", 1000, 5, *[0.0] * 8)
 
+LISTS = geojson(polygon(RING), polygon(RING)).replace(b'"new"', b"[1, 2]")
 DEEP_GEOMETRY = geojson({"type": "GeometryCollection", "geometries": []}).replace(
     b"[]", b"[" * 5000 + b"]" * 5000
 )
@@ -219,6 +220,7 @@ VECTORS: dict[str, tuple[str, Maker]] = {
     "gzip": ("x.geojson", raw(gzip.compress(geojson(polygon(RING))))),
     "deep-json": ("x.geojson", raw(b'{"type":"FeatureCollection","features":' + b"[" * 200_000)),
     "deep-geometry": ("x.geojson", raw(DEEP_GEOMETRY)),
+    "lists-as-classes": ("x.geojson", raw(LISTS)),
     "null-geometry": ("x.geojson", raw(geojson(None))),
     "not-finite": ("x.geojson", raw(geojson(polygon([[float("nan"), 1], [1e999, 2], [3, 3], [0, 0]])))),
     "huge-coordinates": (
