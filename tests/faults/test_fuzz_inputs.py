@@ -7,7 +7,6 @@ same.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.area import AreaOfInterest, load_area, parse_area
@@ -33,15 +32,16 @@ from pipeline.grid import Grid
 from pipeline.layers.outlines.polygons import counted_polygons
 from pipeline.layers.outlines.vectors import read_inventory
 from pipeline.sandbox.world import make_world
+from tests.faults.budget import budget
 from tests.faults.mutations import damaged, mutated
-from tests.faults.test_hostile_archive import PARAMETERS
+from tests.faults.test_hostile_answers import PARAMETERS
 from tests.faults.writer import write
 
 # a warning of a library about a senseless number is no failure of the command
 pytestmark = pytest.mark.filterwarnings("default")
 
-EXAMPLES = int(os.environ.get("SLIDECUBE_TESTS_FUZZ", "0"))
-fuzz = budget(
+EXAMPLES = budget("FUZZ", 0)
+fuzz = hypothesis_settings(
     max_examples=EXAMPLES or 40,
     derandomize=not EXAMPLES,
     deadline=None,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from click.testing import Result
@@ -15,7 +19,7 @@ from click.testing import Result
 from pipeline.cli import main
 from pipeline.settings import settings
 from tests.faults.corpus import AREAS, CUBES, SECRET, VECTORS, Maker
-from tests.faults.test_hostile_archive import AREA, BOUND_S, NAMED, World, run, work, world
+from tests.faults.test_hostile_answers import AREA, BOUND_S, NAMED, World, run, work, world
 from tests.faults.writer import write
 
 __all__ = ["work", "world"]
@@ -25,10 +29,22 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(2 * BOU
 PASSWORDS = Path("/etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines()
 
 
+@contextmanager
+def memory_of(most: int) -> Iterator[None]:
+    """Let this process take that many bytes more, so that a file without end ends in an error here."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def safe(inside: Path, *words: str) -> Result:
     """The command's end: a named error or a success, soon; no line of a file that it must not read is shown."""
     began = time.monotonic()
-    result = run(*words)
+    with memory_of(3 * 2**30):
+        result = run(*words)
     took_s = time.monotonic() - began
     told = "".join(traceback.format_exception(*result.exc_info)) if result.exc_info else ""
     assert result.exit_code in NAMED | {0}, f"{result.exit_code}\n{result.output}\n{told}"
