@@ -120,7 +120,9 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             follow_chain(prefect, version, stages)
             stages.begin("Stopping worker, server and archives")
     found = chain.standing(version)
-    assert found.bundle is not None and found.map is not None, "the chain was followed to its end"
+    if found.bundle is None or found.map is None:
+        lacking = "bundle" if found.bundle is None else "map"
+        raise IncompleteError(f"The chain ended without a {lacking} of {version.uri}.", "Run the demo again.")
     return DemoResult(
         cube=version.uri,
         quicklook=write_quicklook(version.uri).uri,
@@ -214,11 +216,10 @@ def must_complete(run: FlowRun, prefect: LocalPrefect) -> None:
     Raises:
         IncompleteError: it ended otherwise.
     """
-    assert run.state is not None
-    if not run.state.is_completed():
-        raise IncompleteError(
-            f"The flow run {run.name!r} ended {run.state.name}: {run.state.message}", f"See {prefect.logs}."
-        )
+    state = run.state
+    if state is None or not state.is_completed():
+        ended_as = "without a state" if state is None else f"{state.name}: {state.message}"
+        raise IncompleteError(f"The flow run {run.name!r} ended {ended_as}", f"See {prefect.logs}.")
 
 
 def wait_a_second(deadline: float, what: str) -> None:

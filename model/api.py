@@ -184,11 +184,10 @@ def map(
     target = out or _map_folder(place_of(facts), model, origin, replace=replace)
 
     def make(folder: Path) -> ReleaseRecord:
-        if model is None:
-            assert isinstance(plan, LogRatioMapPlan)
-            return map_log_ratio(facts.uri, folder, plan=plan, progress=progress)
-        assert isinstance(plan, MapPlan)
-        return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
+        if model is not None and isinstance(plan, MapPlan):
+            return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
+        without = plan if isinstance(plan, LogRatioMapPlan) else LogRatioMapPlan()
+        return map_log_ratio(facts.uri, folder, plan=without, progress=progress)
 
     return _once(target, origin, make, replace)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from pipeline.errors import ModelError, ReplaceError
+from pipeline.errors import ModelError, ReplaceError, disk_error_of
 from pipeline.files import put_folder, scratch_name
 from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
@@ -174,7 +174,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
     Call `existing` first. Where the block fails, nothing is left on the disk.
 
     Raises:
-        ModelError: `target` cannot be written.
+        DiskError: `target` cannot be written.
         ReplaceError: meanwhile somebody else made `target`.
     """
     target = target.absolute()
@@ -195,9 +195,9 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
                 f"Meanwhile somebody else made {target}.", "Run again to see whether it is what is wanted."
             ) from error
         except OSError as error:
-            raise ModelError(
-                f"{target} cannot be written ({error.strerror}).", "Give another --out."
-            ) from error
+            if (disk := disk_error_of(error, target)) is not None:
+                raise disk from error
+            raise
 
 
 def _describe(result: Result, origin: Origin) -> None:

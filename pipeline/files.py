@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, disk_error_of
 
 FORGOTTEN_S = 86400.0
 """age at which a scratch folder without a lock is a left-over"""
@@ -64,7 +64,8 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     or if it is empty.
 
     Raises:
-        ModelError: something else is at `target`, or the folder cannot be written.
+        ModelError: something else is at `target`.
+        DiskError: the folder cannot be written.
     """
     target = target.absolute()
     if target.exists() and not (target.is_dir() and ((target / mark).is_file() or not any(target.iterdir()))):
@@ -174,7 +175,7 @@ def writable_parent(target: Path) -> Path:
     """The folder that `target` will lie in, made if it does not exist.
 
     Raises:
-        ModelError: it cannot be written.
+        DiskError: it cannot be written.
     """
     parent = target.absolute().parent
     try:
@@ -182,7 +183,9 @@ def writable_parent(target: Path) -> Path:
         with tempfile.TemporaryFile(dir=parent):
             return parent
     except OSError as error:
-        raise ModelError(f"{target} cannot be written ({error.strerror}).", "Give another --out.") from error
+        if (disk := disk_error_of(error, target)) is not None:
+            raise disk from error
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -59,6 +59,8 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
             "slidecube:digest": d.digest,
             "slidecube:cubes": [one.cube.digest for one in events],
             "slidecube:simulated": d.simulated,
+            "slidecube:attribution": [one.cube.attribution for one in events if one.cube.attribution],
+            "slidecube:licences": [one.cube.licence for one in events if one.cube.licence],
             "slidecube:threshold": d.threshold,
             "slidecube:test_auprc": d.test_score.auprc,
             "slidecube:test_prevalence": d.test_score.prevalence,

@@ -96,6 +96,9 @@ class MapDescription:
             "SIMULATED": f"yes: {self.warning}" if self.simulated else "no",
             "REVIEW": "unreviewed",
             "EXPECTED": self.expected_words,
+            "LICENSE": facts.licence,
+            "ATTRIBUTION": facts.attribution,
+            "TIFFTAG_COPYRIGHT": "; ".join(word for word in (facts.attribution, facts.licence) if word),
         }
         return {name: one_line(text) for name, text in tags.items()}
 
