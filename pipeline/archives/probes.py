@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeline.archives.http import http_client
 from pipeline.archives.registry import archive_of
 from pipeline.catalogue.assets import Asset, is_local, local_path
+from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 
