@@ -48,5 +48,5 @@ def demo(folder: Path, fresh: bool) -> None:
         result = run_demo(folder.resolve(), stages, fresh=fresh)
     console.print()
     for name, text in result.lines():
-        console.print(f"[bold]{name:<8}[/]", end=" ")
+        console.print(f"{name:<8}", end=" ", style="bold", markup=False)
         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -13,9 +13,10 @@ from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precision
 from shapely.geometry import box, mapping, shape
 
-from pipeline.area_file import explained, fields_of, text_of
+from pipeline.area_file import SUFFIXES, explained_all, fields_of, text_of
 from pipeline.errors import AreaError
 from pipeline.inventory_rules import Inventory
+from pipeline.places import did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
@@ -255,13 +256,16 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
     """
     text = str(name_or_path)
     path = Path(text)
-    if not (path.suffix in {".yaml", ".yml", ".json"} or "/" in text):
+    if not (path.suffix in SUFFIXES or "/" in text):
         known = area_files()
         if text not in known:
             raise AreaError(
-                f"There is no area {text!r}.", f"Known: {', '.join(known)}; or give the path of a YAML file."
+                f"There is no area {text!r:.200}.{did_you_mean(text, known)}",
+                f"Known: {', '.join(known)}; or give the path of a YAML file.",
             )
         path = known[text]
+    if path.suffix not in SUFFIXES:
+        raise AreaError(f"{path} is no area file.", f"Give a file that ends in {', '.join(SUFFIXES)}.")
     return parse_area(text_of(path, f"The area file {path}"), path)
 
 
@@ -275,5 +279,6 @@ def parse_area(raw: str, path: Path) -> AreaOfInterest:
     try:
         return AreaOfInterest.model_validate(data)
     except ValidationError as error:
-        lines = list(dict.fromkeys(explained(dict(issue)) for issue in error.errors()))
-        raise AreaError(f"{path}: " + "; ".join(lines) + ".", "See aoi/README.md for every field.") from error
+        raise AreaError(
+            f"{path}: {explained_all(error.errors())}.", "See aoi/README.md for every field."
+        ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,14 @@ from pipeline.errors import AreaError
 
 MOST_FILE_BYTES = 16 * 2**20
 """A larger area file or outline is refused."""
+MOST_NODES = 40_000
+"""Values in an area file; reading more as YAML takes minutes."""
+MOST_NAMED = 10
+"""wrong fields in an error"""
+SUFFIXES = (".yaml", ".yml", ".json")
+"""of area files; no other file is read as one"""
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+"""what is shown of a key; anything else may be a line of a file that is no area file"""
 
 _REMEDIES = {
     "extra_forbidden": "unknown key; remove it or correct its spelling",
@@ -35,20 +45,35 @@ def text_of(path: Path, what: str) -> str:
     """
     remedy = "Give an existing UTF-8 file."
     try:
-        if path.stat().st_size > MOST_FILE_BYTES:
+        if path.exists() and not path.is_file():
+            raise AreaError(f"{what} is {'a folder' if path.is_dir() else 'no regular file'}.", remedy)
+        with path.open("rb") as file:
+            raw = file.read(MOST_FILE_BYTES + 1)
+        if len(raw) > MOST_FILE_BYTES:
             raise AreaError(f"{what} is larger than {MOST_FILE_BYTES // 2**20} MiB.", "Simplify its outline.")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AreaError(f"{what} cannot be read ({error}).", remedy) from error
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise AreaError(f"{what} cannot be read ({error.strerror}).", remedy) from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise AreaError(f"{what} is no UTF-8 text.", remedy) from error
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML that refuses aliases (which can expand to huge documents) and keys given twice."""
+    """Safe YAML that refuses aliases (which can expand to huge documents), duplicate keys and too many values."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "an alias; write the value out", event.start_mark)
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            words = f"more than {MOST_NODES} values; put a large outline into a GeoJSON file"
+            raise yaml.composer.ComposerError(None, None, words, mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -56,7 +81,9 @@ class _PlainLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {_shown_key(name)} twice", key.start_mark
+                )
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -73,15 +100,40 @@ def fields_of(raw: str, path: Path) -> dict[str, Any]:
     try:
         data = yaml.load(raw, _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2018-13-45
-        reason = " ".join(str(error).split())[:300]
-        raise AreaError(f"{path}: not valid YAML ({reason}).", "Correct the line that it names.") from error
+        raise AreaError(
+            f"{path}: not valid YAML ({_reason(error)}).", "Correct the line that it names."
+        ) from error
     if not isinstance(data, dict):
         raise AreaError(f"{path}: holds no mapping of fields.", "Start from one of the shipped area files.")
     odd = [key for key in data if not isinstance(key, str)]
     if odd:
-        raise AreaError(f"{path}: {odd[0]!r}: is no name of a field.", "Remove it or put it in quotes.")
+        raise AreaError(
+            f"{path}: a key is {type(odd[0]).__name__}, which is no name of a field.",
+            "Remove it or put it in quotes.",
+        )
     data.setdefault("name", path.stem)
     return _inline_files(data, path)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with YAML and where, without the lines of the file: it may be any file of this machine."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}"
+        own = isinstance(error, yaml.composer.ComposerError | yaml.constructor.ConstructorError)
+        words = str(error.problem) if own and "tag" not in str(error.problem) else "it cannot be parsed there"
+        return f"{where}: {words}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"a character at position {error.position} is not allowed"
+    return (
+        "it is nested too deeply"
+        if isinstance(error, RecursionError)
+        else "a value, such as a date, does not exist"
+    )
+
+
+def _shown_key(key: object) -> str:
+    return repr(key) if isinstance(key, str) and _FIELD.fullmatch(key) else "of other characters"
 
 
 def _inline_files(data: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -122,9 +174,19 @@ def _from(path: Path, text: str, field: str) -> Path:
         raise AreaError(f"{path}: {field}: {text!r:.200} is no path ({error}).", "Correct it.") from error
 
 
+def explained_all(issues: Sequence[Mapping[str, Any]]) -> str:
+    """The issues of pydantic in words, each once; of many the first."""
+    lines = list(dict.fromkeys(explained(dict(issue)) for issue in issues[: 10 * MOST_NAMED]))
+    more = len(issues) - MOST_NAMED if len(lines) > MOST_NAMED else 0
+    return "; ".join(lines[:MOST_NAMED]) + (f"; and {more} more" if more else "")
+
+
 def explained(issue: dict[str, Any]) -> str:
     """One issue of pydantic in words: the field and what to do."""
-    field = ".".join(str(part) for part in issue["loc"])
+    shown_parts = (
+        str(p) if isinstance(p, int) or _FIELD.fullmatch(str(p)) else "a key" for p in issue["loc"]
+    )
+    field = ".".join(shown_parts)
     known = _REMEDIES.get(issue["type"])
     if known is None:
         text = str(issue["msg"]).removeprefix("Value error, ")

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from pipeline.console import as_json, progress_bars, readable_size, reports_errors
+from pipeline.console import as_json, plain_console, plain_table, progress_bars, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError, number_of
+from pipeline.places import did_you_mean
 
 if TYPE_CHECKING:  # imported when a command runs
     from pipeline.build.plan import BuildPlan
@@ -43,6 +43,21 @@ class Rooms(click.Group):
             if point.name == cmd_name:
                 return _loaded(point)
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the words name; an unknown one suggests the nearest."""
+        name = args[0] if args else ""
+        known = self.list_commands(ctx)
+        if name and not name.startswith("-") and name not in known:
+            raise click.UsageError(f"No such command {name!r:.100}.{did_you_mean(name, known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _short_platform(name: str) -> str:
+    """'S1A' for sentinel-1a; another name as it is."""
+    return f"S1{name[-1].upper()}" if name.lower().startswith("sentinel-1") else name
 
 
 def _loaded(point: EntryPoint) -> click.Command:
@@ -94,22 +109,15 @@ def areas(json_: bool) -> None:
     if json_:
         click.echo(json.dumps(rows, indent=1))
         return
-    table = Table("area", "event (UTC)", "km²", "grid (y x x)", "title")
+    table = plain_table("area", "event (UTC)", "km²", "grid (y x x)", "title", wrapped=("title",))
     for row in rows:
         if row["error"]:
-            table.add_row(row["name"], "-", "-", "-", f"[red]{row['error']}[/red]")
+            table.add_row(row["name"], "-", "-", "-", Text(row["error"], style="red"))
         else:
             height, width = row["pixels"]
             size = f"{height} x {width} of {row['resolution_m']:g} m"
             table.add_row(row["name"], row["event"][:16], f"{row['km2']:,.0f}", size, row["title"])
-    _wide_console().print(table)
-
-
-def _wide_console() -> Console:
-    """Standard output, wide enough that the cells of a table do not break."""
-    console = Console()
-    console.width = max(console.width, 112)
-    return console
+    plain_console().print(table)
 
 
 @click.command()
@@ -180,32 +188,45 @@ def _plan_rows(made: BuildPlan, when: Callable[[datetime], str]) -> dict[str, An
 def _print_plan(rows: dict[str, Any]) -> None:
     from pipeline.insar.costs import print_pairs
 
-    console = _wide_console()
+    console = plain_console()
     height, width = rows["shape"]
-    held = rows["current_version"]
+    version = rows["current_version"]
     console.print(
-        f"[bold]{rows['area']}[/bold]: {height} x {width} pixels of {rows['resolution_m']:g} m, EPSG:{rows['epsg']}; "
-        + (f"cube at version {held}" if held else "no cube yet")
+        f"{rows['area']}: {height} x {width} pixels of {rows['resolution_m']:g} m, EPSG:{rows['epsg']}; "
+        + (f"cube at version {version}" if version else "no cube yet")
     )
-    table = Table(
-        "pass (UTC)", "event", "track", "direction", "platform", "slices", "cover", "pol", "to read", "cube"
+    table = plain_table(
+        "pass (UTC)",
+        "event",
+        "track",
+        "dir",
+        "sat",
+        "slices",
+        "cover",
+        "pol",
+        "to read",
+        "cube",
+        wrapped=("slices",),
     )
     for p in rows["passes"]:
         zones = f" in zones {'/'.join(str(z) for z in p['zones'])}" if len(p["zones"]) > 1 else ""
         table.add_row(
             p["instant"][:16].replace("T", " "),
-            p["when"], str(p["track"]), p["direction"], p["platform"], f"{p['slices']}{zones}",
+            p["when"], str(p["track"]), p["direction"][:4], _short_platform(p["platform"]), f"{p['slices']}{zones}",
             f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), readable_size(p["bytes_to_read"]),
             "held" if p["held"] else "wanted",
         )  # fmt: skip
-    for layer in rows["layers"]:
-        table.add_row(layer["layer"], "", "", "", "", "", "", "", readable_size(layer["bytes_to_read"]),
-                      "held" if layer["held"] else "wanted")  # fmt: skip
     console.print(table)
+    others = plain_table("layer", "to read", "cube", wrapped=("layer",))
+    for layer in rows["layers"]:
+        state = "held" if layer["held"] else "wanted"
+        others.add_row(layer["layer"], readable_size(layer["bytes_to_read"]), state)
+    if rows["layers"]:
+        console.print(others)
     print_pairs(console, rows)
     for title, lines in (("missing", rows["missing"]), ("note", rows["notes"])):
         for line in lines:
-            console.print(f"{title}: {line}", markup=False, highlight=False)
+            console.print(f"{title}: {line}")
     if rows["changes"]:
         console.print(
             f"A build would make {number_of(rows['layers_to_build'], 'layer')}, "
@@ -313,10 +334,10 @@ def doctor(json_: bool) -> None:
     if json_:
         click.echo(json.dumps([f.model_dump() for f in findings], indent=1))
     else:
-        table = Table("what", "state", "detail")
+        table = plain_table("what", "state", "detail", wrapped=("what", "detail"))
         colours = {"ok": "green", "missing": "yellow", "failed": "red"}
         for finding in findings:
-            table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
-        _wide_console().print(table)
+            table.add_row(finding.name, Text(finding.state, style=colours[finding.state]), finding.detail)
+        plain_console().print(table)
     if any(f.state == "failed" for f in findings):
         sys.exit(1)

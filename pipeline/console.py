@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from pipeline.errors import DiskError, SlidecubeError, disk_error_of
 from pipeline.progress import Progress
 
 log = logging.getLogger(__name__)
+WIDTH_OF_FILES = 200
+"""columns of a table that is written to a pipe or a file"""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +52,25 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def plain_console() -> Console:
+    """Standard output for tables and text; nothing in them is read as markup, since much of it comes from outside.
+
+    At a terminal, or with COLUMNS, the width is the terminal's; in a pipe or a file cells need not break.
+    """
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OF_FILES
+    return console
+
+
+def plain_table(*columns: str, wrapped: Collection[str] = ()) -> Table:
+    """An empty table without lines between cells, so that it fits into 80 columns; only `wrapped` columns break."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column not in wrapped, overflow="fold")
+    return table
+
+
 @contextmanager
 def progress_bars(*, one_line: bool = False) -> Iterator[Progress]:
     """Progress bars on standard error for a person at a terminal; silence otherwise.
@@ -56,11 +80,11 @@ def progress_bars(*, one_line: bool = False) -> Iterator[Progress]:
     """
     console = Console(stderr=True)
     with Bars(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[remark]}", markup=False),
         console=console,
         disable=not console.is_terminal,
     ) as bars:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 
 FetchMode = Literal["bursts", "granules"]
 """What is fetched of single look complex data: the bursts needed, or whole granules."""
+
+
+PREFIX = "SLIDECUBE_"
+FOR_TESTS = "SLIDECUBE_TESTS_"
+"""variables that begin so steer the tests"""
 
 
 class Settings(BaseSettings):
@@ -22,7 +31,7 @@ class Settings(BaseSettings):
     `PC_SDK_SUBSCRIPTION_KEY`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SLIDECUBE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     data_dir: Path = Field(Path("data"), description="where cubes, models and maps are kept")
     aoi_dir: Path | None = Field(None, description="a folder of area files searched before the shipped ones")
@@ -71,19 +80,59 @@ class Settings(BaseSettings):
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
+    @field_validator("data_dir", "aoi_dir", mode="before")
+    @classmethod
+    def _local_folder(cls, value: Any) -> Any:
+        """A folder of this machine; `~` is the user's home."""
+        text = str(value) if isinstance(value, str | Path) else ""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty; name a folder, or leave the variable out")
+        if "://" in text or re.match(r"[A-Za-z][A-Za-z0-9+]+:/", text):
+            raise ValueError("is an address; only a folder of this machine can be used")
+        try:
+            return Path(text).expanduser() if text else value
+        except RuntimeError as error:
+            raise ValueError("names the home of an unknown user") from error
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment and of `.env` that begin with SLIDECUBE_ and are no setting."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    written = {*os.environ, *dotenv_values(".env")}
+    return sorted(
+        name
+        for name in written
+        if name.upper().startswith(PREFIX)
+        and name.upper() not in known
+        and not name.upper().startswith(FOR_TESTS)
+    )
+
+
+def _with_nearest(name: str) -> str:
+    known = [f"{PREFIX}{field}".upper() for field in Settings.model_fields]
+    similar = get_close_matches(name.upper(), known, n=1)
+    return f"{name} (did you mean {similar[0]}?)" if similar else name
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        SettingsError: one of them is malformed; its value is not shown, since it may be a key.
+        SettingsError: one of them is malformed, or there is none of that name; no value is shown, since
+            it may be a key.
     """
+    unknown = unknown_variables()
+    if unknown:
+        raise SettingsError(
+            f"No setting is called {', '.join(map(_with_nearest, unknown))}.",
+            "Correct it in the environment or in .env, or remove it.",
+        )
     try:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(
-            f"SLIDECUBE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            f"SLIDECUBE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors(include_input=False)
         )
         raise SettingsError(f"{wrong}.", "Correct it in the environment or in .env.") from None

@@ -256,8 +256,11 @@ def labels(cube: xr.Dataset) -> NDArray[np.uint8]:
         ModelError: the cube has no labels.
     """
     if "landslides" not in cube:
+        missing = cube.attrs.get("missing", ())
+        lines = [missing] if isinstance(missing, str) else [str(line) for line in missing]
+        why = next((line for line in lines if line.startswith("labels")), "")
         raise ModelError(
-            "The cube has no labels (variable 'landslides').",
+            f"The cube has no labels (variable 'landslides'){f'; it records: {why}' if why else ''}.",
             "Name an inventory in the area file and build again; `slidecube map --log-ratio` works without labels.",
         )
     values = np.empty(shape_of(cube), dtype=np.uint8)

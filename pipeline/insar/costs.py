@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
 
 from pipeline.archives.archive import SLC_GRANULES
 from pipeline.archives.registry import serving
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.slc import Pair
-from pipeline.console import readable_size
+from pipeline.console import plain_table, readable_size
 from pipeline.insar.estimates import bytes_of_all, estimate, fetch_mode
 from pipeline.settings import settings
 
@@ -62,8 +61,9 @@ def pair_rows(
 def print_pairs(console: Console, rows: dict[str, Any]) -> None:
     """Print the pairs as a table."""
     if rows["pairs"]:
-        table = Table(
-            Column("pair", no_wrap=True), "event", "days", "baseline", "bursts", "to fetch", "scratch", "time", "cube"
+        table = plain_table(
+            "pair", "event", "days", "baseline", "bursts", "to fetch", "scratch", "time", "cube",
+            wrapped=("bursts", "time"),
         )  # fmt: skip
         for p in rows["pairs"]:
             baseline = p["perpendicular_baseline_m"]

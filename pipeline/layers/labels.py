@@ -44,7 +44,12 @@ class Labels(LayerKind[LabelsTask]):
         if inventory is None or found is None:
             if inventory is not None and inventory.url is not None:
                 return self._unavailable(inventory, inputs)
-            reason = "the area names none" if inventory is None else (inventory.note or "it has no file")
+            reason = "the area names none"
+            if inventory is not None:
+                source = inventory.page or "its publisher"
+                reason = (
+                    f"fetch {inventory.name!r} by hand from {source}, and put its path into inventory.url"
+                )
             return Wanted(kind=self, missing=(f"labels: no inventory ({reason})",))
         sources = [Source(id=found.url, fingerprint=found.fingerprint)]
         if found.extent_url:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,68 @@ def test_what_is_no_yaml_mapping_is_refused() -> None:
     assert "not valid YAML" in refusal("a: !!python/object/apply:os.system ['true']")
     assert "not valid YAML" in refusal("[" * 5000)
     assert "no name of a field" in refusal("1: a\n")
+
+
+SECRET = "hunter2-x7"
+FOREIGN = {
+    "shadow": f"root:$6${SECRET}:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n",
+    "ini": f"[default]\npassword = {SECRET}\n",
+    "env": f"API_KEY: {SECRET}\n{SECRET} 1: x\n",
+    "key": f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n",
+    "tag": f"a: !{SECRET} b\n",
+    "twice": f"{SECRET}!: 1\n{SECRET}!: 2\n",
+    "list": f"- {SECRET}\n",
+    "anchor": f"a: &{SECRET} b\nc: *{SECRET}\n",
+    "quote": f'a: "{SECRET}\n',
+    "int": f"a: !!int {SECRET}\n",
+    "float": f"a: !!float {SECRET}\n",
+    "binary": f"a: !!binary {SECRET}\n",
+    "json": f'{{"{SECRET} .": "{SECRET}"}}',
+    "tab": f"a:\n\t{SECRET}: b\n",
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_no_line_of_another_file_is_shown(tmp_path: Path, case: str) -> None:
+    message = refusal(FOREIGN[case])
+    assert SECRET not in message
+    (tmp_path / "secrets").write_text(FOREIGN[case])
+    with pytest.raises(AreaError, match="secrets") as caught:
+        load_area(tmp_path / "secrets")
+    assert SECRET not in str(caught.value)
+    (tmp_path / "outline.geojson").write_text(FOREIGN[case])
+    assert SECRET not in refusal(changed(bbox=None, geometry="outline.geojson"), tmp_path / "x.yaml")
+
+
+def test_only_a_regular_file_with_the_suffix_of_an_area_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    for name in ("pipe.yaml", "folder.yaml", "zero.yaml", "area.txt"):
+        with pytest.raises(AreaError, match=name):
+            load_area(tmp_path / name)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_half_a_million_keys_are_refused_in_bounded_time(form: str) -> None:
+    keys = {f"k{n}": n for n in range(500_000)}
+    raw = json.dumps(keys) if form == "json" else "".join(f"{key}: 1\n" for key in keys)
+    assert len(refusal(raw)) < 500
+
+
+def test_of_many_wrong_fields_the_first_are_named() -> None:
+    message = refusal(changed(**{f"field_{n:03}": 1 for n in range(300)}))
+    assert "field_000" in message and "field_009" in message and "field_010" not in message
+    assert "290 more" in message
+
+
+def test_a_misspelt_area_suggests_the_nearest() -> None:
+    with pytest.raises(AreaError, match=r"mean 'hokkaido'"):
+        load_area("hokaido")
+    with pytest.raises(AreaError) as caught:
+        load_area("atlantis")
+    assert "mean" not in str(caught.value)
 
 
 def test_aliases_and_duplicate_keys_are_refused() -> None:
