@@ -125,9 +125,7 @@ class AreaOfInterest(Frozen):
         description="of the data that go into the cube",
         validation_alias=AliasChoices("licence", "license"),
     )
-    attribution: str | None = Field(
-        None, description="words that must go with every product; None: of the archives and the inventory"
-    )
+    attribution: str | None = Field(None, description="further words that must go with every product")
 
     @model_validator(mode="after")
     def _consistent(self) -> AreaOfInterest:
@@ -184,12 +182,12 @@ class AreaOfInterest(Frozen):
                     + ("; an area across the antimeridian must be split into two" if west > east else "")
                 )
             return box(west, south, east, north)
-        assert self.geometry is not None
-        if self.geometry.get("type") not in {"Polygon", "MultiPolygon"}:
-            raise ValueError(f"geometry is a {self.geometry.get('type')!r}; give a Polygon or MultiPolygon")
+        outline = self.geometry or {}
+        if outline.get("type") not in {"Polygon", "MultiPolygon"}:
+            raise ValueError(f"geometry is a {outline.get('type')!r:.60}; give a Polygon or MultiPolygon")
         try:
             with np.errstate(invalid="ignore"):  # not finite: refused below
-                parsed = force_2d(shape(self.geometry))
+                parsed = force_2d(shape(outline))
         except Exception as error:  # shapely and numpy raise errors of any type on broken geometry
             raise ValueError(f"geometry is no valid GeoJSON ({str(error)[:200]}); correct it") from error
         if not all(math.isfinite(v) for xy in get_coordinates(parsed).tolist() for v in xy):

@@ -2,7 +2,7 @@
 
 Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive failed, 4 a source or the grid is unusable,
 5 the cube is damaged or absent, 6 done in part (what is missing is named), 7 no model or map is possible,
-8 a pair could not be processed.
+8 a pair could not be processed, 9 a file cannot be written on this machine.
 """
 
 from __future__ import annotations
@@ -120,7 +120,11 @@ def _wide_console() -> Console:
 @as_json
 @reports_errors
 def plan(area: str, catalogue: Path | None, json_: bool) -> None:
-    """Print what a build of AREA would do, and change nothing but the saved search."""
+    """Print what a build of AREA would do, and change nothing but the saved search and a copy of the inventory.
+
+    The inventory and the headers of elevation tiles are opened, so that a mistyped path or a missing layer shows before
+    any radar is read; then the exit status is 6.
+    """
     from pipeline.area import load_area
     from pipeline.build import run as builder
     from pipeline.insar.costs import pair_rows
@@ -130,10 +134,18 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     made = builder.make_plan(wanted, found)
     held = frozenset(str(t.key) for t in made.tasks if t.kind.axis == "timepair" and t.held)
     rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired, held)
+    problems, remarks = builder.examine_sources(wanted, made)
+    rows |= {"problems": [*problems, *(line for part in made.parts for line in part.undelivered)]}
+    rows["notes"] += remarks
     if json_:
         click.echo(json.dumps(rows, indent=1))
-        return
-    _print_plan(rows)
+    else:
+        _print_plan(rows)
+    if rows["problems"]:
+        raise IncompleteError(
+            f"A build would lack {number_of(len(rows['problems']), 'layer')}: {' '.join(rows['problems'])}",
+            "Correct what they name; the other layers can be built.",
+        )
 
 
 def _plan_rows(made: BuildPlan, when: Callable[[datetime], str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from pipeline.errors import SlidecubeError
+from pipeline.errors import DiskError, SlidecubeError, disk_error_of
 from pipeline.progress import Progress
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,15 +26,23 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on stan
 
 
 def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print an error with its remedy on standard error and exit with its status."""
+    """Print an error with its remedy on standard error and exit with its status; of the own disk's errors too."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except SlidecubeError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+        except (BrokenPipeError, click.exceptions.Exit, click.ClickException, click.Abort):
+            raise  # click has its own statuses for these
+        except Exception as error:
+            disk = disk_error_of(error)
+            if disk is None and not isinstance(error, SlidecubeError):
+                raise
+            log.info("%s", error, exc_info=error)
+            click.echo(f"Error: {error if isinstance(error, SlidecubeError) else disk}", err=True)
+            sys.exit(
+                error.exit_code if disk is None and isinstance(error, SlidecubeError) else DiskError.exit_code
+            )
 
     return wrapper
 
@@ -66,8 +77,10 @@ def progress_bars(*, one_line: bool = False) -> Iterator[Progress]:
 
 def readable_size(count: float) -> str:
     """Bytes for people, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB"):
         count /= 1000
-    raise AssertionError
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} GB"

@@ -70,7 +70,14 @@ def small_cube(size: int = 256, *, seed: int = 0, before: int = 3, after: int = 
             "pass_id": ("timestep", np.array([f"pass_{i}" for i in range(len(times))], dtype=object)),
             "spatial_ref": ((), 0, CRS.from_epsg(32654).to_cf()),
         },
-        attrs={"schema": "slidecube-1", "area": "small", "event": EVENT_JSON, "simulated": True},
+        attrs={
+            "schema": "slidecube-1",
+            "area": "small",
+            "event": EVENT_JSON,
+            "simulated": True,
+            "license": "CC0-1.0",
+            "attribution": "labels by a test",
+        },
     )
 
 

@@ -116,12 +116,12 @@ class _Sums:
 
     def mean_and_sd(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(channel,) each; 0 and 1 for a channel without values, sd 1 for a constant one."""
-        assert self.shift is not None
+        shift = np.zeros_like(self.total, dtype=np.float64) if self.shift is None else self.shift
         count = np.maximum(self.count, 1)
         moved = self.total / count
         sd = np.sqrt(np.maximum(self.squares / count - moved**2, 0))
         sd[sd < 1e-6] = 1.0  # a constant channel has no information; leave it at 0
-        return np.where(self.count > 0, self.shift + moved, 0.0), sd
+        return np.where(self.count > 0, shift + moved, 0.0), sd
 
 
 def _disjoint_tiles(area: Box, size: int) -> list[Box]:

@@ -159,6 +159,13 @@ def _values_inside(polygon: Any, file: Any) -> NDArray[np.float32]:
     return chosen
 
 
-def write_polygons(frame: gpd.GeoDataFrame, target: Path) -> None:
-    """Write a GeoPackage with the layer `landslides`, also where there is no polygon."""
-    frame.to_file(target, layer="landslides", driver="GPKG", engine="pyogrio", geometry_type="Polygon")
+def write_polygons(frame: gpd.GeoDataFrame, target: Path, tags: Mapping[str, str]) -> None:
+    """Write a GeoPackage with the layer `landslides`, also where there is no polygon; `tags` are its metadata."""
+    frame.to_file(
+        target,
+        layer="landslides",
+        driver="GPKG",
+        engine="pyogrio",
+        geometry_type="Polygon",
+        layer_metadata=dict(tags),
+    )

@@ -182,7 +182,7 @@ class _MapWriter:
             max(1, math.ceil(smallest_m2 / self._reference.pixel_area_m2 - 1e-9)),
             self._description.polygon_attributes,
         )
-        write_polygons(frame, self._folder / "landslides.gpkg")
+        write_polygons(frame, self._folder / "landslides.gpkg", self._description.tags)
         return len(frame), round(float(frame["area_m2"].sum()) / 1e6, 6)
 
 

@@ -58,7 +58,7 @@ def write_quicklook(address: str | Path) -> Quicklook:
             store.sweep(FOLDER)
             png = store.read(key)
             if png is None:
-                with open_cube(version.uri) as cube:
+                with open_cube(version.uri, dask=False) as cube:
                     png = _as_png(draw(cube))
                 store.write(key, png)
     return Quicklook(store.uri_of(key), png)
@@ -91,8 +91,7 @@ def draw(cube: xr.Dataset) -> Figure:
         axis.set_axis_off()
     thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
     _terrain_panel(axes[0], cube.isel(thin))
-    for panel, index in enumerate(shown, start=1):
-        assert variable is not None
+    for panel, index in enumerate(shown if variable is not None else (), start=1):
         values = np.asarray(cube[variable].isel(thin).isel(timestep=index).values)
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(values)

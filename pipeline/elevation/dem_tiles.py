@@ -45,15 +45,29 @@ class DemSource:
     """tiles that hold only ocean do not exist"""
     latitudes: tuple[float, float] = (-90.0, 90.0)
     """degrees; outside there are no tiles, of land or sea"""
+    attribution: str = ""
+    """words that its publisher asks for"""
 
 
 SOURCES = {
     s.name: s
     for s in (
         # NASADEM user guide: heights above the EGM96 geoid, land between 60 N and 56 S
-        DemSource("nasadem", "EGM96 geoid (EPSG:5773)", True, (-56.0, 60.0)),
+        DemSource(
+            "nasadem",
+            "EGM96 geoid (EPSG:5773)",
+            True,
+            (-56.0, 60.0),
+            "elevation: NASADEM, NASA JPL 2020, doi:10.5067/MEaSUREs/NASADEM/NASADEM_HGT.001",
+        ),
         # Copernicus DEM product handbook: EGM2008; GLO-30 has no tiles over open ocean
-        DemSource("cop-dem-glo-30", "EGM2008 geoid (EPSG:3855)", True),
+        DemSource(
+            "cop-dem-glo-30",
+            "EGM2008 geoid (EPSG:3855)",
+            True,
+            attribution="elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence "
+            "and Space GmbH 2014-2018, provided under COPERNICUS by the European Union and ESA; all rights reserved",
+        ),
     )
 }
 

@@ -101,7 +101,8 @@ def process_pair(order: PairOrder, progress: Progress = no_progress) -> tuple[Jo
     """
     chosen = settings().insar_backend
     backend = backend_named(chosen)
-    assert chosen != "none"  # backend_named raises for it
+    if chosen == "none":  # backend_named has raised for it
+        return ()
     requests = [_Request(order=order, part=part, backend=chosen) for part in parts_of(order.pair, order.bbox)]
     return tuple(_process(request, backend, progress) for request in requests)
 

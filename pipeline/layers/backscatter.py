@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from shapely.geometry import shape
 
@@ -12,7 +12,7 @@ from pipeline.archives import rasters
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.passes import Pass
-from pipeline.cube.layers import LayerData, Recipe, Source
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER
 from pipeline.layers import rtc_mosaic
@@ -125,6 +125,11 @@ class Backscatter(LayerKind[BackscatterTask]):
             f"pass {one.task.key}: {f'kept as in version {version}' if one.kept else 'left out'} ({one.reason})"
             for one in lost
         ]
+
+    def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
+        """The notice that the Copernicus data terms ask for, with the years of the passes."""
+        years = sorted({step.instant.year for step in cast("Sequence[Timestep]", entries)})
+        return [f"contains modified Copernicus Sentinel data {', '.join(map(str, years))}"] if years else []
 
     def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:
         """The collection and where it was searched."""

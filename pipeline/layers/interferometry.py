@@ -14,6 +14,7 @@ from shapely import Polygon, unary_union
 from shapely.geometry import box, shape
 
 from pipeline.area import AreaOfInterest
+from pipeline.area import Interferometry as PairRule
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG, lost_within
@@ -248,8 +249,7 @@ def pair_tasks(kind: Interferometry, inputs: PlanInputs) -> tuple[PairTask, ...]
 
 
 def _recipe(inputs: PlanInputs, pair: Pair, tiles: tuple[DemTile, ...], backend: Backend) -> Recipe:
-    rule = inputs.area.interferometry
-    assert rule is not None
+    rule = inputs.area.interferometry or PairRule()
     sources = [
         Source(id=burst.id, fingerprint=_granule_fingerprint(one, burst.granule))
         for one in (pair.reference, pair.secondary)

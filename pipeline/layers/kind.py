@@ -143,6 +143,14 @@ class LayerKind(ABC, Generic[T]):
             InterferometryError: a pair cannot be processed, or its product cannot be used.
         """
 
+    def examine(self, task: T, site: Site) -> list[str]:
+        """Open the sources of a layer, as far as that costs little, before anything large is read; remarks on them.
+
+        Raises:
+            ArchiveError, SourceDataError: the layer cannot be derived from them.
+        """
+        return []
+
     def entry(self, task: T, layers: dict[str, str]) -> Entry:
         """The entry of a task on the kind's axis, with the digests of its layers by variable."""
         raise NotImplementedError(f"{self.name} layers lie on no axis")
@@ -155,6 +163,13 @@ class LayerKind(ABC, Generic[T]):
     def attributes(self, layers: Mapping[str, LayerRecord]) -> dict[str, Any]:
         """Attributes of the whole cube that static layers decide; `layers` are those of a version, by variable."""
         return {}
+
+    def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
+        """Words that must go with every product made from its layers.
+
+        `layers` are the static layers of a version by variable, `entries` those on the kind's axis.
+        """
+        return []
 
     def staying(self, wanted: Wanted, pairs: Sequence[Timepair]) -> Collection[Key]:
         """Entries of the latest version that stay without a task; `pairs` are those of the new version."""

@@ -104,6 +104,18 @@ def rasterise_labels(
     )
 
 
+def examine_inventory(
+    frame: gpd.GeoDataFrame, inventory: Inventory, grid: Grid, span: Span | None
+) -> list[str]:
+    """The remarks of `rasterise_labels` on the same inventory, without the pixels.
+
+    Raises:
+        SourceDataError: see `counted_polygons`.
+    """
+    polygons, _ = counted_polygons(frame, inventory, grid)
+    return [*frame.attrs.get("remarks", []), *remarks_on_unused(polygons[frame.columns], inventory, span)]
+
+
 def _areas(union: shapely.Geometry, fraction: NDArray[np.float32], grid: Grid) -> dict[str, float]:
     """Area of the landslides as polygons and as fractions of pixels (y, x), and how much the two differ.
 

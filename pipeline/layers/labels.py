@@ -13,7 +13,7 @@ from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
 from pipeline.grid import Grid
 from pipeline.layers import extents, label_rasters
-from pipeline.layers.kind import LayerKind, LayerTask, Lost, Site, Wanted, share_without
+from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted, share_without
 from pipeline.layers.outlines.deciding_attributes import Span
 from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
@@ -99,6 +99,21 @@ class Labels(LayerKind[LabelsTask]):
         made_from = layers["landslides"].recipe.parameters
         name, citation, licence = (made_from.get(key, "") for key in ("name", "citation", "licence"))
         return {"inventory": f"{name}: {citation} ({licence})"}
+
+    def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
+        """The inventory, its citation and licence, and the words that its publisher asks for."""
+        if "landslides" not in layers:
+            return []
+        made_from = layers["landslides"].recipe.parameters
+        words = [f"landslides: {self.attributes(layers)['inventory']}"]
+        return words + ([str(made_from["attribution"])] if made_from.get("attribution") else [])
+
+    def examine(self, task: LabelsTask, site: Site) -> list[str]:
+        """Fetch the inventory, find its layer, attributes and counted landslides, and open its extent."""
+        path = inventories.fetch_inventory(task.inventory, site.downloads)
+        extents.mapped_extent(site.area, task.inventory, site.downloads)
+        frame = label_rasters.read_inventory(path, task.inventory)
+        return label_rasters.examine_inventory(frame, task.inventory, site.grid, _span(site.area))
 
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""

@@ -246,7 +246,7 @@ def _windows(
             slice(columns.start * placement.looks, columns.stop * placement.looks),
         )
         values = (
-            _read_on_lattice(gamma0, placement, fine)
+            _read_on_lattice(gamma0, placement.offset, fine)
             if placement.offset
             else _sample(gamma0, placement, fine)
         )
@@ -291,9 +291,8 @@ def _strips(raster: Raster, placement: _Placement, rows: slice, columns: slice) 
         top = bottom
 
 
-def _read_on_lattice(gamma0: _Gamma0, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
-    assert placement.offset is not None
-    row, column = placement.offset
+def _read_on_lattice(gamma0: _Gamma0, offset: tuple[int, int], fine: tuple[slice, slice]) -> FloatImage:
+    row, column = offset
     height, width = gamma0.raster.shape
     top, bottom = max(0, fine[0].start + row), min(height, fine[0].stop + row)
     left, right = max(0, fine[1].start + column), min(width, fine[1].stop + column)

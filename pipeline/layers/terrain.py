@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.dem_margins import DEM_MARGIN_M, lost_within, surroundings, tiles_within
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.schema import TERRAIN
+from pipeline.elevation.dem_tiles import SOURCES
 from pipeline.grid import Grid
 from pipeline.layers import dem_derivatives
-from pipeline.layers.kind import LayerKind, LayerTask, Site, Wanted, share_without
+from pipeline.layers.kind import Entry, LayerKind, LayerTask, Site, Wanted, share_without
 from pipeline.layers.plan_inputs import PlanInputs, static_variables, tile_sources
 
 
@@ -72,9 +74,23 @@ class Terrain(LayerKind[TerrainTask]):
         )
         return Wanted(kind=self, tasks=(task,), missing=found.left_out, notes=found.notes)
 
+    def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
+        """What the elevation's publisher asks for."""
+        if "dem" not in layers:
+            return []
+        name = str(layers["dem"].recipe.parameters.get("collection", ""))
+        return [SOURCES[name].attribution if name in SOURCES else f"elevation: {name}"]
+
     def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
         """Share of the grid without voids."""
         return share_without(record, "void_pixels", grid)
+
+    def examine(self, task: TerrainTask, site: Site) -> list[str]:
+        """Open the header of each tile."""
+        for tile in task.tiles:
+            with rasters.open_asset(tile.asset):
+                pass
+        return []
 
     def derive(self, task: TerrainTask, site: Site) -> LayerData:
         """Elevation and its derivatives from the tiles."""

@@ -98,9 +98,9 @@ class RunnerProcess:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Close the runner's input, which ends it. If that fails, remove the container and kill the process group."""
-        assert process.stdin is not None
         with contextlib.suppress(OSError):
-            process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
         if process.returncode is None or process.returncode < 0:
@@ -127,7 +127,8 @@ def _handle(event: dict[str, Any], progress: Progress) -> InterferometryError | 
 
 def _events(process: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[str, Any]]:
     """The runner's events until it closes its standard output. Raises subprocess.TimeoutExpired at the deadline."""
-    assert process.stdout is not None
+    if process.stdout is None:
+        return
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

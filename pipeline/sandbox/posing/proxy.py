@@ -45,14 +45,15 @@ class _Connection(asyncio.Protocol):
         self._waiting: list[bytes] | None = None  # decrypted bytes received before the HTTP server was ready
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         if self._waiting is not None:
             self._waiting.append(data)
             return
-        assert self._transport is not None
+        if self._transport is None:
+            return
         self._head += data
         if b"\r\n\r\n" not in self._head:
             if len(self._head) > _HEAD_LIMIT:
@@ -79,7 +80,8 @@ class _Connection(asyncio.Protocol):
             self._connect(self._transport, self._head)
 
     async def _secure(self) -> None:
-        assert self._transport is not None and self._waiting is not None
+        if self._transport is None or self._waiting is None:
+            return
         self._transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
             secure = await asyncio.get_running_loop().start_tls(

@@ -46,12 +46,14 @@ class Sandbox:
             cwd=Path(__file__).resolve().parents[3],
             start_new_session=True,  # an interrupt at the terminal must not reach the server
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        to_server, from_server = self._process.stdin, self._process.stdout
+        if to_server is None or from_server is None:  # never with pipes
+            raise SandboxError("The sandbox has no pipes.", "Report it.")
         order = {"worlds": [str(root) for root in self._roots], "options": self._options.model_dump()}
         # through the pipe and not as an argument, since it may contain a key
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        to_server.write(json.dumps(order) + "\n")
+        to_server.flush()
+        line = from_server.readline()
         if not line:
             self.close()
             raise SandboxError("The sandbox did not start.", "Its error is printed above.")
@@ -101,12 +103,13 @@ class Sandbox:
         self.environment = {}
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):
-            process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()

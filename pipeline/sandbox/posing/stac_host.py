@@ -125,7 +125,7 @@ class StacApi:
             "stac_version": "1.0.0",
             "title": _TITLES.get(name, name),
             "description": f"{_TITLES.get(name, name)}, as slidecube's sandbox holds it",
-            "license": "proprietary",
+            "license": "CC0-1.0",
             "extent": {
                 "spatial": {"bbox": [[min(west), min(south), max(east), max(north)]]},
                 "temporal": {

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import xarray as xr
 from click.testing import CliRunner
 from scipy.special import logit
 from shapely.geometry import box as rectangle
@@ -311,7 +313,8 @@ def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
     assert frame.mean_probability[0] == pytest.approx(probability[5:7, 5:8].mean())
     assert frame.max_probability[0] == probability[6, 7]
     none = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 99, rest)
-    write_polygons(none, tmp_path / "none.gpkg")
+    write_polygons(none, tmp_path / "none.gpkg", {"ATTRIBUTION": "by nobody"})
+    assert pyogrio.read_info(tmp_path / "none.gpkg")["layer_metadata"] == {"ATTRIBUTION": "by nobody"}
     again = gpd.read_file(tmp_path / "none.gpkg")
     assert len(again) == 0
     assert set(COLUMNS) <= set(again.columns)
@@ -346,6 +349,29 @@ def test_an_areas_name_adds_no_markup_to_the_report(tmp_path):
         reports.append((tmp_path / str(number) / "report.md").read_text())
     assert structure(reports[0]) == structure(reports[1])
     assert ON_ONE_LINE in shown(reports[0])
+
+
+def test_every_product_carries_licence_and_attribution(folder):
+    cube = xr.open_zarr(folder / "cube.zarr")
+    assert cube.attrs["attribution"] and cube.attrs["license"]
+    for path in folder.glob("map/*.tif"):
+        with rasterio.open(path) as raster:
+            assert raster.tags()["ATTRIBUTION"] == cube.attrs["attribution"]
+            assert raster.tags()["LICENSE"] == cube.attrs["license"]
+            assert cube.attrs["attribution"] in raster.tags()["TIFFTAG_COPYRIGHT"]
+    metadata = pyogrio.read_info(folder / "map" / "landslides.gpkg")["layer_metadata"]
+    assert metadata["ATTRIBUTION"] == cube.attrs["attribution"]
+    report = json.loads((folder / "map" / "report.json").read_text())
+    assert (report["cube"]["licence"], report["cube"]["attribution"]) == (
+        cube.attrs["license"],
+        cube.attrs["attribution"],
+    )
+    item = json.loads((folder / "bundle" / "item.json").read_text())
+    assert item["properties"]["slidecube:attribution"] == [cube.attrs["attribution"]]
+    texts = [folder / "map" / "report.md", folder / "bundle" / "MODEL_CARD.md"]
+    for text in texts:
+        for words in (cube.attrs["attribution"], cube.attrs["license"]):
+            assert words in text.read_text()
 
 
 def test_log_ratio_is_refused_without_a_pass_after_the_event(tmp_path):
