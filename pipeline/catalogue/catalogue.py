@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset, is_local
 from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
-from pipeline.catalogue.identities import POLARISATIONS
+from pipeline.catalogue.identities import polarisation_of
 from pipeline.catalogue.passes import PassList, group_passes
 from pipeline.catalogue.simulation import any_simulated
 from pipeline.catalogue.slc import SlcHoldings
@@ -134,7 +134,7 @@ def _present(
     gone = {
         name
         for name, asset in assets.items()
-        if str(name).lower() in area.polarisations
+        if polarisation_of(name) in area.polarisations
         and isinstance(asset, dict)
         and isinstance(asset.get("href"), str)
         and asset["href"] not in probes
@@ -142,7 +142,7 @@ def _present(
     if not gone:
         return item
     kept = {name: asset for name, asset in assets.items() if name not in gone}
-    return {**item, "assets": kept} if any(str(name).lower() in POLARISATIONS for name in kept) else None
+    return {**item, "assets": kept} if any(polarisation_of(name) for name in kept) else None
 
 
 def dem_tiles_of(catalogue: Catalogue, area: AreaOfInterest) -> DemTiles:

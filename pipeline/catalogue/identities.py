@@ -52,6 +52,12 @@ def polarisations_in(stated: Any) -> tuple[str, ...]:
     return tuple(name for name in POLARISATIONS if name in found)
 
 
+def polarisation_of(asset: Any) -> str | None:
+    """The polarisation that an item's file is named after, as in 'vv' or ' VV '; None for another file."""
+    name = str(asset).strip().lower()
+    return name if name in POLARISATIONS else None
+
+
 def datatake_name(stated: Any, item_id: str = "") -> Any:
     """The datatake as a decimal number without leading zeros, where it is one: '425458'.
 

@@ -12,12 +12,12 @@ from shapely import Geometry
 
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.identities import (
-    POLARISATIONS,
     Direction,
     collection_name,
     datatake_name,
     other_product,
     platform_of_product,
+    polarisation_of,
 )
 from pipeline.catalogue.item_fields import (
     AnyDirection,
@@ -112,8 +112,8 @@ def _radar_files(value: Any) -> Any:
         raise ValueError("is missing or no mapping")
     files: dict[str, Any] = {}
     for name, file in value.items():
-        polarisation = str(name).strip().lower()
-        if polarisation in POLARISATIONS and files.setdefault(polarisation, file) != file:
+        polarisation = polarisation_of(name)
+        if polarisation is not None and files.setdefault(polarisation, file) != file:
             raise ValueError(f"hold two files of {polarisation}")
     if not files:
         raise ValueError("hold none of vv, vh, hh, hv")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pipeline.catalogue.identities import direction_name
 from pipeline.cube.foreign.contract import label_codes
 from pipeline.errors import CubeError
 
@@ -15,7 +16,6 @@ PUBLISHED = frozenset({"hokkaido_japan", "kaikoura_newzealand", "puerto_rico", "
 """names of the published cubes"""
 NAN_ASSUMED = "background (0)"
 _COHERENCE = "topophase.cor_1"
-_ORBIT_STATES = {"d": "descending", "a": "ascending", "descending": "descending", "ascending": "ascending"}
 
 
 def with_our_names(cube: xr.Dataset) -> xr.Dataset:
@@ -30,7 +30,7 @@ def with_our_names(cube: xr.Dataset) -> xr.Dataset:
         raw = [str(v) for v in states.values.ravel()] if states is not None else []
         if states is not None and states.ndim == 0:
             raw = raw * cube.sizes["timestep"]
-        words = [_ORBIT_STATES.get(v.lower(), "unknown") for v in raw] or ["unknown"] * cube.sizes["timestep"]
+        words = [direction_name(v) or "unknown" for v in raw] or ["unknown"] * cube.sizes["timestep"]
         cube = cube.assign_coords({"sat:orbit_state": ("timestep", np.array(words, dtype=object))})
         order = np.argsort(cube["timestep"].values, kind="stable")
         if not np.array_equal(order, np.arange(order.size)):
