@@ -45,9 +45,16 @@ class LocalStore:
         return ZarrFolder(self.path(key))
 
     def read(self, key: str) -> bytes | None:
-        """The bytes of a key, or None where there are none."""
+        """The bytes of a key, or None where there are none.
+
+        Raises:
+            CubeError: it is a pipe or a device, which may never end.
+        """
+        path = self.path(key)
         try:
-            return self.path(key).read_bytes()
+            if not path.is_dir() and path.exists() and not path.is_file():
+                raise CubeError(f"{path} is no regular file.", "Remove it; a cube is made of files only.")
+            return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,3 +250,9 @@ def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     assert (facts.uri, facts.version, facts.area) == (published.uri, 1, area.name)
     assert cube["coherence"].sizes["timepair"] == 2
     assert not (tmp_path / "data" / "cubes").exists()
+
+
+def test_a_pipe_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "latest")
+    with pytest.raises(CubeError, match="latest"):
+        LocalStore(tmp_path).read("latest")
