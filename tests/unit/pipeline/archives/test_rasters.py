@@ -274,6 +274,13 @@ def test_probes(server: Loopback, tiff: bytes) -> None:
         probe([there])
 
 
+def test_one_file_that_its_server_refuses_is_named_and_the_others_are_found(server: Loopback) -> None:
+    there = server.url("scene.tif")
+    server.rules.append(lambda seen: Reply(403) if "refused" in seen.path else None)
+    found, (remark,) = probe([server.url("refused.tif?sig=SECRET"), there])
+    assert list(found) == [there] and "refused.tif" in remark and "403" in remark and "SECRET" not in remark
+
+
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_file_whose_head_is_refused_is_there_if_it_is_served(
     server: Loopback, tiff: bytes, status: int
