@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -43,15 +44,8 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
         One of `UNDECODABLE`: it is no GeoTIFF that GDAL can open.
     """
     with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slidecube-"))
-            path = Path(folder) / "raster.tif"
-            _write_pieces(path, pieces, size)
-        except OSError as error:
-            raise DiskError(
-                f"A window of {name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
-                "Free some room there, or set TMPDIR to another folder.",
-            ) from error
+        path = _written(pieces, size, name)
+        stack.callback(path.unlink, missing_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused by name where it matters
             stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
@@ -60,13 +54,25 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
         yield dataset
 
 
-def _write_pieces(path: Path, pieces: Mapping[int, bytes], size: int) -> None:
-    """Write the pieces at their offsets; the rest of the file takes no room."""
-    with path.open("xb") as copy:
-        for offset, data in pieces.items():
-            copy.seek(offset)
-            copy.write(data)
-        copy.truncate(size)
+def _written(pieces: Mapping[int, bytes], size: int, name: str) -> Path:
+    """A temporary file with the pieces at their offsets; the rest of it takes no room."""
+    path = None
+    try:
+        descriptor, written = tempfile.mkstemp(prefix="slidecube-", suffix=".tif")
+        path = Path(written)
+        with os.fdopen(descriptor, "wb") as copy:
+            for offset, data in pieces.items():
+                copy.seek(offset)
+                copy.write(data)
+            copy.truncate(size)
+    except OSError as error:
+        if path is not None:
+            path.unlink(missing_ok=True)
+        raise DiskError(
+            f"A window of {name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
+            "Free some room there, or set TMPDIR to another folder.",
+        ) from error
+    return path
 
 
 def mask_of(dataset: Any, window: Window) -> NDArray[np.uint8]:

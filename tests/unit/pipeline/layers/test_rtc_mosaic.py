@@ -87,7 +87,7 @@ def test_a_raster_on_the_lattice_is_read_without_resampling(tmp_path: Path) -> N
 
 
 @settings(max_examples=12, deadline=None)
-@given(pixels=st.integers(130, 40_000), left=st.integers(-90, 60), top=st.integers(-90, 60))
+@given(pixels=st.integers(800, 40_000), left=st.integers(-90, 60), top=st.integers(-90, 60))
 def test_the_result_does_not_depend_on_the_windows(
     tmp_path_factory: pytest.TempPathFactory, pixels: int, left: int, top: int
 ) -> None:
