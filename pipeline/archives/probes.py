@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.archives.http import http_client
-from pipeline.archives.local_files import check_allowed
 from pipeline.archives.registry import archive_of
-from pipeline.catalogue.assets import Asset, is_local, local_asset, local_path
+from pipeline.catalogue.assets import Asset, is_local, local_path
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
@@ -38,12 +37,8 @@ def probe(hrefs: Sequence[str]) -> tuple[dict[str, Asset], list[str]]:
 def _described(href: str) -> Asset | str | ArchiveError:
     """The state of a file, a remark where it is not there, or the error of its server."""
     shown = http_client.bare(href)
-    if is_local(href):
-        try:
-            check_allowed(href)
-        except ArchiveError as error:
-            return str(error)
-        return local_asset(href) if local_path(href).is_file() else f"{shown} is listed but not there"
+    if is_local(href):  # a search answers from elsewhere, whatever the user allows a catalogue of their own
+        return f"an item of the search names the local file {local_path(href).name!r}, which is not read"
     if not (href.startswith(("http://", "https://")) and http_client.host_of(href)):
         return f"{shown} is listed, and is no http address: it is not read"
     try:

@@ -106,13 +106,19 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
         if polarisation in piece.assets
     ]
     slc_tiles = slc_dem_tiles_of(answer, area).tiles
+    hrefs_of_tiles = [tile.asset.href for tile in [*tiles, *slc_tiles]]
     probes, notes = probe(wanted)
     try:
-        of_tiles, remarks = probe([tile.asset.href for tile in [*tiles, *slc_tiles]])
+        of_tiles, remarks = probe(hrefs_of_tiles)
     except ArchiveError as error:  # only what needs elevation is left out
         of_tiles, remarks = {}, [error.message]
     probes |= of_tiles
     notes += remarks
+    if not probes and any(is_local(href) for href in (*wanted, *hrefs_of_tiles)):
+        raise ArchiveError(
+            f"The items at {answer.endpoint} name files of this machine, which are not read.",
+            "Check SLIDECUBE_STAC_URL, or report it to the archive.",
+        )
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += [*answer.notes, *remarks]
     if not tiles_within(area, tiles, DEM_MARGIN_M) and not answer.unsearched:

@@ -33,6 +33,7 @@ from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapsho
 from pipeline.cube.local_store import LocalStore
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
+from tests.unit.loopback import Loopback
 from tests.unit.made_slc import burst_item, granule_item, repeats
 from tests.unit.pipeline.catalogue.test_passes import area, item
 
@@ -108,6 +109,36 @@ def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.Monkey
     assert only.slices[0].assets["vv"].etag == '"e"'
     (tile,) = dem_tiles_of(found, area()).tiles
     assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+@pytest.mark.parametrize("served", [True, False], ids=["beside a served one", "alone"])
+def test_a_search_never_leads_to_a_file_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, served: bool
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", allowed)
+    settings.cache_clear()
+    path = tmp_path / "private.tif"
+    path.write_bytes(b"II*\0")
+    hostile = item(name="hostile")
+    hostile["assets"] = {"vv": {"href": path.as_uri()}, "vh": {"href": str(path)}}
+    with Loopback({"good.tif": b"x"}) as server:
+        good = item(name="good")
+        good["assets"] = {"vv": {"href": server.url("good.tif")}}
+        good["properties"]["sat:absolute_orbit"] += 1
+        items = [hostile, good] if served else [hostile]
+        monkeypatch.setattr(
+            StacArchive, "search", lambda _, kind, __: items if kind == "sentinel-1-rtc" else []
+        )
+        if not served:
+            with pytest.raises(ArchiveError, match="this machine"):
+                search_area.search_catalogue(area())
+        else:
+            found = search_area.search_catalogue(area())
+            assert list(found.probes) == [server.url("good.tif")]
+            assert any("private.tif" in note for note in found.notes)
+            assert [one.absolute_orbit for one in passes_of(found, area()).passes] == [23569]
+    settings.cache_clear()
 
 
 def test_the_answer_is_saved_before_it_is_read_and_not_asked_for_again(
