@@ -17,7 +17,7 @@ from pipeline.archives.registry import archive_of
 from pipeline.area import Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
-from pipeline.catalogue.simulation import FILE_HEADER, is_true
+from pipeline.catalogue.item_fields import FILE_HEADER, is_true
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json

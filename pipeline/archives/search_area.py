@@ -18,7 +18,7 @@ from pipeline.archives.slc.slc_search import search_slc
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import is_local
 from pipeline.catalogue.catalogue import Catalogue, area_digest, dem_tiles_of, slc_dem_tiles_of
-from pipeline.catalogue.dem_margins import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
+from pipeline.catalogue.dem_items import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.slc_passes import wants_slc
 from pipeline.catalogue.snapshots import (

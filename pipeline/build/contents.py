@@ -11,7 +11,7 @@ from pipeline.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
 from pipeline.build.shortfalls import Shortfall, falls_short
 from pipeline.catalogue.catalogue import Catalogue, content_digest, is_simulated
-from pipeline.catalogue.simulation import is_true
+from pipeline.catalogue.item_fields import is_true
 from pipeline.cube import versions
 from pipeline.cube.addresses import store_of_area
 from pipeline.cube.layers import LayerRecord, read_record

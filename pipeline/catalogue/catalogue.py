@@ -13,8 +13,8 @@ from pipeline.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset, is_local
 from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
 from pipeline.catalogue.identities import polarisation_of
+from pipeline.catalogue.item_fields import any_simulated
 from pipeline.catalogue.passes import PassList, group_passes
-from pipeline.catalogue.simulation import any_simulated
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
 from pipeline.records import Frozen, Utc, digest_of_json

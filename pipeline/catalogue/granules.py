@@ -20,6 +20,7 @@ from pydantic import (
 
 from pipeline.catalogue.identities import id_key, platform_name, polarisations_in
 from pipeline.catalogue.item_fields import (
+    GRANULE_ATTRIBUTE,
     AnyDirection,
     AnyPlatform,
     FromArchive,
@@ -32,7 +33,6 @@ from pipeline.catalogue.item_fields import (
     instant_of,
     refused,
 )
-from pipeline.catalogue.simulation import GRANULE_ATTRIBUTE
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, StateVector, Swath, on_orbit
 
 LONGEST = timedelta(minutes=10)

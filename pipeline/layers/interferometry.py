@@ -16,8 +16,7 @@ from shapely.geometry import box, shape
 from pipeline.area import AreaOfInterest
 from pipeline.area import Interferometry as PairRule
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import SLC_DEM_MARGIN_DEG, lost_within
+from pipeline.catalogue.dem_items import SLC_DEM_MARGIN_DEG, DemTile, lost_within
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timepair

@@ -11,8 +11,7 @@ from shapely import box
 
 from pipeline.archives import rasters
 from pipeline.archives.slc import orbit_files
-from pipeline.catalogue.dem_items import DemTile
-from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M, lost_within, surroundings, tiles_within
+from pipeline.catalogue.dem_items import LOOK_DEM_MARGIN_M, DemTile, lost_within, surroundings, tiles_within
 from pipeline.catalogue.state_vectors import read_orbit_file
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Look, Timepair

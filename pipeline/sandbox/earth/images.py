@@ -13,7 +13,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from pipeline.catalogue.simulation import FILE_TAG
+from pipeline.catalogue.item_fields import FILE_TAG
 
 
 def write_cog(path: Path, values: NDArray[Any], transform: Affine, epsg: int, nodata: float | None) -> None:

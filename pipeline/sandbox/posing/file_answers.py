@@ -1,8 +1,9 @@
-"""Serves files of a world over HTTP, whole or in ranges, with Azure's errors on its hosts."""
+"""Serves files of a world over HTTP, whole or in ranges, with Azure's errors on its hosts; marks what is simulated."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import os
 import re
@@ -10,13 +11,15 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from pipeline.sandbox.posing.marks import file_headers
+from pipeline.catalogue.item_fields import FILE_HEADER, GRANULE_ATTRIBUTE, ITEM_PROPERTY
 
 _CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -119,3 +122,30 @@ def locate(roots: tuple[Path, ...], host: str, path: str) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+@lru_cache(maxsize=64)
+def is_simulated(root: Path) -> bool:
+    """Whether the world in that folder is simulated; one that does not say so is."""
+    try:
+        document = json.loads((root / "world.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return bool(document.get("simulated", True))
+
+
+def marked_item(item: dict[str, Any]) -> dict[str, Any]:
+    """The STAC item with the mark among its properties."""
+    return {**item, "properties": {**item["properties"], ITEM_PROPERTY: True}}
+
+
+def marked_granule(item: dict[str, Any]) -> dict[str, Any]:
+    """The item of a granule or burst with the mark among its additional attributes."""
+    attributes = [*item["umm"]["AdditionalAttributes"], {"Name": GRANULE_ATTRIBUTE, "Values": ["true"]}]
+    return {**item, "umm": {**item["umm"], "AdditionalAttributes": attributes}}
+
+
+def file_headers(path: Path) -> dict[str, str]:
+    """The headers of a file of a world: the mark, if the world is simulated."""
+    root = next((folder for folder in path.parents if folder.name == "blobs"), path).parent
+    return {FILE_HEADER.lower(): "true"} if is_simulated(root) else {}

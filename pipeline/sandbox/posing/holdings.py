@@ -16,8 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from pipeline.catalogue.slc import Burst, Granule
 from pipeline.records import Frozen, Utc
 from pipeline.sandbox.earth.parameters import SandboxError
-from pipeline.sandbox.posing.file_answers import locate
-from pipeline.sandbox.posing.marks import is_simulated, marked_granule
+from pipeline.sandbox.posing.file_answers import is_simulated, locate, marked_granule
 from pipeline.sandbox.posing.umm import Item, burst_item, granule_item
 
 INDEX = "slc/index.json"

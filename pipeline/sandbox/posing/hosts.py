@@ -16,8 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pipeline.sandbox.posing import faults
 from pipeline.sandbox.posing.asf_host import Asf, fault_answer
 from pipeline.sandbox.posing.faults import Fault, Ledger
-from pipeline.sandbox.posing.file_answers import azure_error, locate, send_file
-from pipeline.sandbox.posing.marks import marked_item
+from pipeline.sandbox.posing.file_answers import azure_error, locate, marked_item, send_file
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.posing.stac_host import StacApi

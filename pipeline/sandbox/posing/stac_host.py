@@ -14,7 +14,7 @@ from shapely.geometry import box, shape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipeline.catalogue.simulation import ITEM_PROPERTY, any_simulated
+from pipeline.catalogue.item_fields import ITEM_PROPERTY, any_simulated
 from pipeline.sandbox.earth.stac_items import STAC_ROOT
 
 _PREFIX = "/api/stac/v1"

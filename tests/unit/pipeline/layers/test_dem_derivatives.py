@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.transform import Affine
 from scipy import ndimage
 
-from pipeline.catalogue.dem_margins import DEM_MARGIN_M
+from pipeline.catalogue.dem_items import DEM_MARGIN_M
 from pipeline.elevation import dem_on_grid
 from pipeline.elevation.dem_spline import margin, surface, void_side
 from pipeline.elevation.dem_tiles import Lattice, read_samples

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.catalogue import Catalogue, area_digest
-from pipeline.catalogue.dem_margins import LOOK_DEM_MARGIN_M
+from pipeline.catalogue.dem_items import LOOK_DEM_MARGIN_M
 from pipeline.catalogue.passes import Pass, group_passes
 from pipeline.catalogue.slc_passes import slc_passes
 from pipeline.insar.look.look_orders import look_orders, product_name

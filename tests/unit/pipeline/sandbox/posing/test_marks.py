@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipeline.catalogue.simulation import FILE_HEADER, ITEM_PROPERTY, says_simulated
+from pipeline.catalogue.item_fields import FILE_HEADER, ITEM_PROPERTY, says_simulated
 from pipeline.sandbox.posing.asf_host import DATAPOOL_HOST, SEARCH_HOST
 from pipeline.sandbox.posing.faults import Ledger
 from pipeline.sandbox.posing.hosts import PLANETARY_HOST, Archive

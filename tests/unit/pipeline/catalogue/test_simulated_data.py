@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import InventoryFile, content_digest, is_simulated
-from pipeline.catalogue.simulation import GRANULE_ATTRIBUTE, ITEM_PROPERTY, says_simulated
+from pipeline.catalogue.item_fields import GRANULE_ATTRIBUTE, ITEM_PROPERTY, says_simulated
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cube.local_store import LocalStore
