@@ -124,6 +124,7 @@ def open_cube(cube: str | Path) -> xr.Dataset:
 
     Returns:
         Dataset with dims (timestep, y, x), timepair, and with look geometry track; see `pipeline.cube.read.open_cube`.
+        Coordinates are in memory; data are dask arrays by whole shards where dask is installed.
 
     Raises:
         CubeError: there is no cube, or it holds no variable on (y, x).
@@ -131,4 +132,4 @@ def open_cube(cube: str | Path) -> xr.Dataset:
     from pipeline.cube.addresses import named_cube
     from pipeline.cube.read import open_cube as opened
 
-    return opened(named_cube(cube))
+    return opened(named_cube(cube), dask=True)

@@ -91,7 +91,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
         CubeError: there is no such cube or it cannot be read.
         ModelError: it is no cube of this schema.
     """
-    dataset = open_cube(named_cube(cube), dask=False)
+    dataset = open_cube(named_cube(cube))
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)

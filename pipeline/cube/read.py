@@ -16,7 +16,7 @@ from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError, SlidecubeError
 
 
-def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
+def open_cube(address: str | Path, *, dask: bool = False) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
     `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube from elsewhere. The
@@ -25,8 +25,8 @@ def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
     `coherence`, labels as 1, 0 and NaN.
 
     Args:
-        dask: data as dask arrays by whole shards, where dask is installed; else they are read when they are used, which
-            is faster for small windows.
+        dask: data as dask arrays by whole shards, where dask is installed, as `slidecube.open_cube` gives them; else
+            they are read once, when they are used, which is faster for small windows.
 
     Returns:
         Dataset with dims (timestep, y, x), timepair (of length 0 where there are no pairs), and with look geometry

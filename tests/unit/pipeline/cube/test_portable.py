@@ -14,8 +14,9 @@ import xarray as xr
 
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.portable import lines_of, portable_attributes
-from pipeline.cube.read import open_cube
+from pipeline.cube.read import open_cube as opened_by_room
 from pipeline.cube.versions import publish, version_key
+from pipeline.cube_api import open_cube
 from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest
 from tests.unit.pipeline.cube.test_cube_pairs import look, with_pairs
 
@@ -57,7 +58,7 @@ def test_coordinates_are_in_memory_and_data_are_dask_by_whole_shards(cube: xr.Da
 
 
 def test_without_dask_data_are_read_when_they_are_used(store: LocalStore) -> None:
-    lazy = open_cube(store.uri, dask=False)
+    lazy = opened_by_room(store.uri)
     assert lazy["vv"].chunks is None and not lazy["vv"].variable._in_memory
     xr.testing.assert_identical(lazy.load(), open_cube(store.uri).load())
 
