@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import FailedRun, ObjectNotFound, PrefectException
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -36,7 +36,7 @@ from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook
-from pipeline.errors import ArchiveError, SlidecubeError
+from pipeline.errors import ArchiveError, DiskError, SlidecubeError
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ def is_of_server(error: object) -> bool:
     """
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code in (408, 429)
-    return isinstance(error, httpx.TransportError | PrefectException) and not isinstance(
-        error, ObjectNotFound
-    )
+    if isinstance(error, ObjectNotFound | FailedRun):
+        return False
+    return isinstance(error, httpx.TransportError | PrefectException)
 
 
 # pipeline.archives has already tried again within seconds; these retries wait for failures that last minutes
@@ -139,6 +139,8 @@ class PrefectTasks:
             }
             for run in as_completed(list(runs)):
                 error = _ended(run)
+                if isinstance(error, DiskError):
+                    raise error
                 if is_of_server(error) and wait_s is not None:
                     again.append(runs[run])
                 else:

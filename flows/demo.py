@@ -15,6 +15,7 @@ from pathlib import Path
 from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
+from flows.demo_folder import claim, remove_results, remove_run
 from flows.serving.local_server import LocalPrefect
 from flows.serving.terminal import Stages
 from model.maps.map_report import REPORT
@@ -36,7 +37,6 @@ event."""
 EVENT_WAIT_S = 60.0
 """longest wait for the training that the event starts; then the demo runs `reconcile`"""
 STAGE_LIMIT_S = 1800.0
-FOLDERS = ("world", "cubes", "models", "maps", "logs", "prefect")
 
 
 @dataclass(frozen=True)
@@ -70,28 +70,23 @@ class DemoResult:
 def run_demo(root: Path, stages: Stages, *, fresh: bool = False) -> DemoResult:
     """Simulate, serve, build, train and map under `root`, which is the data folder of this process's settings.
 
-    The results of an earlier demo are used again; `fresh` removes them first.
+    The results of an earlier demo are used again; `fresh` removes them first, and nothing that no demo made.
 
     Raises:
-        SlidecubeError: another demo is running in this folder, or a stage failed (named, with its log).
+        SlidecubeError: the folder holds what no demo made, another demo is running in it, or a stage failed (named,
+            with its log).
     """
-    root.mkdir(parents=True, exist_ok=True)
+    claim(root)
     try:
         with held(root / ".demo.lock", wait=False):
             if fresh:
-                remove(root, FOLDERS)
-            remove(root, ("logs", "prefect"))
+                remove_results(root, AREA)
+            remove_run(root)
             return _run(root, stages)
     except LockedError:
         raise SlidecubeError(
             f"Another demo is running in {root}.", "Wait for it, or name another folder with --folder."
         ) from None
-
-
-def remove(root: Path, names: tuple[str, ...]) -> None:
-    """Remove these folders of earlier demos."""
-    for name in names:
-        shutil.rmtree(root / name, ignore_errors=True)
 
 
 def _run(root: Path, stages: Stages) -> DemoResult:

@@ -21,7 +21,7 @@ from model.inputs.inputs import Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
 from model.maps.map_plan import LogRatioMapPlan, MapPlan
 from model.network.training_plan import TrainingPlan
-from model.origin import Made, Origin, changes, existing, read_made, whole_result
+from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
 from pipeline.errors import ModelError
@@ -54,6 +54,8 @@ __all__ = [
 
 R = TypeVar("R", BundleRecord, ReleaseRecord)
 
+PASSES = {"before", "after", "track", "newest_before", "compare"}
+"""fields of `Inputs` that choose passes"""
 UNIMPORTANT = {"device", "processes", "compiled"}
 """fields of a training plan that say where and how fast it runs, not what is trained"""
 
@@ -121,13 +123,7 @@ def train(
     inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others])
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
-    place = place_of(facts)
-    target = out or place.bundle(name)
-    if out is None and name is None and not target.exists() and not replace:
-        earlier = place.found_bundle()  # of an earlier release, which named its folder otherwise
-        made = read_made(earlier) if earlier else None
-        if earlier and made and not made.origin.differences(origin):
-            target = earlier
+    target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
     return _once(
         target,
         origin,
@@ -229,12 +225,22 @@ def _moved(record: R, old: Path, new: Path) -> R:
 
 
 def _kept(target: Path, made: Made) -> BundleRecord | ReleaseRecord:
-    """The record of a result that is there."""
-    if made.origin.kind == "map":
-        return _moved(ReleaseRecord.model_validate(made.record), Path(), target)
-    if made.record is None:
+    """The record of a result that is there.
+
+    Raises:
+        ModelError: its `origin.json` holds no record of a result in this folder.
+    """
+    if made.origin.kind == "bundle" and made.record is None:
         return _record_of_bundle(target)
-    return _moved(BundleRecord.model_validate(made.record), Path(), target)
+    try:
+        if made.origin.kind == "map":
+            return _moved(ReleaseRecord.model_validate(made.record), Path(), target)
+        return _moved(BundleRecord.model_validate(made.record), Path(), target)
+    except ValueError as error:  # a field is wrong, or a path leads elsewhere
+        raise ModelError(
+            f"{target / ORIGIN} cannot be used: it holds no record of a {made.origin.kind} in this folder.",
+            "Make the result again with --replace (in a flow: replace=true).",
+        ) from error
 
 
 def _record_of_bundle(folder: Path) -> BundleRecord:
@@ -242,6 +248,17 @@ def _record_of_bundle(folder: Path) -> BundleRecord:
     from model.bundle.bundle import read_document
 
     return record_of(read_document(folder), folder, seconds=0.0)
+
+
+def _bundle_folder(place: Place, name: str | None, origin: Origin, *, replace: bool) -> Path:
+    """The folder of the very bundle that is wanted, which an earlier release may have named otherwise."""
+    target = place.bundle(name)
+    if name is None and not target.exists() and not replace:
+        earlier = place.found_bundle()
+        made = read_made(earlier) if earlier else None
+        if earlier and made and not made.origin.differences(origin):
+            return earlier
+    return target
 
 
 def _map_folder(place: Place, bundle: Path | None, origin: Origin, *, replace: bool) -> Path:
@@ -284,4 +301,4 @@ def _map_options(plan: MapPlan | LogRatioMapPlan) -> dict[str, JsonValue]:
     if isinstance(plan, MapPlan):
         return plan.model_dump(mode="json", exclude={"allow_simulated"})
     options = plan.model_dump(mode="json", exclude={"inputs"})
-    return options | plan.inputs.model_dump(mode="json", include={"before", "after", "track"})
+    return options | plan.inputs.model_dump(mode="json", include=PASSES)

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from pipeline.errors import ModelError, ReplaceError
+from pipeline.errors import ModelError, ReplaceError, disk_error_of
 from pipeline.files import put_folder, scratch_name
-from pipeline.places import BUNDLE_DOCUMENT
+from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
 
 ORIGIN = "origin.json"
@@ -27,7 +27,21 @@ EDITABLE = ("landslides.gpkg",)
 """files of a result that a person changes by hand"""
 LARGEST_BYTES = 8 << 20
 
+LONGEST_VALUE = 80
+"""characters of an option's value that an error shows"""
+
 Kind = Literal["bundle", "map"]
+
+
+def _name_of_file(text: str) -> str:
+    """The name itself, if it is that of a file directly in a folder."""
+    if not is_name(text):
+        raise ValueError("is not the name of a file")
+    return text
+
+
+FileName = Annotated[str, AfterValidator(_name_of_file)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Origin(Frozen):
@@ -47,9 +61,8 @@ class Origin(Frozen):
             found.append(f"{_model(self.model)} instead of {_model(wanted.model)}")
         for name in sorted(self.options.keys() & wanted.options.keys()):
             if self.options[name] != wanted.options[name]:
-                found.append(
-                    f"{name} {json.dumps(self.options[name])} instead of {json.dumps(wanted.options[name])}"
-                )
+                values = (_short(each.options[name]) for each in (self, wanted))
+                found.append(f"{name} {' instead of '.join(values)}")
         return found
 
 
@@ -61,10 +74,10 @@ class Made(Frozen):
     record: dict[str, JsonValue] | None = Field(
         None, description="what was printed, paths relative to the folder; None: not kept"
     )
-    files: tuple[str, ...] | None = Field(
-        None, description="names in the folder when it was written; None: not kept"
+    files: tuple[FileName, ...] | None = Field(
+        None, max_length=1000, description="names in the folder when it was written; None: not kept"
     )
-    digests: dict[str, str] = Field(
+    digests: dict[Literal["landslides.gpkg"], Sha256] = Field(
         default_factory=dict, description="sha256 of the files that a person changes"
     )
 
@@ -87,7 +100,7 @@ def read_made(folder: Path) -> Made | None:
         ):
             paths = {"path": ".", "picture": "quicklook.png", "report": REPORT}
             return Made(origin=_earlier_map(report), record=report["map"] | paths)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         pass
     return None
 
@@ -105,8 +118,8 @@ def changes(folder: Path, made: Made) -> list[str]:
     if made.files is None:
         return [f"{name} may hold changes by hand" for name in EDITABLE if (folder / name).exists()]
     for name, digest in made.digests.items():
-        if not (folder / name).is_file():
-            found.append(f"{name} was removed")
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            found.append(f"{name} was removed, or is no regular file")
         # a file beside a GeoPackage holds what an editor has not written back to it
         elif _digest(folder / name) != digest or _size(folder / f"{name}-wal") > 0:
             found.append(f"{name} was changed by hand")
@@ -161,7 +174,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
     Nothing is made on the disk before the block makes it. Call `existing` first.
 
     Raises:
-        ModelError: `target` cannot be written.
+        DiskError: `target` cannot be written.
         ReplaceError: meanwhile somebody else made `target`.
     """
     target = target.absolute()
@@ -182,9 +195,9 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
                 f"Meanwhile somebody else made {target}.", "Run again to see whether it is what is wanted."
             ) from error
         except OSError as error:
-            raise ModelError(
-                f"{target} cannot be written ({error.strerror}).", "Give another --out."
-            ) from error
+            if (disk := disk_error_of(error, target)) is not None:
+                raise disk from error
+            raise
 
 
 def _describe(result: Result, origin: Origin) -> None:
@@ -225,6 +238,11 @@ def _earlier_map(report: dict[str, Any]) -> Origin:
     else:
         options |= {"smallest_m2": record["smallest_m2"], "standardise": "auto"}
     return Origin(kind="map", cube=report["cube"]["digest"], model=record["model"], options=options)
+
+
+def _short(value: JsonValue) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _model(digest: str | None) -> str:

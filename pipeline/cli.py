@@ -2,7 +2,7 @@
 
 Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive failed, 4 a source or the grid is unusable,
 5 the cube is damaged or absent, 6 done in part (what is missing is named), 7 no model or map is possible,
-8 a pair could not be processed.
+8 a pair could not be processed, 9 a file cannot be written on this machine.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -16,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from pipeline.errors import SlidecubeError
+from pipeline.errors import DiskError, SlidecubeError, disk_error_of
 from pipeline.progress import Progress
 
+log = logging.getLogger(__name__)
 WIDTH_OF_FILES = 200
 """columns of a table that is written to a pipe or a file"""
 
@@ -29,15 +31,23 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on stan
 
 
 def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print an error with its remedy on standard error and exit with its status."""
+    """Print an error with its remedy on standard error and exit with its status; of the own disk's errors too."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except SlidecubeError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+        except (BrokenPipeError, click.exceptions.Exit, click.ClickException, click.Abort):
+            raise  # click has its own statuses for these
+        except Exception as error:
+            disk = disk_error_of(error)
+            if disk is None and not isinstance(error, SlidecubeError):
+                raise
+            log.info("%s", error, exc_info=error)
+            click.echo(f"Error: {error if isinstance(error, SlidecubeError) else disk}", err=True)
+            sys.exit(
+                error.exit_code if disk is None and isinstance(error, SlidecubeError) else DiskError.exit_code
+            )
 
     return wrapper
 

@@ -123,7 +123,7 @@ def open_cube(cube: str | Path) -> xr.Dataset:
         cube: name of an area, whose newest version is opened, or path of a cube or of one version.
 
     Returns:
-        Dataset with dims (timestep, y, x), with pairs also timepair and track; see `pipeline.cube.read.open_cube`.
+        Dataset with dims (timestep, y, x), timepair, and with look geometry track; see `pipeline.cube.read.open_cube`.
 
     Raises:
         CubeError: there is no cube, or it holds no variable on (y, x).

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from pathlib import Path
+
 
 class SlidecubeError(Exception):
     """Base of every error that a user can act on.
@@ -77,6 +81,18 @@ class IncompleteError(SlidecubeError):
     exit_code = 6
 
 
+class DiskError(SlidecubeError):
+    """A file of this machine cannot be written: full or read-only disk, quota, limit, no permission."""
+
+    exit_code = 9
+
+
+class BusyError(SlidecubeError):
+    """What another process or run holds did not come free in time; what it is and who holds it are named."""
+
+    exit_code = 10
+
+
 class ModelError(SlidecubeError):
     """A cube cannot be trained on or mapped, or a bundle cannot be used."""
 
@@ -87,6 +103,81 @@ class ReplaceError(ModelError):
     """Another result exists at the target, and the caller did not allow replacing it."""
 
 
+_WHY = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "the file would be larger than this process may write (ulimit -f) or the disk can hold",
+}
+"""Only a write gives these, so that they decide whatever error they come wrapped in."""
+_REMEDIES = {
+    errno.ENOSPC: "Free disk space",
+    errno.EDQUOT: "Free disk space of yours",
+    errno.EFBIG: "Raise the limit",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+}
+_WORDS = {
+    "No space left on device": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "Read-only file system": errno.EROFS,
+    "File too large": errno.EFBIG,
+}
+"""By which libraries that raise errors of their own name the same."""
+_UNFINISHED = re.compile(r"\.(staging-.*|.*\.(part|partial|old)(\.[^.]*)?)")
+
+
+def disk_error_of(error: BaseException, where: str | Path | None = None) -> DiskError | None:
+    """The error of this machine's disk that an error is, or was caused by; None where it was another.
+
+    An error that names its remedy already (a `SlidecubeError`) counts only where no more can be written at all.
+
+    Args:
+        where: what was written, if it is known; else the file that the error names.
+    """
+    if isinstance(error, DiskError):
+        return error
+    wrapped = isinstance(error, SlidecubeError)
+    for one in _causes(error):
+        number = one.errno if isinstance(one, OSError) else None
+        named = getattr(one, "filename", None)
+        if number is None and not isinstance(one, SlidecubeError):
+            number = next((n for words, n in _WORDS.items() if words in str(one)), None)
+        if number is None or (number not in _WHY and (wrapped or not isinstance(named, str | bytes))):
+            continue
+        why = _WHY.get(number) or str(getattr(one, "strerror", "") or type(one).__name__)
+        target = where or (_finished(str(named)) if isinstance(named, str) else "A file")
+        remedy = _REMEDIES.get(number, "Give a folder that can be written")
+        return DiskError(
+            f"{target} cannot be {'written' if number in _WHY else 'opened or written'}: {why}.",
+            f"{remedy}, or choose another place (SLIDECUBE_DATA_DIR, --out); the same command then goes on from what "
+            "is whole.",
+        )
+    return None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, the members of its groups, and what caused them."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if one is None or any(one is each for each in found):
+            continue
+        found.append(one)
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += (one.__cause__, None if one.__suppress_context__ else one.__context__)
+    return found
+
+
+def _finished(name: str) -> str:
+    """A path without the names that it has only while it is written."""
+    path = Path(name)
+    for index, part in enumerate(path.parts):
+        if index and _UNFINISHED.fullmatch(part):
+            return str(Path(*path.parts[:index]))
+    return name
+
+
 def number_of(count: int, noun: str) -> str:
-    """A count with its noun: '1 layer', '2 layers'."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A count with its noun: '1 layer', '2 layers', '2 passes', '1,000 pixels'."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

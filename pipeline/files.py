@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, disk_error_of
+
+FORGOTTEN_S = 86400.0
+"""age at which a scratch folder without a lock is a left-over"""
 
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.part(\.[^.]*)?")
 
@@ -59,7 +64,8 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     or if it is empty.
 
     Raises:
-        ModelError: something else is at `target`, or the folder cannot be written.
+        ModelError: something else is at `target`.
+        DiskError: the folder cannot be written.
     """
     target = target.absolute()
     if target.exists() and not (target.is_dir() and ((target / mark).is_file() or not any(target.iterdir()))):
@@ -75,13 +81,72 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
 
 @contextmanager
 def scratch_name(target: Path) -> Iterator[Path]:
-    """The path of a scratch folder next to `target` that does not exist yet; what lies there is removed at the end."""
+    """The path of a scratch folder next to `target` that does not exist yet; what lies there is removed at the end.
+
+    What a killed run of the same target has left is removed, and a result that the run had put aside is put back. A
+    locked file next to the scratch folder says that a run is in work; a kill frees the lock.
+
+    Raises:
+        ModelError: the folder of `target` cannot be written.
+    """
     target = target.absolute()
-    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
+    missing = [each for each in target.parents if not each.exists()]
+    writable_parent(target)
     try:
-        yield scratch
+        _remove_abandoned(target)
+        scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
+        lock = _lock_of(scratch)
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+                lock.unlink(missing_ok=True)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):  # it holds the result
+                folder.rmdir()
+
+
+def _lock_of(scratch: Path) -> Path:
+    return scratch.with_suffix(".lock")
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove scratch folders of killed runs of a target; put back a result that such a run had put aside."""
+    begin = f".{target.name}."
+    scratches, aside = set(), []
+    for path in target.parent.iterdir():
+        if path.name.startswith(begin) and re.fullmatch(
+            r"[0-9a-f]{12}\.(partial|lock)", path.name[len(begin) :]
+        ):
+            scratches.add(path.with_suffix(".partial"))
+        elif path.name.startswith(begin) and path.name.endswith(".old") and path.is_dir():
+            aside.append(path)
+    in_work = False
+    for scratch in scratches:
+        if _is_abandoned(scratch):
+            shutil.rmtree(scratch, ignore_errors=True)
+            _lock_of(scratch).unlink(missing_ok=True)
+        else:
+            in_work = True
+    for folder in () if in_work else aside:
+        if not target.exists() and (folder / "old").exists():
+            (folder / "old").rename(target)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(scratch: Path) -> bool:
+    """Whether nobody works in a scratch folder; one of an earlier release, which has no lock, counts after a day."""
+    try:
+        with _lock_of(scratch).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except FileNotFoundError:
+        return scratch.exists() and time.time() - scratch.stat().st_mtime > FORGOTTEN_S
+    except OSError:
+        return False
 
 
 def put_folder(folder: Path, target: Path, *, replace: bool) -> None:
@@ -110,7 +175,7 @@ def writable_parent(target: Path) -> Path:
     """The folder that `target` will lie in, made if it does not exist.
 
     Raises:
-        ModelError: it cannot be written.
+        DiskError: it cannot be written.
     """
     parent = target.absolute().parent
     try:
@@ -118,7 +183,9 @@ def writable_parent(target: Path) -> Path:
         with tempfile.TemporaryFile(dir=parent):
             return parent
     except OSError as error:
-        raise ModelError(f"{target} cannot be written ({error.strerror}).", "Give another --out.") from error
+        if (disk := disk_error_of(error, target)) is not None:
+            raise disk from error
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -23,6 +23,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
 from pipeline.records import Frozen
@@ -86,10 +89,31 @@ def bundles_of(area: str) -> list[Path]:
     return sorted((each for each in folders if (each / BUNDLE_DOCUMENT).is_file()), key=_created)
 
 
+LONGEST_NAME_BYTES = 200
+"""of a folder, with room for what is added to the name of an area"""
+
+
+def folder_name(text: str) -> str:
+    """The name itself, if it can be that of a folder below another one.
+
+    A cube or a bundle from elsewhere can name its area as it likes: `../..` must not lead out of the data folder.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    fits = len(text.encode(errors="replace")) <= LONGEST_NAME_BYTES
+    if not (is_name(text) and text.isprintable() and not text.startswith(".") and fits):
+        raise ModelError(
+            f"The area {text[:80]!r} cannot name a folder, so that its results have no place.",
+            "Give the folder of the result with --out, or rename the area of the cube.",
+        )
+    return text
+
+
 class Place(Frozen):
     """Where the results of one version of one cube belong."""
 
-    area: str
+    area: Annotated[str, AfterValidator(folder_name)]
     version: int | None
     """None: the cube was not built here, such as a published one"""
 

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from flows.serving import prefect_file
-from flows.serving.limits import LIMITS
+from flows.serving.limits import LIMITS, free_slots, lease_warning
 from flows.serving.prefect_file import PROJECT, Entry
 from pipeline.errors import SettingsError, SlidecubeError
 
@@ -96,6 +96,9 @@ def set_up() -> Iterator[str]:
         with get_client(sync_client=True) as client:
             yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
             yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
+            yield from free_slots(client)
+            if (warning := lease_warning(client)) is not None:
+                yield warning
             document = prefect_file.shipped()
             merged, kept = prefect_file.merged(client, document)
             yield from kept

@@ -26,6 +26,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 
 from flows.serving.deployments import POOL
+from flows.serving.limits import LEASE_STORAGE, LEASE_VARIABLE
 from flows.serving.prefect_file import PROJECT
 from pipeline.errors import SlidecubeError
 
@@ -142,6 +143,7 @@ class LocalPrefect:
             **self.environment,
             **QUIET,
             "PREFECT_HOME": str(self.home),
+            LEASE_VARIABLE: LEASE_STORAGE,
             "PREFECT_API_URL": self.api_url,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PYTHONUNBUFFERED": "1",

@@ -24,7 +24,14 @@ from model.bundle.document import (
 )
 from model.bundle.mlm import ITEM, item_of
 from model.bundle.score_figures import CURVE, RELIABILITY, draw_precision_recall, draw_reliability
-from model.network.weights import Network, WeightsError, build_members, bytes_of, load_weights
+from model.network.weights import (
+    Network,
+    WeightsError,
+    build_members,
+    forms_of,
+    load_weights,
+    read_weights,
+)
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 
@@ -87,15 +94,17 @@ def load(folder: Path) -> ModelBundle:
     Raises:
         ModelError: a file, which the error names, is missing, too large, damaged, or of another model.
     """
-    document = read_document(folder)
-    networks = build_members(document.network, document.members)
-    raw = _read(folder / WEIGHTS, bytes_of(networks) + (1 << 20))
-    if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
-        raise _damaged(folder / WEIGHTS, f"its sha256 is not the one in {DOCUMENT}")
+    document, file = read_document(folder), _regular(folder / WEIGHTS)
     try:
+        raw = read_weights(file, forms_of(document.network, document.members))
+        if hashlib.sha256(raw).hexdigest() != document.weights_sha256:
+            raise _damaged(file, f"its sha256 is not the one in {DOCUMENT}")
+        networks = build_members(document.network, document.members)
         load_weights(networks, raw)
     except WeightsError as error:
-        raise _damaged(folder / WEIGHTS, error.message) from error
+        raise _damaged(file, error.message) from error
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read ({error.strerror}).") from error
     return ModelBundle(document, networks)
 
 
@@ -124,14 +133,19 @@ def read_document(folder: Path) -> BundleDocument:
     return document
 
 
+def _regular(file: Path) -> Path:
+    """The file itself, where it is a regular one."""
+    if not file.is_file():
+        raise ModelError(
+            f"{file} is missing or not a regular file.",
+            "Give the folder of a bundle, as `slidecube train` writes it.",
+        )
+    return file
+
+
 def _read(file: Path, limit_bytes: int) -> bytes:
     try:
-        if not file.is_file():
-            raise ModelError(
-                f"{file} is missing or not a regular file.",
-                "Give the folder of a bundle, as `slidecube train` writes it.",
-            )
-        with file.open("rb") as stream:
+        with _regular(file).open("rb") as stream:
             raw = stream.read(limit_bytes + 1)
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({error.strerror}).") from error

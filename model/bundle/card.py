@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from model.bundle.expected_scores import BASELINE_NAMES
 from model.bundle.markdown import render_markdown
 from model.network.training_plan import member_seed
-from model.plural import counted
 from model.split.split import PARTS
+from pipeline.errors import number_of
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
@@ -30,4 +30,4 @@ def model_card(document: BundleDocument) -> str:
 def _number_of_passes(number: int | None, which: str) -> str:
     if number is None:
         return "all passes"
-    return f"the {which} pass" if number == 1 else f"the {which} {counted(number, 'pass')}"
+    return f"the {which} pass" if number == 1 else f"the {which} {number_of(number, 'pass')}"

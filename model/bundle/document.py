@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore, area_names_in_short
+from model.bundle.expected_scores import (
+    AreaScore,
+    BaselineScore,
+    EventScore,
+    ExpectedScore,
+    area_names_in_short,
+    area_score_fields,
+    mean_score,
+)
 from model.bundle.training_event import TrainingEvent
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
@@ -63,6 +71,9 @@ class BundleDocument(Frozen):
     )
     test: Scores = Field(description="at that threshold; over the test areas of all events together")
     events: tuple[EventScore, ...] = Field((), max_length=31, description="by event, where there are several")
+    validation_events: tuple[EventScore, ...] = Field(
+        (), max_length=31, description="the same on the validation areas; empty: in older documents"
+    )
     baselines: tuple[BaselineScore, ...] = Field(
         (), max_length=62, description="methods without a network, by event"
     )
@@ -83,6 +94,7 @@ class BundleDocument(Frozen):
             raise ValueError("the statistics of a further event and the inputs differ in their channels")
         if self.network.in_channels != len(self.inputs.channels):
             raise ValueError("the network and the inputs differ in the number of channels")
+        _ = self.training_events  # refuses a split that reaches out of its scene
         return self
 
     @property
@@ -96,6 +108,17 @@ class BundleDocument(Frozen):
             statistics=self.statistics,
         )
         return (first, *self.others)
+
+    @property
+    def test_score(self) -> AreaScore:
+        """The score on the test area; of several events the mean, never that of their pixels together."""
+        return mean_score(self.events) if self.events else AreaScore(**area_score_fields(self.test))
+
+    @property
+    def validation_score(self) -> AreaScore:
+        """The same on the validation area."""
+        rows = self.validation_events
+        return mean_score(rows) if rows else AreaScore(**area_score_fields(self.validation))
 
     @property
     def simulated(self) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from model.inputs.selection import Selection
-from model.plural import counted
 from model.scores.scores import Method, Scores, Share
+from pipeline.errors import number_of
 from pipeline.records import Frozen
 
 EVERY_CASE_UP_TO = 4
@@ -19,7 +19,7 @@ BASELINE_NAMES = {"log-ratio": "change detector (log-ratio of medians)", "boosti
 
 
 class AreaScore(Frozen):
-    """The score of a model on test areas."""
+    """The score of a model on a test area; over the test areas of several events the mean of theirs."""
 
     auprc: Share
     prevalence: Share
@@ -32,6 +32,9 @@ class ExpectedScore(AreaScore):
 
     before: int = Field(ge=1)
     after: int = Field(ge=1)
+    events: int | None = Field(
+        None, ge=1, description="test areas of which the score is the mean; None: in older documents"
+    )
 
 
 class EventScore(AreaScore):
@@ -46,6 +49,21 @@ class BaselineScore(EventScore):
 
     method: Method = Field(
         description="log-ratio needs no label; boosting is trained on the same training pixels"
+    )
+
+
+def mean_score(rows: Sequence[AreaScore]) -> AreaScore:
+    """The mean of the scores of several events, each of which counts as much; their pixels are never pooled.
+
+    Each event is standardised by itself and has a prevalence of its own, so that a ranking of all pixels together would
+    measure the differences between the scenes as well.
+    """
+    count = len(rows)
+    return AreaScore(
+        auprc=sum(row.auprc for row in rows) / count,
+        prevalence=sum(row.prevalence for row in rows) / count,
+        f1=sum(row.f1 for row in rows) / count,
+        pixels=sum(row.pixels for row in rows),
     )
 
 
@@ -71,25 +89,22 @@ def scored_cases(selection: Selection) -> tuple[int, ...]:
 
 
 def expected_for(
-    known: tuple[ExpectedScore, ...], before: int, after: int, events: int = 1
+    known: tuple[ExpectedScore, ...], before: int, after: int
 ) -> tuple[ExpectedScore | None, str]:
     """The score to expect of a map with so many passes, and a sentence for its report, without a full stop.
 
     The score is of test areas next to the training areas: on another event it may well be lower.
 
-    Args:
-        events: number of training events, each with a test area.
-
     Returns:
         No score where the model was not scored with so many passes.
     """
-    where = "the model's test area" if events == 1 else f"the model's test areas in {events} events"
-    case = f"{counted(before, 'pass')} before and {after} after the event"
+    case = f"{number_of(before, 'pass')} before and {after} after the event"
     for row in known:
         if (row.before, row.after) == (before, after):
             return row, (
-                f"Expected score with {case}: AUPRC {row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, from "
-                f"{counted(row.pixels, 'pixel')} of {where}; on another event it may be lower"
+                f"Expected score with {case}: {'mean ' if (row.events or 1) > 1 else ''}AUPRC "
+                f"{row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, from "
+                f"{number_of(row.pixels, 'pixel')} of {_test_areas(row)}; on another event it may be lower"
             )
     if not known:
         return None, f"The model was never scored with {case}, nor with any other number of passes"
@@ -98,6 +113,12 @@ def expected_for(
         f"The model was never scored with {case}. The nearest case is {near.before} before and {near.after} after: "
         f"AUPRC {near.auprc:.3f} at a prevalence of {near.prevalence:.4f}"
     )
+
+
+def _test_areas(row: ExpectedScore) -> str:
+    if row.events is None or row.events == 1:
+        return "the model's test area"
+    return f"the model's test areas in {row.events} events"
 
 
 def area_names_in_short(areas: Sequence[str]) -> str:

@@ -40,12 +40,12 @@ def render_markdown(package: str, template: str, **values: Any) -> str:
 
 def escaped(value: object) -> Markup:
     """Text on one line that Markdown (CommonMark with GitHub's tables and links) shows as it is."""
-    return Markup(_MARKUP.sub(r"\\\g<0>", _one_line(value).translate(_HTML)))
+    return Markup(_MARKUP.sub(r"\\\g<0>", one_line(value).translate(_HTML)))
 
 
 def code(value: object) -> Markup:
     """Text on one line as a code span, also within a table; for identifiers and file names."""
-    text = _one_line(value).replace("|", "¦")  # a table ends its cell at any bar
+    text = one_line(value).replace("|", "¦")  # a table ends its cell at any bar
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     blank = " " if longest else ""
@@ -57,7 +57,8 @@ def instant(value: datetime) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _one_line(value: object) -> str:
+def one_line(value: object) -> str:
+    """Text on one line without characters that cannot be printed."""
     return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in str(value)))
 
 

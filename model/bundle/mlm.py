@@ -26,7 +26,7 @@ from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
 from model.network.architectures import ARCHITECTURES
-from model.plural import counted
+from pipeline.errors import number_of
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
@@ -62,8 +62,8 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
             "slidecube:attribution": [one.cube.attribution for one in events if one.cube.attribution],
             "slidecube:licences": [one.cube.licence for one in events if one.cube.licence],
             "slidecube:threshold": d.threshold,
-            "slidecube:test_auprc": d.test.auprc,
-            "slidecube:test_prevalence": d.test.prevalence,
+            "slidecube:test_auprc": d.test_score.auprc,
+            "slidecube:test_prevalence": d.test_score.prevalence,
         },
     )
     _add_model(item, d)
@@ -125,8 +125,10 @@ def _described(document: BundleDocument) -> str:
         else ""
     )
     return (
-        f"{simulated}Test AUPRC {document.test.auprc:.3f} at a prevalence of {document.test.prevalence:.4f}, "
-        f"{counted(len(document.selection.before), 'pass')} before and {len(document.selection.after)} after the "
+        f"{simulated}{'Mean test' if document.events else 'Test'} AUPRC {document.test_score.auprc:.3f} at a "
+        "prevalence of "
+        f"{document.test_score.prevalence:.4f}, "
+        f"{number_of(len(document.selection.before), 'pass')} before and {len(document.selection.after)} after the "
         "event, "
         f"{document.selection.track}."
     )

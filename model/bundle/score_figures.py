@@ -18,10 +18,11 @@ def draw_precision_recall(document: BundleDocument, file: Path) -> None:
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot()
+    pooled = ", pixels of all events" if document.others else ""
     for name, scores, colour in (("validation", document.validation, GREY), ("test", document.test, RED)):
         recall = [point.recall for point in scores.curve]
         precision = [point.precision for point in scores.curve]
-        axes.plot(recall, precision, color=colour, label=f"{name}: AUPRC {scores.auprc:.3f}")
+        axes.plot(recall, precision, color=colour, label=f"{name}{pooled}: AUPRC {scores.auprc:.3f}")
         axes.axhline(
             scores.prevalence,
             color=colour,

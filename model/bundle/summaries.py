@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from model.bundle.document import BundleDocument
 from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore
 from pipeline.records import Frozen
 
 
+def _inside(path: Path) -> Path:
+    """The path itself, if it leads out of no folder that it is put below."""
+    if ".." in path.parts:
+        raise ValueError("the path leads out of its folder")
+    return path
+
+
+ResultPath = Annotated[Path, AfterValidator(_inside)]
+
+
 class BundleRecord(Frozen):
     """A trained model: where its bundle is, and its main scores."""
 
-    path: Path
+    path: ResultPath
     digest: str
     area: str
     cube: str
@@ -23,9 +33,9 @@ class BundleRecord(Frozen):
     track: str
     passes_before: int
     passes_after: int
-    auprc: float = Field(description="on the test area")
-    prevalence: float = Field(description="of the test area: the AUPRC of a random map")
-    validation_auprc: float
+    auprc: float = Field(description="on the test area; the mean where there are several events")
+    prevalence: float = Field(description="of the test area: the AUPRC of a random map; the mean likewise")
+    validation_auprc: float = Field(description="the same on the validation area")
     threshold: float
     parameters: int
     calibration_error: float | None = Field(None, description="on the validation area, after calibration")
@@ -41,7 +51,7 @@ class BundleRecord(Frozen):
 class ReleaseRecord(Frozen):
     """A map: where its folder is, and its main figures."""
 
-    path: Path
+    path: ResultPath
     kind: Literal["model", "log-ratio"]
     area: str
     cube: str
@@ -65,8 +75,8 @@ class ReleaseRecord(Frozen):
         default_factory=dict, description="share of the scene by flag of the validity raster"
     )
     scored_on: str = Field(description="the pixels of the AUPRC, in words")
-    picture: Path
-    report: Path
+    picture: ResultPath
+    report: ResultPath
     simulated: bool
     seconds: float
 
@@ -82,9 +92,9 @@ def record_of(document: BundleDocument, path: Path, seconds: float) -> BundleRec
         track=document.selection.track,
         passes_before=len(document.selection.before),
         passes_after=len(document.selection.after),
-        auprc=document.test.auprc,
-        prevalence=document.test.prevalence,
-        validation_auprc=document.validation.auprc,
+        auprc=document.test_score.auprc,
+        prevalence=document.test_score.prevalence,
+        validation_auprc=document.validation_score.auprc,
         threshold=document.threshold,
         parameters=document.parameters,
         calibration_error=document.calibration.error_after,

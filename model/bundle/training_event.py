@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
-from model.split.split import Split
+from model.inputs.windows import whole
+from model.split.split import PARTS, Split
 from pipeline.records import Frozen
 
 
@@ -19,3 +20,10 @@ class TrainingEvent(Frozen):
     split: Split
     selection: Selection
     statistics: Statistics
+
+    @model_validator(mode="after")
+    def _areas_in_scene(self) -> TrainingEvent:
+        scene = whole(self.cube.shape)
+        if not all(box.inside(scene) for part in PARTS for box in self.split.boxes(part)):
+            raise ValueError("an area of the split reaches out of the scene")
+        return self

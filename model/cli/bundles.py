@@ -21,8 +21,8 @@ from model.cli.options import (
     settled_inputs,
     values_checked,
 )
-from model.plural import counted
 from pipeline.console import as_json, progress_bars, reports_errors
+from pipeline.errors import number_of
 
 if TYPE_CHECKING:
     from model.api import LogRatioMapPlan, MapPlan, TrainingRequest
@@ -175,8 +175,9 @@ def _train_words(record: BundleRecord) -> str:
         for event in record.events
     )
     return (
-        f"Test AUPRC {record.auprc:.3f} at a prevalence of {record.prevalence:.4f} (a random map's AUPRC), "
-        f"{record.track}, {counted(record.passes_before, 'pass')} before and {record.passes_after} after.{simulated}\n"
+        f"{'Mean test' if record.events else 'Test'} AUPRC {record.auprc:.3f} at a prevalence of "
+        f"{record.prevalence:.4f} (a random map's AUPRC), {record.track}, "
+        f"{number_of(record.passes_before, 'pass')} before and {record.passes_after} after.{simulated}\n"
         f"{events}"
         f"{_baseline_words(record)}"
         f"Model: {record.path}"
@@ -263,7 +264,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
 def _map_words(record: ReleaseRecord) -> str:
     lines = []
     if record.polygons is not None and record.mapped_km2 is not None:
-        lines.append(f"{counted(record.polygons, 'polygon')}, {record.mapped_km2:.3f} km², unreviewed.")
+        lines.append(f"{number_of(record.polygons, 'polygon')}, {record.mapped_km2:.3f} km², unreviewed.")
     lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
     if record.auprc is not None:
         lines.append(

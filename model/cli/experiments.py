@@ -16,9 +16,8 @@ from model.cli.options import (
     protocol_option,
     values_checked,
 )
-from model.plural import counted
 from pipeline.console import progress_bars, reports_errors
-from pipeline.errors import IncompleteError, ModelError
+from pipeline.errors import IncompleteError, ModelError, number_of
 
 if TYPE_CHECKING:
     from model.experiments.results.results import SkippedTrial, Trial, TrialResult, TrialTask
@@ -341,7 +340,7 @@ def scores_text(results: list[TrialResult]) -> str:
     """The scores of trials of one protocol, with everything that they depend on."""
     first = results[0]
     lines = [
-        f"Protocol {first.trial.protocol}, {first.selection.track}, {counted(first.parameters or 0, 'parameter')}."
+        f"Protocol {first.trial.protocol}, {first.selection.track}, {number_of(first.parameters or 0, 'parameter')}."
     ]
     for result in results:
         e = result.evaluation
@@ -356,7 +355,7 @@ def scores_text(results: list[TrialResult]) -> str:
         scores = [result.evaluation.scene.auprc for result in results]
         spread = f"{min(scores):.3f} to {max(scores):.3f}"
         lines.append(
-            f"Mean over {counted(len(results), 'fold')} {_mean_auprc(results):.3f} ({spread}); never pooled."
+            f"Mean over {number_of(len(results), 'fold')} {_mean_auprc(results):.3f} ({spread}); never pooled."
         )
     lines += [f"{name.replace('_', ' ')}: {state}" for name, state in first.switches.items()]
     lines += sorted({note for result in results for note in result.notes})

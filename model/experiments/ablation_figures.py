@@ -14,7 +14,7 @@ from model.experiments.trial_runs import FinishedTrial
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
 from model.maps.log_ratio import DB_PER_NEPER
-from model.plural import counted
+from pipeline.errors import number_of
 
 CHIPS = 6
 COLOURS = {
@@ -56,7 +56,7 @@ def draw_passes(means: pd.DataFrame, result: TrialResult, file: Path, skipped: i
             axes.axhline(rows["auprc"].iloc[0], label=str(name), color=COLOURS.get(str(name)), linestyle="--")
     prevalence = float(means["prevalence"].mean())
     axes.axhline(prevalence, color="#555555", linestyle=":", label=f"random map ({prevalence:.3f})")
-    trials = counted(int(means["trials"].max()), "trial")
+    trials = number_of(int(means["trials"].max()), "trial")
     if skipped:
         trials = f"at most {trials}; {skipped} skipped"
     simulated = "SIMULATED AREA, " if result.cube.simulated else ""

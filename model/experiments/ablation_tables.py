@@ -15,8 +15,7 @@ from model.experiments.results.comparison import Scored, compare, on_common_unit
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import SkippedTrial, TrialResult, skipped_in_words
 from model.experiments.trial_runs import FinishedTrial, scored
-from model.plural import counted
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 from pipeline.records import Frozen
 
 
@@ -196,7 +195,7 @@ def _network(results: Sequence[TrialResult]) -> list[str]:
         if result.parameters and spec is not None:
             return [
                 f"Network: {spec.architecture} with a {spec.encoder} encoder of {spec.encoder_depth} halvings, "
-                f"{counted(result.parameters, 'parameter')}, {counted(result.steps or 0, 'step')} "
+                f"{number_of(result.parameters, 'parameter')}, {number_of(result.steps or 0, 'step')} "
                 f"of the optimiser, on {result.device}."
             ]
     return []

@@ -32,9 +32,8 @@ from model.experiments.trial_runs import (
 from model.inputs import cubes
 from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
-from model.plural import counted
 from model.scores.intervals import Interval, interval
-from pipeline.errors import IncompleteError, ModelError
+from pipeline.errors import IncompleteError, ModelError, number_of
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -249,11 +248,11 @@ def _report(made: LadderResult, ladder: _Ladder) -> str:
     most = max(r.auprc.units for r in results)
     lines += [
         "",
-        f"Protocol strict, {counted(len(ladder.validation.cubes), 'cube')}, at most {counted(most, 'network')} a "
+        f"Protocol strict, {number_of(len(ladder.validation.cubes), 'cube')}, at most {number_of(most, 'network')} a "
         f"recipe; mean prevalence "
         f"{prevalence:.4f}, which a random map scores. "
         + (
-            f"{counted(plan.steps, 'step')} of {plan.batch} chips of {plan.chip_px} pixels a network. "
+            f"{number_of(plan.steps, 'step')} of {plan.batch} chips of {plan.chip_px} pixels a network. "
             if plan
             else ""
         )

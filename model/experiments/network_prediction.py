@@ -19,12 +19,11 @@ from model.inputs.cube_channels import CubeChannels
 from model.inputs.selection import Selection, limit_passes
 from model.inputs.windows import Box, whole
 from model.network.training_plan import InferencePlan, TrainingPlan, member_seed
-from model.plural import counted
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
 from model.split.leakage import MaskedChannels, assert_no_leak
 from model.split.partition import Partition
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -238,7 +237,7 @@ def _member(scenes: Sequence[Scene], trial: Trial, number: int, progress: Progre
     pretraining = PretrainingPlan(steps=trial.pretraining_steps, chip_px=plan.chip_px, batch=plan.batch)
     start = pretrain(unlabelled, spec, pretraining, seed, progress)
     note = (
-        f"pretrained for {counted(pretraining.steps, 'step')} on training pixels without labels "
+        f"pretrained for {number_of(pretraining.steps, 'step')} on training pixels without labels "
         f"(error {start.loss:.3f})"
     )
     return train(scenes, spec, plan, seed, progress, start.weights), note

@@ -33,11 +33,10 @@ from model.inputs.selection import Selection
 from model.inputs.windows import Box, mask_of, whole
 from model.network.paper_training import PaperChips, published_order, train_as_published
 from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
-from model.plural import counted
 from model.scores.evaluation import evaluate
 from model.scores.scores import Ranking
 from model.split.partition import Mask
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 from pipeline.progress import Progress
 from pipeline.records import digest_of_json
 
@@ -186,7 +185,7 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
         notes=(
             f"validation chips ({len(split.validation)}): AUPRC {of_validation.auprc:.4f}",
             f"chips never used by the paper ({len(split.test)}): AUPRC {of_test.auprc:.4f}",
-            counted(len(split.train), "training chip"),
+            number_of(len(split.train), "training chip"),
         ),
     )
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from model.experiments.recipes import SCREENING, SCREENING_STEPS, TrainingRecipe, hygiene, improvements
 from model.network.training_plan import Case, NetworkSpec
-from model.plural import counted
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 
 
 def label_efficiency(
@@ -85,7 +84,7 @@ def any_passes(
     recipes = []
     every = (Case(after=1), Case(after=2), Case())
     for count in (1, 2, None):
-        passes = "all passes" if count is None else counted(count, "pass")
+        passes = "all passes" if count is None else number_of(count, "pass")
         for cases, kind in (((), "trained for it"), (every, "trained for any")):
             name = f"{passes} after, {kind}"
             recipes.append(

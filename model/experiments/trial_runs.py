@@ -16,9 +16,8 @@ from model.experiments.results.results import SkippedTrial, Trial, TrialResult, 
 from model.experiments.substitutes import substitute_for
 from model.inputs.cubes import CubeFacts
 from model.network.workers import run_each
-from model.plural import counted
 from model.scores.intervals import counts_of_file
-from pipeline.errors import IncompleteError, ModelError, SlidecubeError
+from pipeline.errors import IncompleteError, ModelError, SlidecubeError, number_of
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -177,9 +176,9 @@ def refuse_incomplete(skipped: Sequence[SkippedTrial], report: Path) -> None:
     """
     if skipped:
         reasons = list(dict.fromkeys(one.reason for one in skipped))
-        more = f" And {counted(len(reasons) - 1, 'other reason')}." if len(reasons) > 1 else ""
+        more = f" And {number_of(len(reasons) - 1, 'other reason')}." if len(reasons) > 1 else ""
         raise IncompleteError(
-            f"Not every trial could be run: {counted(len(skipped), 'trial')} skipped. {reasons[0]}{more}",
+            f"Not every trial could be run: {number_of(len(skipped), 'trial')} skipped. {reasons[0]}{more}",
             f"{report} names each.",
         )
 

@@ -22,6 +22,7 @@ from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
 from pipeline.cube.foreign.identity import bytes_digest
 from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.cube.portable import lines_of
 from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, digest_of_json
@@ -90,7 +91,7 @@ def load(cube: str) -> tuple[xr.Dataset, CubeFacts]:
         CubeError: there is no such cube or it cannot be read.
         ModelError: it is no cube of this schema.
     """
-    dataset = open_cube(named_cube(cube))
+    dataset = open_cube(named_cube(cube), dask=False)
     source = str(dataset.encoding.get("source", cube))
     dataset = _with_event(prepared(dataset), source)
     return dataset, facts(dataset, source)
@@ -157,6 +158,8 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         "variables": sorted(str(name) for name in cube.data_vars),
         "layers": [str(d) for d in cube.layer_digest.values] if "layer_digest" in cube.coords else [],
     }
+    if "event_assumed" in cube.attrs:  # it comes from an area file, not from the bytes of the cube
+        identity["event assumed"] = str(cube.attrs["event"])
     address = address_of(uri)
     if is_built_here(address):
         for name in ("manifest.json", "zarr.json"):
@@ -175,7 +178,7 @@ def facts(cube: xr.Dataset, uri: str) -> CubeFacts:
         label_nan_assumed=str(assumed or ""),
         licence=str(cube.attrs.get("license") or cube.attrs.get("licence") or ""),
         attribution=str(cube.attrs.get("attribution") or ""),
-        missing=tuple(map(str, cube.attrs.get("missing", ()))),
+        missing=lines_of(cube.attrs.get("missing", "")),
     )
 
 

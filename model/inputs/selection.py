@@ -20,8 +20,7 @@ from model.inputs.cubes import coherence
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.look_azimuth import azimuth_to_sensor_deg
 from model.inputs.tracks import Track, deciding_polarisations, sample_boxes, sampled_validity, tracks_of
-from model.plural import counted
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 from pipeline.records import Frozen, Utc
 
 
@@ -375,7 +374,7 @@ def _coverage(cube: xr.Dataset, view: View) -> str:
             values = cube["coherence"].isel(timepair=pair.index, y=rows, x=columns).values[::4, ::4]
             known, total = known + int(np.isfinite(values).sum()), total + values.size
     return (
-        f"coherence of {view.track}: {counted(len(view.pairs), 'pair')}, on {known / max(total, 1):.1%} of the "
+        f"coherence of {view.track}: {number_of(len(view.pairs), 'pair')}, on {known / max(total, 1):.1%} of the "
         "sampled pixels; elsewhere the mean of the training pixels replaces it"
     )
 

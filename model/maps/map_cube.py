@@ -121,7 +121,7 @@ def _described(
 ) -> MapDescription:
     """The description of a model's map."""
     before, after = len(scene.selection.before), len(scene.selection.after)
-    expected, words = expected_for(document.expected, before, after, len(document.training_events))
+    expected, words = expected_for(document.expected, before, after)
     return MapDescription(
         scene=scene,
         inputs=document.inputs,

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.bundle.expected_scores import ExpectedScore
+from model.bundle.markdown import one_line
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
@@ -84,7 +85,7 @@ class MapDescription:
     def tags(self) -> dict[str, str]:
         """Tags of every raster."""
         facts, views = self.scene.facts, self.scene.selection.every_view
-        return {
+        tags = {
             "AREA": facts.area,
             "CUBE_VERSION": str(facts.version if facts.version is not None else "unknown"),
             "CUBE_DIGEST": facts.digest,
@@ -99,6 +100,7 @@ class MapDescription:
             "ATTRIBUTION": facts.attribution,
             "TIFFTAG_COPYRIGHT": "; ".join(word for word in (facts.attribution, facts.licence) if word),
         }
+        return {name: one_line(text) for name, text in tags.items()}
 
     @property
     def polygon_attributes(self) -> dict[str, Any]:

@@ -28,8 +28,9 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box
 from model.network.network import build, choose_device
 from model.network.torch_guard import torch
-from model.network.training_plan import STRIDE_PX, NetworkSpec
+from model.network.training_plan import LARGEST_BATCH, LARGEST_PX, MOST_STEPS, STRIDE_PX, NetworkSpec
 from model.network.training_scene import Scene
+from model.network.weights import WeightsError, forms_of, read_weights
 from model.split.chips import window_sums
 from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
@@ -39,6 +40,7 @@ from pipeline.records import Frozen
 
 WEIGHTS = "weights.safetensors"
 DOCUMENT = "pretraining.json"
+LARGEST_DOCUMENT_BYTES = 1 << 20
 CELL_PX = 32
 """side of the cells in which labels are kept or left out"""
 
@@ -46,9 +48,9 @@ CELL_PX = 32
 class PretrainingPlan(Frozen):
     """The length of pretraining, and what is hidden."""
 
-    steps: int = Field(300, ge=1)
-    chip_px: int = Field(64, ge=STRIDE_PX, multiple_of=STRIDE_PX)
-    batch: int = Field(8, ge=2)
+    steps: int = Field(300, ge=1, le=MOST_STEPS)
+    chip_px: int = Field(64, ge=STRIDE_PX, le=LARGEST_PX, multiple_of=STRIDE_PX)
+    batch: int = Field(8, ge=2, le=LARGEST_BATCH)
     learning_rate: float = Field(2e-3, gt=0)
     patch_px: int = Field(8, ge=2, description="side of a hidden patch")
     share_hidden: float = Field(0.5, gt=0, lt=1)
@@ -164,17 +166,7 @@ def load(
     Raises:
         ModelError: they cannot be read, are damaged, or are those of other inputs or of another network.
     """
-    try:
-        document = PretrainingDocument.model_validate_json((folder / DOCUMENT).read_bytes())
-        weights = (folder / WEIGHTS).read_bytes()
-        tensors: dict[str, torch.Tensor] = load_tensors(weights)
-    except (OSError, ValidationError, SafetensorError) as error:
-        raise ModelError(
-            f"{folder} holds no pretrained weights that can be read ({type(error).__name__}).",
-            "Pretrain again.",
-        ) from error
-    if hashlib.sha256(weights).hexdigest() != document.weights_sha256:
-        raise ModelError(f"The weights in {folder} are not those of its {DOCUMENT}.", "Pretrain again.")
+    document = _document(folder)
     if document.channels != channels:
         raise ModelError(
             f"The pretrained weights are for the inputs {', '.join(document.channels)}; these are "
@@ -187,7 +179,30 @@ def load(
             f"The pretrained weights are those of a {document.network.architecture} of other sizes.",
             "Pretrain the network that is to be trained.",
         )
+    forms = {name: form for name, form in forms_of(spec).items() if not name.startswith("segmentation_head.")}
+    try:
+        weights = read_weights(folder / WEIGHTS, forms)
+        tensors: dict[str, torch.Tensor] = load_tensors(weights)
+    except (OSError, WeightsError, SafetensorError) as error:
+        raise _unreadable(folder, error) from error
+    if hashlib.sha256(weights).hexdigest() != document.weights_sha256:
+        raise ModelError(f"The weights in {folder} are not those of its {DOCUMENT}.", "Pretrain again.")
     return tensors, document
+
+
+def _document(folder: Path) -> PretrainingDocument:
+    file = folder / DOCUMENT
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_DOCUMENT_BYTES:
+            raise OSError(f"{file} is no regular file of at most {LARGEST_DOCUMENT_BYTES} bytes")
+        return PretrainingDocument.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> ModelError:
+    why = error.message if isinstance(error, WeightsError) else type(error).__name__
+    return ModelError(f"{folder} holds no pretrained weights that can be read ({why}).", "Pretrain again.")
 
 
 def _width(network: torch.nn.Module) -> int:

@@ -12,6 +12,11 @@ from pipeline.records import Frozen
 STRIDE_PX = 32
 """the sides of a window must be multiples of this: five halvings in the encoder"""
 
+LARGEST_PX = 4096
+"""largest side of a chip or window: one of 64 channels then takes 4 GiB"""
+LARGEST_BATCH = 4096
+MOST_STEPS = 10_000_000
+
 ArchitectureName = Annotated[str, AfterValidator(architecture_name)]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
@@ -65,10 +70,14 @@ class TrainingPlan(Frozen):
     looks to one side, and a slope that faces it would become one that faces away.
     """
 
-    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels")
-    stride_px: int = Field(64, ge=1, description="distance of neighbouring training chips, pixels")
-    steps: int = Field(300, ge=1, description="batches in all")
-    batch: int = Field(8, ge=2, description="chips in a batch")
+    chip_px: int = Field(
+        128, ge=STRIDE_PX, le=LARGEST_PX, multiple_of=STRIDE_PX, description="side of a chip, pixels"
+    )
+    stride_px: int = Field(
+        64, ge=1, le=LARGEST_PX, description="distance of neighbouring training chips, pixels"
+    )
+    steps: int = Field(300, ge=1, le=MOST_STEPS, description="batches in all")
+    batch: int = Field(8, ge=2, le=LARGEST_BATCH, description="chips in a batch")
     share_with_landslide: float = Field(0.7, ge=0, le=1, description="share of chips that hold a landslide")
     sampling: Literal["random crops", "fixed chips"] = Field(
         "random crops", description="fixed chips: non-overlapping ones, shuffled once an epoch, without shift"
@@ -139,8 +148,8 @@ class PaperSwitches(Frozen):
 class PaperPlan(Frozen):
     """How the published code trains; smaller numbers are for screening."""
 
-    epochs: int = Field(100, ge=1)
-    batch: int = Field(64, ge=2)
+    epochs: int = Field(100, ge=1, le=MOST_STEPS)
+    batch: int = Field(64, ge=2, le=LARGEST_BATCH)
     learning_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     factor: float = Field(
@@ -148,7 +157,7 @@ class PaperPlan(Frozen):
     )
     patience: int = Field(10, ge=0, description="epochs without a fall before the rate changes")
     threshold: float = Field(1e-4, ge=0, description="relative improvement that counts")
-    chip_px: int = Field(128, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    chip_px: int = Field(128, ge=STRIDE_PX, le=LARGEST_PX, multiple_of=STRIDE_PX)
     split_seed: int = 42
     switches: PaperSwitches = PaperSwitches()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -168,7 +177,7 @@ class InferencePlan(Frozen):
     The outermost `margin_px` of a window, which padding affects, count only at the scene's edge.
     """
 
-    window_px: int = Field(512, ge=STRIDE_PX, multiple_of=STRIDE_PX)
+    window_px: int = Field(512, ge=STRIDE_PX, le=LARGEST_PX, multiple_of=STRIDE_PX)
     overlap_px: int = Field(96, ge=0)
     margin_px: int = Field(16, ge=0)
 

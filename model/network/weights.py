@@ -1,9 +1,16 @@
-"""The weights of networks as safetensors: written, and read back only if they fit the network."""
+"""The weights of networks as safetensors: written, and read back only if they fit the network.
+
+A file from elsewhere is compared with what the network needs before memory is taken for either: its header names every
+tensor with its type and shape, and the network is first built without storage (on torch's device `meta`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import psutil
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -15,6 +22,22 @@ from pipeline.errors import ModelError
 
 Network = torch.nn.Module
 """(chip, channel, y, x) standardised inputs to (chip, class, y, x)"""
+Form = tuple[str, tuple[int, ...]]
+"""type and shape of a tensor, as the header of safetensors names them"""
+
+LENGTH_BYTES = 8
+"""the first bytes of a safetensors file: the length of its header, little-endian"""
+HEADER_BYTES_A_TENSOR = 512
+"""longest entry of the header: name, type, shape and place of one tensor"""
+COPIES = 3
+"""the file, its tensors and the networks are in memory at the same time"""
+TYPES = {
+    torch.float32: "F32",
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.float16: "F16",
+    torch.bool: "BOOL",
+}
 
 
 class WeightsError(ModelError):
@@ -32,9 +55,73 @@ def build_members(spec: NetworkSpec, members: int) -> tuple[Network, ...]:
     return tuple(build(spec, pretrained=False) for _ in range(members))
 
 
-def bytes_of(networks: Sequence[Network]) -> int:
-    """How many bytes the weights take, without the header of the file."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in _together(networks).values())
+def forms_of(spec: NetworkSpec, members: int = 1) -> dict[str, Form]:
+    """Type and shape of every tensor of a network, or of several members, by name. Takes no memory for them."""
+    with torch.device("meta"):
+        network = build(spec, pretrained=False)
+    one = {name: _form(value) for name, value in network.state_dict().items()}
+    if members == 1:
+        return one
+    return {f"{number}.{name}": form for number in range(members) for name, form in one.items()}
+
+
+def read_weights(file: Path, forms: Mapping[str, Form]) -> bytes:
+    """The content of a safetensors file of just these tensors; nothing is read before its header agrees.
+
+    Raises:
+        WeightsError: it has other tensors, or another size than they need; or they do not fit into memory.
+        OSError: it cannot be read.
+    """
+    data = sum(_bytes_of(form) for form in forms.values())
+    with file.open("rb") as stream:
+        size = file.stat().st_size
+        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
+        if length > HEADER_BYTES_A_TENSOR * (len(forms) + 1):
+            raise WeightsError("it is no safetensors file, or its header is too long")
+        _compare(_header(stream.read(length)), forms)
+        if size != LENGTH_BYTES + length + data:
+            raise WeightsError(
+                f"its size is {size} bytes, and not the {LENGTH_BYTES + length + data} of its tensors"
+            )
+        if COPIES * data > (free := psutil.virtual_memory().available):
+            raise WeightsError(
+                f"its networks need {COPIES * data / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+            )
+        stream.seek(0)
+        return stream.read(size)
+
+
+def _header(raw: bytes) -> dict[str, Form]:
+    """Type and shape of the tensors that a header names."""
+    try:
+        entries = json.loads(raw)
+        return {
+            name: (entry["dtype"], tuple(entry["shape"]))
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError("it is no safetensors file: its header cannot be read") from error
+
+
+def _compare(found: Mapping[str, Form], expected: Mapping[str, Form]) -> None:
+    if found.keys() != expected.keys():
+        odd = sorted(found.keys() ^ expected.keys())
+        raise WeightsError(
+            f"its tensors are not the network's ({', '.join(repr(n[:60]) for n in odd[:3])}, ...)"
+        )
+    for name, form in found.items():
+        if form != expected[name]:
+            kind, shape = expected[name]
+            raise WeightsError(f"{name} is not {kind} of the shape {shape}")
+
+
+def _bytes_of(form: Form) -> int:
+    kind, shape = form
+    count = {"F64": 8, "I64": 8, "F32": 4, "F16": 2, "BOOL": 1}.get(kind, 8)
+    for side in shape:
+        count *= side
+    return count
 
 
 def load_weights(networks: Sequence[Network], weights: bytes) -> None:
@@ -48,12 +135,8 @@ def load_weights(networks: Sequence[Network], weights: bytes) -> None:
         tensors = load_tensors(weights)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"it is no safetensors file ({error})") from error
-    if set(tensors) != set(expected):
-        odd = sorted(set(tensors) ^ set(expected))
-        raise WeightsError(f"its tensors are not the network's ({', '.join(odd[:3])}, ...)")
+    _compare(*({name: _form(value) for name, value in each.items()} for each in (tensors, expected)))
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
-            raise WeightsError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}")
         if not bool(torch.isfinite(tensor.double()).all()):
             raise WeightsError(f"{name} holds a value that is not finite")
     for number, network in enumerate(networks):
@@ -62,6 +145,10 @@ def load_weights(networks: Sequence[Network], weights: bytes) -> None:
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         )
         network.eval()
+
+
+def _form(value: torch.Tensor) -> Form:
+    return TYPES.get(value.dtype, str(value.dtype)), tuple(value.shape)
 
 
 def _together(networks: Sequence[Network]) -> dict[str, torch.Tensor]:

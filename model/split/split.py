@@ -17,6 +17,8 @@ Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 MOST_CUTS = 40
 """largest number of positions that are tried along an axis"""
+MOST_BOXES = 64
+"""most areas of a part, each of which is compared with those of the other parts"""
 CELL_PX = 16
 """cuts lie on multiples of this, or of a multiple of it in a large scene"""
 GOOD_ENOUGH = 0.1
@@ -42,9 +44,9 @@ class SplitPlan(Frozen):
 class Split(Frozen):
     """The areas of each part, in pixels of the cube's grid."""
 
-    train: tuple[Box, ...] = Field(min_length=1)
-    validation: tuple[Box, ...] = Field(min_length=1)
-    test: tuple[Box, ...] = Field(min_length=1)
+    train: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
+    validation: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
+    test: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
     buffer_px: int = Field(ge=0)
 
     @model_validator(mode="after")

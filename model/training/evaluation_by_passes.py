@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle.expected_scores import EventScore, ExpectedScore, area_score_fields, scored_cases
+from model.bundle.expected_scores import (
+    EventScore,
+    ExpectedScore,
+    area_score_fields,
+    mean_score,
+    scored_cases,
+)
 from model.inputs.selection import Selection
 from model.network.inference import Probability
 from model.network.training import predictions
@@ -34,6 +40,8 @@ class Evaluation:
     test: Scores
     events: tuple[EventScore, ...]
     """scores on the test area of each event"""
+    validation_events: tuple[EventScore, ...]
+    """scores on the validation area of each event"""
 
     def case_calibration(self, after: int) -> CaseCalibration:
         """The calibration of maps with `after` passes after the event, without its reliability classes."""
@@ -42,7 +50,8 @@ class Evaluation:
 
     def expected_score(self, selection: Selection, after: int) -> ExpectedScore:
         """The score to expect of maps with `after` passes after the event."""
-        return ExpectedScore(before=len(selection.before), after=after, **area_score_fields(self.test))
+        mean = mean_score(self.events).model_dump()
+        return ExpectedScore(before=len(selection.before), after=after, events=len(self.events), **mean)
 
 
 def evaluations(events: Sequence[EventData], probability: Probability) -> Iterator[tuple[int, Evaluation]]:
@@ -67,22 +76,30 @@ def evaluations(events: Sequence[EventData], probability: Probability) -> Iterat
 def _evaluation(events: Sequence[EventData], after: int, probability: Probability) -> Evaluation:
     """One calibration and one threshold for all events: a map of another event has no labels to choose them by."""
     scenes = [(one.event.cube, scene) for one in events if (scene := one.scene_with(after)) is not None]
-    validation = _joined(
-        [predictions(scene, scene.split.boxes("validation"), probability) for _, scene in scenes]
+    validations, tests = (
+        [predictions(scene, scene.split.boxes(part), probability) for _, scene in scenes]
+        for part in ("validation", "test")
     )
-    tests = [predictions(scene, scene.split.boxes("test"), probability) for _, scene in scenes]
+    validation = _joined(validations)
     calibration = probability_calibration.fitted(*validation)
     on_validation = Ranking.of(*validation).scores()
     threshold = on_validation.threshold
     on_test = Ranking.of(*_joined(tests)).scores(threshold)
-    by_event = tuple(
-        EventScore(
-            area=cube.area, cube=cube.digest, **area_score_fields(Ranking.of(*pixels).scores(threshold))
+    on_validation_by_event, on_test_by_event = (
+        tuple(
+            EventScore(
+                area=cube.area, cube=cube.digest, **area_score_fields(Ranking.of(*pixels).scores(threshold))
+            )
+            for (cube, _), pixels in zip(scenes, parts, strict=True)
         )
-        for (cube, _), pixels in zip(scenes, tests, strict=True)
+        for parts in (validations, tests)
     )
     return Evaluation(
-        calibration, calibration.applied_to(on_validation), calibration.applied_to(on_test), by_event
+        calibration,
+        calibration.applied_to(on_validation),
+        calibration.applied_to(on_test),
+        on_test_by_event,
+        on_validation_by_event,
     )
 
 

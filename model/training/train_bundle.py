@@ -80,8 +80,8 @@ def train_bundle(
     log.info(
         "model %s: test AUPRC %.4f at prevalence %.4f",
         document.digest[:12],
-        document.test.auprc,
-        document.test.prevalence,
+        document.test_score.auprc,
+        document.test_score.prevalence,
     )
     return record_of(document, out, time.monotonic() - started)
 
@@ -167,6 +167,7 @@ def _evaluated(
         validation=by_passes[most].validation,
         test=by_passes[most].test,
         events=by_passes[most].events if others else (),
+        validation_events=by_passes[most].validation_events if others else (),
         baselines=tuple(
             row for number, one in enumerate(events) for row in reference_scores(one, run, run.seed + number)
         ),

@@ -33,6 +33,7 @@ from pipeline.archives.http.sessions import (
     REQUEST_ERRORS,
     NoLogin,
     Session,
+    check_plain,
     next_address,
 )
 from pipeline.errors import ArchiveError
@@ -258,6 +259,7 @@ def _may_have_token(host: str) -> bool:
 
 
 def _check_address(url: str, start: str) -> None:
+    check_plain(url)
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
         raise ArchiveError(

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import requests
 
 from pipeline.archives.http import http_client
-from pipeline.archives.local_files import open_regular
 from pipeline.archives.registry import archive_of
 from pipeline.area import Inventory
 from pipeline.catalogue.assets import is_local, local_path
@@ -73,22 +72,6 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     if path.is_file() and zipfile.is_zipfile(path):
         check_zip(path)
     return path
-
-
-def _check_local(path: Path) -> None:
-    """Refuse a path of the area file that is no regular file, and say what it is.
-
-    Raises:
-        SourceDataError: it does not exist, is a folder or a pipe, cannot be read, or is larger than `MOST_BYTES`.
-    """
-    try:
-        descriptor = open_regular(path)
-    except ArchiveError as error:
-        raise SourceDataError(error.message, "Correct the path in the area file.") from None
-    size = os.fstat(descriptor).st_size
-    os.close(descriptor)
-    if size > MOST_BYTES:
-        raise _too_large(str(path))
 
 
 def _download(url: str, cache_dir: Path) -> Path:
@@ -176,12 +159,21 @@ def check_zip(path: Path) -> None:
 
 
 def _problem(path: Path) -> str | None:
-    """Why a path is neither a file nor a file geodatabase; None where it is."""
-    if path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb"):
-        return None
+    """Why a path is neither a file nor a file geodatabase that can be read; None where it is."""
+    if path.is_dir():
+        return None if path.suffix.lower() == ".gdb" else f"{path} is a folder, not a vector file"
     if not path.exists():
         return f"{path} does not exist"
-    return f"{path} is a folder, not a vector file" if path.is_dir() else f"{path} is no regular file"
+    if not path.is_file():
+        return f"{path} is no regular file"
+    if not os.access(path, os.R_OK):
+        return f"{path} may not be read"
+    size = path.stat().st_size
+    return (
+        f"{path} is larger than {MOST_BYTES / 2**30:.0f} GiB: cut it to the area"
+        if size > MOST_BYTES
+        else None
+    )
 
 
 def file_sha256(path: Path) -> str:

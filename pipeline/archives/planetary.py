@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import warnings
 from urllib.parse import urlsplit
@@ -111,8 +112,12 @@ def _key_header() -> dict[str, str]:
 
 def needs_signing(href: str) -> bool:
     """Whether the SDK would sign this address: a blob of Azure storage that is not signed or public."""
+    if re.search(r"[\\\s\x00-\x20\x7f]", href):  # urlsplit drops some of them
+        return False
     parts = urlsplit(href)
-    if parts.scheme != "https" or not parts.netloc.endswith(sas.BLOB_STORAGE_DOMAIN):
+    if parts.scheme != "https" or not re.fullmatch(r"[A-Za-z0-9.-]+", parts.netloc):
+        return False
+    if not parts.netloc.endswith(sas.BLOB_STORAGE_DOMAIN):
         return False
     return parts.netloc != PUBLIC_HOST and "sig=" not in parts.query
 
@@ -126,8 +131,11 @@ def _new_token(address: str) -> sas.SASToken:
     """A new token. Where it arrives nearly expired, one more is requested and used whatever its expiry."""
     for attempt in (1, 2):
         response = http_client.request("GET", address, host_limit="sas", secret=_key_header())
+        answer = http_client.read_bounded(response, 2**20)
+        if http_client.is_page(answer):
+            raise http_client.page_instead(address, response.url)
         try:
-            token = sas.SASToken(**json.loads(http_client.read_bounded(response, 2**20)))
+            token = sas.SASToken(**json.loads(answer))
             life_s = token.ttl()
         except (ValueError, TypeError, ValidationError):
             raise ArchiveError(

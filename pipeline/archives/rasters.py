@@ -2,34 +2,30 @@
 
 GDAL's own network layer reports a refused address as "not recognized as a supported file format", caches that failure,
 and takes what it does not get for zeros. rasterio's openers, which would hand it the bytes from Python, keep their
-state a thread (rasterio/rasterio#3636): a dataset that another thread closes or frees leaves GDAL with an error that it
-does not expect. So GDAL never asks for a byte here. The directories of the TIFF say which bytes a window needs; these
-are fetched, each request repeated with a fresh token where that helps and tied to one content of the file by its ETag,
-and written to a temporary file that holds only them, at their offsets. GDAL opens that file as GeoTIFF and nothing
-else, and it is gone after the window was read.
+state a thread (rasterio/rasterio#3636): a dataset that another thread closes or frees ends the process now and then. So
+GDAL never asks for a byte here. The directories of the TIFF say which bytes a window needs; these are fetched, each
+request repeated with a fresh token where that helps and tied to one content of the file by its ETag, and written to a
+temporary file that holds only them, at their offsets. GDAL opens that file as GeoTIFF and nothing else, and it is gone
+after the window was read.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window as RasterWindow
 
 from pipeline.archives.http import http_client
 from pipeline.archives.http.ranges import HEADER_BYTES, RemoteFile
+from pipeline.archives.local_copies import UNDECODABLE, mask_of, opened_copy
 from pipeline.archives.local_files import LocalFile, check_allowed
 from pipeline.archives.registry import archive_of
 from pipeline.archives.tiff_directories import Layout, TiffError, read_layout
@@ -40,17 +36,10 @@ from pipeline.raster_values import DeclaredValues, declared_values, has_mask, ho
 
 log = logging.getLogger(__name__)
 
-GDAL_OPTIONS = {
-    # no file beside the raster is looked for, and none that names it is written or read
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PAM_ENABLED": "NO",
-    # no address inside a file is followed
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
-    # a file of GeoTIFF 1.0 states its vertical reference too
-    "GTIFF_REPORT_COMPD_CS": "YES",
-}
 MOST_WINDOW_BYTES = 2 * 2**30
 """Of the pixels of one window, decoded."""
+MOST_RASTER_BYTES = 64 * 2**30
+"""A scene of radar has 1 GB."""
 
 
 class _File(Protocol):
@@ -119,34 +108,20 @@ class RemoteRaster:
             layout = read_layout(file.fetch, file.size, file.header(HEADER_BYTES))
             with self._copy(file, layout, []) as dataset:
                 return file, layout, self._read_header(dataset, layout)
-        except (RasterioError, TiffError, ValueError) as error:
+        except (*UNDECODABLE, TiffError) as error:
             file.close()
             raise self._undecodable(error) from error
         except BaseException:
             file.close()
             raise
 
-    @contextmanager
-    def _copy(self, file: _File, layout: Layout, ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
+    def _copy(
+        self, file: _File, layout: Layout, ranges: Sequence[tuple[int, int]]
+    ) -> AbstractContextManager[Any]:
         """The dataset of a local file that holds the directories and these (offset, length) of the raster."""
         pieces = dict(layout.pieces)
         pieces |= zip((offset for offset, _length in ranges), file.fetch_ranges(ranges), strict=True)
-        with ExitStack() as stack:
-            try:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slidecube-"))
-                path = Path(folder) / "raster.tif"
-                _write_pieces(path, pieces, file.size)
-            except OSError as error:
-                raise ArchiveError(
-                    f"A window of {self.name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
-                    "Free some room there, or set TMPDIR to another folder.",
-                ) from error
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused by name where it matters
-                stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
-                dataset = stack.enter_context(rasterio.open(path, driver="GTiff", sharing=False))
-            path.unlink()  # GDAL keeps it open; a kill leaves no copy behind
-            yield dataset
+        return opened_copy(pieces, file.size, self.name)
 
     def _read_header(self, dataset: Any, layout: Layout) -> _Header:
         flags = [list(of_band) for of_band in dataset.mask_flag_enums]
@@ -240,7 +215,10 @@ class RemoteRaster:
         Raises:
             ArchiveError, SourceDataError: as for the class.
         """
-        return self._read(band, window)[0]
+        wanted = self._window(band, window)
+        if not self.has_mask:
+            return self._decoded(wanted)[0]
+        return self._remembered(wanted)[0].copy()
 
     def read_masks(self, band: int = 1, *, window: Window | RasterWindow | None = None) -> NDArray[np.uint8]:
         """0 where a pixel of the window is masked, transparent, or in a block that the file leaves out.
@@ -248,36 +226,35 @@ class RemoteRaster:
         Raises:
             ArchiveError, SourceDataError: as for the class.
         """
-        return self._read(band, window)[1]
+        wanted = self._window(band, window)
+        if not self.has_mask:
+            return np.full((int(wanted.height), int(wanted.width)), 255, np.uint8)
+        return self._remembered(wanted)[1].copy()
 
-    def _read(
-        self, band: int, window: Window | RasterWindow | None
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        if band != 1:
-            raise ValueError(f"band {band} of {self.name}: only the first is read")
-        wanted = self._window(window)
+    def _remembered(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Numbers and mask of a window; those of the last one are kept, because they are asked for one by one."""
         if self._last is None or self._last[0] != wanted:
             self._last = None
             self._last = (wanted, *self._decoded(wanted))
-        return self._last[1].copy(), self._last[2].copy()
+        return self._last[1:]
 
     def _decoded(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         try:
             return self._decoded_once(wanted)
-        except (RasterioError, ValueError) as error:
+        except UNDECODABLE as error:
             # the bytes arrived but did not decode: read them again from the start, in case they were cut
             log.warning("%s Reading it once more.", self._undecodable(error).message)
         self._file.close()
         self._file, self._layout, self._header = self._opened()
         try:
             return self._decoded_once(wanted)
-        except (RasterioError, ValueError) as error:
+        except UNDECODABLE as error:
             raise self._undecodable(error) from error
 
     def _decoded_once(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
             data = dataset.read(1, window=wanted)
-            mask = _file_mask(dataset, wanted)
+            mask = mask_of(dataset, wanted)
         self._mask_left_out(mask, wanted)
         return data, mask
 
@@ -301,7 +278,9 @@ class RemoteRaster:
                 top, left = row * image.block[0] - rows[0], column * image.block[1] - columns[0]
                 mask[max(0, top) : top + image.block[0], max(0, left) : left + image.block[1]] = 0
 
-    def _window(self, window: Window | RasterWindow | None) -> RasterWindow:
+    def _window(self, band: int, window: Window | RasterWindow | None) -> RasterWindow:
+        if band != 1:
+            raise ValueError(f"band {band} of {self.name}: only the first is read")
         rows, columns = self.shape
         if window is None:
             asked = RasterWindow(0, 0, columns, rows)
@@ -317,17 +296,6 @@ class RemoteRaster:
         return asked
 
 
-def _file_mask(dataset: Any, window: RasterWindow) -> NDArray[np.uint8]:
-    """0 where the file's mask or its alpha band hides a pixel; a nodata is left to the reader."""
-    mask = np.full((int(window.height), int(window.width)), 255, np.uint8)
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        mask = dataset.read_masks(1, window=window)
-    for number, colour in enumerate(dataset.colorinterp, start=1):
-        if colour == ColorInterp.alpha:  # of floats GDAL makes no mask
-            mask[dataset.read(number, window=window) == 0] = 0
-    return mask
-
-
 def _span(window: RasterWindow) -> tuple[tuple[int, int], tuple[int, int]]:
     top, left = int(window.row_off), int(window.col_off)
     return (top, top + int(window.height)), (left, left + int(window.width))
@@ -335,15 +303,6 @@ def _span(window: RasterWindow) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def _lacks_blocks(layout: Layout) -> bool:
     return bool((layout.image.lengths == 0).any())
-
-
-def _write_pieces(path: Path, pieces: Mapping[int, bytes], size: int) -> None:
-    """A file of `size` bytes that holds these bytes at their offsets, and takes no room for others."""
-    with path.open("xb") as copy:
-        for offset, data in pieces.items():
-            copy.seek(offset)
-            copy.write(data)
-        copy.truncate(size)
 
 
 def _open_file(href: str, etag: str | None, size_bytes: int | None) -> _File:
@@ -359,6 +318,12 @@ def _open_file(href: str, etag: str | None, size_bytes: int | None) -> _File:
     ):
         file.close()
         raise http_client.changed(http_client.bare(href))
+    if file.size > MOST_RASTER_BYTES:
+        file.close()
+        raise ArchiveError(
+            f"{http_client.bare(href)} has {file.size} bytes, more than any raster of these archives.",
+            "Report it.",
+        )
     return file
 
 

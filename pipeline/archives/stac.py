@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pystac
 import pystac_client
 from pystac_client.stac_api_io import StacApiIO
 
@@ -64,6 +65,16 @@ class RetryingStacIO(StacApiIO):  # type: ignore[misc]
         super().__init__(max_retries=None)
         self._host = http_client.host_of(url)
         self._secret = secret
+
+    def read_text(self, source: Any, *arguments: Any, **options: Any) -> str:
+        """The document behind a link or an address, which is always requested: pystac opens a path as a local file.
+
+        Raises:
+            ArchiveError: as for `request`; or it is no http address.
+        """
+        if isinstance(source, pystac.Link):
+            return str(super().read_text(source, *arguments, **options))
+        return self.request(str(source), *arguments, **options)
 
     def request(
         self,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
+from pipeline.build.shortfalls import Shortfall, falls_short
 from pipeline.catalogue.catalogue import Catalogue, content_digest, is_simulated
 from pipeline.catalogue.simulation import is_true
 from pipeline.cube import versions
@@ -19,9 +20,6 @@ from pipeline.cube.schema import Axis
 from pipeline.cube.store import Store
 from pipeline.errors import CubeError
 from pipeline.layers.kind import Entry, Key, LayerKind, LayerTask, Lost, Wanted
-
-SHORT_SHARE, SHORT_MARGIN = 0.8, 0.05
-"""A layer falls short of its plan below this share of what was promised, less this share of the grid."""
 
 
 def store_of(area: AreaOfInterest) -> Store:
@@ -134,36 +132,6 @@ class _Draft:
             if (reason := self.failed.get(task.recipe.digest)) is not None:
                 return task, reason
         return None
-
-
-@dataclass(frozen=True)
-class Shortfall:
-    """A layer that was built, and has data in far less of the grid than its sources cover as the archive lists them."""
-
-    task: LayerTask
-    found: float
-    """share of the grid with data, 0..1"""
-    before_covers_more: bool
-    """whether the latest version has a layer in its position that covers more"""
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        if self.found == 0:
-            return "no pixel has data"
-        promised = "its sources cover more" if self.task.promised is None else f"not {self.task.promised:.0%}"
-        return f"{self.found:.0%} of the grid has data, {promised} as the archive lists"
-
-
-def falls_short(found: float, promised: float | None) -> bool:
-    """Whether a layer has data in far less of the grid than was promised, both 0..1.
-
-    Footprints are outlines of four or five corners, borders are eroded, and some products mask shadow: a fifth of the
-    promise and 5 % of the grid may be lacking. A layer without any data falls short, unless none was promised.
-    """
-    if found == 0:
-        return promised is None or promised > 0
-    return promised is not None and found < SHORT_SHARE * promised - SHORT_MARGIN
 
 
 def manifest_of(

@@ -28,7 +28,7 @@ from pipeline.cube import versions
 from pipeline.cube.addresses import open_store
 from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.verify import verify_cube
-from pipeline.errors import CubeError, SlidecubeError
+from pipeline.errors import CubeError, DiskError, SlidecubeError, disk_error_of
 from pipeline.grid import Grid
 from pipeline.layers.kind import LayerTask, Site, failures_by_reason
 from pipeline.layers.kinds import KINDS, Kinds
@@ -179,6 +179,7 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         ArchiveError: a source cannot be read, or changed since the catalogue was made.
         SourceDataError: a source cannot be used.
         InterferometryError: a pair cannot be processed, or its product cannot be used.
+        DiskError: the layer cannot be written; no other layer can be either.
     """
     store = store_of(area)
     existing = read_record(store, task.recipe.digest)
@@ -186,7 +187,12 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         return existing
     grid = Grid.of_area(area)
     data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
-    return write_layer(store, task.recipe, data, grid)
+    try:
+        return write_layer(store, task.recipe, data, grid)
+    except Exception as error:  # zarr and its codecs raise what they like
+        if (disk := disk_error_of(error, where=store.uri)) is not None:
+            raise disk from error
+        raise
 
 
 Outcomes = Generator[tuple[LayerTask, str | None], None, None]
@@ -239,7 +245,7 @@ class _Threads:
                 for count, name in ((settings().read_concurrency, "layer"), (self.processors, "pair"))
             )
             futures: dict[Future[LayerRecord], LayerTask] = {}
-            # an error that is not a layer's own ends the build: the waiting tasks are dropped
+            # an error that is not a layer's own, or a full disk, ends the build: the waiting tasks are dropped
             stack.callback(lambda: [future.cancel() for future in futures])
             for task in tasks:
                 pool = for_pairs if task.kind.limit == "processor" else for_layers
@@ -247,6 +253,8 @@ class _Threads:
             for future in as_completed(futures):
                 try:
                     future.result()
+                except DiskError:
+                    raise
                 except SlidecubeError as error:
                     yield futures[future], str(error)
                 else:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
-from pipeline.errors import ArchiveError
+from pipeline.errors import ArchiveError, disk_error_of
 
 FOLDER = "catalogues"
 MOST_SNAPSHOT_BYTES = 512 * 2**20
@@ -49,7 +49,7 @@ def save_catalogue(catalogue: Catalogue, store: SnapshotStore) -> str:
     """Write the snapshot into a cube's store: whole or not at all; returns its path or URI.
 
     Raises:
-        ArchiveError: the store cannot be written to.
+        DiskError: the store cannot be written to.
     """
     return _save(catalogue, snapshot_name(catalogue), store)
 
@@ -63,7 +63,7 @@ def save_answer(answer: Catalogue, store: SnapshotStore) -> str:
     """Write the items of a search into a cube's store, before they are read; returns their path or URI.
 
     Raises:
-        ArchiveError: the store cannot be written to.
+        DiskError: the store cannot be written to.
     """
     return _save(answer, answer_name(answer), store)
 
@@ -73,10 +73,9 @@ def _save(catalogue: Catalogue, name: str, store: SnapshotStore) -> str:
     try:
         store.write(key, catalogue.model_dump_json().encode())
     except OSError as error:
-        raise ArchiveError(
-            f"The catalogue cannot be saved in {store.uri_of(FOLDER)} ({error.strerror or error}).",
-            "Free disk space or set SLIDECUBE_DATA_DIR to a folder that can be written.",
-        ) from error
+        if (disk := disk_error_of(error, store.uri_of(FOLDER))) is not None:
+            raise disk from error
+        raise
     return store.uri_of(key)
 
 

@@ -58,7 +58,7 @@ def write_quicklook(address: str | Path) -> Quicklook:
             store.sweep(FOLDER)
             png = store.read(key)
             if png is None:
-                with open_cube(version.uri) as cube:
+                with open_cube(version.uri, dask=False) as cube:
                     png = _as_png(draw(cube))
                 store.write(key, png)
     return Quicklook(store.uri_of(key), png)

@@ -146,10 +146,11 @@ class LocalStore:
 
         Raises:
             CubeError: another holder has it and `wait` is false.
+            BusyError: another holder had it for too long.
         """
         with contextlib.ExitStack() as stack:
             try:
-                waited = stack.enter_context(held(self.path(key), wait=wait))
+                waited = stack.enter_context(held(self.path(key), wait=wait, what=f"the cube {self.uri}"))
             except LockedError:
                 raise CubeError(
                     f"Another build is writing the cube {self.uri}.", "Wait until that build has ended."

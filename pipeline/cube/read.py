@@ -11,11 +11,12 @@ from pipeline.cube.foreign.contract import check_contract
 from pipeline.cube.foreign.published import PUBLISHED, with_our_labels, with_our_names
 from pipeline.cube.foreign.storage import check_storage
 from pipeline.cube.manifest import MANIFEST
+from pipeline.cube.portable import portable
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError
 
 
-def open_cube(address: str | Path) -> xr.Dataset:
+def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
     """A cube as a lazily read dataset.
 
     `address` is the path or URI of a cube (its latest version is taken), of a version, or of a cube from elsewhere. The
@@ -23,9 +24,14 @@ def open_cube(address: str | Path) -> xr.Dataset:
     is converted: ascending UTC times, orbit states in words ('unknown' where absent), ISCE2's band of coherence named
     `coherence`, labels as 1, 0 and NaN.
 
+    Args:
+        dask: data as dask arrays by whole shards, where dask is installed; else they are read when they are used, which
+            is faster for small windows.
+
     Returns:
-        Dataset with dims (timestep, y, x), where there are pairs also timepair and track, see `pipeline.cube.schema`;
-        `encoding["source"]` is the version's path or URI.
+        Dataset with dims (timestep, y, x), timepair (of length 0 where there are no pairs), and with look geometry
+        track, see `pipeline.cube.schema`. Coordinates are in memory, and it can be written to Zarr and netCDF, see
+        `pipeline.cube.portable`; `encoding["source"]` is the version's path or URI.
 
     Raises:
         CubeError: there is no cube, it cannot be decoded, or holds no variable on (y, x).
@@ -48,6 +54,7 @@ def open_cube(address: str | Path) -> xr.Dataset:
         )
     if not is_built_here(version):
         dataset = _from_elsewhere(dataset, version)
+    dataset = portable(dataset, dask=dask)
     dataset.encoding["source"] = version.uri
     return dataset
 

@@ -17,6 +17,7 @@ from pipeline.cube import arrays
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
+from pipeline.cube.portable import portable_attributes
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
 from pipeline.cube.store import Store, digest_of
 from pipeline.errors import CubeError
@@ -53,7 +54,7 @@ def current_version(store: Store) -> int | None:
         return None
     try:
         number = int(json.loads(raw)["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CubeError(
             f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
         ) from error
@@ -71,7 +72,7 @@ def recorded_manifests(store: Store) -> dict[int, str]:
         pointer = json.loads(store.read(POINTER) or b"{}")
         earlier = {int(number): str(digest) for number, digest in pointer.get("earlier", {}).items()}
         latest = {int(pointer["version"]): str(pointer["manifest"])} if "manifest" in pointer else {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
     return earlier | latest
 
@@ -223,9 +224,10 @@ def _shard_keys(manifest: Manifest) -> set[str]:
 def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) -> dict[str, Any]:
     """Attributes that every layer of a variable agrees on."""
     found = [dict(manifest.records[digest].attributes.get(name, {})) for digest in digests]
-    return (
+    shared = (
         {k: v for k, v in found[0].items() if all(other.get(k) == v for other in found[1:])} if found else {}
     )
+    return portable_attributes(shared, VARIABLES[name].dtype)
 
 
 def _link_shards(store: Store, digest: str, name: str, target: str, source: str) -> None:
@@ -239,7 +241,7 @@ def _link_shards(store: Store, digest: str, name: str, target: str, source: str)
 def _attributes(manifest: Manifest) -> dict[str, Any]:
     grid = manifest.grid
     left, bottom, right, top = grid.bounds
-    return {
+    attributes = {
         "Conventions": "CF-1.11",
         "title": manifest.title or manifest.area,
         "area": manifest.area,
@@ -256,3 +258,4 @@ def _attributes(manifest: Manifest) -> dict[str, Any]:
         "coordinates": " ".join(auxiliary_names(manifest)),
         **manifest.attributes,
     }
+    return portable_attributes(attributes)

@@ -63,7 +63,9 @@ class JobManifest(Frozen):
     """The request to the processor."""
 
     format: Literal["slidecube-insar-job-1"] = "slidecube-insar-job-1"
-    pair: str = Field(description="identity of the pair, T046_20180824_20180905")
+    pair: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="identity of the pair, T046_20180824_20180905"
+    )
     part: int = Field(
         0,
         ge=0,

@@ -110,7 +110,7 @@ def process_pair(order: PairOrder, progress: Progress = no_progress) -> tuple[Jo
 def _process(request: _Request, backend: InsarBackend, progress: Progress) -> JobProducts:
     root = insar_root(request.order.area.name)
     job = root / "jobs" / job_name(request)
-    with held(job.with_name(f".{job.name}.lock")):
+    with held(job.with_name(f".{job.name}.lock"), what=f"the job {job.name}"):
         manifest = _read_manifest(job)
         if manifest is not None:
             metadata = read_finished(job, manifest)

@@ -26,6 +26,8 @@ _WORLDS = click.argument(
     "worlds", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 
+_OURS = "# exports of `slidecube sandbox serve`; deleted when it ends\n"
+
 
 @click.group()
 def sandbox() -> None:
@@ -110,7 +112,7 @@ def statistics(world: Path) -> None:
 @click.option(
     "--env-file",
     type=click.Path(path_type=Path),
-    help="Write the exports to this file instead of printing them.",
+    help="Write the exports to this new file, which only you can read, instead of printing them.",
 )
 @click.option("--token-lifetime-s", type=click.FloatRange(1), default=2700.0, show_default=True)
 def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: float) -> None:
@@ -123,7 +125,7 @@ def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: flo
             click.echo(text, nl=False)
             sys.stdout.flush()
         else:
-            env_file.write_text(text, encoding="utf-8")
+            _write_private(env_file, text)
         click.echo("serving; interrupt to end", err=True)
         try:
             running.wait()
@@ -148,6 +150,21 @@ def run(world: Path, command: tuple[str, ...]) -> None:
         environment = {**os.environ, **running.environment, **_area_folder(world)}
         status = subprocess.run(command, env=environment, check=False).returncode
     sys.exit(status)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner can read, since it leads to a login; one that such a run left goes first."""
+    if path.is_file() and not path.is_symlink() and path.read_text("utf-8", "replace").startswith(_OURS):
+        path.unlink()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{path} cannot be written ({error.strerror}). Name a file that does not exist.",
+            param_hint="--env-file",
+        ) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(_OURS + text)
 
 
 def _area_folder(*worlds: Path) -> dict[str, str]:

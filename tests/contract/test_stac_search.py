@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.archives.archive import Query
 from pipeline.archives.http import http_client
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
+from tests.unit.loopback import raw_body
 
 CASSETTES = Path("stac_search_cassettes/tests/cassettes")
 ITEM_PAGES = Path("stac_planetary_computer_items/tests/cassettes/test_stac_geoparquet")
@@ -62,7 +62,7 @@ class Replay:
         self.asked.append((method, url, body))
         made = requests.Response()
         made.url, made.status_code = url, 200
-        made.raw = io.BytesIO(self.held.get(self._key(method, url, body), self.END))
+        made.raw = raw_body(self.held.get(self._key(method, url, body), self.END))
         return made
 
 

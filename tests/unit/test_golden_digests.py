@@ -217,20 +217,20 @@ def of_models(folder: Path) -> Named:
         for tensor in network.state_dict().values():
             tensor.copy_((torch.arange(tensor.numel()) % 251 / 256).reshape(tensor.shape))
     boxes = {
-        part: (Box(top=0, left=100 * number, height=64, width=64),)
+        part: (Box(top=0, left=96 * number, height=64, width=64),)
         for number, part in enumerate(("train", "validation", "test"))
     }
     split = Split(buffer_px=32, **boxes)
     calibration = Calibration(slope=0.5, intercept=-0.25, pixels=64, error_before=0.25, error_after=0.125)
-    told = {"grid": None, "split": split, "selection": SELECTION, "statistics": statistics}
+    common = {"grid": None, "split": split, "selection": SELECTION, "statistics": statistics}
     fields: dict[str, Any] = {
-        **told, "inputs": inputs, "network": spec, "parameters": 1, "training": TrainingPlan(), "cases": (1,),
+        **common, "inputs": inputs, "network": spec, "parameters": 1, "training": TrainingPlan(), "cases": (1,),
         "test_time": "mirrored", "seed": 0, "cube": FACTS, "history": (), "best_step": 1, "validation": SCORES,
         "test": SCORES, "calibration": calibration, "expected": (), "device": "cpu",
     }  # fmt: skip
     one = bundle.new_document(weights_of([network]), **fields)
     fewer = CaseCalibration(after=1, calibration=calibration, threshold=0.25)
-    more = {"members": 2, "by_passes": (fewer,), "others": (TrainingEvent(cube=FACTS_OF_OTHER, **told),)}
+    more = {"members": 2, "by_passes": (fewer,), "others": (TrainingEvent(cube=FACTS_OF_OTHER, **common),)}
     two = bundle.new_document(weights_of([network, copy.deepcopy(network)]), **fields, **more)
     for label, document in (("one event", one), ("two events, members, cases", two)):
         yield f"bundle: {label}", document.digest

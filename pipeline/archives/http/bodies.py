@@ -12,7 +12,7 @@ from pipeline.archives.http.http_errors import NETWORK_ERRORS, bare, unreachable
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
-CHUNK_BYTES = 2**16
+CHUNK_BYTES = 2**18
 LEAST_BYTES_PER_S = 2048.0
 """A server that sends less than this, over the length of a timeout, is given up: it would hold a build for days."""
 LONGEST_BODY_S = 6 * 3600.0
@@ -61,17 +61,20 @@ def body(response: requests.Response, length: int) -> bytes:
     Raises:
         ArchiveError: the body was cut (transient) or comes too slowly.
     """
-    data = bytearray()
+    parts: list[bytes] = []
+    received = 0
     if length > 0:
         for piece in pieces(response, decode=False):
-            data += piece
-            if len(data) >= length:
+            parts.append(piece)
+            received += len(piece)
+            if received >= length:
                 break
-    if len(data) < length:
+    if received < length:
         raise ArchiveError(
-            f"{bare(response.url)} sent {len(data)} of {length} bytes.", "Try again later.", transient=True
+            f"{bare(response.url)} sent {received} of {length} bytes.", "Try again later.", transient=True
         )
-    return bytes(data[:length])
+    data = b"".join(parts)
+    return data if received == length else data[:length]
 
 
 def read_bounded(response: requests.Response, most: int) -> bytes:

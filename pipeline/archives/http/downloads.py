@@ -47,6 +47,8 @@ class Wanted:
     """raises SourceDataError where the content is not what it should be"""
     public: bool = False
     """the file is requested without a login or signature"""
+    most_bytes: int = MOST_FILE_BYTES
+    """more than any file of its kind has"""
 
 
 def download(wanted: Wanted, archive: http_client.Opener, progress: Progress = no_progress) -> Path:
@@ -230,7 +232,7 @@ class _Part:
                 f"{url} has {total} bytes, not the {self.wanted.size_bytes} that the catalogue states.",
                 "Plan again without --catalogue: the file was replaced.",
             )
-        if (total or 0) > MOST_FILE_BYTES:
+        if (total or 0) > self.wanted.most_bytes:
             raise ArchiveError(f"{url} has {total} bytes, more than any file of this kind.", "Report it.")
         etag = _strong_etag(response)
         if begin and etag is not None and etag != self._etag:
@@ -240,7 +242,7 @@ class _Part:
             self.discard()
             self._remember(etag, total)
         self._total = total if total is not None else self._total
-        most = self._total if self._total is not None else MOST_FILE_BYTES
+        most = self._total if self._total is not None else self.wanted.most_bytes
         if self._total is not None:
             ensure_room(self.path.parent, self._total - begin, self.wanted.path.name)
         at = self._append(response, begin, most)

@@ -117,7 +117,8 @@ def accepted(response: requests.Response, url: str) -> requests.Response:
         return response
     wait_s = retry_after_s(response.headers.get("Retry-After"))
     response.close()
-    raise refused(url, response.status_code, wait_s=wait_s)
+    # Azure's own word, such as AuthenticationFailed
+    raise refused(url, response.status_code, wait_s=wait_s, code=response.headers.get("x-ms-error-code"))
 
 
 def tag_of(response: requests.Response) -> str | None:

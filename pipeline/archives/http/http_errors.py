@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
+import ssl
 from collections.abc import Iterator
+from http.client import BadStatusLine, LineTooLong, UnknownProtocol
 from urllib.parse import urlsplit
 
 import requests
@@ -20,6 +22,7 @@ REMEDIES = {
     403: "The address was not signed, its token has expired, or the account lacks access; check the archive's key or "
     "login (see `slidecube doctor`).",
     404: "The file is gone or was renamed; search again by building without --catalogue.",
+    407: "The proxy asks for a login: put its user name and password into HTTPS_PROXY.",
     410: "The file is gone; search again by building without --catalogue.",
     416: "The file is shorter than expected; it was replaced or cut. Plan again.",
     429: "The archive asks for fewer requests; wait some minutes, or lower SLIDECUBE_READ_CONCURRENCY.",
@@ -29,9 +32,10 @@ REMEDIES = {
 def without_secrets(text: str) -> str:
     """`text` without user names before hosts, and with dots for the query of every URL in it."""
     text = re.sub(r"(https?://|/vsicurl/)([^\s/@'\"<>]*@)", r"\1", text)
-    text = re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"<>)]*)\?[^\s'\"<>)]*", r"\1?...", text)
+    # a query ends at a blank or a double quote: single quotes and brackets may stand in it
+    text = re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"<>)]*)\?[^\s\"<>]*", r"\1?...", text)
     # messages of urllib3 hold the path without the host
-    return re.sub(r"(?i)\b((?:url: |with url: )?/[^\s?'\"<>)]*)\?[^\s'\"<>)]*", r"\1?...", text)
+    return re.sub(r"(?<![\w/])(/[^\s?'\"<>)]*)\?[^\s\"<>]*", r"\1?...", text)
 
 
 def bare(url: str) -> str:
@@ -60,11 +64,12 @@ def changed(name: str) -> ArchiveError:
     )
 
 
-def refused(url: str, status: int, *, wait_s: float | None = None) -> ArchiveError:
-    """The error of a response with that HTTP status."""
+def refused(url: str, status: int, *, wait_s: float | None = None, code: str | None = None) -> ArchiveError:
+    """The error of a response with that HTTP status; `code` is the server's own word for it."""
     transient = status in TRANSIENT_STATUS
+    said = f" ({code})" if code is not None and re.fullmatch("[A-Za-z]{1,60}", code) else ""
     remedy = REMEDIES.get(status, "Try again later." if transient else "See the archive's status page.")
-    error = LaterError(f"{bare(url)} answered HTTP {status}.", remedy, transient=transient)
+    error = LaterError(f"{bare(url)} answered HTTP {status}{said}.", remedy, transient=transient)
     error.wait_s = wait_s
     return error
 
@@ -111,7 +116,8 @@ def _cause(error: Exception) -> tuple[str, str, bool]:
     for one in chain:
         if isinstance(one, MemoryError):
             return *_LIMITS[errno.ENOMEM], False
-        if isinstance(one, OSError) and one.errno in _LIMITS:
+        # the number of an error of TLS is none of the system's
+        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError) and one.errno in _LIMITS:
             return *_LIMITS[one.errno], False
     text = without_secrets(" ".join(str(one) for one in chain))
     if isinstance(error, _NO_ADDRESS):
@@ -121,12 +127,22 @@ def _cause(error: Exception) -> tuple[str, str, bool]:
     if "Tunnel connection failed" in text or isinstance(error, requests.exceptions.ProxyError):
         found = re.search(r"Tunnel connection failed: ([^'\")]+)", text)
         return f"the proxy refused ({found.group(1).strip()})" if found else "the proxy refused", _AGAIN, True
+    if isinstance(error, requests.Timeout) or any(isinstance(one, TimeoutError) for one in chain):
+        return f"no response within {settings().timeout_s:g} s", _AGAIN, True
+    if any(type(one) in (BadStatusLine, UnknownProtocol) for one in chain):
+        return "what answers there does not speak HTTP", "Check the address and its port.", False
+    if any(isinstance(one, LineTooLong) for one in chain) or "more than 100 headers" in text:
+        return "its answer has headers without an end", "Report it.", False
     if isinstance(error, requests.exceptions.SSLError):
+        if "WRONG_VERSION_NUMBER" in text.upper() or "RECORD LAYER" in text.upper():
+            return (
+                "what answers there does not speak TLS",
+                "Check the address, its port, and HTTPS_PROXY.",
+                False,
+            )
         if "CERTIFICATE" in text.upper():
             return "its certificate was not accepted", "Check REQUESTS_CA_BUNDLE and SSL_CERT_FILE.", False
         return "the encrypted connection was broken off", _AGAIN, True
-    if isinstance(error, requests.Timeout | TimeoutError):
-        return f"no response within {settings().timeout_s:g} s", _AGAIN, True
     if isinstance(error, requests.exceptions.ContentDecodingError | urllib3.exceptions.DecodeError):
         return "its answer is not compressed as it states", "Report it.", False
     if "NameResolutionError" in text or "getaddrinfo" in text:

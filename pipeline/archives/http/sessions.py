@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,13 +21,25 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from pipeline.archives.http.http_errors import bare, redirected_without_end, unreachable
+from pipeline.archives.http.http_errors import bare, redirected_without_end, unreachable, without_secrets
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 
 MOST_REDIRECTS = 10
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REQUEST_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes signatures and logins out of what urllib3 logs of each request at the level DEBUG."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True, after the message is redacted."""
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
 
 
 def user_agent() -> str:
@@ -65,7 +79,12 @@ def _within(connection: HTTPConnection, seconds: float) -> Iterator[None]:
         raise OSError(errno.EAGAIN, str(error)) from error
     try:
         yield
-    except (OSError, urllib3.exceptions.HTTPError, HTTPException):
+    except (
+        OSError,
+        ValueError,
+        urllib3.exceptions.HTTPError,
+        HTTPException,
+    ):  # ValueError: TLS was taken away
         if not over.is_set():
             raise
     finally:
@@ -169,6 +188,7 @@ def get_once(
     """
     start = url
     for _hop in range(MOST_REDIRECTS + 1):
+        check_plain(url)
         sent = dict(headers or {})
         if secret and url.startswith("https://") and _server_of(url) == _server_of(start):
             sent |= secret
@@ -194,6 +214,19 @@ def get_once(
         options.pop("params", None)
         url = next_address(url, target)
     raise redirected_without_end(start, MOST_REDIRECTS)
+
+
+def check_plain(url: str) -> None:
+    """Refuse an address that two parsers can read as two hosts: a secret would go to the wrong one.
+
+    Raises:
+        ArchiveError: it has a backslash, a blank or a control character.
+    """
+    if re.search(r"[\\\s\x00-\x20\x7f]", url):
+        raise ArchiveError(
+            f"{bare(url)[:200]!r} is no address: it has a backslash, a blank or a control character.",
+            "Leave the item out of the search, or report it to the archive.",
+        )
 
 
 def _server_of(url: str) -> str:

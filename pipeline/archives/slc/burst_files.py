@@ -20,8 +20,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from pipeline.archives.http.ranges import HEADER_BYTES
+from pipeline.archives.local_copies import GDAL_OPTIONS
 from pipeline.archives.local_files import LocalFile
-from pipeline.archives.rasters import GDAL_OPTIONS
 from pipeline.archives.tiff_directories import TiffError, read_layout
 from pipeline.catalogue.bursts import START_TOLERANCE_S
 from pipeline.catalogue.slc import Burst
@@ -31,6 +31,8 @@ from pipeline.xml import read_document
 
 MOST_XML_BYTES = 128 * 2**20
 """The documents have 5 to 15 MB."""
+MOST_TIFF_BYTES = 2**30
+"""A burst has 120 to 170 MB."""
 MOST_LINES, MOST_SAMPLES = 4000, 60_000
 """A burst of IW has about 1500 lines of 20,000 to 27,000 samples."""
 MOST_EMPTY_LINES = 0.01

@@ -20,7 +20,13 @@ from pipeline.archives.http import http_client
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.archives.registry import archive_of
 from pipeline.catalogue.slc import SlcPass
-from pipeline.catalogue.state_vectors import OrbitKind, OrbitName, read_orbit_file, read_orbit_name
+from pipeline.catalogue.state_vectors import (
+    MOST_FILE_BYTES,
+    OrbitKind,
+    OrbitName,
+    read_orbit_file,
+    read_orbit_name,
+)
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.records import Frozen, Utc
 
@@ -131,12 +137,12 @@ def _fetch(platform: str, start: datetime, end: datetime, folder: Path, scene: s
             f"{MARGIN.total_seconds():.0f} s to spare.",
             "Build again later: another file may follow.",
         )
-    download(Wanted(final, path, check=check, public=True), archive_of(url))
+    download(Wanted(final, path, check=check, public=True, most_bytes=MOST_FILE_BYTES), archive_of(url))
     return _checked(path, platform, start, end)
 
 
 def _location(url: str, scene: str) -> tuple[str, str]:
-    """The address of the file, and its name; the body of the response is left unread."""
+    """The address of the file, and its name; of the body only the beginning is read."""
     with archive_of(url).open(url, public=True) as response:
         if response.status_code == 404:
             raise ArchiveError(
@@ -144,6 +150,8 @@ def _location(url: str, scene: str) -> tuple[str, str]:
                 "Restituted orbit files come some hours after the overflight: build again then.",
             )
         http_client.accepted(response, url)
+        if http_client.is_page(next(http_client.pieces(response, decode=True), b"")):
+            raise http_client.page_instead(url, response.url)
         name = urlsplit(response.url).path.rpartition("/")[2]
         if not _NAME.fullmatch(name):
             named = re.search(r'filename="?([\w.-]+)"?', response.headers.get("Content-Disposition", ""))

@@ -15,7 +15,12 @@ from typing import TypeVar
 
 from pipeline.archives.http.downloads import Wanted, download, locked, written_to
 from pipeline.archives.registry import archive_of
-from pipeline.archives.slc.burst_files import check_burst_tiff, read_burst_annotation
+from pipeline.archives.slc.burst_files import (
+    MOST_TIFF_BYTES,
+    MOST_XML_BYTES,
+    check_burst_tiff,
+    read_burst_annotation,
+)
 from pipeline.archives.slc.zips import unpack
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, SlcPass
 from pipeline.errors import ArchiveError, SourceDataError
@@ -92,9 +97,13 @@ def _fetch_burst(folder: Path, progress: Progress, burst: Burst) -> Path:
     def check_image(path: Path) -> None:
         check_burst_tiff(path, read_burst_annotation(annotation, burst))
 
-    download(Wanted(burst.xml_url, annotation, check=check_annotation), archive_of(burst.xml_url), progress)
+    download(
+        Wanted(burst.xml_url, annotation, check=check_annotation, most_bytes=MOST_XML_BYTES),
+        archive_of(burst.xml_url),
+        progress,
+    )
     # the size of a burst in the catalogue is that of its samples, not of the file, so it is no check
-    wanted = Wanted(burst.tiff_url, folder / f"{stem}.tiff", check=check_image)
+    wanted = Wanted(burst.tiff_url, folder / f"{stem}.tiff", check=check_image, most_bytes=MOST_TIFF_BYTES)
     return download(wanted, archive_of(burst.tiff_url), progress)
 
 

@@ -84,7 +84,7 @@ class ContractError(CubeError):
     def __init__(self, where: str, problems: tuple[str, ...]) -> None:
         super().__init__(
             f"{where} does not meet the contract of cubes from elsewhere: {'; '.join(problems)}.",
-            "Correct the cube (docs/cubes.md has the contract), or make it of GeoTIFFs with `slidecube import`.",
+            "Correct the cube (docs/cube.md has the contract), or make it of GeoTIFFs with `slidecube import`.",
         )
         self.problems = problems
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.cube.addresses import VersionAddress
 from pipeline.errors import CubeError
+from pipeline.grid import MOST_PIXELS
 
 CODECS = frozenset(
     {
@@ -25,6 +26,8 @@ CODECS = frozenset(
 """Compressors, filters and codecs of Zarr v2 and v3 that are decoded; `numcodecs.` before a name is left out."""
 METADATA = ("zarr.json", ".zarray", ".zmetadata", ".zgroup", ".zattrs")
 MOST_METADATA_BYTES = 64 * 2**20
+MOST_LENGTH = 1_000_000
+"""along one axis; coordinates of this length are read whole"""
 MOST_CHUNK_BYTES = 4 * 2**30
 """A chunk is decoded whole."""
 
@@ -32,10 +35,10 @@ Json = dict[str, Any]
 
 
 def check_storage(version: VersionAddress) -> None:
-    """Refuse a Zarr group with codecs that are not known to be harmless, or with chunks that no memory holds.
+    """Refuse a Zarr group with codecs that are not known to be harmless, or with arrays or chunks that no memory holds.
 
     Raises:
-        CubeError: metadata cannot be read, or name such a codec or chunk.
+        CubeError: metadata cannot be read, or name such a codec, array or chunk.
     """
     for key, found in _metadata(version):
         for codec in _codecs(found):
@@ -44,6 +47,12 @@ def check_storage(version: VersionAddress) -> None:
                     f"{version.uri} is stored with the codec {codec!r:.60} ({key}), which is not decoded.",
                     "Write the cube again with a common compressor, such as zstd or blosc, and without filters.",
                 )
+        if (shape := _too_large(found)) is not None:
+            raise CubeError(
+                f"{version.uri} has an array of {' x '.join(f'{n:,}' for n in shape)} ({key}), of at most "
+                f"{MOST_PIXELS:,} pixels and {MOST_LENGTH:,} along an axis.",
+                "Divide the cube.",
+            )
         size = _chunk_bytes(found)
         if size > MOST_CHUNK_BYTES:
             raise CubeError(
@@ -94,6 +103,14 @@ def _codecs(metadata: Json) -> Iterator[str]:
                     yield from _codecs({key: inner.get(key) for key in ("codecs", "index_codecs")})
             else:
                 yield str(codec)
+
+
+def _too_large(metadata: Json) -> list[int] | None:
+    """The shape of an array that is refused before its coordinates or pixels are read; None: it is not."""
+    shape = metadata.get("shape")
+    if not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+        return None
+    return shape if max(shape, default=0) > MOST_LENGTH or math.prod(shape[-2:]) > MOST_PIXELS else None
 
 
 def _chunk_bytes(metadata: Json) -> int:

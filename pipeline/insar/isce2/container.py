@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -28,6 +29,12 @@ JOB_FOLDER = "/job"
 CONTAINER_USER = 10001
 """User id of the runner if the caller is root."""
 
+_WORD = r"^[A-Za-z0-9][A-Za-z0-9_./-]*$"
+"""a value of an option: it begins with a letter or digit, so that it is never an option itself"""
+_PLACE = r"^/[A-Za-z0-9_./-]*$"
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,254}")
+"""a reference of an image: registry, name, tag, digest (OCI distribution specification, 1.1, "Pulling manifests")"""
+_CONTAINER_ID = re.compile(r"[0-9a-f]{6,64}")
 _LABEL = "slidecube"
 _ASK_TIMEOUT_S = 30.0
 _MOST_PROCESSES = 4096
@@ -37,8 +44,8 @@ _TEMPORARY_BYTES = 256 * 2**20
 class Mount(Frozen):
     """A file or folder of the host that is mounted into the container."""
 
-    source: Path
-    target: str
+    source: Path = Field(description="absolute")
+    target: str = Field(pattern=_PLACE)
     read_only: bool = True
 
 
@@ -46,21 +53,24 @@ class Owner(Frozen):
     """The process that waits for a container. The fields distinguish it from a later process of the same id."""
 
     pid: int
-    start: str = Field(description="start time, clock ticks after boot")
-    boot: str = Field(description="the kernel's boot id")
-    namespace: str = Field(description="process id namespace, since ids are unique only within one")
+    start: str = Field(pattern=r"^\d*$", description="start time, clock ticks after boot")
+    boot: str = Field(pattern=r"^[A-Za-z0-9-]*$", description="the kernel's boot id")
+    namespace: str = Field(
+        pattern=r"^[a-z]*:?(\[\d+\])?$",
+        description="process id namespace, since ids are unique only within one",
+    )
 
 
 class ContainerRun(Frozen):
     """One container of one job."""
 
     engine: Engine
-    image: str = Field(description="a local image's name, or a .sif file for apptainer")
-    name: str
-    job: str = Field(description="pair and part, for the label")
+    image: str = Field(description="a local image's name, or a .sif file for apptainer; see `check_image`")
+    name: str = Field(pattern=_WORD)
+    job: str = Field(pattern=_WORD, description="pair and part, for the label")
     owner: Owner
     mounts: tuple[Mount, ...]
-    arguments: tuple[str, ...] = (JOB_FOLDER,)
+    arguments: tuple[Annotated[str, Field(pattern=_PLACE)], ...] = (JOB_FOLDER,)
     memory_bytes: int = Field(gt=0)
     cpus: int = Field(ge=1)
     time_s: float = Field(gt=0)
@@ -69,7 +79,11 @@ class ContainerRun(Frozen):
 
 
 def run_command(run: ContainerRun) -> list[str]:
-    """The command that starts a container, waits for it, and connects its standard input, output and exit status."""
+    """The command that starts a container, waits for it, and connects its standard input, output and exit status.
+
+    Raises InterferometryError `image-unusable` for a name that the engine could take for an option.
+    """
+    check_image(run.engine, run.image)
     if run.engine == "apptainer":
         return _apptainer(run)
     user, group = (run.user, run.group) if run.user else (CONTAINER_USER, CONTAINER_USER)
@@ -145,11 +159,28 @@ def remove_command(engine: Engine, names: Sequence[str]) -> list[str]:
     return [engine, "rm", "--force", *names]
 
 
+def check_image(engine: Engine, image: str) -> None:
+    """Raise InterferometryError `image-unusable` for what is no reference of an image, or no path of a .sif file.
+
+    An engine would take a name that begins with a hyphen for one of its options.
+    """
+    if engine == "apptainer":
+        usable = image.isprintable() and not image.startswith("-") and "://" not in image
+    else:
+        usable = _IMAGE.fullmatch(image) is not None
+    if not usable:
+        kind = "path of a .sif file" if engine == "apptainer" else "name of a container image"
+        raise InterferometryError(
+            "image-unusable", f"{image[:100]!r} is no {kind}.", "Correct SLIDECUBE_ISCE2_IMAGE."
+        )
+
+
 def has_image(engine: Engine, image: str) -> bool:
     """Whether the engine has the image locally.
 
-    Raises InterferometryError `engine-unreachable` if the engine does not respond.
+    Raises InterferometryError `image-unusable`, or `engine-unreachable` if the engine does not respond.
     """
+    check_image(engine, image)
     if engine == "apptainer":
         return Path(image).exists()
     reply = _query([engine, "image", "inspect", image])
@@ -210,7 +241,7 @@ def orphans(
             lost = pid.isdigit() and started(int(pid)) != labels.get(f"{_LABEL}.start")
         if lost:
             orphaned.append(str(container["Id"]))
-    return orphaned
+    return [one for one in orphaned if _CONTAINER_ID.fullmatch(one)]
 
 
 def reap(engine: Engine) -> tuple[str, ...]:
@@ -222,7 +253,7 @@ def reap(engine: Engine) -> tuple[str, ...]:
         return ()
     with contextlib.suppress(InterferometryError, ValueError):
         listed = _query([engine, "ps", "--all", "--quiet", f"--filter=label={_LABEL}=insar"])
-        ids = listed.stdout.split()
+        ids = [one for one in listed.stdout.split() if _CONTAINER_ID.fullmatch(one)]
         if listed.returncode == 0 and ids:
             # one by one: `inspect` fails as a whole if one of its containers has ended meanwhile
             replies = [_query([engine, "container", "inspect", one]) for one in ids]

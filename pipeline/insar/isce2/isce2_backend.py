@@ -109,7 +109,8 @@ def choose_launcher(choice: Choice, image: str) -> Launcher:
     "auto" takes the first engine that has the image, else a topsApp on the PATH.
 
     Raises:
-        InterferometryError: `engine-absent`, `image-absent`, `engine-unreachable`, `topsapp-absent`, `isce2-absent`.
+        InterferometryError: `engine-absent`, `image-absent`, `image-unusable`, `engine-unreachable`, `topsapp-absent`,
+            `isce2-absent`.
     """
     if choice == "none":
         find_topsapp()
@@ -198,10 +199,11 @@ def container_run(job: Path, manifest: JobManifest, engine: Engine, image: str) 
         Mount(source=folders["products"], target=f"{JOB_FOLDER}/products", read_only=False),
     ]
     for mount in mounts:
-        if ":" in str(mount.source) or "," in str(mount.source):
+        source = str(mount.source)
+        if any(mark in source for mark in ":,") or not source.isprintable() or not mount.source.is_absolute():
             raise InterferometryError(
                 "job-unusable",
-                f"{mount.source} contains a colon or a comma, which container engines parse as separators.",
+                f"{source!r} contains a colon, a comma or a control character, which container engines misread.",
                 "Set SLIDECUBE_DATA_DIR to a folder without these characters.",
             )
     return ContainerRun(

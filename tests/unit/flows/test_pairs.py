@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -19,7 +18,7 @@ from pipeline.build import run as build
 from pipeline.build.plan import BuildPlan
 from pipeline.catalogue.slc import Pair
 from pipeline.cube.layers import Recipe
-from pipeline.errors import ArchiveError, SettingsError
+from pipeline.errors import ArchiveError
 from pipeline.grid import Grid
 from pipeline.layers.interferometry import PairTask
 from pipeline.layers.kind import LayerTask, Wanted
@@ -90,26 +89,6 @@ def test_a_pair_is_a_task_of_its_own_name_and_as_patient_as_a_layer():
     assert pair.fn is other.fn
     assert pair.retry_condition_fn is other.retry_condition_fn is build_datacube.is_transient
     assert pair.retries == other.retries > 0
-
-
-def test_a_limit_that_nobody_made_is_refused_by_name(monkeypatch):
-    from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-
-    from flows.serving import limits
-
-    asked: list[str] = []
-
-    def refuse(name: str, **options: Any) -> Any:
-        assert options["strict"] is True
-        asked.append(name)
-        if name == INTERFEROMETRY:
-            raise ConcurrencySlotAcquisitionError(name)
-        return nullcontext()
-
-    monkeypatch.setattr(limits, "concurrency", refuse)
-    with pytest.raises(SettingsError, match=INTERFEROMETRY), limits.slot_of(INTERFEROMETRY, "asf"):
-        raise AssertionError("nothing runs without the limit")
-    assert asked == ["asf", INTERFEROMETRY], "each alone, and in one order for all runs"
 
 
 def test_the_table_of_passes_lists_the_pairs_with_all_columns(monkeypatch):

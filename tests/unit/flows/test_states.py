@@ -8,6 +8,7 @@ import httpx
 import pytest
 from PIL import Image
 from prefect.client.schemas.objects import State
+from prefect.exceptions import CrashedRun, FailedRun
 from prefect.states import Failed
 
 from flows import chain
@@ -40,8 +41,21 @@ def answered(status: int) -> httpx.HTTPStatusError:
         (httpx.ReadTimeout(""), True),
         (answered(503), True),
         (answered(422), False),
+        (CrashedRun("The run crashed."), True),
+        (FailedRun("It failed."), False),
     ],
-    ids=["transient", "permanent", "content", "ours", "server away", "server slow", "server busy", "refused"],
+    ids=[
+        "transient",
+        "permanent",
+        "content",
+        "ours",
+        "server away",
+        "server slow",
+        "server busy",
+        "refused",
+        "crashed",
+        "failed",
+    ],
 )
 def test_only_what_may_pass_is_tried_again(error, again):
     assert is_transient(None, None, failed(error)) is again

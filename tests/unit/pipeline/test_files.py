@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import number_of
-from pipeline.files import whole_file, write_whole
+from pipeline.files import whole_file, whole_folder, write_whole
 from pipeline.lock import LockedError, held
 from pipeline.records import digest_of_json
 
@@ -70,3 +74,56 @@ def test_the_order_of_keys_does_not_change_a_digest(compact: bool, digest: str) 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 layers"), (1, "1 layer"), (2, "2 layers")])
 def test_a_count_agrees_with_its_noun(count: int, text: str) -> None:
     assert number_of(count, "layer") == text
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.files import whole_folder
+with whole_folder(Path(sys.argv[1]), "mark") as folder:
+    (folder / "mark").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_scratch_folder_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    target = tmp_path / "maps" / "v1-log-ratio"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert any(path.suffix == ".partial" for path in target.parent.iterdir())
+    other = target.parent / ".v1.0123456789ab.partial"
+    other.mkdir()  # of another target, whose next run removes it
+    with whole_folder(target, "mark") as folder:
+        (folder / "mark").write_text("whole")
+    assert {path.name for path in target.parent.iterdir()} == {"v1-log-ratio", other.name}
+
+
+def test_the_scratch_folder_of_a_run_in_work_stays(tmp_path: Path) -> None:
+    target = tmp_path / "v1"
+    with whole_folder(target, "mark") as first:
+        (first / "mark").write_text("first")
+        with whole_folder(target, "mark") as second:
+            (second / "mark").write_text("second")
+        assert (first / "mark").read_text() == "first"
+    assert (target / "mark").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["v1"]
+
+
+def test_a_result_that_a_killed_run_had_put_aside_is_put_back(tmp_path: Path) -> None:
+    aside = tmp_path / ".v1.k3x.old" / "old"
+    aside.mkdir(parents=True)
+    (aside / "mark").write_text("reviewed")
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "v1", "mark"):
+        raise RuntimeError
+    assert (tmp_path / "v1" / "mark").read_text() == "reviewed"
+    assert [path.name for path in tmp_path.iterdir()] == ["v1"]
+
+
+def test_a_scratch_folder_without_a_lock_counts_as_left_over_after_a_day(tmp_path: Path) -> None:
+    fresh, old = (tmp_path / f".v1.{digit * 12}.partial" for digit in "ab")
+    for folder in (fresh, old):
+        folder.mkdir()
+    os.utime(old, (1e9, 1e9))
+    with whole_folder(tmp_path / "v1", "mark") as folder:
+        (folder / "mark").write_text("")
+    assert {path.name for path in tmp_path.iterdir()} == {"v1", fresh.name}

@@ -398,9 +398,9 @@ def test_a_bundle_of_several_networks_maps_by_the_mean_of_their_log_odds(cube, b
     with rasterio.open(tmp_path / "map" / "probability.tif") as file:
         np.testing.assert_allclose(file.read(1), expected, atol=1e-3)
 
-    for members, why in ((1, "larger"), (3, "its tensors are not the network's")):
+    for members in (1, 3):
         rewrite(tmp_path / "two", set_at("members", members))
-        with pytest.raises(ModelError, match=rf"weights\.safetensors cannot be used: .*{why}"):
+        with pytest.raises(ModelError, match=r"weights\.safetensors cannot be used: its tensors"):
             load(tmp_path / "two")
 
 
@@ -410,9 +410,10 @@ def test_damaged_missing_and_odd_files_are_refused_and_named(copy, tmp_path):
     weights.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(ModelError, match="sha256"):
         load(copy)
-    weights.write_bytes(raw + bytes(2 << 20))
-    with pytest.raises(ModelError, match="larger"):
-        load(copy)
+    for longer in (raw + bytes(2 << 20), raw[:-1]):
+        weights.write_bytes(longer)
+        with pytest.raises(ModelError, match=f"{len(longer)} bytes"):
+            load(copy)
     weights.unlink()
     with pytest.raises(ModelError, match=r"weights\.safetensors is missing"):
         load(copy)

@@ -57,6 +57,7 @@ def test_a_bundle_of_two_events_describes_each_of_them(folder):
     first = document.expected[0]
     assert (first.after, document.expected[-1].after) == (1, 2)
     assert first.pixels > document.expected[-1].pixels == document.events[0].pixels
+    assert (first.events, document.expected[-1].events) == (2, 1)
     card = (folder / "bundle" / "MODEL_CARD.md").read_text()
     assert "SIMULATED" in card and "dem_curvature" in card and "2 events" in card
     for each in document.training_events:
@@ -170,6 +171,18 @@ def test_the_command_trains_on_several_events_and_prints_a_line_for_each(folder,
     assert done.exit_code == 0, done.output
     scores = read_document(tmp_path / "bundle").events
     assert [event.area for event in scores] == ["small", "elsewhere"]
+    document = read_document(tmp_path / "bundle")
+    mean, pooled = np.mean([event.auprc for event in scores]), document.test.auprc
+    assert document.expected[-1].auprc == document.test_score.auprc == pytest.approx(mean)
+    assert abs(mean - pooled) > 1e-3, "the two events differ"
+    assert f"Mean test AUPRC {mean:.3f} " in done.output
+    item = json.loads((tmp_path / "bundle" / "item.json").read_text())
+    assert item["properties"]["slidecube:test_auprc"] == pytest.approx(mean)
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert f"| mean | | {mean:.3f} |" in card
+    validation = [event.auprc for event in document.validation_events]
+    # the network was chosen by the mean of the plain predictions of the same areas
+    assert document.validation_score.auprc == pytest.approx(np.mean(validation))
     for event in scores:
         line = f"{event.area} {event.cube[:12]}: {event.auprc:.3f} at {event.prevalence:.4f}"
         assert line in done.output

@@ -243,6 +243,28 @@ def test_a_file_that_grows_between_two_reads_is_refused_without_an_etag() -> Non
             raster.read()
 
 
+def test_a_size_beyond_any_raster_is_refused_before_a_copy_is_made() -> None:
+    def vast(seen: Seen, content: bytes) -> Reply:
+        begin, _end = span(seen, content)
+        return Reply(
+            206, {"Content-Range": f"bytes {begin}-{begin + 65535}/{10**17}"}, content[begin : begin + 65536]
+        )
+
+    for server in answering(vast):
+        with pytest.raises(ArchiveError, match=str(10**17)):
+            RemoteRaster(server.url("scene.tif"))
+
+
+def test_no_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Loopback({"scene.tif": TILED}) as server, RemoteRaster(server.url("scene.tif")) as raster:
+        raster.read(window=Window(0, 0, 9, 9))
+        assert list(tmp_path.rglob("*")) == []
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+        with pytest.raises(ArchiveError, match="TMPDIR"):
+            raster.read()
+
+
 def test_another_size_than_the_catalogue_saw_is_refused() -> None:
     with Loopback({"scene.tif": TILED}) as server:
         asset = Asset(href=server.url("scene.tif"), etag='"one"', size_bytes=len(TILED) + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -139,9 +141,9 @@ def test_a_token_that_arrives_nearly_expired_is_asked_for_again(monkeypatch: pyt
 )
 def test_what_is_no_token_is_refused(monkeypatch: pytest.MonkeyPatch, document: Any) -> None:
     monkeypatch.setattr(http_client, "request", Archive(lambda *asked: reply(document)))
-    with pytest.raises(ArchiveError, match="no token") as caught:
+    with pytest.raises(ArchiveError, match="token") as caught:
         sign(HREF)
-    assert caught.value.transient
+    assert caught.value.transient == (document != b"<html>")
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,3 +276,28 @@ def test_the_key_goes_to_the_planetary_computer_only(monkeypatch: pytest.MonkeyP
     hosts = {url.split("/")[2] for _, url, options in archive.asked if "KEY" in repr(options)}
     assert hosts == ({"planetarycomputer.microsoft.com"} if api != API else set())
     assert any(url.startswith(f"{API}/search") for _, url, _ in archive.asked)
+
+
+@pytest.mark.parametrize("rel", ["search", "root", "self", "next"])
+@pytest.mark.parametrize("href", ["/etc/passwd", "file:///etc/passwd", "../../etc/passwd"])
+def test_a_link_to_a_local_file_is_not_opened(monkeypatch: pytest.MonkeyPatch, rel: str, href: str) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("builtins.open", lambda path, *_: opened.append(str(path)) or io.StringIO("{}"))
+    links = [*(link for link in LANDING["links"] if link["rel"] != rel), {"rel": rel, "href": href}]
+
+    def answer(method: str, url: str, options: dict[str, Any]) -> dict[str, Any]:
+        if "passwd" in url and not url.startswith("https://"):
+            raise ArchiveError("no address")
+        found = {
+            "type": "FeatureCollection",
+            "features": [feature("a")],
+            "links": links if rel == "next" else [],
+        }
+        return (
+            found if method == "POST" else {**LANDING, "links": LANDING["links"] if rel == "next" else links}
+        )
+
+    monkeypatch.setattr(http_client, "request", Archive(answer))
+    with contextlib.suppress(ArchiveError):
+        search()
+    assert opened == []

@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
 from shapely.geometry import box
 
 from pipeline.archives.inventories import inventory_fingerprint
 from pipeline.build import run as build
-from pipeline.build.contents import falls_short
+from pipeline.build.shortfalls import falls_short
 from pipeline.catalogue.assets import Asset, local_asset
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import save_catalogue
+from pipeline.cli import build as command
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import read_manifest, version_numbers
+from pipeline.errors import IncompleteError
 from pipeline.layers.backscatter import Backscatter
 from pipeline.layers.labels import Labels
 from pipeline.layers.terrain import Terrain
@@ -250,6 +253,18 @@ def test_builds_that_fail_push_no_good_version_out(archive: Archive) -> None:
     assert version_numbers(store) == [1, 2, 5, 6]
     for number in (1, 2, 5, 6):
         assert verify_cube(store.uri_of(f"versions/{number}.zarr")).sound
+
+
+def test_the_command_ends_with_its_own_status_and_names_what_is_missing(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.gone.add(archive.items[1]["assets"]["vv"]["href"])
+    monkeypatch.setattr("pipeline.area.load_area", lambda name: archive.area)
+    monkeypatch.setattr("pipeline.build.run.find_catalogue", lambda area, replay: archive.search())
+    result = CliRunner().invoke(command, ["here", "--json", "--no-quicklook"])
+    assert result.exit_code == IncompleteError.exit_code == 6
+    (line,) = json.loads(result.stdout)["undelivered"]
+    assert line.rstrip(".") in result.stderr
 
 
 @pytest.mark.parametrize(

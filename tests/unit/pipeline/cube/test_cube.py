@@ -103,7 +103,7 @@ def test_a_version_opens_with_plain_xarray_and_holds_what_was_written(store: Loc
     assert list(dataset["vv_coverage"].values) == [0.5, 0.5]
     assert set(dataset.coords) == {
         "x", "y", "timestep", "spatial_ref", "sat:orbit_state", "platform", "pass_id", "layer_digest",
-        "relative_orbit", "absolute_orbit", "vv_coverage",
+        "relative_orbit", "absolute_orbit", "vv_coverage", "timepair",
     }  # fmt: skip
     assert set(dataset.data_vars) == {"vv"}
     assert dataset["spatial_ref"].attrs["GeoTransform"].split()[0] == "500000.0"

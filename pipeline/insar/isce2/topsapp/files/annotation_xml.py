@@ -1,13 +1,33 @@
-"""Reads untrusted annotation XML of limited size."""
+"""Reads untrusted XML of limited size: annotations, and the headers of rasters."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from xml.parsers import expat
 
 from pipeline.errors import InterferometryError
 
 _LARGEST_BYTES = 128 * 2**20
+
+
+def parse(data: bytes) -> ET.Element:
+    """The root of a document.
+
+    Raises ValueError for a document type, and so for entities, in whatever encoding; ElementTree.ParseError for what
+    is no XML.
+    """
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_document_type
+    with suppress(expat.ExpatError):  # ElementTree reports it
+        parser.Parse(data, True)
+    return ET.fromstring(data)
+
+
+def _refuse_document_type(*_: Any) -> None:
+    raise ValueError("it contains a document type")
 
 
 def read_annotation(path: Path) -> ET.Element:
@@ -18,10 +38,7 @@ def read_annotation(path: Path) -> ET.Element:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError("the file is too large")
-        data = path.read_bytes()
-        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-            raise ValueError("it contains a document type")
-        return ET.fromstring(data)
+        return parse(path.read_bytes())
     except (OSError, ValueError, ET.ParseError) as error:
         raise InterferometryError(
             "annotation-unreadable", f"{path.name}: {error}.", "Fetch the acquisition again."

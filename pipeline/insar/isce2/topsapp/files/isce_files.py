@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from pipeline.errors import InterferometryError
+from pipeline.insar.isce2.topsapp.files.annotation_xml import parse
 from pipeline.records import Frozen
 
 _LARGEST_HEADER_BYTES = 2**20
@@ -67,10 +68,7 @@ def read_header(raster: Path) -> IsceImage:
     try:
         if header.stat().st_size > _LARGEST_HEADER_BYTES:
             raise ValueError("the file is too large")
-        text = header.read_text("utf-8")
-        if "<!" in text.replace("<!--", ""):
-            raise ValueError("it contains a document type")
-        root = ET.fromstring(text)
+        root = parse(header.read_bytes())
         values = {_plain(item.get("name")): _value(item) for item in root.findall("property")}
         axes = {
             _plain(item.get("name")): {

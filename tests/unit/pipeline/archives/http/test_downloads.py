@@ -357,3 +357,14 @@ def test_two_processes_at_once_do_no_harm(server: Loopback, target: Path) -> Non
     assert target.read_bytes() == DATA
     assert left_over(target) == set()
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("length", [None, len(DATA)], ids=["stated", "unstated"])
+def test_more_than_a_file_of_its_kind_has_is_not_fetched(
+    server: Loopback, target: Path, length: int | None
+) -> None:
+    if length is None:
+        server.rules.append(lambda seen: Reply(200, {"ETag": '"one"', "Transfer-Encoding": "identity"}, DATA))
+    with pytest.raises(ArchiveError, match=r"a\.zip|bytes"):
+        fetch(Wanted(URL, target, md5=MD5, most_bytes=len(DATA) - 1))
+    assert not target.exists()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import logging
 import resource
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import urllib3
 
 from pipeline.archives import inventories
 from pipeline.archives.archive import Archive, Query, Signed
 from pipeline.archives.http import bodies, http_client, sessions
 from pipeline.archives.http.ranges import RemoteFile
-from pipeline.archives.planetary import PlanetaryComputer
+from pipeline.archives.planetary import PlanetaryComputer, needs_signing
 from pipeline.archives.registry import OTHER
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
@@ -222,8 +226,9 @@ def test_a_redirect_leads_to_an_encrypted_address_or_nowhere(target: str) -> Non
 def test_a_signed_address_of_an_inventory_is_not_logged(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    with caplog.at_level(logging.DEBUG, logger="pipeline"), Loopback({"a.geojson": b"{}"}) as server:
+    with caplog.at_level(logging.DEBUG), Loopback({"a.geojson": b"{}"}) as server:
         inventories.fetch_file(server.url("a.geojson?sig=SECRET"), tmp_path)
+    assert "urllib3" in caplog.text and "pipeline" in caplog.text
     assert "a.geojson" in caplog.text and "SECRET" not in caplog.text
     assert not [path for path in tmp_path.rglob("*") if "SECRET" in path.name]
 
@@ -310,3 +315,61 @@ def test_a_limit_of_this_machine_is_named_as_one() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert "ulimit -n" in caught.value.remedy and "certificate" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "scheme", "named"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "http", "speak HTTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "https", "speak TLS"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200, "http", "headers"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 80_000, "http", "headers"),
+    ],
+)
+def test_what_does_not_speak_the_protocol_is_named(greeting: bytes, scheme: str, named: str) -> None:
+    with Dripping(greeting, 60.0) as server, pytest.raises(ArchiveError, match=named) as caught:
+        http_client.get_once(server.url.replace("http", scheme, 1))
+    assert not caught.value.transient and "retry" not in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://evil.example\\@sentinel1euwestrtc.blob.core.windows.net/sentinel1-grd-rtc/a.tif",
+        "https://evil.example\t.blob.core.windows.net/sentinel1-grd-rtc/a.tif",
+        "https://evil.example /x.blob.core.windows.net",
+        "https://user@sentinel1euwestrtc.blob.core.windows.net/sentinel1-grd-rtc/a.tif",
+    ],
+)
+def test_an_address_of_two_meanings_is_neither_signed_nor_requested(href: str) -> None:
+    assert not needs_signing(href)
+    with Loopback() as server, standing_for_all_hosts(server):
+        if "user@" not in href:
+            with pytest.raises(ArchiveError, match="no address"):
+                PlanetaryComputer().open(href)
+        assert server.seen == []
+
+
+def test_the_servers_own_word_for_a_refusal_is_passed_on() -> None:
+    with Loopback() as server:
+        server.rules.append(lambda seen: Reply(403, {"x-ms-error-code": "AuthenticationFailed"}))
+        with pytest.raises(ArchiveError, match="AuthenticationFailed"):
+            http_client.request("GET", server.url("a"))
+
+
+def test_a_certificate_is_named_only_where_it_is_the_cause() -> None:
+    def told(cause: Exception) -> ArchiveError:
+        pool = urllib3.HTTPSConnectionPool("x.example")
+        return http_client.unreachable(
+            "https://x.example/",
+            requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(pool, "/", cause)),
+        )
+
+    refused = told(
+        ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    )
+    assert "certificate" in refused.message and not refused.transient
+    broken = told(ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred"))
+    assert "certificate" not in str(broken).lower() and broken.transient
+    files = told(urllib3.exceptions.SSLError(OSError(errno.EMFILE, "Too many open files")))
+    assert "ulimit -n" in files.remedy

@@ -104,7 +104,7 @@ def test_a_damaged_orbit_at_hand_is_not_used(service: Service, tmp_path: Path) -
     [
         (Reply(404), SCENE),
         (Reply(400), "HTTP 400"),
-        (Reply(200, {}, b"<html>"), "no orbit file"),
+        (Reply(200, {}, b"<html>"), "web page"),
         (Reply(302, {"Location": f"https://{STORE}/AUX/../../etc/passwd"}), "HTTP 404|no orbit file"),
         (Reply(302, {"Location": "http://elsewhere.example/x.EOF"}), "elsewhere"),
     ],

@@ -80,6 +80,27 @@ def test_a_version_is_checked_too_when_it_is_opened_and_verified(tmp_path: Path)
             act(store.uri)
 
 
+@pytest.mark.parametrize("shape", [[7, 10**9, 1], [7, 40_000, 40_000], [10**12, 32, 32]])
+def test_an_array_larger_than_any_memory_is_refused_before_it_is_read(
+    tmp_path: Path, shape: list[int]
+) -> None:
+    path = write_published(small_cube(32), tmp_path / "brought.zarr")
+    array = json.loads((path / "vv/.zarray").read_text())
+    (path / "vv/.zarray").write_text(json.dumps(array | {"shape": shape}))
+    with pytest.raises(CubeError) as caught:
+        open_cube(path)
+    assert " x ".join(f"{n:,}" for n in shape) in caught.value.message
+
+
+def test_a_coordinate_larger_than_any_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = write_published(small_cube(32), tmp_path / "brought.zarr")
+    whole = json.loads((path / ".zmetadata").read_text())
+    whole["metadata"]["x/.zarray"] |= {"shape": [10**10], "chunks": [1]}
+    (path / ".zmetadata").write_text(json.dumps(whole))
+    with pytest.raises(CubeError):
+        open_cube(path)
+
+
 def test_a_chunk_larger_than_any_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = write_published(small_cube(32), tmp_path / "brought.zarr")
     array = json.loads((path / "vv/.zarray").read_text())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InterferometryError
+from pipeline.insar.isce2.topsapp.files.annotation_xml import read_annotation
 from pipeline.insar.isce2.topsapp.files.burst_safe import position_of, safe_of_bursts
 from pipeline.insar.job import read_manifest
 from tests.insar.jobs import make_job
@@ -107,3 +108,16 @@ def test_what_burst2safe_refuses_is_named(tmp_path: Path, calls: Any) -> None:
     with pytest.raises(InterferometryError) as caught:
         safe_of_bursts((tiff,), "reference", manifest, tmp_path / "work", tmp_path / "log")
     assert caught.value.code == "inputs-missing"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+@pytest.mark.parametrize("subset", ['<!ENTITY e SYSTEM "file:///etc/hostname">', '<!ENTITY e "x">', ""])
+def test_a_document_type_is_refused_in_any_encoding(tmp_path: Path, encoding: str, subset: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE product [{subset}]><product>x</product>'
+    path = tmp_path / "annotation.xml"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(InterferometryError) as caught:
+        read_annotation(path)
+    assert caught.value.code == "annotation-unreadable"
+    path.write_bytes(text.replace(f"<!DOCTYPE product [{subset}]>", "<!-- <!DOCTYPE -->").encode(encoding))
+    assert read_annotation(path).tag == "product"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from pipeline.errors import InterferometryError
 from pipeline.insar.isce2 import isce2_backend, runner_process
@@ -308,3 +309,103 @@ def test_dockerfile_and_environment_are_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["requires-python"].startswith(f">={pins['python'].rpartition('.')[0]}")
     assert f"python{pins['python'].rpartition('.')[0]}/site-packages" in text
+
+
+HOSTILE_IMAGES = [
+    "-privileged",
+    "--volume=/:/host",
+    "",
+    " ",
+    "a b",
+    "image\n--privileged",
+    "x" * 300,
+    "a;b",
+    "$(id)",
+    "é",
+]
+
+
+@pytest.mark.parametrize("image", HOSTILE_IMAGES)
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_an_image_that_an_engine_could_take_for_an_option_is_refused(
+    engine: Any, image: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / engine).write_text(f"#!/bin/sh\necho x >> {asked}\n")
+    (tmp_path / engine).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for attempt in (
+        lambda: has_image(engine, image),
+        lambda: run_command(RUN.model_copy(update={"engine": engine, "image": image})),
+        lambda: choose_launcher(engine, image),
+        lambda: (
+            isce2_backend.Isce2Backend(engine, image).ready() if image else choose_launcher(engine, image)
+        ),
+    ):
+        with pytest.raises(InterferometryError) as caught:
+            attempt()
+        assert caught.value.code == "image-unusable" and "SLIDECUBE_ISCE2_IMAGE" in caught.value.remedy
+    assert not asked.exists(), "no engine is asked"
+
+
+@pytest.mark.parametrize("image", ["-x.sif", "--bind=/", "docker://evil.example/image", "a\nb"])
+def test_an_image_file_that_is_no_path_is_refused(image: str) -> None:
+    with pytest.raises(InterferometryError) as caught:
+        has_image("apptainer", image)
+    assert caught.value.code == "image-unusable"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "slidecube-isce2",
+        "localhost/slidecube-isce2:latest",
+        "reg.example:5000/a/b@sha256:" + "0" * 64,
+        "c0ffee",
+    ],
+)
+def test_names_of_images_are_accepted(image: str) -> None:
+    assert run_command(RUN.model_copy(update={"image": image}))[-2:] == [image, "/job"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "--privileged"), ("name", "a b"), ("job", "-v"), ("job", "T046/0\n--privileged"),
+        ("arguments", ("--help",)), ("engine", "sh"), ("cpus", 0), ("memory_bytes", -1), ("user", -1),
+        ("owner", {"pid": 1, "start": "1 --x", "boot": "", "namespace": ""}),
+        ("mounts", ({"source": "/data", "target": "job:/x"},)),
+    ],
+)  # fmt: skip
+def test_no_other_value_of_the_command_line_can_be_an_option(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ContainerRun.model_validate({**RUN.model_dump(), field: value})
+    assert caught.value.errors()[0]["loc"][0] == field
+
+
+@pytest.mark.parametrize("folder", ["a:b", "a,b", "a\nb"])
+def test_a_folder_that_engines_misread_is_refused(folder: str, tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job")
+    with pytest.raises(InterferometryError) as caught:
+        container_run(tmp_path / folder, read_manifest(job), "podman", "slidecube-isce2")
+    assert caught.value.code == "job-unusable"
+
+
+def test_ids_of_containers_are_hexadecimal() -> None:
+    assert orphans([{**_container(), "Id": "--all"}], OWNER, {}.get) == []
+
+
+def test_base_images_are_pinned() -> None:
+    texts = [
+        (ROOT / "docker" / name).read_text() for name in ("Dockerfile", "compose.yaml", "isce2/Dockerfile")
+    ]
+    images = [
+        image for text in texts for image in re.findall(r"^(?:FROM|\s+image:) (\S+)", text, re.MULTILINE)
+    ]
+    bases = {image.partition(":")[0]: image for image in images if image != "slidecube"}
+    assert set(bases) == {"python", "postgres", "mambaorg/micromamba"}
+    for name in ("python", "postgres"):
+        assert re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", bases[name]), name
+    assert re.fullmatch(
+        r"\S+:\d+\.\d+\.\d+-debian12-slim(@sha256:[0-9a-f]{64})?", bases["mambaorg/micromamba"]
+    )
