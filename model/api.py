@@ -117,7 +117,7 @@ def train(
         ModelError: the cube cannot be trained on.
         ReplaceError: something else is where the bundle belongs.
     """
-    request = request or TrainingRequest()
+    request = _as_run(request or TrainingRequest())
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
     inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
@@ -276,6 +276,15 @@ def _digest(bundle: Path) -> str:
     from model.bundle.bundle import read_document
 
     return read_document(bundle).digest
+
+
+def _as_run(request: TrainingRequest) -> TrainingRequest:
+    """The request with the precision that the device computes in, by which its result is recognised."""
+    if request.plan.precision == "float32":
+        return request
+    from model.network.network import plan_as_run
+
+    return request.model_copy(update={"plan": plan_as_run(request.plan)})
 
 
 def _inputs(experiment: Experiment, cube: xr.Dataset, others: list[xr.Dataset]) -> Inputs:

@@ -171,7 +171,7 @@ class Result:
 def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Result]:
     """A folder to write that becomes `target`, with `origin.json`, when the block ends without an error.
 
-    Nothing is made on the disk before the block makes it. Call `existing` first.
+    Call `existing` first. Where the block fails, nothing is left on the disk.
 
     Raises:
         DiskError: `target` cannot be written.

@@ -37,8 +37,14 @@ class ScratchChannels:
     """
 
     def __init__(self, source: ChannelSource, channels: int, folder: Path, tile_px: int = 512) -> None:
+        """
+        Raises:
+            OSError: the disk has no room for it. The room is taken at once: a page of a mapped file that cannot be
+                written would end the process by a signal.
+        """
         self.shape = source.shape
         with TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, 4 * channels * self.shape[0] * self.shape[1])
             self._hold(file, "w+", (channels, *self.shape))
         for box in tiles(whole(self.shape), tile_px):
             self._values[:, box.slices[0], box.slices[1]] = source.read(box)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -12,6 +14,9 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.features import geometry_mask, shapes
 from rasterio.windows import Window
 from shapely.geometry import shape
@@ -21,6 +26,9 @@ from model.inputs.windows import Box
 
 NOT_LANDSLIDE, LANDSLIDE, NO_DATA = 0, 1, 255
 """values of the class raster"""
+
+PROBE_BYTES = 16 << 20
+"""a disk that has no room for so much has none for a raster"""
 
 COLUMNS: dict[str, str] = {
     "id": "int64",
@@ -40,6 +48,27 @@ COLUMNS: dict[str, str] = {
     "review": "str",
 }
 """attributes of a polygon and their types"""
+
+
+@contextmanager
+def disk_named(path: Path) -> Iterator[None]:
+    """Name the disk where GDAL fails to write a file in the folder of `path`: its own errors do not.
+
+    Raises:
+        OSError: the disk's own error, if the folder takes no further file of some size.
+    """
+    try:
+        yield
+    except (RasterioError, DataSourceError, DataLayerError, CPLE_BaseError, OSError) as error:
+        probe = path.with_name(f".{path.name}.probe")
+        try:
+            with probe.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, PROBE_BYTES)
+        except OSError as disk:
+            raise disk from error
+        finally:
+            probe.unlink(missing_ok=True)
+        raise
 
 
 class RowRaster:
@@ -86,7 +115,8 @@ class RowRaster:
 
     def write(self, box: Box, values: NDArray[Any]) -> None:
         """Write (y, x) values at `box`."""
-        self._dataset.write(values, 1, window=Window(box.left, box.top, box.width, box.height))
+        with disk_named(self.path):
+            self._dataset.write(values, 1, window=Window(box.left, box.top, box.width, box.height))
 
     def describe(self, description: str, tags: Mapping[str, str]) -> None:
         """Set the band's description and the file's tags."""
@@ -94,7 +124,16 @@ class RowRaster:
         self._dataset.update_tags(**tags)
 
     def publish(self, target: Path) -> None:
-        """Close the scratch file and write the cloud-optimised GeoTIFF; its overviews never average classes."""
+        """Close the scratch file and write the cloud-optimised GeoTIFF, which is read back; its overviews never average
+        classes.
+
+        Raises:
+            OSError: it cannot be written, or is not what was written.
+        """
+        with disk_named(target):
+            self._publish(target)
+
+    def _publish(self, target: Path) -> None:
         self._dataset.close()
         rasterio.shutil.copy(
             self.path,
@@ -105,6 +144,9 @@ class RowRaster:
             BLOCKSIZE="512",
             OVERVIEW_RESAMPLING="AVERAGE" if self._dtype == "float32" else "NEAREST",
         )
+        with rasterio.open(self.path) as written, rasterio.open(target) as read:
+            if written.checksum(1) != read.checksum(1):
+                raise RasterioIOError(f"{target.name} does not hold what was written")
 
 
 def landslide_polygons(
@@ -161,11 +203,12 @@ def _values_inside(polygon: Any, file: Any) -> NDArray[np.float32]:
 
 def write_polygons(frame: gpd.GeoDataFrame, target: Path, tags: Mapping[str, str]) -> None:
     """Write a GeoPackage with the layer `landslides`, also where there is no polygon; `tags` are its metadata."""
-    frame.to_file(
-        target,
-        layer="landslides",
-        driver="GPKG",
-        engine="pyogrio",
-        geometry_type="Polygon",
-        layer_metadata=dict(tags),
-    )
+    with disk_named(target):
+        frame.to_file(
+            target,
+            layer="landslides",
+            driver="GPKG",
+            engine="pyogrio",
+            geometry_type="Polygon",
+            layer_metadata=dict(tags),
+        )

@@ -78,6 +78,30 @@ def test_a_plan_names_the_precision_that_the_device_computes_in():
     assert plan_as_run(plan_as_run(plan)) == plan_as_run(plan)
 
 
+def test_a_trial_or_a_bundle_is_named_after_the_precision_that_ran(monkeypatch):
+    from model import api
+    from model.experiments.results.results import Trial
+    from model.experiments.substitutes import substitute_for
+    from model.inputs.inputs import Inputs
+
+    wanted = TrainingPlan(precision="bfloat16", device="cpu")
+    spec = NetworkSpec(in_channels=1)
+    trial = Trial(label="", inputs=Inputs(), network=spec, plan=wanted, protocol="strict", seed=0, fold=0)
+    found, notes = substitute_for(trial)
+    assert found.plan is not None and found.plan.precision == "float32" and notes == ()
+    asked = []
+    monkeypatch.setattr(
+        api.cubes,
+        "load",
+        lambda cube: (None, api.CubeFacts(uri="a", area="a", digest="a", shape=(1, 1), simulated=True)),
+    )
+    monkeypatch.setattr(
+        api, "_once", lambda target, origin, *rest: asked.append(origin.options["plan.precision"])
+    )
+    api.train("a", api.TrainingRequest(plan=wanted, experiment=api.Experiment(inputs=Inputs())))
+    assert asked == ["float32"]
+
+
 class Plain(torch.nn.Module):
     """Three convolutions."""
 
