@@ -131,7 +131,7 @@ def publish(
     store, built = store_of(area), len(plan.wanted) - len(failed)
     manifest = manifest_of(area, plan, catalogue, failed)
     if not manifest.timesteps:
-        reasons = "; ".join(failed.values())
+        reasons = "; ".join(line.rstrip(".") for line in failures_by_reason(plan.tasks, failed))
         raise CubeError(
             f"No pass of {area.name!r} could be built ({reasons}).", "Run `slidecube build` again."
         )

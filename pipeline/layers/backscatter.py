@@ -16,7 +16,16 @@ from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER
 from pipeline.layers import rtc_mosaic
-from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted
+from pipeline.layers.kind import (
+    Entry,
+    LayerKind,
+    LayerTask,
+    Lost,
+    Site,
+    Wanted,
+    one_reason_of,
+    without_files,
+)
 from pipeline.layers.plan_inputs import PlanInputs
 
 
@@ -120,11 +129,17 @@ class Backscatter(LayerKind[BackscatterTask]):
         )
 
     def describe_losses(self, lost: Sequence[Lost[BackscatterTask]], version: int | None) -> list[str]:
-        """Each pass with its reason."""
-        return [
-            f"pass {one.task.key}: {f'kept as in version {version}' if one.kept else 'left out'} ({one.reason})"
-            for one in lost
-        ]
+        """Each reason once, with the passes that failed for it."""
+        found: dict[tuple[bool, str], list[Lost[BackscatterTask]]] = {}
+        for one in lost:
+            found.setdefault((one.kept, without_files(one.reason)), []).append(one)
+        lines = []
+        for (kept, _), those in found.items():
+            ids = list(dict.fromkeys(one.task.key for one in those))
+            passes = f"pass {ids[0]}" if len(ids) == 1 else f"{len(ids)} passes: {', '.join(ids)}"
+            reason = one_reason_of([one.reason for one in those])
+            lines.append(f"{passes}: {f'kept as in version {version}' if kept else 'left out'} ({reason})")
+        return lines
 
     def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:
         """The notice that the Copernicus data terms ask for, with the years of the passes."""

@@ -7,6 +7,7 @@ layer is made from, so that nothing is looked up again by a name.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.manifest import Look, Timepair, Timestep
 from pipeline.cube.schema import Axis
+from pipeline.errors import number_of
 from pipeline.grid import Grid
 from pipeline.layers.plan_inputs import PlanInputs
 from pipeline.records import Frozen
@@ -220,8 +222,28 @@ def describe_tasks(tasks: Sequence[LayerTask]) -> str:
 def failures_by_reason(tasks: Sequence[LayerTask], failed: Mapping[str, str]) -> tuple[str, ...]:
     """Each reason once, after the layers that failed for it; `failed` has the reasons by digest of the recipe."""
     by_digest = {task.recipe.digest: task for task in tasks}
-    found: dict[tuple[str, str], list[LayerTask]] = {}
+    found: dict[tuple[str, str], list[tuple[LayerTask, str]]] = {}
     for digest, reason in sorted(failed.items()):
         task = by_digest[digest]
-        found.setdefault((task.kind.noun, reason), []).append(task)
-    return tuple(f"{describe_tasks(those)}: {reason}" for (_, reason), those in found.items())
+        found.setdefault((task.kind.noun, without_files(reason)), []).append((task, reason))
+    return tuple(
+        f"{describe_tasks([task for task, _ in those])}: {one_reason_of([reason for _, reason in those])}"
+        for those in found.values()
+    )
+
+
+_FILE = re.compile(r"https?://[^\s,;()]+|[^\s,;()]*/[^\s,;()]+|[\w.-]+\.(tiff?|SAFE|zip)\b")
+"""an address, a path or a file's name: reasons that differ in nothing else are one"""
+
+
+def without_files(reason: str) -> str:
+    """A reason without the file that it names: the same for all files that failed alike."""
+    return _FILE.sub("a file", reason)
+
+
+def one_reason_of(reasons: Sequence[str]) -> str:
+    """The first of reasons that differ only in the file that they name, and for how many more files it is the same."""
+    others = len(set(reasons)) - 1
+    if not others:
+        return reasons[0]
+    return f"{reasons[0].rstrip('.')} (the same for {number_of(others, 'more file')})."
