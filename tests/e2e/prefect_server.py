@@ -111,10 +111,17 @@ class Site:
                 assert time.monotonic() < deadline, f"no event {name}"
                 time.sleep(0.5)
 
-    def log(self, run: FlowRun) -> list[Log]:
-        """The lines of a flow run and its tasks in Prefect's pages."""
+    def log(self, run: FlowRun, last: str, patience_s: float = 30.0) -> list[Log]:
+        """The lines of an ended run and its tasks in Prefect's pages, once one holds `last`: they come in batches."""
+        deadline = time.monotonic() + patience_s
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
         with self.client() as client:
-            return client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=200)
+            while True:
+                lines = client.read_logs(wanted, limit=200)
+                if any(last in line.message for line in lines):
+                    return lines
+                assert time.monotonic() < deadline, [line.message for line in lines]
+                time.sleep(0.5)
 
     def tasks(self, run: FlowRun) -> list[TaskRun]:
         """The task runs of a flow run."""
