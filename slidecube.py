@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
-    from pipeline.cube_api import areas, build, open_cube, plan, verify
+    from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
     "LogRatioMapPlan",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "pipeline.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
+    "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
     "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
 }
 

@@ -18,8 +18,8 @@ from shapely import Geometry, unary_union
 from shapely.affinity import translate
 from shapely.geometry import box, shape
 
+from pipeline.elevation.raster_values import declared_values, has_mask, vertical_reference
 from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.raster_values import declared_values, has_mask, vertical_reference
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

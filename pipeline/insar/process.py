@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.archives import rasters
+from pipeline.archives.geotiff import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
 from pipeline.archives.slc.slc_files import fetch_slc
 from pipeline.area import AreaOfInterest, Interferometry

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from shapely.geometry import shape
 
-from pipeline.archives import rasters
+from pipeline.archives.geotiff import rasters
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.passes import Pass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from shapely import box
 
-from pipeline.archives import rasters
+from pipeline.archives.geotiff import rasters
 from pipeline.archives.slc import orbit_files
 from pipeline.catalogue.dem_items import LOOK_DEM_MARGIN_M, DemTile, lost_within, surroundings, tiles_within
 from pipeline.catalogue.state_vectors import read_orbit_file

@@ -18,9 +18,9 @@ from scipy import ndimage
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData
+from pipeline.elevation.raster_values import DeclaredValues
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
-from pipeline.raster_values import DeclaredValues
 
 ALGORITHM = "backscatter-2"
 BORDER_EROSION_PX = 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shapely import box
 
-from pipeline.archives import rasters
+from pipeline.archives.geotiff import rasters
 from pipeline.catalogue.dem_items import DEM_MARGIN_M, DemTile, lost_within, surroundings, tiles_within
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.schema import TERRAIN

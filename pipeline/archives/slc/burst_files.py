@@ -19,10 +19,10 @@ from pydantic import Field
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from pipeline.archives.geotiff.local_copies import GDAL_OPTIONS
+from pipeline.archives.geotiff.tiff_directories import TiffError, read_layout
 from pipeline.archives.http.ranges import HEADER_BYTES
-from pipeline.archives.local_copies import GDAL_OPTIONS
 from pipeline.archives.local_files import LocalFile
-from pipeline.archives.tiff_directories import TiffError, read_layout
 from pipeline.catalogue.bursts import START_TOLERANCE_S
 from pipeline.catalogue.slc import Burst
 from pipeline.errors import SourceDataError

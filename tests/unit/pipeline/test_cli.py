@@ -22,6 +22,12 @@ from tests.unit.pipeline.archives.test_search_area import dem_item, probed, snap
 from tests.unit.pipeline.catalogue.test_passes import area, item
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest-xdist sets COLUMNS in its workers."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def invoke(*words: str) -> Result:
     return CliRunner().invoke(main, list(words))
 

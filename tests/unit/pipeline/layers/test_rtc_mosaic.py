@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from pipeline.archives.rasters import open_asset
+from pipeline.archives.geotiff.rasters import open_asset
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.items import Slice
 from pipeline.catalogue.passes import Pass

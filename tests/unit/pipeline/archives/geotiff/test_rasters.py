@@ -12,9 +12,9 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
+from pipeline.archives.geotiff.rasters import RemoteRaster, open_asset
 from pipeline.archives.http.ranges import RemoteFile
 from pipeline.archives.probes import probe
-from pipeline.archives.rasters import RemoteRaster, open_asset
 from pipeline.archives.registry import OTHER
 from pipeline.catalogue.assets import Asset, local_asset
 from pipeline.errors import ArchiveError, SourceDataError

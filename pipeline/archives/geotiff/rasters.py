@@ -23,16 +23,22 @@ from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window as RasterWindow
 
+from pipeline.archives.geotiff.local_copies import UNDECODABLE, mask_of, opened_copy
+from pipeline.archives.geotiff.tiff_directories import Layout, TiffError, read_layout
 from pipeline.archives.http import http_client
 from pipeline.archives.http.ranges import HEADER_BYTES, RemoteFile
-from pipeline.archives.local_copies import UNDECODABLE, mask_of, opened_copy
 from pipeline.archives.local_files import LocalFile, check_allowed
 from pipeline.archives.registry import archive_of
-from pipeline.archives.tiff_directories import Layout, TiffError, read_layout
 from pipeline.catalogue.assets import Asset, is_local, local_path
+from pipeline.elevation.raster_values import (
+    DeclaredValues,
+    declared_values,
+    has_mask,
+    horizontal,
+    vertical_reference,
+)
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.grid import Window
-from pipeline.raster_values import DeclaredValues, declared_values, has_mask, horizontal, vertical_reference
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from pipeline.archives import tiff_directories
-from pipeline.archives.rasters import RemoteRaster, open_asset
+from pipeline.archives.geotiff import tiff_directories
+from pipeline.archives.geotiff.rasters import RemoteRaster, open_asset
 from pipeline.catalogue.assets import Asset, local_asset
 from pipeline.errors import ArchiveError, DiskError, SlidecubeError, SourceDataError
 from pipeline.settings import settings

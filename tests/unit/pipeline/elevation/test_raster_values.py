@@ -13,7 +13,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from pipeline.archives.rasters import open_asset
+from pipeline.archives.geotiff.rasters import open_asset
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.items import Slice
 from pipeline.catalogue.passes import Pass
