@@ -65,16 +65,11 @@ def rasterise_labels(
     geometry = np.asarray(polygons.geometry.values, dtype=object)
     union = shapely.union_all(geometry)
 
-    fraction = np.zeros(grid.shape, np.float32)
-    for part in shapely.get_parts(union):
-        for cells, share in shares_of(part, grid):
-            fraction.flat[cells] += share
-    np.minimum(fraction, 1, out=fraction)
-    owner = _owners(geometry, grid)
+    fraction, owner = _fractions(union, grid), _owners(geometry, grid)
     centre = centres_in(geometry, grid)
     remarks = [*frame.attrs.get("remarks", []), *remarks_on_unused(polygons[frame.columns], inventory, span)]
-    for remark in remarks:
-        log.warning("%s: %s", inventory.name, remark)
+    if remarks:
+        log.warning("%s: %s", inventory.name, "; ".join(remarks))
     report |= {
         "file": frame.attrs.get("file"),
         "layer": frame.attrs.get("layer"),
@@ -87,13 +82,9 @@ def rasterise_labels(
         "landslide_pixels_not_mapped": int(np.count_nonzero(centre & ~mapped)),
         "unmapped_pixels": int(np.count_nonzero(~mapped)),
     }
-    if report["landslide_pixels_not_mapped"]:
-        log.warning(
-            "%d landslide pixels lie outside the mapped extent and are NaN",
-            report["landslide_pixels_not_mapped"],
-        )
-    landslides = centre.astype(np.float32)
-    landslides[~mapped] = np.nan
+    if (beyond := report["landslide_pixels_not_mapped"]) > 0:
+        log.warning("%d landslide pixels lie outside the mapped extent and are NaN", beyond)
+    landslides = np.where(mapped, centre, np.float32(np.nan)).astype(np.float32, copy=False)
     fraction[~mapped] = np.nan
     owner[~mapped] = 0
     return LayerData(
@@ -149,6 +140,16 @@ def _mapped(extent: gpd.GeoSeries | None, grid: Grid) -> NDArray[np.bool_]:
             "The mapped extent does not meet the area.", "Check the inventory's extent in the area file."
         )
     return mapped
+
+
+def _fractions(union: shapely.Geometry, grid: Grid) -> NDArray[np.float32]:
+    """(y, x) share of each pixel that the union of the landslides covers."""
+    fraction = np.zeros(grid.shape, np.float32)
+    for part in shapely.get_parts(union):
+        for cells, share in shares_of(part, grid):
+            fraction.flat[cells] += share
+    np.minimum(fraction, 1, out=fraction)
+    return fraction
 
 
 def _owners(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.int32]:
