@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
-from prefect.exceptions import FailedRun, ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -32,6 +32,7 @@ from flows.serving import log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
 from flows.serving.run_log import in_pages
+from flows.serving.server_errors import is_of_server
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
@@ -61,18 +62,6 @@ def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     """Whether another try may help: an archive failed for a reason that may pass, or Prefect's server was away."""
     error = state.result(raise_on_failure=False)
     return is_of_server(error) or (isinstance(error, ArchiveError) and error.transient)
-
-
-def is_of_server(error: object) -> bool:
-    """Whether an error comes from a Prefect server that cannot be reached, or that answers with an error.
-
-    The archives' own requests raise `ArchiveError`.
-    """
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code in (408, 429)
-    if isinstance(error, ObjectNotFound | FailedRun):
-        return False
-    return isinstance(error, httpx.TransportError | PrefectException)
 
 
 # pipeline.archives has already tried again within seconds; these retries wait for failures that last minutes
@@ -131,12 +120,15 @@ class PrefectTasks:
         waiting = list(tasks)
         for wait_s in (*WAITS_S, None):
             again = []
-            runs = {
-                (build_pair if layer.kind.limit == "processor" else build_layer).submit(
-                    self.area, layer
-                ): layer
-                for layer in waiting
-            }
+            runs = {}
+            for layer in waiting:
+                building = build_pair if layer.kind.limit == "processor" else build_layer
+                try:
+                    runs[building.submit(self.area, layer)] = layer
+                except (httpx.HTTPError, PrefectException) as refused:
+                    if not is_of_server(refused) or wait_s is None:
+                        raise
+                    again.append(layer)
             for run in as_completed(list(runs)):
                 error = _ended(run)
                 if isinstance(error, DiskError):

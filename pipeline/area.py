@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pyproj import Geod
-from shapely import Geometry, force_2d, get_coordinates
+from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precision
 from shapely.geometry import box, mapping, shape
 
 from pipeline.area_file import explained, fields_of, text_of
@@ -187,7 +187,7 @@ class AreaOfInterest(Frozen):
             raise ValueError(f"geometry is a {outline.get('type')!r:.60}; give a Polygon or MultiPolygon")
         try:
             with np.errstate(invalid="ignore"):  # not finite: refused below
-                parsed = force_2d(shape(outline))
+                parsed = without_empty_rings(force_2d(shape(outline)))
         except Exception as error:  # shapely and numpy raise errors of any type on broken geometry
             raise ValueError(f"geometry is no valid GeoJSON ({str(error)[:200]}); correct it") from error
         if not all(math.isfinite(v) for xy in get_coordinates(parsed).tolist() for v in xy):
@@ -228,6 +228,13 @@ class AreaOfInterest(Frozen):
         if instant < self.event.start:
             return "before"
         return "after" if instant > self.event.end else "during"
+
+
+def without_empty_rings(polygons: Geometry) -> Geometry:
+    """The same polygons without holes of no points, on which GEOS ends the process when vertices are added."""
+    if any(hole.is_empty for part in get_parts(polygons) for hole in getattr(part, "interiors", ())):
+        return set_precision(polygons, 0.0)
+    return polygons
 
 
 def area_files() -> dict[str, Path]:

@@ -97,6 +97,8 @@ def _number(limit: float | date | None, absent: float) -> float:
 
 def key_of(value: object) -> str | None:
     """One text for 1, 1.0, '1' and ' 1', and for 1.5 and '1.50'; the day of an instant; None for what is missing."""
+    if hasattr(value, "tolist"):  # of numpy: also a list that is the value of one feature
+        value = value.tolist()
     if value is None or value != value or str(value) in ("<NA>", "NaT"):
         return None
     if isinstance(value, date):  # an instant is one too

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ _COLOURS = {ColorInterp.gray, ColorInterp.undefined}
 """How the band of a measured quantity is shown; a band of any other colour holds no quantity."""
 _SCALES, _OFFSETS = ("scale_factor", "scale"), ("add_offset", "offset")
 """Names by which conventions other than GDAL's declare a scale and an offset, as text beside the band."""
+_NODATAS = ("_fillvalue", "missing_value", "nodata", "no_data")
 _UNITS = ("units", "unit", "unittype")
 _REMEDY = "Leave the item out of the search, or report it to the archive."
 
@@ -77,22 +79,32 @@ def declared_values(dataset: Any, name: str, units: Collection[str]) -> Declared
     scale, offset = float(dataset.scales[0]), float(dataset.offsets[0])
     if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0.0:
         raise refuse(f"declares the scale {scale:g} and the offset {offset:g}")
-    texts = {key.lower(): text for tags in (dataset.tags(), dataset.tags(1)) for key, text in tags.items()}
-    for names, applied in ((_SCALES, scale), (_OFFSETS, offset)):
-        for key in names:
-            if key in texts and _number(texts[key]) != applied:
-                raise refuse(f"declares {key} = {texts[key]!r:.40} beside GDAL's {applied:g}")
-    unit = str(dataset.units[0] or next((texts[key] for key in _UNITS if key in texts), "")).strip()
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        raise refuse("declares that small numbers are white: its numbers are turned round")
+    of_band = {key.lower(): text for key, text in dataset.tags(1).items()}
+    texts = {key.lower(): text for key, text in dataset.tags().items()} | of_band
+    nodata = dataset.nodata if dataset.nodata is not None else _stated(texts, _NODATAS)
+    for names, applied in ((_SCALES, scale), (_OFFSETS, offset), (_NODATAS, nodata)):
+        stated = _stated(texts, names)
+        if stated is not None and applied is not None and not _same(stated, applied):
+            raise refuse(f"declares {' or '.join(names)} as {stated:g} beside GDAL's {applied:g}")
+    # beside the file, and not beside its band, a unit may be that of the map
+    unit = str(dataset.units[0] or next((of_band[key] for key in _UNITS if key in of_band), "")).strip()
     if unit and unit.lower() not in units:
         raise refuse(f"is in {unit!r:.40}")
-    return DeclaredValues(scale, offset, dataset.nodata, unit)
+    return DeclaredValues(scale, offset, nodata, unit)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _stated(texts: Mapping[str, str], names: tuple[str, ...]) -> float | None:
+    """The number that stands under the first of these names; None where none does, or no number."""
+    for name in names:
+        with suppress(ValueError):
+            return float(texts.get(name, ""))
+    return None
 
 
 def has_mask(dataset: Any) -> bool:

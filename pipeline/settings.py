@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     )
     local_items: bool = Field(
         False,
-        description="files of this machine that the items of a catalogue name are read; for a catalogue of your own",
+        description="files of this machine that a replayed catalogue names are read; for a catalogue of your own",
     )
     search_interval_s: float = Field(
         300.0, ge=0, description="a catalogue younger than this is used again instead of a new search"

@@ -44,7 +44,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """An address with the signature, in it or in headers, that gives the right to read it."""
+    """An address with the signature, in it or in headers, that gives the right to read it.
+
+    The headers go to the address's own host, over https, and follow no redirect.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -186,11 +186,7 @@ def file_sha256(path: Path) -> str:
 
 
 def inventory_fingerprint(inventory: Inventory | None) -> tuple[InventoryFile | None, list[str]]:
-    """The inventory's state, without fetching it whole; and remarks where it is not available.
-
-    Raises:
-        ArchiveError: a server failed, and a retry may help.
-    """
+    """The inventory's state, without fetching it whole; and remarks where it is not available."""
     if inventory is None:
         return None, ["the area names no inventory: the cube will have no labels"]
     if inventory.url is None:
@@ -242,8 +238,6 @@ def _fingerprint(url: str, sha256: str | None) -> tuple[str | None, bool, str]:
     try:
         found, simulated = http_client.retried(lambda: _remote_fingerprint(url))
     except ArchiveError as error:
-        if error.transient:
-            raise
         return None, False, error.message
     return sha256 or found, simulated, ""
 

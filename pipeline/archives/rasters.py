@@ -80,7 +80,8 @@ class _Header:
     units: tuple[str | None, ...]
     colorinterp: tuple[Any, ...]
     mask_flag_enums: tuple[Any, ...]
-    tags: tuple[dict[str, str], dict[str, str]]
+    tags: dict[tuple[int, str | None], dict[str, str]]
+    """by band (0: of the file) and name space"""
     vertical_reference: str | None
 
 
@@ -143,7 +144,11 @@ class RemoteRaster:
             units=tuple(dataset.units),
             colorinterp=tuple(dataset.colorinterp),
             mask_flag_enums=tuple(flags),
-            tags=(dict(dataset.tags()), dict(dataset.tags(1))),
+            tags={
+                (0, None): dict(dataset.tags()),
+                (1, None): dict(dataset.tags(1)),
+                (0, "IMAGE_STRUCTURE"): dict(dataset.tags(ns="IMAGE_STRUCTURE")),
+            },
             vertical_reference=vertical_reference(crs, self.name) if crs is not None else None,
         )
 
@@ -172,9 +177,9 @@ class RemoteRaster:
         """Close the file."""
         self._file.close()
 
-    def tags(self, band: int = 0) -> dict[str, str]:
-        """Texts that the header states of the file (0) or of the first band (1)."""
-        return dict(self._header.tags[1 if band else 0])
+    def tags(self, band: int = 0, ns: str | None = None) -> dict[str, str]:
+        """Texts that the header states of the file (0), also under `IMAGE_STRUCTURE`, or of the first band (1)."""
+        return dict(self._header.tags[band, ns])
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from shapely.geometry import mapping
 
@@ -45,7 +46,8 @@ def search_catalogue(area: AreaOfInterest, store: SnapshotStore | None = None) -
     whatever fails meanwhile, the next search within `settings().search_interval_s` begins with the same answer.
 
     Raises:
-        ArchiveError: an archive refused, failed, or returned something that cannot be used.
+        ArchiveError: the archive of backscatter refused, failed, or returned something that cannot be used; or no
+            server gives any of its files. What fails of elevation, of an inventory or of pairs is noted.
     """
     answer = latest_answer(store, area) if store is not None else None
     if answer is None:
@@ -67,7 +69,13 @@ def _search(area: AreaOfInterest) -> Catalogue:
     archive = serving(area.rtc_collection)
     rtc = archive.search(area.rtc_collection, Query.of_area(area))
     box = surroundings(area, LOOK_DEM_MARGIN_M if area.interferometry else DEM_MARGIN_M)
-    dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(box)))
+    dem: list[dict[str, Any]] = []
+    unsearched: dict[str, str] = {}
+    try:
+        dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(box)))
+    except ArchiveError as error:  # only terrain and look geometry need it
+        log.warning("no elevation: %s", error)
+        unsearched["elevation"] = error.message
     slc, slc_notes = search_slc(area)
     return Catalogue(
         area=area.name,
@@ -77,12 +85,17 @@ def _search(area: AreaOfInterest) -> Catalogue:
         rtc_items=tuple(sorted(rtc, key=lambda item: str(item["id"]))),
         dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
         slc=slc,
-        notes=tuple(slc_notes),
+        unsearched=unsearched,
+        notes=(*(f"{part} could not be searched: {why}" for part, why in unsearched.items()), *slc_notes),
     )
 
 
 def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
-    """The same with the state of each file that the area needs, and of the inventory."""
+    """The same with the state of each file that the area needs, and of the inventory.
+
+    Files of what the area excludes are described too: the field may change while the catalogue is used.
+    """
+    area = area.model_copy(update={"exclude": ()})
     found = group_passes(answer.rtc_items, area)
     tiles = dem_tiles_of(answer, area).tiles
     wanted = [
@@ -93,10 +106,22 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
         if polarisation in piece.assets
     ]
     slc_tiles = slc_dem_tiles_of(answer, area).tiles
-    probes, notes = probe([*wanted, *(tile.asset.href for tile in [*tiles, *slc_tiles])])
+    hrefs_of_tiles = [tile.asset.href for tile in [*tiles, *slc_tiles]]
+    probes, notes = probe(wanted)
+    try:
+        of_tiles, remarks = probe(hrefs_of_tiles)
+    except ArchiveError as error:  # only what needs elevation is left out
+        of_tiles, remarks = {}, [error.message]
+    probes |= of_tiles
+    notes += remarks
+    if not probes and any(is_local(href) for href in (*wanted, *hrefs_of_tiles)):
+        raise ArchiveError(
+            f"The items at {answer.endpoint} name files of this machine, which are not read.",
+            "Check SLIDECUBE_STAC_URL, or report it to the archive.",
+        )
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += [*answer.notes, *remarks]
-    if not tiles_within(area, tiles, DEM_MARGIN_M):
+    if not tiles_within(area, tiles, DEM_MARGIN_M) and not answer.unsearched:
         notes.append(f"{area.dem.collection} has no tile here: the cube will have no terrain")
     log.info(
         "%s: %d items, %d passes, %d elevation tiles",
@@ -136,6 +161,9 @@ def _latest(store: SnapshotStore, area: AreaOfInterest, pattern: re.Pattern[str]
             found = parse_catalogue(store.read(f"{FOLDER}/{name}") or b"", name, area)
         except ArchiveError as error:
             log.info("not replaying %s: %s", name, error.message)
+            continue
+        if found.unsearched:
+            log.info("not replaying %s: %s could not be searched", name, " and ".join(found.unsearched))
             continue
         if found.slc is None and wants_slc(area):
             log.info("not replaying %s: it holds no search for the pairs that are wanted", name)

@@ -50,6 +50,9 @@ class Catalogue(Frozen):
         None,
         description="for interferometry; None where it was not wanted or the search failed, which a note explains",
     )
+    unsearched: dict[str, str] = Field(
+        default_factory=dict, description="parts of which the search failed ('elevation'), and why"
+    )
     notes: tuple[str, ...] = Field((), description="what was dropped or looks wrong, in words")
 
 
@@ -87,8 +90,8 @@ def rfc3339(instant: datetime) -> str:
 
 def content_digest(catalogue: Catalogue) -> str:
     """Digest without the time of the search: two searches that found the same have the same digest."""
-    # left out where they are None or false, so that catalogues older than these fields keep their digest
-    without = {"searched_at"} if catalogue.slc is not None else {"searched_at", "slc"}
+    # left out where they are None, empty or false, so that catalogues older than these fields keep their digest
+    without = {"searched_at", *(name for name in ("slc", "unsearched") if not getattr(catalogue, name))}
     substance = catalogue.model_dump(mode="json", exclude=without)
     if catalogue.inventory is not None and not catalogue.inventory.simulated:
         del substance["inventory"]["simulated"]
@@ -107,14 +110,18 @@ def is_simulated(catalogue: Catalogue) -> bool:
 def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
     """The catalogue's passes over the area, with the sizes and ETags that the servers stated.
 
-    A file that the archive listed and its server did not have is left out of its slice.
+    A file that the archive listed and its server did not have is left out of its slice. What is left out and noted is
+    that of all items, since of those that are left out no server was asked for a file.
 
     Raises:
         ArchiveError: the catalogue belongs to another area.
     """
     check_area(catalogue, area)
+    listed = group_passes(catalogue.rtc_items, area)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
-    return group_passes([item for item in items if item is not None], area, catalogue.probes)
+    found = group_passes([item for item in items if item is not None], area, catalogue.probes)
+    notes = tuple(dict.fromkeys((*listed.notes, *found.notes)))
+    return found.model_copy(update={"left_out": listed.left_out, "notes": notes})
 
 
 def _present(

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from shapely import Geometry
 from shapely.geometry import mapping, shape
 
+from pipeline.area import without_empty_rings
 from pipeline.catalogue.identities import Direction, direction_name, platform_name
 from pipeline.errors import ArchiveError
 
@@ -107,7 +108,8 @@ def footprint_of(value: Any) -> dict[str, Any]:
         raise ValueError("is no GeoJSON Polygon or MultiPolygon")
     try:
         with np.errstate(invalid="ignore"):  # not finite: refused below
-            footprint = shape(value)
+            stated = shape(value)
+            footprint = without_empty_rings(stated)
     except Exception as error:  # shapely and numpy raise errors of any type on broken geometry
         raise ValueError(f"cannot be read ({type(error).__name__})") from error
     bounds = footprint.bounds
@@ -115,7 +117,7 @@ def footprint_of(value: Any) -> dict[str, Any]:
         raise ValueError("is empty or not finite")
     if bounds[0] < -180.001 or bounds[2] > 180.001 or bounds[1] < -90.001 or bounds[3] > 90.001:
         raise ValueError("leaves -180..180, -90..90 degrees")
-    if footprint.is_valid and bounds[2] - bounds[0] <= 180:
+    if footprint is stated and footprint.is_valid and bounds[2] - bounds[0] <= 180:
         return dict(value)
     if bounds[2] - bounds[0] > 180:
         footprint = _unwrapped(footprint)

@@ -13,7 +13,7 @@ from pipeline.cube.foreign.storage import check_storage
 from pipeline.cube.manifest import MANIFEST
 from pipeline.cube.portable import portable
 from pipeline.cube.schema import SCHEMA_VERSION
-from pipeline.errors import CubeError
+from pipeline.errors import CubeError, SlidecubeError
 
 
 def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
@@ -40,12 +40,22 @@ def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
     version = resolve_version(address)
     check_storage(version)
     try:
-        dataset: xr.Dataset = xr.open_zarr(version.zarr(), chunks=None)
-    except Exception as error:
+        dataset = _opened(version, dask=dask)
+    except SlidecubeError:
+        raise
+    except (
+        Exception
+    ) as error:  # zarr, its codecs and xarray raise what they like for a damaged or hostile store
         raise CubeError(
-            f"{version.uri} cannot be opened as Zarr ({type(error).__name__}: {error}).",
+            f"{version.uri} cannot be opened as Zarr ({type(error).__name__}: {str(error)[:300]}).",
             "Run `slidecube verify` on it.",
         ) from error
+    dataset.encoding["source"] = version.uri
+    return dataset
+
+
+def _opened(version: VersionAddress, *, dask: bool) -> xr.Dataset:
+    dataset: xr.Dataset = xr.open_zarr(version.zarr(), chunks=None)
     if not any({"y", "x"} <= set(v.dims) for v in dataset.data_vars.values()):
         found = ", ".join(sorted({str(dim) for v in dataset.data_vars.values() for dim in v.dims})) or "none"
         raise CubeError(
@@ -54,9 +64,7 @@ def open_cube(address: str | Path, *, dask: bool = True) -> xr.Dataset:
         )
     if not is_built_here(version):
         dataset = _from_elsewhere(dataset, version)
-    dataset = portable(dataset, dask=dask)
-    dataset.encoding["source"] = version.uri
-    return dataset
+    return portable(dataset, dask=dask)
 
 
 def is_built_here(version: VersionAddress) -> bool:

@@ -88,7 +88,7 @@ class Interferometry(LayerKind[PairTask]):
         before = {pair.pair_id for pair in inputs.previous.timepairs} if inputs.previous else set()
         if not inputs.has_slc:
             no_processor = "SLIDECUBE_INSAR_BACKEND chooses no processor"
-            reason = "ASF could not be asked" if inputs.wants_slc else no_processor
+            reason = "their archives could not be searched" if inputs.wants_slc else no_processor
             line = f"pairs: {'kept as they were' if before else 'none'} ({reason})"
             return Wanted(kind=self, missing=(line,), notes=notes, staying=frozenset(before))
         if not inputs.pairs.pairs:

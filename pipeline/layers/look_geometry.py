@@ -59,10 +59,12 @@ class LookGeometry(LayerKind[LookTask]):
         }
         found = look_orders(passes, [one for one in inputs.slc_passes.passes if one.relative_orbit in tracks])
         staying = frozenset(one.relative_orbit for one in passes)
+        reason = inputs.catalogue.unsearched.get("elevation")
         if lost_within(inputs.dem, surroundings(inputs.area, LOOK_DEM_MARGIN_M)):
             reason = "; ".join((*inputs.dem.left_out, *inputs.dem.notes))
-            line = f"look geometry: the other elevation tiles leave a gap ({reason})"
-            return Wanted(kind=self, missing=(line,), staying=staying)
+        if reason is not None:
+            line = f"look geometry: not made without elevation ({reason})"
+            return Wanted(kind=self, missing=(line,), undelivered=(line,), staying=staying)
         near = tiles_within(inputs.area, [*inputs.dem.tiles, *inputs.slc_dem.tiles], LOOK_DEM_MARGIN_M)
         return Wanted(
             kind=self,

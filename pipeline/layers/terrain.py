@@ -38,6 +38,8 @@ class Terrain(LayerKind[TerrainTask]):
         """One layer, if the collection has a tile near the grid."""
         collection = inputs.area.dem.collection
         found = inputs.dem
+        if (why := inputs.catalogue.unsearched.get("elevation")) is not None:
+            return _undelivered(self, inputs, f"{collection} could not be searched: {why}")
         if lost_within(found, surroundings(inputs.area, DEM_MARGIN_M)):
             reason = "; ".join((*found.left_out, *found.notes))
             return _undelivered(self, inputs, f"the other tiles of {collection} leave a gap: {reason}")

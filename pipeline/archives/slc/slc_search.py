@@ -27,10 +27,7 @@ log = logging.getLogger(__name__)
 def search_slc(area: AreaOfInterest) -> tuple[SlcHoldings | None, list[str]]:
     """Granules, bursts and the elevation items around them, and remarks.
 
-    None where the area asks for no pairs, or where the archive cannot be searched: backscatter is built nevertheless.
-
-    Raises:
-        ArchiveError: the elevation cannot be searched.
+    None where the area asks for no pairs, or where an archive cannot be searched: backscatter is built nevertheless.
     """
     if area.interferometry is None or not wants_slc(area):
         return None, []
@@ -40,13 +37,14 @@ def search_slc(area: AreaOfInterest) -> tuple[SlcHoldings | None, list[str]]:
         granules = archive.search(SLC_GRANULES, query)
         archive = serving(SLC_BURSTS)
         bursts = archive.search(SLC_BURSTS, query)
+        dem: list[dict[str, Any]] = []
+        region = _region(bursts, area)
+        if region is not None:
+            archive = serving(area.dem.collection)
+            dem = archive.search(area.dem.collection, Query(mapping(region)))
     except ArchiveError as error:
         log.warning("no interferometry: %s", error)
         return None, [f"no pairs: {archive.title} could not be searched ({error.message})"]
-    dem: list[dict[str, Any]] = []
-    region = _region(bursts, area)
-    if region is not None:
-        dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(region)))
     return SlcHoldings(
         granules=tuple(granules),
         bursts=tuple(bursts),

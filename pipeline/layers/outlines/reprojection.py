@@ -13,6 +13,7 @@ from pyproj import CRS, Transformer
 from pyproj.aoi import AreaOfInterest as AreaOfUse
 from pyproj.transformer import TransformerGroup
 
+from pipeline.area import without_empty_rings
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 
@@ -135,7 +136,8 @@ def _turned(geometry: Geometries, longitude: float) -> Geometries:
 def _projected(frame: gpd.GeoDataFrame, forward: Transformer, grid: Grid) -> gpd.GeoDataFrame:
     """In the grid's CRS; long edges, straight in the file's CRS, get vertices first."""
     step = 0.01 if frame.crs.is_geographic else 1000.0
-    dense = shapely.segmentize(np.asarray(frame.geometry.values, dtype=object), step)
+    geometry = np.array([without_empty_rings(one) for one in frame.geometry.values], dtype=object)
+    dense = shapely.segmentize(geometry, step)
 
     def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(forward.transform(points[:, 0], points[:, 1]))

@@ -161,7 +161,13 @@ class LostRun(Run):
         raise httpx.ConnectError("All connection attempts failed")
 
 
-@pytest.mark.parametrize("lost", [LostRun, Run], ids=["asking raises", "its state names it"])
+def unsubmitted(state: State) -> Run:
+    raise httpx.ConnectError("All connection attempts failed")
+
+
+@pytest.mark.parametrize(
+    "lost", [LostRun, Run, unsubmitted], ids=["asking raises", "its state names it", "submitting raises"]
+)
 def test_a_layer_whose_run_the_server_lost_is_submitted_again(monkeypatch, disk, lost):
     away = Failed(data=httpx.ConnectError("All connection attempts failed"), message="failed")
     plan = plan_of(layer("labels", "l"), layer("terrain", "t"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from shapely import box
 
 from pipeline.area import AreaOfInterest, Event
-from pipeline.grid import Grid
+from pipeline.errors import GridError
+from pipeline.grid import MOST_PIXELS, Grid
 
 NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)
 
@@ -80,3 +83,25 @@ def test_the_smallest_area_still_has_pixels() -> None:
     height, width = Grid.of_area(area(141.9, 42.7, 1e-6, 1e-6)).shape
     assert 1 <= height <= 2
     assert 1 <= width <= 2
+
+
+@pytest.mark.parametrize(("degrees", "resolution_m"), [(0.5, 1.0), (1.0, 2.0)])
+def test_a_grid_of_a_billion_pixels_is_refused_before_memory_is_taken(
+    degrees: float, resolution_m: float
+) -> None:
+    with pytest.raises(GridError) as caught:
+        Grid.of_area(area(141.9, 42.7, degrees, degrees, resolution_m=resolution_m))
+    assert caught.value.exit_code == 4 and f"{MOST_PIXELS:,}" in caught.value.message
+
+
+def test_the_share_of_a_grid_inside_footprints() -> None:
+    grid = Grid.of_area(area(141.9, 42.7, 0.1, 0.1))
+    west, south, east, north = grid.bounds_deg()
+    middle = (west + east) / 2
+    whole, half = box(west, south, east, north), box(west, south, middle, north)
+    assert grid.share_within([whole]) > 0.99
+    assert abs(grid.share_within([half]) - 0.5) < 0.02
+    assert grid.share_within([half, half]) == grid.share_within([half])
+    assert grid.share_within([half, box(middle, south, east + 1, north)]) > 0.99
+    assert grid.share_within([box(west + 5, south, east + 5, north)]) == 0
+    assert grid.share_within([]) == 0

@@ -123,6 +123,22 @@ def test_a_nodata_is_no_data(tmp_path: Path, nodata: float) -> None:
     assert np.isnan(gamma0(write(tmp_path / "a.tif", values, nodata=nodata))[:, 8]).all()
 
 
+def test_a_nodata_that_only_a_text_declares_is_no_data(tmp_path: Path) -> None:
+    values = GAMMA0.astype("f4")
+    values[:, 8] = 0.125
+    asset = write(tmp_path / "a.tif", values, lambda t: t.update_tags(1, _FillValue="0.125"))
+    assert np.isnan(gamma0(asset)[:, 8]).all()
+
+
+def test_texts_that_declare_nothing_of_the_values_are_no_hindrance(tmp_path: Path) -> None:
+    def change(target: Any) -> None:
+        target.update_tags(SCALE="1:25000", units="metre", AREA_OR_POINT="Area")
+        target.update_tags(1, scale_factor="1.0", add_offset="0", _FillValue="nan")
+
+    found = gamma0(write(tmp_path / "a.tif", GAMMA0.astype("f4"), change, nodata=float("nan")))
+    np.testing.assert_array_equal(found, GAMMA0.astype("f4"))
+
+
 def palette(target: Any) -> None:
     target.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
 
@@ -137,6 +153,13 @@ REFUSED: dict[str, tuple[NDArray[Any], Change, dict[str, Any], str]] = {
     "scale NaN": (ONE, setting(scales=(float("nan"),)), {}, "scale nan"),
     "scale beside GDAL's": (ONE, lambda t: t.update_tags(1, scale_factor="0.0001"), {}, "scale_factor"),
     "offset beside GDAL's": (ONE, lambda t: t.update_tags(add_offset="-40"), {}, "add_offset"),
+    "nodata beside GDAL's": (
+        ONE,
+        lambda t: t.update_tags(1, missing_value="-1"),
+        {"nodata": -9999.0},
+        "missing_value",
+    ),
+    "white is zero": (ONE.astype("u2"), setting(), {"photometric": "MINISWHITE"}, "white"),
     "unit": (ONE, setting(units=("kelvin",)), {}, "kelvin"),
     "unit as a text": (ONE, lambda t: t.update_tags(1, units="furlong"), {}, "furlong"),
 }

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from pipeline.archives import tiff_directories
 from pipeline.archives.rasters import RemoteRaster, open_asset
 from pipeline.catalogue.assets import Asset, local_asset
-from pipeline.errors import ArchiveError, SlidecubeError, SourceDataError
+from pipeline.errors import ArchiveError, DiskError, SlidecubeError, SourceDataError
 from pipeline.settings import settings
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
 
@@ -261,7 +261,7 @@ def test_no_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raster.read(window=Window(0, 0, 9, 9))
         assert list(tmp_path.rglob("*")) == []
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
-        with pytest.raises(ArchiveError, match="TMPDIR"):
+        with pytest.raises(DiskError, match="TMPDIR"):
             raster.read()
 
 

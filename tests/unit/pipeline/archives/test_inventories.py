@@ -200,8 +200,7 @@ def test_an_unavailable_inventory_is_noted(server: Loopback, tmp_path: Path, cas
         assert str(tmp_path / "absent.gpkg") in notes[0]
 
 
-def test_a_transient_failure_is_an_error(server: Loopback) -> None:
+def test_a_server_that_fails_is_named_and_stops_no_other_layer(server: Loopback) -> None:
     server.fail(99, Reply(503), method="HEAD")
-    with pytest.raises(ArchiveError) as caught:
-        inventories.inventory_fingerprint(inventory(server.url("slides.geojson")))
-    assert caught.value.transient
+    found, notes = inventories.inventory_fingerprint(inventory(server.url("slides.geojson")))
+    assert found is None and "503" in notes[0]

@@ -16,7 +16,7 @@ from pipeline.archives.http.ranges import RemoteFile
 from pipeline.archives.probes import probe
 from pipeline.archives.rasters import RemoteRaster, open_asset
 from pipeline.archives.registry import OTHER
-from pipeline.catalogue.assets import Asset
+from pipeline.catalogue.assets import Asset, local_asset
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.settings import settings
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings
@@ -247,8 +247,10 @@ def test_local_rasters(
     settings.cache_clear()
     path = tmp_path / "scene.tif"
     path.write_bytes(tiff)
-    (known,), remarks = list(probe([str(path)])[0].values()), probe([str(path)])[1]
-    assert remarks == [] and known.size_bytes == len(tiff)
+    known = local_asset(str(path))
+    assert known.size_bytes == len(tiff)
+    found, (remark,) = probe([str(path)])
+    assert found == {} and path.name in remark
     with open_asset(known) as raster:
         np.testing.assert_array_equal(raster.read(), pixels)
     with RemoteRaster(path.as_uri()) as raster:
@@ -270,6 +272,13 @@ def test_probes(server: Loopback, tiff: bytes) -> None:
     server.fail(99, Reply(403), method="HEAD")
     with pytest.raises(ArchiveError, match="HTTP 403"):
         probe([there])
+
+
+def test_one_file_that_its_server_refuses_is_named_and_the_others_are_found(server: Loopback) -> None:
+    there = server.url("scene.tif")
+    server.rules.append(lambda seen: Reply(403) if "refused" in seen.path else None)
+    found, (remark,) = probe([server.url("refused.tif?sig=SECRET"), there])
+    assert list(found) == [there] and "refused.tif" in remark and "403" in remark and "SECRET" not in remark
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])

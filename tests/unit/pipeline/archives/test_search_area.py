@@ -33,6 +33,7 @@ from pipeline.catalogue.snapshots import load_catalogue, save_catalogue, snapsho
 from pipeline.cube.local_store import LocalStore
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
+from tests.unit.loopback import Loopback
 from tests.unit.made_slc import burst_item, granule_item, repeats
 from tests.unit.pipeline.catalogue.test_passes import area, item
 
@@ -110,6 +111,36 @@ def test_a_search_asks_once_and_probes_what_is_needed(monkeypatch: pytest.Monkey
     assert tile.asset.etag == '"e"' and tile.bbox == (141.0, 42.0, 142.0, 43.0)
 
 
+@pytest.mark.parametrize("allowed", ["true", "false"])
+@pytest.mark.parametrize("served", [True, False], ids=["beside a served one", "alone"])
+def test_a_search_never_leads_to_a_file_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, served: bool
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", allowed)
+    settings.cache_clear()
+    path = tmp_path / "private.tif"
+    path.write_bytes(b"II*\0")
+    hostile = item(name="hostile")
+    hostile["assets"] = {"vv": {"href": path.as_uri()}, "vh": {"href": str(path)}}
+    with Loopback({"good.tif": b"x"}) as server:
+        good = item(name="good")
+        good["assets"] = {"vv": {"href": server.url("good.tif")}}
+        good["properties"]["sat:absolute_orbit"] += 1
+        items = [hostile, good] if served else [hostile]
+        monkeypatch.setattr(
+            StacArchive, "search", lambda _, kind, __: items if kind == "sentinel-1-rtc" else []
+        )
+        if not served:
+            with pytest.raises(ArchiveError, match="this machine"):
+                search_area.search_catalogue(area())
+        else:
+            found = search_area.search_catalogue(area())
+            assert list(found.probes) == [server.url("good.tif")]
+            assert any("private.tif" in note for note in found.notes)
+            assert [one.absolute_orbit for one in passes_of(found, area()).passes] == [23569]
+    settings.cache_clear()
+
+
 def test_the_answer_is_saved_before_it_is_read_and_not_asked_for_again(
     stac: list[tuple[str, dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +162,25 @@ def test_the_answer_is_saved_before_it_is_read_and_not_asked_for_again(
     assert len(stac) == asked and found.probes
     (name,) = store.names("catalogues")
     assert search_area.SNAPSHOT_NAME.match(name) and search_area.latest_snapshot(store, area()) == found
+
+
+def test_what_is_left_out_is_named_after_a_search_too(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an item that cannot be read no file is asked for: that is no reason to pass it over in silence."""
+    odd = item("2018-09-17 20:31:00+00:00", name="odd", **{"sat:relative_orbit": None})
+    excluded = item("2018-09-29 20:31:00+00:00", name="excluded", **{"sat:absolute_orbit": 23918})
+
+    def search(_archive: StacArchive, collection: str, _query: Query) -> list[dict[str, Any]]:
+        return [item(), odd, excluded] if collection == "sentinel-1-rtc" else [dem_item()]
+
+    monkeypatch.setattr(StacArchive, "search", search)
+    where = area(exclude=("excluded",))
+    found = search_area.search_catalogue(where)
+    passes = passes_of(found, where)
+    assert len(passes.passes) == 1 and "odd" in passes.left_out[0]
+    assert any("excluded" in note.split() for note in passes.notes)
+    assert len(passes_of(found, area()).passes) == 2, "its files were asked for"
 
 
 def saved(catalogue: Catalogue, folder: Path) -> Path:
@@ -377,6 +427,45 @@ def test_backscatter_is_catalogued_where_asf_cannot_be_asked(
     monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
     settings.cache_clear()
     assert search_area.latest_snapshot(LocalStore(tmp_path), wants()) == found
+
+
+@pytest.mark.parametrize(
+    "what", ["elevation", "files of elevation", "elevation around the bursts", "inventory"]
+)
+def test_what_fails_of_an_optional_part_is_noted_and_searched_again(
+    stac: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    search, probe = StacArchive.search, search_area.probe
+
+    def failing_search(archive: StacArchive, collection: str, query: Query) -> list[dict[str, Any]]:
+        again = sum(name == collection for name, _ in stac) > 0
+        if collection == "nasadem" and what in ("elevation", "elevation around the bursts" if again else ""):
+            raise ArchiveError("nasadem failed", transient=True)
+        return search(archive, collection, query)
+
+    def failing_probe(hrefs: list[str]) -> tuple[dict[str, Asset], list[str]]:
+        if what == "files of elevation" and any("nasadem" in href for href in hrefs):
+            raise ArchiveError("nasadem failed", transient=True)
+        return probe(hrefs)
+
+    def failing_inventory(_url: str) -> Any:
+        raise ArchiveError("nasadem failed", transient=True)
+
+    monkeypatch.setattr(StacArchive, "search", failing_search)
+    monkeypatch.setattr(search_area, "probe", failing_probe)
+    monkeypatch.setattr(inventories, "_remote_fingerprint", failing_inventory)
+    found_by_asf(monkeypatch, [granule_item()], [burst_item()])
+    address = "https://inventories.example/slides.gpkg" if what == "inventory" else None
+    where = wants(inventory={"name": "i", "citation": "c", "licence": "l", "url": address})
+    found = search_area.search_catalogue(where)
+    assert len(passes_of(found, where).passes) == 1
+    assert any("nasadem failed" in note for note in found.notes)
+    assert bool(found.unsearched) is (what == "elevation") and (found.slc is None) is (
+        what.startswith("elevation")
+    )
+    saved(found, tmp_path)
+    replayed = search_area.latest_snapshot(LocalStore(tmp_path), where)
+    assert (replayed is None) is (what in ("elevation", "elevation around the bursts"))
 
 
 def test_asf_is_not_asked_where_no_processor_is_chosen_or_no_pair_is_wanted(

@@ -326,7 +326,11 @@ def test_pairs_stay_as_they_are_where_the_archive_could_not_be_asked(
     if reason == "none":
         monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "none")
         settings.cache_clear()
-    words = "ASF could not be asked" if reason == "ASF" else "SLIDECUBE_INSAR_BACKEND chooses no processor"
+    words = (
+        "their archives could not be searched"
+        if reason == "ASF"
+        else "SLIDECUBE_INSAR_BACKEND chooses no processor"
+    )
     published = site.build(None, "no pairs: ASF could not be searched (503)")
     assert published.failed == ()
     assert f"pairs: kept as they were ({words})" in published.missing

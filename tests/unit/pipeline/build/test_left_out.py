@@ -120,6 +120,19 @@ def test_a_granule_that_cannot_be_read_is_missing_and_the_pairs_of_the_others_ar
     assert any("NASADEM_broken" in line for line in plan.missing) and plan.pairs
 
 
+def test_elevation_that_could_not_be_searched_is_kept_and_named(rtc: dict[str, Any], tmp_path: Path) -> None:
+    area = here(interferometry=None, bbox=(142.3, 42.69, 142.31, 42.70))
+    found = catalogue_of(area, rtc, None)
+    whole = found.model_copy(update={"dem_items": (hills_tile(tmp_path),)})
+    first = publish(area, whole, tmp_path / "one")
+    assert not any("terrain" in line for line in first.missing)
+    failing = found.model_copy(update={"unsearched": {"elevation": "nasadem failed"}})
+    second = publish(area, failing, tmp_path / "two")
+    assert any("terrain" in line and "nasadem failed" in line for line in second.undelivered)
+    manifests = [read_manifest(build.store_of(area), number) for number in (1, second.version)]
+    assert manifests[0].static == manifests[1].static != {}
+
+
 def test_where_nothing_can_be_read_the_error_names_the_items(rtc: dict[str, Any]) -> None:
     area = here(interferometry=None)
     with pytest.raises(ArchiveError) as caught:

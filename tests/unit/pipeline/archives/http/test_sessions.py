@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 import urllib3
 
 from pipeline.archives import inventories
@@ -54,8 +55,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Dripping:
     """A server that sends what it has byte by byte, `pause_s` apart, and never ends."""
 
-    def __init__(self, quick: bytes, pause_s: float = 0.05) -> None:
-        self._quick, self._pause_s = quick, pause_s
+    def __init__(self, quick: bytes, pause_s: float = 0.05, tls: ssl.SSLContext | None = None) -> None:
+        self._quick, self._pause_s, self._tls = quick, pause_s, tls
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._over = threading.Event()
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/scene.tif"
@@ -77,6 +78,8 @@ class Dripping:
             threading.Thread(target=self._drip, args=(connection,), daemon=True).start()
 
     def _drip(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
         with connection:
             try:
                 connection.recv(65536)
@@ -122,6 +125,21 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
         assert time.monotonic() - began < 10
     assert caught.value.transient
     assert not list(tmp_path.glob("unused/*"))
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nA: ", BODY], ids=["status", "headers", "body"])
+def test_waits_end_over_tls_too(sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    began = time.monotonic()
+    with Dripping(sent, tls=context) as server, pytest.raises(ArchiveError, match=r"127\.0\.0\.1") as caught:
+        http_client.read_bounded(http_client.get_once(server.url.replace("http", "https", 1)), 10**8)
+    assert time.monotonic() - began < 10 and caught.value.transient
+    assert "certificate" not in str(caught.value)
 
 
 def test_a_body_has_a_last_moment_whatever_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
@@ -146,3 +150,36 @@ def test_words_and_packed_numbers_are_read(tmp_path: Path) -> None:
     opened: xr.Dataset = open_cube(tmp_path / "a.zarr")
     np.testing.assert_allclose(opened["vv"], cube["vv"], atol=6e-4)
     assert opened["sat:orbit_state"].values[0] in ("ascending", "descending")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**31),
+    value=st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3),
+)
+def test_any_value_in_the_metadata_gives_a_cube_or_an_error_of_ours(
+    whole: Path, tmp_path: Path, seed: int, value: Any
+) -> None:
+    path = tmp_path / f"{seed}-{abs(hash(str(value)))}.zarr"
+    shutil.copytree(whole, path, dirs_exist_ok=True)
+    document = json.loads((path / ".zmetadata").read_text())
+    places: list[tuple[Any, Any]] = []
+
+    def visit(node: Any) -> None:
+        for key, inner in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            places.append((node, key))
+            if isinstance(inner, dict | list):
+                visit(inner)
+
+    visit(document)
+    node, key = places[seed % len(places)]
+    node[key] = value
+    (path / ".zmetadata").write_text(json.dumps(document))
+    with contextlib.suppress(CubeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        open_cube(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_published(small_cube(32), tmp_path_factory.mktemp("whole") / "brought.zarr")
