@@ -74,7 +74,11 @@ class Manifest(Frozen):
 
     @property
     def stacks(self) -> dict[str, tuple[str, ...]]:
-        """By variable on an axis: the digests of its layers along the axis."""
+        """By variable on an axis: the digests of its layers along the axis.
+
+        Raises:
+            CubeError: an entry of an axis lacks a variable of the others.
+        """
         found: dict[str, tuple[str, ...]] = {}
         axes: tuple[tuple[Timestep | Timepair | Look, ...], ...] = (
             self.timesteps,
@@ -83,6 +87,11 @@ class Manifest(Frozen):
         )
         for entries in axes:
             for name in sorted({name for entry in entries for name in entry.layers}):
+                if any(name not in entry.layers for entry in entries):
+                    raise CubeError(
+                        f"The manifest of {self.area[:80]!r} names {name[:80]!r} for some entries of its axis alone.",
+                        "It is damaged or forged; run `slidecube verify` on it, then `slidecube build` again.",
+                    )
                 found[name] = tuple(entry.layers[name] for entry in entries)
         return found
 
