@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
@@ -18,9 +16,9 @@ from scipy import ndimage
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData
-from pipeline.elevation.raster_values import DeclaredValues
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
+from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
 
 ALGORITHM = "backscatter-2"
 BORDER_EROSION_PX = 3
@@ -28,105 +26,6 @@ BORDER_EROSION_PX = 3
 SEAM_REACH_PX = 2
 """Invalid pixels at most this far from two slices are a seam, not the border of the pass."""
 MAX_WINDOW_PIXELS = 4_500_000
-UNITS = frozenset(
-    {"1", "linear", "power", "linear power", "natural", "gamma0", "unitless", "dimensionless", "m2/m2"}
-)
-"""Units of linear gamma0, in lower case, as products name them."""
-MOST_MEDIAN = 5.0
-"""Median of linear gamma0 over a slice, 7 dB: forest has 0.2, towns 1; single pixels have up to 1000."""
-LEAST_JUDGED = 64
-"""Values by which a slice is judged; fewer say nothing of it."""
-_SAMPLED = 8
-"""Every eighth row and column is sampled for the median."""
-
-FloatImage = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-
-class Raster(Protocol):
-    """An opened single-band raster, local or remote."""
-
-    @property
-    def crs(self) -> Any:
-        """Reference system; None where the file names none."""
-
-    @property
-    def transform(self) -> Affine:
-        """From (column, row) of pixel corners to coordinates."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)"""
-
-    @property
-    def block_shape(self) -> tuple[int, int]:
-        """(rows, columns) of the blocks in the file."""
-
-    def declared(self, units: Collection[str]) -> DeclaredValues:
-        """What the header declares of the first band's values, one of these units or none."""
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether the file masks pixels otherwise than by a nodata."""
-
-    def read(self, band: int = 1, *, window: Window) -> NDArray[Any]:
-        """(rows, columns) of the first band, as the file holds it."""
-
-    def read_masks(self, band: int = 1, *, window: Window) -> NDArray[np.uint8]:
-        """(rows, columns): 0 where the file says that there is nothing."""
-
-
-class _Gamma0:
-    """The values of one raster: scale, offset, nodata and mask applied, NaN where they are no valid gamma0."""
-
-    def __init__(self, raster: Raster, item: str) -> None:
-        self.raster = raster
-        self._item = item
-        self._declared = raster.declared(UNITS)
-        self._negative = self._positive = 0
-        self._samples: list[FloatImage] = []
-
-    def read(self, window: Window) -> FloatImage:
-        """(rows, columns) float32, NaN where invalid: borders of real scenes are filled with 0."""
-        numbers = self.raster.read(1, window=window)
-        missing = self._declared.is_nodata(numbers)
-        if self.raster.has_mask:
-            missing |= self.raster.read_masks(1, window=window) == 0
-        with np.errstate(over="ignore"):  # beyond float32 it is infinite, and so not valid
-            values: FloatImage = self._declared.values(numbers).astype(np.float32, copy=False)
-        # NaN compares as false, without a warning
-        valid: Mask = (values > 0) & (values < np.inf) & ~missing
-        self._negative += int(np.count_nonzero((values < 0) & ~missing))
-        self._positive += int(np.count_nonzero(valid))
-        np.copyto(values, np.float32(np.nan), where=~valid)
-        sample = values[::_SAMPLED, ::_SAMPLED]
-        self._samples.append(sample[sample > 0])
-        return values
-
-    def check(self) -> None:
-        """Refuse values that cannot be linear gamma0, after all of them were read.
-
-        Raises:
-            SourceDataError: most are negative, or their median is larger than any scene's.
-        """
-        judged = self._negative + self._positive
-        if judged < LEAST_JUDGED:
-            return
-        if self._negative > self._positive:
-            raise SourceDataError(
-                f"The raster of {self._item} holds no linear gamma0: {self._negative / judged:.0%} of its values are "
-                "negative.",
-                "Decibels are not read: leave the item out of the search, or choose a collection of linear power.",
-            )
-        samples = np.concatenate(self._samples)
-        if samples.size and (median := float(np.median(samples))) > MOST_MEDIAN:
-            raise SourceDataError(
-                f"The raster of {self._item} holds no linear gamma0: the median of its values is {median:.4g}.",
-                "Digital numbers and decibels are not read: leave the item out of the search, or choose a collection "
-                "of linear power.",
-            )
-
-
 Opener = Callable[[Asset], AbstractContextManager[Raster]]
 
 
@@ -173,7 +72,7 @@ def read_backscatter(
             placement = _place(raster, grid, piece.id)
             if placement.offset is None:
                 resampled.append(piece.id)
-            gamma0 = _Gamma0(raster, f"{piece.id} ({polarisation})")
+            gamma0 = Gamma0(raster, f"{piece.id} ({polarisation})")
             for window, values in _windows(gamma0, placement, grid, owner):
                 _paste(mosaic, owner, window, values, number)
             gamma0.check()
@@ -230,7 +129,7 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
 
 
 def _windows(
-    gamma0: _Gamma0, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
+    gamma0: Gamma0, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
 ) -> Iterator[tuple[tuple[slice, slice], FloatImage]]:
     """Windows of the grid (y, x) and the raster's valid values there (NaN elsewhere), each source block read once."""
     extent = _extent_on_grid(gamma0.raster, placement, grid)
@@ -291,7 +190,7 @@ def _strips(raster: Raster, placement: _Placement, rows: slice, columns: slice) 
         top = bottom
 
 
-def _read_on_lattice(gamma0: _Gamma0, offset: tuple[int, int], fine: tuple[slice, slice]) -> FloatImage:
+def _read_on_lattice(gamma0: Gamma0, offset: tuple[int, int], fine: tuple[slice, slice]) -> FloatImage:
     row, column = offset
     height, width = gamma0.raster.shape
     top, bottom = max(0, fine[0].start + row), min(height, fine[0].stop + row)
@@ -308,7 +207,7 @@ def _read_on_lattice(gamma0: _Gamma0, offset: tuple[int, int], fine: tuple[slice
     return values
 
 
-def _sample(gamma0: _Gamma0, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
+def _sample(gamma0: Gamma0, placement: _Placement, fine: tuple[slice, slice]) -> FloatImage:
     """Nearest neighbour at the exactly transformed centres of the fine grid's pixels."""
     raster = gamma0.raster
     to_raster = Transformer.from_crs(placement.fine.epsg, raster.crs, always_xy=True)
