@@ -78,13 +78,15 @@ MOST_CODES = 8
 """label codes that an error lists"""
 
 
+CORRECT = "Correct the cube (docs/cube.md has the contract), or make it of GeoTIFFs with `slidecube import`."
+
+
 class ContractError(CubeError):
     """A cube from elsewhere does not meet the contract; `problems` names what."""
 
-    def __init__(self, where: str, problems: tuple[str, ...]) -> None:
+    def __init__(self, where: str, problems: tuple[str, ...], remedy: str = CORRECT) -> None:
         super().__init__(
-            f"{where} does not meet the contract of cubes from elsewhere: {'; '.join(problems)}.",
-            "Correct the cube (docs/cube.md has the contract), or make it of GeoTIFFs with `slidecube import`.",
+            f"{where} does not meet the contract of cubes from elsewhere: {'; '.join(problems)}.", remedy
         )
         self.problems = problems
 

@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 from zarr.storage import LocalStore
 
 from pipeline.cube import arrays
-from pipeline.cube.foreign.contract import check_contract
+from pipeline.cube.foreign.contract import ContractError, check_contract
 from pipeline.cube.schema import BACKSCATTER, SCHEMA_VERSION, TERRAIN, VARIABLES, Variable
 from pipeline.errors import CubeError
 from pipeline.files import put_folder, scratch_name
@@ -99,10 +99,21 @@ def import_folder(folder: Path, target: Path, wanted: GeoTiffImport | None = Non
         scratch.parent.mkdir(parents=True, exist_ok=True)
         _write(scratch, bands, place, wanted, target.stem)
         with xr.open_zarr(LocalStore(scratch), chunks=None) as made:
-            check_contract(made, str(target))
+            _check(made, str(target))
             variables = tuple(sorted(map(str, made.data_vars)))
         put_folder(scratch, target, replace=False)
     return Imported(uri=str(target), passes=len({b.instant for b in bands if b.instant}), variables=variables)
+
+
+def _check(made: xr.Dataset, target: str) -> None:
+    """Refuse a cube that does not meet the contract; the way out is to say what the files hold."""
+    try:
+        check_contract(made, target)
+    except ContractError as error:
+        remedy = (
+            "Say what the files hold: --backscatter, --landslide, --background, --unmapped; or correct them."
+        )
+        raise ContractError(target, error.problems, remedy) from None
 
 
 def _examined(folder: Path) -> tuple[list[_Band], _Place]:
