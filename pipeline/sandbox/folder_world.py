@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,10 @@ from urllib.parse import urlsplit
 
 import rasterio
 from pydantic import Field
+from rasterio import features
 from rasterio.errors import RasterioIOError
-from shapely.geometry import box
+from shapely import Geometry, box, union_all
+from shapely.geometry import shape
 
 from pipeline.records import Frozen
 from pipeline.sandbox.earth.images import file_md5
@@ -174,7 +177,7 @@ def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
         )
     if any(raster != rasters[0] for raster in rasters):
         raise SandboxError(f"The polarisations of {name} have different grids.", "Serve them as two worlds.")
-    footprint = to_degrees(box(*rasters[0].bounds), rasters[0].epsg)
+    footprint = to_degrees(_with_data(scene.files.values()), rasters[0].epsg)
     solar_hour = (start.hour + start.minute / 60 + footprint.centroid.x / 15) % 24
     facts = RtcFacts(
         id=f"{name}_rtc",
@@ -192,6 +195,17 @@ def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
         assumed=_ASSUMED,
     )
     return rtc_item(facts, footprint)
+
+
+def _with_data(files: Iterable[Path]) -> Geometry:
+    """The convex hull of the pixels with data in any of the files, in their CRS: the footprint of an item."""
+    hulls = []
+    for file in files:
+        with rasterio.open(file) as dataset:
+            mask = dataset.dataset_mask()
+            found = features.shapes(mask, mask=mask > 0, transform=dataset.transform)
+            hulls += [shape(outline) for outline, _ in found] or [box(*dataset.bounds)]
+    return union_all(hulls).convex_hull
 
 
 def _dem(file: Path, collection: DemCollection, root: Path) -> dict[str, Any]:
