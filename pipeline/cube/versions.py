@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import zarr
+from pydantic import Field, model_validator
 
 from pipeline.cube import arrays
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
@@ -21,6 +22,7 @@ from pipeline.cube.portable import portable_attributes
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
 from pipeline.cube.store import Store, digest_of
 from pipeline.errors import CubeError
+from pipeline.records import Frozen, digest_of_json
 
 POINTER = "latest"
 LOCK = "writer.lock"
@@ -49,15 +51,10 @@ def current_version(store: Store) -> int | None:
     Raises:
         CubeError: the pointer is damaged or points at a version that does not exist.
     """
-    raw = store.read(POINTER)
-    if raw is None:
+    pointer = _read_pointer(store)
+    if pointer is None:
         return None
-    try:
-        number = int(json.loads(raw)["version"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise CubeError(
-            f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
-        ) from error
+    number = pointer.version
     if not store.exists(version_key(number)):
         raise CubeError(
             f"{store.uri_of(POINTER)} points at version {number}, which does not exist.",
@@ -66,21 +63,55 @@ def current_version(store: Store) -> int | None:
     return number
 
 
-def recorded_manifests(store: Store) -> dict[int, str]:
-    """The digest of each version's manifest, as the pointer records it; earlier releases record the latest only."""
+class _Pointer(Frozen):
+    """The content of `latest`; earlier releases wrote the version, and later its manifest too."""
+
+    version: int
+    manifest: str | None = Field(None, description="digest of the version's manifest")
+    earlier: dict[int, str] | None = Field(None, description="those of the manifests of versions before it")
+    checksum: str | None = Field(None, description="digest of the other fields")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.earlier is not None and self.checksum != self.digest:
+            raise ValueError("it does not have its own checksum")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Over all fields but the checksum."""
+        return digest_of_json(self.model_dump(mode="json", exclude={"checksum"}))
+
+
+def _read_pointer(store: Store) -> _Pointer | None:
+    raw = store.read(POINTER)
+    if raw is None:
+        return None
     try:
-        pointer = json.loads(store.read(POINTER) or b"{}")
-        earlier = {int(number): str(digest) for number, digest in pointer.get("earlier", {}).items()}
-        latest = {int(pointer["version"]): str(pointer["manifest"])} if "manifest" in pointer else {}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return _Pointer.model_validate_json(raw)
+    except ValueError as error:
+        raise CubeError(
+            f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
+        ) from error
+
+
+def recorded_manifests(store: Store) -> dict[int, str]:
+    """The digest of each version's manifest, as the pointer records it; earlier releases record the latest only.
+
+    Raises:
+        CubeError: the pointer is damaged.
+    """
+    pointer = _read_pointer(store)
+    if pointer is None or pointer.manifest is None:
         return {}
-    return earlier | latest
+    return {**(pointer.earlier or {}), pointer.version: pointer.manifest}
 
 
-def _pointer(number: int, manifests: dict[int, str]) -> bytes:
+def pointer_to(number: int, manifests: dict[int, str]) -> bytes:
     """The bytes of the pointer to a version; `manifests` are the digests of the manifests of it and of earlier ones."""
-    earlier = {str(n): digest for n, digest in manifests.items() if n < number}
-    return canonical_json({"version": number, "manifest": manifests[number], "earlier": earlier})
+    earlier = {n: digest for n, digest in sorted(manifests.items()) if n < number}
+    pointer = _Pointer.model_construct(version=number, manifest=manifests[number], earlier=earlier)
+    return canonical_json({**pointer.model_dump(mode="json"), "checksum": pointer.digest})
 
 
 def read_manifest(store: Store, number: int) -> Manifest:
@@ -124,7 +155,7 @@ def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset(
         raise
     existing = set(version_numbers(store))
     earlier = {n: digest for n, digest in recorded_manifests(store).items() if n in existing}
-    target = _pointer(number, {**earlier, number: digest_of(finished)})
+    target = pointer_to(number, {**earlier, number: digest_of(finished)})
     if not store.compare_and_swap(POINTER, pointer, target):
         store.delete(version_key(number))
         raise CubeError(
@@ -140,7 +171,7 @@ def withdraw(store: Store, number: int) -> None:
     before = [n for n in version_numbers(store) if n < number]
     if before:
         raw = store.read(f"{version_key(before[-1])}/{MANIFEST}") or b""
-        store.write(POINTER, _pointer(before[-1], {before[-1]: digest_of(raw)} | recorded_manifests(store)))
+        store.write(POINTER, pointer_to(before[-1], {before[-1]: digest_of(raw)} | recorded_manifests(store)))
     else:
         store.delete(POINTER)
     store.delete(version_key(number))

@@ -16,7 +16,7 @@ from pipeline.cli import verify
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.store import digest_of
 from pipeline.cube.verify import verify_cube
-from pipeline.cube.versions import POINTER, publish, recorded_manifests, version_key, withdraw
+from pipeline.cube.versions import POINTER, pointer_to, publish, recorded_manifests, version_key, withdraw
 from pipeline.errors import CubeError, SlidecubeError
 from tests.unit.pipeline.cube.test_cube import layer, manifest
 from tests.unit.pipeline.cube.test_cube_pairs import with_pairs
@@ -40,9 +40,8 @@ def forge(store: LocalStore, number: int, change: Forge, *, pointer: bool = Fals
     change(document)
     path.write_text(json.dumps(document))
     if pointer:
-        recorded = json.loads(store.read(POINTER) or b"")
-        recorded["manifest" if recorded["version"] == number else "earlier"] = digest_of(path.read_bytes())
-        store.write(POINTER, json.dumps(recorded).encode())
+        recorded = recorded_manifests(store)
+        store.write(POINTER, pointer_to(max(recorded), {**recorded, number: digest_of(path.read_bytes())}))
     return store.uri_of(version_key(number))
 
 
@@ -147,7 +146,7 @@ def test_the_pointer_records_every_version_and_a_withdrawn_one_no_more(store: Lo
 
 def test_a_pointer_of_earlier_releases_is_read(store: LocalStore) -> None:
     pointer = json.loads(store.read(POINTER) or b"")
-    del pointer["earlier"]
+    del pointer["earlier"], pointer["checksum"]
     store.write(POINTER, json.dumps(pointer).encode())
     assert set(recorded_manifests(store)) == {2}
     assert verify_cube(store.uri).sound and verify_cube(store.uri_of(version_key(1))).sound
