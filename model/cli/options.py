@@ -130,7 +130,14 @@ def inputs_of(options: dict[str, Any]) -> Inputs:
 
 
 def parsed_event(text: str | None) -> EventSpan | None:
-    """The event of `--event`: instants, or the name of an area file."""
+    """The event of `--event`: instants, or the name of an area file.
+
+    Raises:
+        click.UsageError: no instants in UTC.
+        AreaError: no such area.
+    """
+    from pydantic import ValidationError
+
     from model.inputs.inputs import EventSpan
     from pipeline.area import load_area
 
@@ -138,7 +145,13 @@ def parsed_event(text: str | None) -> EventSpan | None:
         return None
     if text[:4].isdigit() and not text.endswith((".yaml", ".yml", ".json")):
         start, _, end = text.partition("/")
-        return EventSpan.model_validate({"start": start, "end": end or start})
+        try:
+            return EventSpan.model_validate({"start": start, "end": end or start})
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise click.UsageError(
+                f"--event {text}: {reason}. Write UTC, as 2018-09-05T18:07:59Z."
+            ) from error
     return EventSpan.of_area(load_area(text))
 
 

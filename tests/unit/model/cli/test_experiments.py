@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from model.cli.bundles import train
 from model.cli.experiments import ablate, ladder
+from model.cli.options import parsed_event
 from model.experiments.ablation_plan import ROWS
 from tests.small_cube import small_cube, write
 
@@ -69,3 +71,11 @@ def test_ladder_prints_the_table(cube, tmp_path):
 def test_wrong_words_are_refused(cube, tmp_path, words):
     answer = run(ablate, cube, "--out", tmp_path, *words)
     assert answer.exit_code != 0 and "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize(
+    "text", ["2018-09-05T18:07:59", "2018-13-01T00:00:00Z", "2018-09-06T00:00Z/2018-09-05T00:00Z"]
+)
+def test_an_event_that_is_no_instant_in_utc_names_the_option(text: str) -> None:
+    with pytest.raises(click.UsageError, match="--event"):
+        parsed_event(text)
