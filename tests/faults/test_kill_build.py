@@ -11,8 +11,9 @@ from pipeline.cube.verify import verify_cube
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, Command, SmallWorld, command_for
 from tests.e2e.test_build import tree
+from tests.faults.budget import budget
 
-KILLS = 8
+KILLS = budget("BUILD_KILLS", 5)
 
 
 def test_a_build_killed_at_many_moments_ends_with_the_bytes_of_an_undisturbed_one(

@@ -17,7 +17,7 @@ from pipeline.cube.versions import current_version, version_key
 from tests.faults.budget import budget
 
 WRITER = Path(__file__).parent / "writer.py"
-POINTS = budget("KILLS", 18)
+POINTS = budget("KILLS", 11)
 
 
 def run(root: Path, deadly: int) -> subprocess.CompletedProcess[str]:
