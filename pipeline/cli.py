@@ -212,7 +212,8 @@ def _print_plan(rows: dict[str, Any]) -> None:
         zones = f" in zones {'/'.join(str(z) for z in p['zones'])}" if len(p["zones"]) > 1 else ""
         table.add_row(
             p["instant"][:16].replace("T", " "),
-            p["when"], str(p["track"]), p["direction"].removesuffix("ending"), _short_platform(p["platform"]), f"{p['slices']}{zones}",
+            p["when"], str(p["track"]), p["direction"].removesuffix("ending"),
+            _short_platform(p["platform"]), f"{p['slices']}{zones}",
             f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), readable_size(p["bytes_to_read"]),
             "held" if p["held"] else "wanted",
         )  # fmt: skip
