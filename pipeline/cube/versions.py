@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import zarr
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.cube import arrays
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
@@ -71,16 +71,11 @@ class _Pointer(Frozen):
     earlier: dict[int, str] | None = Field(None, description="those of the manifests of versions before it")
     checksum: str | None = Field(None, description="digest of the other fields")
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.earlier is not None and self.checksum != self.digest:
-            raise ValueError("it does not have its own checksum")
-        return self
-
     @property
-    def digest(self) -> str:
-        """Over all fields but the checksum."""
-        return digest_of_json(self.model_dump(mode="json", exclude={"checksum"}))
+    def content(self) -> bytes:
+        """Its bytes, with the checksum that it should have."""
+        fields = self.model_dump(mode="json", exclude={"checksum"})
+        return canonical_json({**fields, "checksum": digest_of_json(fields)})
 
 
 def _read_pointer(store: Store) -> _Pointer | None:
@@ -88,7 +83,10 @@ def _read_pointer(store: Store) -> _Pointer | None:
     if raw is None:
         return None
     try:
-        return _Pointer.model_validate_json(raw)
+        pointer = _Pointer.model_validate_json(raw)
+        if (pointer.earlier is not None or pointer.checksum is not None) and raw != pointer.content:
+            raise ValueError("it does not have its own checksum")
+        return pointer
     except ValueError as error:
         raise CubeError(
             f"The pointer {store.uri_of(POINTER)} is damaged.", "Delete it and run `slidecube build` again."
@@ -110,8 +108,7 @@ def recorded_manifests(store: Store) -> dict[int, str]:
 def pointer_to(number: int, manifests: dict[int, str]) -> bytes:
     """The bytes of the pointer to a version; `manifests` are the digests of the manifests of it and of earlier ones."""
     earlier = {n: digest for n, digest in sorted(manifests.items()) if n < number}
-    pointer = _Pointer.model_construct(version=number, manifest=manifests[number], earlier=earlier)
-    return canonical_json({**pointer.model_dump(mode="json"), "checksum": pointer.digest})
+    return _Pointer(version=number, manifest=manifests[number], earlier=earlier).content
 
 
 def read_manifest(store: Store, number: int) -> Manifest:
