@@ -38,6 +38,15 @@ def containers(document: Any) -> list[Any]:
     return found
 
 
+def places(document: Any) -> list[tuple[Any, Any]]:
+    """Every (mapping or list, key or index) of a document."""
+    return [
+        (one, key)
+        for one in containers(document)
+        for key in (one if isinstance(one, dict) else range(len(one)))
+    ]
+
+
 @st.composite
 def mutated(draw: st.DrawFn, documents: list[Any]) -> Any:
     """One of the documents with up to four values replaced, removed, doubled or exchanged."""

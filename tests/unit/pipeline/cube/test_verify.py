@@ -18,6 +18,7 @@ from pipeline.cube.store import digest_of
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import POINTER, pointer_to, publish, recorded_manifests, version_key, withdraw
 from pipeline.errors import CubeError, SlidecubeError
+from tests.faults.mutations import places
 from tests.unit.pipeline.cube.test_cube import layer, manifest
 from tests.unit.pipeline.cube.test_cube_pairs import with_pairs
 
@@ -115,16 +116,8 @@ def test_any_value_anywhere_gives_problems_or_an_error_of_ours(
     path = store.path(f"{version_key(2)}/manifest.json")
     original = path.read_text()
     document = json.loads(original)
-    places: list[tuple[Any, Any]] = []
-
-    def visit(node: Any) -> None:
-        for key, inner in list(node.items() if isinstance(node, dict) else enumerate(node)):
-            places.append((node, key))
-            if isinstance(inner, dict | list):
-                visit(inner)
-
-    visit(document)
-    node, key = places[seed % len(places)]
+    found = places(document)
+    node, key = found[seed % len(found)]
     same = node[key] == value
     node[key] = value
     path.write_text(json.dumps(document))

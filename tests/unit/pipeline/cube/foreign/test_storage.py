@@ -21,6 +21,7 @@ from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import publish, version_key
 from pipeline.errors import CubeError
+from tests.faults.mutations import places
 from tests.small_cube import small_cube, write, write_published
 from tests.unit.pipeline.cube.test_cube import layer, manifest
 
@@ -163,16 +164,8 @@ def test_any_value_in_the_metadata_gives_a_cube_or_an_error_of_ours(
     path = tmp_path / f"{seed}-{abs(hash(str(value)))}.zarr"
     shutil.copytree(whole, path, dirs_exist_ok=True)
     document = json.loads((path / ".zmetadata").read_text())
-    places: list[tuple[Any, Any]] = []
-
-    def visit(node: Any) -> None:
-        for key, inner in list(node.items() if isinstance(node, dict) else enumerate(node)):
-            places.append((node, key))
-            if isinstance(inner, dict | list):
-                visit(inner)
-
-    visit(document)
-    node, key = places[seed % len(places)]
+    found = places(document)
+    node, key = found[seed % len(found)]
     node[key] = value
     (path / ".zmetadata").write_text(json.dumps(document))
     with contextlib.suppress(CubeError), warnings.catch_warnings():
