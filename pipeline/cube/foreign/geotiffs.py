@@ -248,7 +248,8 @@ def _values(band: _Band, wanted: GeoTiffImport, kind: Variable) -> tuple[NDArray
             scale, offset = file.scales[band.number - 1], file.offsets[band.number - 1]
             declared = str(file.units[band.number - 1] or "").strip()
     except RasterioError as error:
-        raise _unfit(band.path, f"cannot be read ({str(error)[:100]})") from error
+        # rasterio's own words for a failed read only point to GDAL's error
+        raise _unfit(band.path, f"cannot be read ({str(error.__cause__ or error)[:100]})") from error
     values = np.ma.filled(read.astype(np.float64), np.nan) * scale + offset
     if kind.name == "landslides":
         return _labels(values, wanted), kind.units

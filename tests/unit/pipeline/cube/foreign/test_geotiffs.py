@@ -152,3 +152,12 @@ def test_nothing_is_replaced(folder: Path) -> None:
     (folder.parent / "mine.zarr" / "mine").write_text("kept")
     assert run(folder).exit_code == 5
     assert (folder.parent / "mine.zarr" / "mine").read_text() == "kept"
+
+
+def test_a_truncated_file_is_named_with_what_gdal_says_and_nothing_is_left(folder: Path) -> None:
+    victim = min(folder.glob("*20*.tif"))
+    content = victim.read_bytes()
+    victim.write_bytes(content[: len(content) * 2 // 3])
+    ended = run(folder)
+    assert ended.exit_code == 5 and victim.name in ended.output and "previous exception" not in ended.output
+    assert not (folder.parent / "mine.zarr").exists()
