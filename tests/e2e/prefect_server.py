@@ -111,14 +111,17 @@ class Site:
                 assert time.monotonic() < deadline, f"no event {name}"
                 time.sleep(0.5)
 
-    def log(self, run: FlowRun, last: str, patience_s: float = 30.0) -> list[Log]:
-        """The lines of an ended run and its tasks in Prefect's pages, once one holds `last`: they come in batches."""
+    def log(self, run: FlowRun, patience_s: float = 30.0) -> list[Log]:
+        """The lines of an ended run and its tasks in Prefect's pages, once its engine's last one is there.
+
+        The lines come in batches, and each task has a last line of its own.
+        """
         deadline = time.monotonic() + patience_s
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
         with self.client() as client:
             while True:
                 lines = client.read_logs(wanted, limit=200)
-                if any(last in line.message for line in lines):
+                if any(line.task_run_id is None and "Finished in state" in line.message for line in lines):
                     return lines
                 assert time.monotonic() < deadline, [line.message for line in lines]
                 time.sleep(0.5)

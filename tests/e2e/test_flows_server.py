@@ -42,7 +42,7 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     assert verify_cube(site.version(AREA, 1)).sound
     site.archive.reset()
     assert {"pipeline.archives.search_area", "pipeline.cube.versions"} <= {
-        line.name for line in site.log(first, "Finished in state")
+        line.name for line in site.log(first)
     }
     second = site.run(BUILD)
     assert second.state is not None
@@ -67,7 +67,7 @@ def test_a_misspelt_area_ends_the_run_with_one_sentence_in_its_pages(site: Site)
     run = site.run("prefect deployment run build-datacube", aoi="smal")
     assert run.state is not None and run.state.is_failed()
     # Prefect quotes the message of a state, with backslashes before its quotes
-    lines = [line.message.replace("\\", "") for line in site.log(run, "Finished in state")]
+    lines = [line.message.replace("\\", "") for line in site.log(run)]
     assert "smal" in (run.state.message or "")
     assert sum((run.state.message or "") in line for line in lines) == 1
     assert not any("Traceback" in line for line in lines)
