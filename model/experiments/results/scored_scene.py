@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
+from model.inputs.channel import DIRECTIONS
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED, CubeFacts
 from model.inputs.inputs import EventSpan, Inputs, served
 from model.inputs.selection import Selection, select
+from model.inputs.tracks import tracks_of
 from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
+
+SeenBy = Literal["best track", "any direction"]
 
 
 @dataclass(frozen=True)
@@ -54,27 +59,31 @@ class ScoredScene:
         return ScoredPixels(self.labels, mask_of(boxes, self.shape) & self.scored, self.pixel_m)
 
 
-def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
+def open_scene(cube: str, event: EventSpan | None = None, seen_by: SeenBy = "any direction") -> ScoredScene:
     """Open a cube and find which of its pixels are scored.
 
-    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube, on the cube's best track) is
-    known before and after the event, and if its terrain is known. This does not depend on a trial's inputs, so trials
-    can be compared. Each process reads the passes for this once, not once for each trial.
+    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube) is known before and after
+    the event, and if its terrain is known. This does not depend on a trial's inputs, so trials can be compared. Each
+    process reads the passes for this once, not once for each trial.
 
     Args:
         event: None: the event that the cube records.
+        seen_by: the passes of which backscatter must be known: those of the best track of any direction, where the cube
+            records directions, or of the best track of all, as the protocol paper has it.
 
     Raises:
         CubeError: there is no such cube.
         ModelError: the cube has no labels, no event, or no pass before or after the event.
     """
     dataset, facts = cubes.load(cube)
-    labels, scored = _labels_and_scored(facts.uri, facts.digest, event)
+    labels, scored = _labels_and_scored(facts.uri, facts.digest, event, seen_by)
     return ScoredScene(dataset, facts, event, labels, scored, cubes.pixel_m(dataset))
 
 
 @lru_cache(maxsize=2)
-def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[np.uint8], Mask]:
+def _labels_and_scored(
+    uri: str, digest: str, event: EventSpan | None, seen_by: SeenBy
+) -> tuple[NDArray[np.uint8], Mask]:
     """(y, x) labels, and which pixels are scored.
 
     Args:
@@ -88,6 +97,9 @@ def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[
             "terrain": served(dataset, "terrain"),
         }
     )
+    known = {track.direction for track in tracks_of(dataset, "both")} <= set(DIRECTIONS)
+    if seen_by == "any direction" and known:
+        inputs = inputs.model_copy(update={"track": "both", "views": "any"})
     source = CubeChannels(dataset, inputs, select(dataset, inputs, event))
     return labels, _known(source) & (labels != UNMAPPED)
 
