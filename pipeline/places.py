@@ -28,11 +28,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
+from pipeline.files import read_regular
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
 BUNDLE_DOCUMENT = "bundle.json"
 """the file that makes a folder a bundle"""
+MOST_DOCUMENT_BYTES = 64 * 2**20
+"""of that file"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -187,9 +190,9 @@ def _folders(root: Path) -> list[Path]:
 def _created(bundle: Path) -> tuple[datetime, str]:
     """When a bundle was trained, as its document states; the earliest time where that states none."""
     try:
-        text = json.loads((bundle / BUNDLE_DOCUMENT).read_text(encoding="utf-8"))["created"]
+        text = json.loads(read_regular(bundle / BUNDLE_DOCUMENT, MOST_DOCUMENT_BYTES))["created"]
         when = datetime.fromisoformat(text)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         when = datetime.min
     return when if when.tzinfo else when.replace(tzinfo=UTC), bundle.name
 

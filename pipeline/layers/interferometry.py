@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +20,7 @@ from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timepair
 from pipeline.cube.schema import INTERFEROMETRY
-from pipeline.errors import InterferometryError
+from pipeline.errors import DiskError, InterferometryError, disk_error_of
 from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
 from pipeline.insar.job import Backend, JobProducts
 from pipeline.insar.process import GROUND_M, PairOrder, process_pair
@@ -128,12 +127,16 @@ class Interferometry(LayerKind[PairTask]):
         pair = task.pair
         try:
             jobs = self.process(site.area, pair, task.tiles)
-        except OSError as error:  # a job is gigabytes of files; other layers need none of that disk
+        except (
+            OSError,
+            DiskError,
+        ) as error:  # a job is gigabytes of files; other layers need none of that disk
+            root = insar_root(site.area.name)
+            disk = disk_error_of(error, root, writing=True) or DiskError(str(error))
             raise InterferometryError(
-                "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
-                f"The files of pair {pair.id} cannot be kept below {insar_root(site.area.name)} "
-                f"({error.strerror or type(error).__name__}).",
-                "Free disk space, or set SLIDECUBE_DATA_DIR to another disk.",
+                "disk-full" if disk.full else "disk-failed",
+                f"The files of pair {pair.id} cannot be kept below {root}: {disk.message}",
+                disk.remedy,
             ) from error
         others = sorted({job.metadata.backend for job in jobs} - {task.backend})
         if others:

@@ -33,7 +33,7 @@ def unpack(path: Path, target: Path, top: str) -> Path:
 
     Raises:
         SourceDataError: it is no zip, damaged, or holds something that is refused; the entry is named.
-        ArchiveError: it does not fit on the disk.
+        DiskError: it does not fit on the disk, or cannot be written.
     """
     final = target / top
     part = target / f".{top}.part"

@@ -239,7 +239,7 @@ def test_a_full_disk_fails_the_pair_and_not_the_build(site: Site) -> None:
     published = site.build(repeats(3))
     assert published.new
     (failed,) = published.failed
-    assert "T046_20180812_20180824" in failed and "No space left on device" in failed
+    assert "T046_20180812_20180824" in failed and "the disk is full" in failed
     assert site.pairs == ["20180824_20180905"]
 
 
