@@ -36,10 +36,11 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
         OSError: it does not exist or cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise UnreadableError(f"{path} is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError(f"{path} is no regular file")
         content = b"" if status.st_size > most_bytes else file.read(most_bytes + 1)
         if max(status.st_size, len(content)) > most_bytes:
             raise UnreadableError(f"{path} is larger than {max(1, most_bytes // MIB)} MiB")
