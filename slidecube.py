@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
+    from model.network.chips.chip_data_module import ChipDataModule
+    from model.network.chips.chip_dataset import ChipDataset
     from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
+    "ChipDataModule",
+    "ChipDataset",
     "LogRatioMapPlan",
     "MapPlan",
     "TrainingRequest",
@@ -36,6 +40,8 @@ __all__ = [
 _HOMES = {
     "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
     "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
+    "model.network.chips.chip_data_module": ("ChipDataModule",),
+    "model.network.chips.chip_dataset": ("ChipDataset",),
 }
 
 
