@@ -17,7 +17,18 @@ from pipeline.sandbox.world import make_world
 from tests.e2e.conftest import PARAMETERS
 
 PROJECT = Path(__file__).resolve().parents[2]
-IN_ORDER = ("areas", "plan", "build", "verify", "open_cube", "ChipDataset", "train", "load_bundle", "map")
+IN_ORDER = (
+    "areas",
+    "plan",
+    "build",
+    "verify",
+    "open_cube",
+    "ChipDataset",
+    "train",
+    "load_bundle",
+    "map",
+    "run_strict",
+)
 EXAMPLES = f"""
 import doctest, slidecube
 failed = 0
