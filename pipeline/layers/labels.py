@@ -92,7 +92,7 @@ class Labels(LayerKind[LabelsTask]):
     def describe_losses(self, lost: Sequence[Lost[LabelsTask]], version: int | None) -> list[str]:
         """The inventory that failed, and whether the labels of the latest version are kept."""
         return [
-            f"{one.task.label}: {one.reason}{f' The labels of version {version} are kept.' if one.kept else ''}"
+            f"{one.task.label}: {one.reason}{' The labels of the version before are kept.' if one.kept else ''}"
             for one in lost
         ]
 
