@@ -16,7 +16,9 @@ from rich.progress import Progress
 
 from pipeline.area import load_area
 from pipeline.sandbox.deposits import add_cube
+from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.earth.realism.switches import LANDS, Land
 from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
@@ -44,6 +46,11 @@ def sandbox() -> None:
     type=click.Choice(SCENARIOS),
     help="The simulated event; default: the world of the tests, a forest with strong texture.",
 )
+@click.option(
+    "--land",
+    type=click.Choice(LANDS),
+    help="Kind of land: of `--scenario random`, else the usual event of that land.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--before", type=click.IntRange(0, 60), help="Passes of every track before the event.")
 @click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after the event.")
@@ -63,6 +70,7 @@ def make(
     area: str,
     out: Path,
     named: str | None,
+    land: Land | None,
     seed: int,
     before: int | None,
     after: int | None,
@@ -72,11 +80,15 @@ def make(
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write the files and items of the archives."""
-    if parameters and named:
-        raise click.UsageError("--scenario and --parameters exclude each other.")
+    if parameters and (named or land):
+        raise click.UsageError("--parameters excludes --scenario and --land.")
+    if land and named not in {None, "random"}:
+        raise click.UsageError("--land goes with --scenario random, or stands alone.")
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
     if named:
-        chosen = scenario(named)
+        chosen = scenario(named, seed, land)
+    elif land:
+        chosen = realistic(land)
     counts = {name: count for name, count in (("before", before), ("after", after)) if count is not None}
     changes = {
         "tracks": tuple(track.model_copy(update=counts) for track in chosen.tracks),
