@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from pipeline.errors import ModelError, ReplaceError, disk_error_of
-from pipeline.files import put_folder, scratch_name
+from pipeline.errors import ModelError, ReplaceError
+from pipeline.files import put_folder, scratch_name, writing
 from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
 
@@ -182,7 +182,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
         ReplaceError: meanwhile somebody else made `target`.
     """
     target = target.absolute()
-    with scratch_name(target) as scratch:
+    with scratch_name(target) as scratch, writing(target, alone=False):
         result = Result(scratch / target.name)
         try:
             yield result
@@ -192,16 +192,13 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
                 raise ModelError(message, error.remedy) from error.__cause__
             raise
         try:
-            _describe(result, origin)
+            with writing(target):
+                _describe(result, origin)
             put_folder(result.folder, target, replace=replace)
         except FileExistsError as error:
             raise ReplaceError(
                 f"Meanwhile somebody else made {target}.", "Run again to see whether it is what is wanted."
             ) from error
-        except OSError as error:
-            if (disk := disk_error_of(error, target)) is not None:
-                raise disk from error
-            raise
 
 
 def _describe(result: Result, origin: Origin) -> None:

@@ -34,6 +34,7 @@ from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
 from model.scores.intervals import Interval, interval
 from pipeline.errors import IncompleteError, ModelError, number_of
+from pipeline.files import whole_file, write_whole
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -254,13 +255,13 @@ def _write(made: LadderResult, ladder: _Ladder, out: Path) -> None:
         for r in results
     ]
     frame = pd.DataFrame(rows)
-    frame.to_csv(out / TABLE, index=False)
-    frame.to_parquet(out / "ladder.parquet", index=False)
-    (out / "ladder.json").write_text(
-        json.dumps([r.model_dump(mode="json") for r in results], indent=1), encoding="utf-8"
-    )
-    (out / REPORT).write_text(_report(made, ladder), encoding="utf-8")
-    pd.DataFrame([_line_of_trial(one) for one in ladder.finished]).to_csv(out / UNITS, index=False)
+    with whole_file(out / TABLE) as csv, whole_file(out / "ladder.parquet") as parquet:
+        frame.to_csv(csv, index=False)
+        frame.to_parquet(parquet, index=False)
+    write_whole(out / "ladder.json", json.dumps([r.model_dump(mode="json") for r in results], indent=1))
+    write_whole(out / REPORT, _report(made, ladder))
+    with whole_file(out / UNITS) as csv:
+        pd.DataFrame([_line_of_trial(one) for one in ladder.finished]).to_csv(csv, index=False)
 
 
 def _line_of_trial(one: FinishedTrial) -> dict[str, object]:

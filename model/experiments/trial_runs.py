@@ -17,7 +17,7 @@ from model.experiments.substitutes import substitute_for
 from model.inputs.cubes import CubeFacts
 from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
-from pipeline.errors import IncompleteError, ModelError, SlidecubeError, number_of
+from pipeline.errors import DiskError, IncompleteError, ModelError, SlidecubeError, number_of
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -147,7 +147,7 @@ def run_trials(
 
     Raises:
         ModelError: no trial can be run.
-        OSError: `out` cannot be written; trials that have started are finished first, and all results are kept.
+        DiskError: `out` cannot be written; trials that have started are finished first, and all results are kept.
     """
     ends: dict[int, FinishedTrial | SkippedTrial] = {}
     for index, end in run_each(_attempt, tasks, workers, out, until):
@@ -169,6 +169,8 @@ def _attempt(task: TrialTask, out: Path, until: float | None) -> FinishedTrial |
     """Run a trial; an error of the trial itself ends this trial alone."""
     try:
         result = run_trial(task, out, until=until)
+    except DiskError:
+        raise  # no other trial can be kept either
     except SlidecubeError as error:
         return SkippedTrial(task=task, reason=str(error))
     return FinishedTrial(task=task.model_copy(update={"trial": result.trial}), result=result)

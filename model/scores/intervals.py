@@ -126,8 +126,22 @@ def counts_of_file(file: Path) -> BlockCounts:
             f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",
             "Delete the trial's two files and run it again.",
         ) from error
-    rows = (np.arange(score.shape[0]) + int(corner[0])) // BLOCK_PX
-    columns = (np.arange(score.shape[1]) + int(corner[1])) // BLOCK_PX
+    return counts_of(score, labels, (int(corner[0]), int(corner[1])))
+
+
+def counts_of(score: NDArray[np.floating], labels: NDArray[np.uint8], corner: tuple[int, int]) -> BlockCounts:
+    """The counts of the scores of a rectangle; a pixel without a score has the lowest one.
+
+    Args:
+        score: (y, x)
+        labels: (y, x) 1, 0, or 255 not scored.
+        corner: (y, x) of its first pixel in the scene, by whose lattice blocks are cut.
+
+    Raises:
+        ModelError: there is no landslide pixel.
+    """
+    rows = (np.arange(score.shape[0]) + corner[0]) // BLOCK_PX
+    columns = (np.arange(score.shape[1]) + corner[1]) // BLOCK_PX
     block = rows[:, None] * 1_000_000 + columns[None, :]
     scored = labels != UNMAPPED
     known = np.isfinite(score)

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
-from model.inputs.channel import DIRECTIONS
-from model.inputs.cube_channels import CubeChannels
-from model.inputs.cubes import UNMAPPED, CubeFacts
-from model.inputs.inputs import EventSpan, Inputs, served
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
-from model.inputs.tracks import tracks_of
 from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
-
-SeenBy = Literal["best track", "any direction"]
+from model.split.scored_pixels import SeenBy, labels_and_scored
 
 
 @dataclass(frozen=True)
@@ -62,9 +57,8 @@ class ScoredScene:
 def open_scene(cube: str, event: EventSpan | None = None, seen_by: SeenBy = "any direction") -> ScoredScene:
     """Open a cube and find which of its pixels are scored.
 
-    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube) is known before and after
-    the event, and if its terrain is known. This does not depend on a trial's inputs, so trials can be compared. Each
-    process reads the passes for this once, not once for each trial.
+    The rule is that of `model.split.scored_pixels`, which does not depend on a trial's inputs, so that trials can be
+    compared. Each process reads the passes for this once, not once for each trial.
 
     Args:
         event: None: the event that the cube records.
@@ -90,25 +84,4 @@ def _labels_and_scored(
         digest: of the cube, so that another cube at the same path is read anew.
     """
     dataset, _ = cubes.load(uri)
-    labels = cubes.labels(dataset)
-    inputs = Inputs.model_validate(
-        {
-            "backscatter": served(dataset, "backscatter"),
-            "terrain": served(dataset, "terrain"),
-        }
-    )
-    known = {track.direction for track in tracks_of(dataset, "both")} <= set(DIRECTIONS)
-    if seen_by == "any direction" and known:
-        inputs = inputs.model_copy(update={"track": "both", "views": "any"})
-    source = CubeChannels(dataset, inputs, select(dataset, inputs, event))
-    return labels, _known(source) & (labels != UNMAPPED)
-
-
-def _known(source: CubeChannels) -> Mask:
-    """(y, x) whether the first channel has a value; read in strips, so that memory does not grow with the scene."""
-    mask = np.zeros(source.shape, dtype=bool)
-    height, width = source.shape
-    for top in range(0, height, 512):
-        box = Box(top=top, left=0, height=min(512, height - top), width=width)
-        mask[box.slices] = np.isfinite(source.read(box)[0])
-    return mask
+    return labels_and_scored(dataset, event, seen_by)
