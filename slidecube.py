@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
+    from model.api import DetectorMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
     from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
-    "LogRatioMapPlan",
+    "DetectorMapPlan",
     "MapPlan",
     "TrainingRequest",
     "areas",
@@ -35,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
-    "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
+    "model.api": ("DetectorMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
 }
 
 
