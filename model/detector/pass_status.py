@@ -26,7 +26,9 @@ def meanings(confirmed_after: int, gone_after: int) -> dict[int, str]:
     return {
         NONE: "no pass saw a landslide",
         FIRST: "one pass saw it, or only all passes together show it",
-        PROVISIONAL: f"two or more passes saw it, fewer than {confirmed_after}",
+        PROVISIONAL: "two passes saw it"
+        if confirmed_after <= 3
+        else f"2 to {confirmed_after - 1} passes saw it",
         CONFIRMED: f"{confirmed_after} or more passes saw it",
         GONE: f"fewer than {confirmed_after} passes saw it, and {lost} of each track that saw it did not",
         CONFIRMED_GONE: f"{confirmed_after} or more passes saw it, and {lost} of each track that saw it did not",

@@ -125,6 +125,8 @@ def _draw_score(
         step = caption.pixel_m * gathered.score.factor
         shade = LightSource(315, 45).hillshade(filled, dx=step, dy=step)
         axes.imshow(np.where(known, shade, np.nan), extent=extent, cmap="gray", vmin=-0.3, vmax=1.2)
+    else:  # what is faint must not look like no data
+        axes.imshow(np.where(np.isfinite(score), 0.9, np.nan), extent=extent, cmap="gray", vmin=0, vmax=1)
     level = np.clip(score / caption.highest, 0, 1)
     faint = np.where(np.isfinite(level), np.clip(level * 1.6, 0, 0.9), 0.0)
     drawn = axes.imshow(
