@@ -11,7 +11,7 @@ from pyproj import CRS
 from tests.small_cube import DAY, EVENT, EVENT_JSON, HOUR
 
 LEVEL_DB = {"vv": -8.0, "vh": -14.0}
-TRACKS = {46: "descending", 68: "ascending"}
+TRACKS = {46: "descending", 68: "ascending", 119: "descending"}
 LOOKS = 6.0
 
 
@@ -31,7 +31,10 @@ def quiet_cube(
     rng = np.random.default_rng(seed)
     passes = sorted(
         (
-            EVENT + (number - before) * 12 * DAY + (2 + 70 * (track == 68)) * HOUR - (number < before) * DAY,
+            EVENT
+            + (number - before) * 12 * DAY
+            + (2 + 70 * list(TRACKS).index(track)) * HOUR
+            - (number < before) * DAY,
             track,
         )
         for track in tracks

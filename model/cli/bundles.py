@@ -225,7 +225,7 @@ def map_landslides(
     also where a model of the area exists. BUNDLE is a folder, or the name of an area for its newest model. The map is
     written below the data folder, to maps/<area>/v<version>-<model>-<digest>, one folder for each
     model. If the same command has made it before, nothing is done. With a BUNDLE the passes and the track are those of
-    the model.
+    the model, or fewer: --after 1 --track descending maps the first descending pass.
     """
     from model import api
 
@@ -244,12 +244,14 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorM
     """What the options of `map` ask for."""
     from model.api import DetectorMapPlan, MapPlan
 
-    if by_model and (options["before"] or options["after"] or options["track"]):
-        raise click.UsageError(
-            "--before, --after and --track are for a map without a BUNDLE: a model has its own."
-        )
     if not by_model and (options["standardise"] or options["allow_simulated_model"]):
         raise click.UsageError("--standardise and --allow-simulated-model are for a map with a BUNDLE.")
+    track: str | None = options["track"]
+    passes = {
+        "before": options["before"],
+        "after": options["after"],
+        "track": int(track) if track and track.isdigit() else track,
+    }
     chosen = {
         "smallest_m2": options["smallest_m2"],
         "standardise": options["standardise"],
@@ -259,7 +261,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorM
     with values_checked():
         event = parsed_event(options["event"])
         if by_model:
-            return MapPlan(event=event, **given)
+            return MapPlan(event=event, **passes, **given)
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
         return DetectorMapPlan(event=event, inputs=inputs, **given)
 

@@ -190,6 +190,8 @@ def test_every_track_with_passes_enough_is_used_in_order():
     assert any("track 68" in note for note in kept.notes)
     only = every_view(cube, Inputs(terrain=(), track="ascending"), None)
     assert [view.relative_orbit for view in only.every_view] == [68]
+    three = every_view(quiet_cube(64, tracks=(46, 68, 119), before=4), Inputs(terrain=()), None)
+    assert [view.relative_orbit for view in three.every_view] == [46, 68, 119]
 
 
 def test_too_few_passes_are_refused():
