@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.area import load_area
+from pipeline.sandbox.deposits import add_cube
 from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
 from pipeline.sandbox.earth.realism.switches import LANDS, Land
@@ -111,6 +112,17 @@ def make(
     click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")
     for note in world.notes:
         click.echo(f"note: {note}", err=True)
+
+
+@sandbox.command()
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("cube", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--record", type=click.IntRange(1), default=7248056, show_default=True, help="Number of the record."
+)
+def deposit(world: Path, cube: Path, record: int) -> None:
+    """Add CUBE, a Zarr in the published form, to WORLD as a file of a record that Zenodo serves."""
+    click.echo(f"{add_cube(world, cube, record)}")
 
 
 @sandbox.command()
