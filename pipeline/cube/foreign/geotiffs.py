@@ -9,6 +9,7 @@ dem.tif, dem_slope_radians.tif, dem_aspect.tif, dem_curvature.tif, landslides.ti
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -150,7 +151,7 @@ def _examined(folder: Path) -> tuple[list[_Band], _Place]:
         raise _unfit(second, f"lies on another grid than {first.name}: warp all files to one grid first")
     place = next(iter(places))
     _, b, _, d, _, _ = place.transform
-    if b or d or place.transform[0] <= 0 or place.transform[4] >= 0:
+    if b or d or not (0 < place.transform[0] < math.inf and -math.inf < place.transform[4] < 0):
         raise _unfit(paths[0], "is not north-up")
     if place.shape[0] * place.shape[1] > MOST_PIXELS:
         raise _unfit(paths[0], f"has {place.shape[0] * place.shape[1]:,} pixels, of at most {MOST_PIXELS:,}")
