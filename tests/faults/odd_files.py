@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import xarray as xr
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
@@ -18,6 +19,7 @@ from rasterio.enums import ColorInterp
 from pipeline.archives.inventories import check_zip
 from pipeline.archives.slc.zips import unpack
 from pipeline.catalogue.assets import Asset
+from pipeline.cube.foreign.geotiffs import import_folder
 from pipeline.layers.outlines.vectors import read_features
 from tests.faults.corpus import RING, SECRET, geojson, polygon
 from tests.faults.odd_documents import Action
@@ -156,17 +158,37 @@ def read_raster(path: Path) -> None:
         raise WrongValueError(f"{path.name} gives {float(np.median(values)):g}")
 
 
+def written(path: Path, stored: Any, change: Change, options: dict[str, Any]) -> Path:
+    """The file; where this GDAL cannot write such a one, a file of nothing."""
+    try:
+        return raster(path, stored, change, **options)
+    except Exception:
+        path.write_bytes(b"II*\0" + b"\xff" * 200)
+        return path
+
+
+def imports() -> Iterator[tuple[str, Action]]:
+    """The same rasters in a folder that becomes a cube."""
+    for name, given in RASTERS.items():
+
+        def read(folder: Path, given: Any = given) -> None:
+            (folder / "tifs").mkdir()
+            written(folder / "tifs" / "S1_VV_20180824.tif", *given)
+            import_folder(folder / "tifs", folder / "mine.zarr")
+            with xr.open_zarr(folder / "mine.zarr") as cube:
+                values = cube["vv"].values
+            values = values[np.isfinite(values)]
+            if values.size and not np.allclose(values, TRUTH, rtol=1e-3):
+                raise WrongValueError(f"the cube holds {float(np.median(values)):g}")
+
+        yield name, read
+
+
 def rasters() -> Iterator[tuple[str, Action]]:
     for name, (stored, change, options) in RASTERS.items():
 
-        def read(folder: Path, stored: Any = stored, change: Change = change, options: Any = options) -> None:
-            path = folder / "x.tif"
-            try:
-                raster(path, stored, change, **options)
-            except Exception:  # this GDAL cannot write such a file: nothing to read
-                path.unlink(missing_ok=True)
-                path.write_bytes(b"II*\0" + b"\xff" * 200)
-            read_raster(path)
+        def read(folder: Path, given: Any = (stored, change, options)) -> None:
+            read_raster(written(folder / "x.tif", *given))
 
         yield name, read
     for beside, text in SIDECARS.items():

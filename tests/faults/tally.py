@@ -8,8 +8,10 @@ this folder, which pytest runs. The exit status is 1 where an input had another 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ CLASSES: dict[str, Callable[[], Iterator[tuple[str, Action]]]] = {
     "manifests": odd_documents.manifests,
     "documents of bundles": odd_documents.bundles,
     "rasters": odd_files.rasters,
+    "rasters to import": odd_files.imports,
     "zips": odd_files.zips,
 }
 TESTS = {
@@ -91,6 +94,8 @@ def table(found: dict[str, Counter[str]]) -> str:
 
 
 def main() -> int:
+    logging.disable(logging.ERROR)
+    warnings.simplefilter("ignore")
     found: dict[str, Counter[str]] = {}
     for name in CLASSES:
         with TemporaryDirectory() as folder:
@@ -100,12 +105,12 @@ def main() -> int:
                 if outcome in outcomes.BAD:
                     print(f"{name}: {label}: {outcome}: {words}", file=sys.stderr)
         found[name] = counted
+    logging.disable(logging.NOTSET)
     counting = Counting()
     here = Path(__file__).parent
-    status: Any = pytest.main(
-        ["-q", "--no-header", "-p", "no:xdist", *{str(here / part.partition("::")[0]) for part in TESTS}],
-        [counting],
-    )
+    files = {str(here / part.partition("::")[0]) for part in TESTS}
+    options = ["-q", "--no-header", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status: Any = pytest.main([*options, *sorted(files)], [counting])
     print(table({**found, **counting.found}))
     bad = any(counted[one] for counted in (*found.values(), *counting.found.values()) for one in outcomes.BAD)
     return int(bad or status != 0)

@@ -23,12 +23,14 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 from pyproj import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from zarr.storage import LocalStore
 
 from pipeline.cube import arrays
 from pipeline.cube.foreign.contract import ContractError, check_contract
 from pipeline.cube.schema import BACKSCATTER, SCHEMA_VERSION, TERRAIN, VARIABLES, Variable
+from pipeline.elevation.raster_values import values_of_band
 from pipeline.errors import CubeError
 from pipeline.files import put_folder, scratch_name, writing
 from pipeline.grid import MOST_PIXELS
@@ -245,13 +247,16 @@ def _values(band: _Band, wanted: GeoTiffImport, kind: Variable) -> tuple[NDArray
     """(y, x) values as the cube keeps them, and their unit as far as it is known."""
     try:
         with rasterio.open(band.path, driver="GTiff") as file:
+            stated = values_of_band(file, band.number, lambda problem: _unfit(band.path, problem))
+            if kind.name != "landslides" and file.colorinterp[band.number - 1] == ColorInterp.palette:
+                raise _unfit(band.path, "holds colours (palette), no measured values")
             read = file.read(band.number, masked=True)
-            scale, offset = file.scales[band.number - 1], file.offsets[band.number - 1]
-            declared = str(file.units[band.number - 1] or "").strip()
     except RasterioError as error:
         # rasterio's own words for a failed read only point to GDAL's error
         raise _unfit(band.path, f"cannot be read ({str(error.__cause__ or error)[:100]})") from error
-    values = np.ma.filled(read.astype(np.float64), np.nan) * scale + offset
+    declared = stated.unit
+    values = np.ma.filled(read.astype(np.float64), np.nan) * stated.scale + stated.offset
+    values[stated.is_nodata(np.ma.getdata(read))] = np.nan
     if kind.name == "landslides":
         return _labels(values, wanted), kind.units
     if kind.name in BACKSCATTER and wanted.backscatter == "dB":
