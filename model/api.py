@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import JsonValue
 
 from model.bundle.summaries import BundleRecord, ReleaseRecord, record_of
+from model.experiments.predictors.predictor import FittedPredictor, Predictor
+from model.experiments.predictors.strict_result import StrictResult, StrictSettings
+from model.experiments.predictors.strict_run import score_predictor
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BundleRecord",
     "Experiment",
+    "FittedPredictor",
     "LogRatioMapPlan",
     "MapPlan",
     "ReleaseRecord",
     "Result",
+    "StrictResult",
+    "StrictSettings",
     "TrainingPlan",
     "TrainingRequest",
     "load_bundle",
@@ -48,6 +54,7 @@ __all__ = [
     "map_cube",
     "map_log_ratio",
     "place_of",
+    "run_strict",
     "train",
     "train_bundle",
 ]
@@ -205,6 +212,53 @@ def load_bundle(bundle: str) -> ModelBundle:
     from model.bundle.bundle import load
 
     return load(bundle_named(bundle))
+
+
+def run_strict(
+    cube: str,
+    inputs: Inputs | Mapping[str, Any] | None = None,
+    *,
+    predictor: Predictor,
+    settings: StrictSettings | None = None,
+    out: Path | None = None,
+    progress: Progress = no_progress,
+) -> StrictResult:
+    """Score any method on a cube under the protocol `strict`: every pixel is tested once, by what was fitted elsewhere.
+
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> found = slidecube.run_strict("sandbox", predictor=LogisticRegression())
+        >>> len(found.folds), 0 <= found.auprc.lower <= found.auprc.mean <= found.auprc.upper <= 1
+        (4, True)
+
+    A predictor is one of
+
+    - a function of (channel, y, x) float32 values, in the units of the channels and NaN where unknown, that returns
+      (y, x) scores, higher where a landslide is likelier; windows have up to 640 pixels, sides are multiples of 32;
+    - an object with `fit(training)` and `predict(channels)`: `training` is a
+      `model.experiments.predictors.training_pixels.TrainingPixels`, and `predict` is such a function;
+    - a classifier of scikit-learn, which is fitted to standardised values of single training pixels.
+
+    In each fold a copy of the predictor begins as it was given. It sees values and labels of training pixels alone, and
+    the validation rectangle, by which also the threshold is chosen. On the tested pixels in random order it must score
+    no higher than chance (`model.experiments.predictors.leak_control`), else its results are refused.
+
+    Args:
+        cube: path of a cube or of a version, or name of a built area.
+        inputs: `Inputs` or its fields; None: the best that the cube has.
+        settings: name, rectangles, event, methods to compare with; None: the defaults.
+        out: folder for the card, the result and the scores; None: nothing is written.
+        progress: called with the stage, the finished part of it, the whole, and a figure.
+
+    Returns:
+        The figures of every fold, their mean with its range over folds and blocks, the differences from other methods
+        on the same pixels; `card` is the same in words.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the cube cannot be scored on, no fold can be run, the predictor cannot be used, or it leaks.
+    """
+    chosen = None if inputs is None else Inputs.model_validate(inputs)
+    return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
 
 
 def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:

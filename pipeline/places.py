@@ -3,6 +3,7 @@
 Below the data folder (`SLIDECUBE_DATA_DIR`):
 
     cubes/<area>                            a cube with its versions
+    cubes/<area>-published                  the published cube of the area's event, with its licence and citation
     insar/<area>                            jobs of interferometric pairs and what was fetched for them
     models/<area>/v3                        the bundle of version 3 of the cube
     models/<area>/v3-<name>                 a further bundle of that version, named by a person
@@ -48,6 +49,16 @@ def cubes_root() -> Path:
 def cube_root(area: str) -> Path:
     """The cube of an area: `<data>/cubes/<area>`."""
     return cubes_root() / area
+
+
+def published_name(area: str) -> str:
+    """The name by which commands find the published cube of an area's event: `hokkaido-published`."""
+    return f"{area}-published"
+
+
+def published_root(area: str) -> Path:
+    """The published cube of an area's event: `<data>/cubes/<area>-published`."""
+    return cube_root(published_name(area))
 
 
 def download_root(area: str) -> Path:

@@ -11,13 +11,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
-from model.inputs.cube_channels import CubeChannels
-from model.inputs.cubes import UNMAPPED, CubeFacts
-from model.inputs.inputs import EventSpan, Inputs, served
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
+from model.split.scored_pixels import labels_and_scored
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ class ScoredScene:
 def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
     """Open a cube and find which of its pixels are scored.
 
-    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube, on the cube's best track) is
-    known before and after the event, and if its terrain is known. This does not depend on a trial's inputs, so trials
-    can be compared. Each process reads the passes for this once, not once for each trial.
+    The rule is that of `model.split.scored_pixels`, which does not depend on a trial's inputs, so that trials can be
+    compared. Each process reads the passes for this once, not once for each trial.
 
     Args:
         event: None: the event that the cube records.
@@ -81,22 +80,4 @@ def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[
         digest: of the cube, so that another cube at the same path is read anew.
     """
     dataset, _ = cubes.load(uri)
-    labels = cubes.labels(dataset)
-    inputs = Inputs.model_validate(
-        {
-            "backscatter": served(dataset, "backscatter"),
-            "terrain": served(dataset, "terrain"),
-        }
-    )
-    source = CubeChannels(dataset, inputs, select(dataset, inputs, event))
-    return labels, _known(source) & (labels != UNMAPPED)
-
-
-def _known(source: CubeChannels) -> Mask:
-    """(y, x) whether the first channel has a value; read in strips, so that memory does not grow with the scene."""
-    mask = np.zeros(source.shape, dtype=bool)
-    height, width = source.shape
-    for top in range(0, height, 512):
-        box = Box(top=top, left=0, height=min(512, height - top), width=width)
-        mask[box.slices] = np.isfinite(source.read(box)[0])
-    return mask
+    return labels_and_scored(dataset, event)

@@ -230,6 +230,8 @@ class _Part:
             raise ArchiveError(f"{url} is served compressed, which was not requested.", "Report it.")
         begin, total = _extent(response, have, url)
         if self.wanted.size_bytes is not None and total is not None and total != self.wanted.size_bytes:
+            if response.headers.get("Content-Type", "").strip().lower().startswith("text/html"):
+                raise http_client.page_instead(self.wanted.url, response.url)
             raise ArchiveError(
                 f"{url} has {total} bytes, not the {self.wanted.size_bytes} that the catalogue states.",
                 "Plan again without --catalogue: the file was replaced.",
