@@ -26,11 +26,16 @@ if TYPE_CHECKING:
         run_strict,
         train,
     )
+    from model.inputs.channel import Channel
+    from model.inputs.channel_registry import register_channel
+    from model.network.architectures import register_network
     from model.network.chips.chip_data_module import ChipDataModule
     from model.network.chips.chip_dataset import ChipDataset
+    from model.network.parts.losses import register_loss
     from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
+    "Channel",
     "ChipDataModule",
     "ChipDataset",
     "LogRatioMapPlan",
@@ -43,6 +48,9 @@ __all__ = [
     "map",
     "open_cube",
     "plan",
+    "register_channel",
+    "register_loss",
+    "register_network",
     "run_strict",
     "train",
     "verify",
@@ -60,8 +68,12 @@ _HOMES = {
         "run_strict",
         "train",
     ),
+    "model.inputs.channel": ("Channel",),
+    "model.inputs.channel_registry": ("register_channel",),
+    "model.network.architectures": ("register_network",),
     "model.network.chips.chip_data_module": ("ChipDataModule",),
     "model.network.chips.chip_dataset": ("ChipDataset",),
+    "model.network.parts.losses": ("register_loss",),
 }
 
 

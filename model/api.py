@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack
 
 from pydantic import JsonValue
 
@@ -23,6 +23,8 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.maps.map_cube import map_cube, map_log_ratio
 from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.network.architectures import register_network
+from model.network.parts.own_parts import fingerprint, name_of
 from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
@@ -86,6 +88,17 @@ class Result(Generic[R]):
     """what a person changed in it since it was written"""
 
 
+class OwnParts(TypedDict, total=False):
+    """A network and a loss of somebody else, for `train`."""
+
+    build: Callable[..., Any] | str
+    """what makes the network: a callable, as `slidecube.register_network` takes it, or the name of a registered network
+    or of an entry point of the group `slidecube.networks`"""
+    loss: Callable[..., Any] | str
+    """the loss: a callable, as `slidecube.register_loss` takes it, or the name of a registered loss or of an entry
+    point of the group `slidecube.losses`"""
+
+
 def place_of(facts: CubeFacts) -> Place:
     """Where results of a cube belong. A cube that was not built here goes by the name of its file."""
     area = facts.area if facts.version is not None else Path(facts.uri.rstrip("/")).stem
@@ -100,6 +113,7 @@ def train(
     name: str | None = None,
     replace: bool = False,
     progress: Progress = no_progress,
+    **own: Unpack[OwnParts],
 ) -> Result[BundleRecord]:
     """Train a bundle on a cube, or find the one that the same request made before.
 
@@ -115,6 +129,7 @@ def train(
         name: of a further bundle of the same version; None: the version's own bundle.
         replace: train in any case, in place of another bundle.
         progress: called with the stage, the finished part of it, the whole, and a figure.
+        own: a network (`build`) and a loss (`loss`) of your own, see `OwnParts`.
 
     Returns:
         The record of the bundle (path, digest, scores), and whether it is new.
@@ -124,11 +139,11 @@ def train(
         ModelError: the cube cannot be trained on.
         ReplaceError: something else is where the bundle belongs.
     """
-    request = _as_run(request or TrainingRequest())
+    request, marks = _with_own(_as_run(request or TrainingRequest()), own)
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
     inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
-    options = _training_options(request, inputs, [other.digest for _, other in others])
+    options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
     target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
     return _once(
@@ -339,6 +354,38 @@ def _as_run(request: TrainingRequest) -> TrainingRequest:
     from model.network.network import plan_as_run
 
     return request.model_copy(update={"plan": plan_as_run(request.plan)})
+
+
+def _with_own(request: TrainingRequest, own: OwnParts) -> tuple[TrainingRequest, dict[str, JsonValue]]:
+    """The request with a network and a loss of somebody else by name; and what tells them from others of these names.
+
+    Raises:
+        ModelError: they are callables, and several processes train, which do not know them.
+    """
+    build, loss = own.get("build"), own.get("loss")
+    if request.plan.processes > 1 and not all(
+        part is None or isinstance(part, str) for part in (build, loss)
+    ):
+        raise ModelError(
+            "Processes that train together cannot be given a network or a loss as a callable.",
+            "Give it an entry point (slidecube.networks, slidecube.losses), or train in one process.",
+        )
+    marks: dict[str, JsonValue] = {}
+    if request.experiment.initial_weights == "imagenet":
+        marks["first_filters"] = "the same for both dates"
+    if build is not None:
+        name = build if isinstance(build, str) else register_network(name_of(build), build)
+        marks |= {} if isinstance(build, str) else {"own.build": fingerprint(build)}
+        experiment = Experiment.model_validate(request.experiment.model_dump() | {"architecture": name})
+        request = request.model_copy(update={"experiment": experiment})
+    if loss is not None:
+        if not isinstance(loss, str):
+            from model.network.parts.losses import register_loss
+
+            marks["own.loss"] = fingerprint(loss)
+            loss = register_loss(name_of(loss), loss)
+        request = request.model_copy(update={"plan": request.plan.model_copy(update={"loss": loss})})
+    return request, marks
 
 
 def _inputs(experiment: Experiment, cube: xr.Dataset, others: list[xr.Dataset]) -> Inputs:

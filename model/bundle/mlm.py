@@ -25,7 +25,7 @@ from shapely import unary_union
 from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
-from model.network.architectures import ARCHITECTURES
+from model.network.architectures import architecture_named
 from pipeline.errors import number_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _add_model(item: pystac.Item, document: BundleDocument) -> None:
     d = document
     MLMExtension.ext(item, add_if_missing=True).apply(
         name=f"slidecube landslides, {d.area_names}",
-        architecture=ARCHITECTURES[d.network.architecture].title,
+        architecture=architecture_named(d.network.architecture).title,
         tasks=[TaskType.SEMANTIC_SEGMENTATION],
         input=[_input(d)],
         output=[_output(d.network.classes)],

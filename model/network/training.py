@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from model.network.batches import Batches, Tensors
 from model.network.distributed import Group, process_group
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
+from model.network.parts.imagenet import same_filter_for_both_dates
+from model.network.parts.losses import Loss, own_loss
 from model.network.torch_guard import torch
 from model.network.training_plan import Check, InferencePlan, NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene, Trained
@@ -113,6 +116,8 @@ def _initial(task: _Task, group: Group, device: torch.device) -> torch.nn.Module
     network = build(task.spec, pretrained=task.start is None and group.rank == 0)
     if task.start is not None:
         _start_from(network, task.start)
+    elif task.spec.initial_weights == "imagenet":
+        same_filter_for_both_dates(network, task.scenes[0].statistics.channels)
     return group.prepared(network, device).to(device)
 
 
@@ -123,6 +128,9 @@ class _Learner:
         self, network: torch.nn.Module, plan: TrainingPlan, group: Group, device: torch.device
     ) -> None:
         self._network, self._plan, self._group, self._device = network, plan, group, device
+        self._loss: Loss = (
+            own_loss(plan.loss) if plan.loss else partial(masked_loss, dice_weight=plan.dice_weight)
+        )
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         self._optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, plan))
@@ -146,7 +154,7 @@ class _Learner:
         self._network.train()
         with self._mixed:
             logits = log_odds(self._run(inputs))
-        loss = masked_loss(logits.float(), targets, masks, self._plan.dice_weight)
+        loss = self._loss(logits.float(), targets, masks)
         value = self._group.mean(loss)
         if not math.isfinite(value):
             raise ModelError(

@@ -18,17 +18,9 @@ from tests.e2e.conftest import PARAMETERS
 
 PROJECT = Path(__file__).resolve().parents[2]
 IN_ORDER = (
-    "areas",
-    "plan",
-    "build",
-    "verify",
-    "open_cube",
-    "ChipDataset",
-    "train",
-    "load_bundle",
-    "map",
-    "run_strict",
-)
+    "areas", "plan", "build", "verify", "open_cube", "ChipDataset", "train", "load_bundle", "map", "run_strict",
+    "register_network", "register_loss", "register_channel",
+)  # fmt: skip
 EXAMPLES = f"""
 import doctest, slidecube
 failed = 0
