@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import JsonValue
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from model.bundle.bundle import ModelBundle
+    from model.bundle.export import ExportRecord
 
 __all__ = [
     "BundleRecord",
@@ -51,6 +52,7 @@ __all__ = [
     "StrictSettings",
     "TrainingPlan",
     "TrainingRequest",
+    "export_bundle",
     "load_bundle",
     "map",
     "map_cube",
@@ -274,6 +276,42 @@ def run_strict(
     """
     chosen = None if inputs is None else Inputs.model_validate(inputs)
     return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
+
+
+def export_bundle(
+    bundle: str,
+    file: Path,
+    kind: Literal["onnx", "torch"],
+    *,
+    expects: Literal["raw", "standardised"] = "raw",
+    after: int | None = None,
+) -> ExportRecord:
+    """Write a bundle as one file that runs without slidecube, and that gives the bundle's own probabilities.
+
+        >>> from pathlib import Path
+        >>> made = slidecube.export_bundle("sandbox", Path("sandbox.pt2"), "torch")
+        >>> made.largest_difference <= made.tolerance
+        True
+
+    The file takes `channels`, (batch, channel, y, x) float32, NaN where unknown, sides multiples of 32, and gives
+    `probability`, (batch, y, x), calibrated, NaN where the inputs are not valid. Its metadata (`slidecube.json`) names
+    the channels with their units, statistics, calibration, threshold, licences.
+
+    Args:
+        bundle: folder of a bundle, or name of an area for its newest.
+        file: that is written; one that is there is replaced.
+        kind: "torch" for an exported program (`torch.export.load`), "onnx" for ONNX, which needs `slidecube[onnx]`.
+        expects: "raw": values of the channels, which the file standardises by the training area's statistics;
+            "standardised": values standardised by the scene's, as `map` does for a scene outside the training set.
+        after: passes after the event, whose calibration the file holds; None: as many as the training cube has.
+
+    Raises:
+        ModelError: the bundle is absent or damaged, cannot be exported, a package is missing, or the file would give
+            other probabilities; nothing is written then.
+    """
+    from model.bundle.export import export_bundle as exported
+
+    return exported(load_bundle(bundle), kind, file, expects, after)
 
 
 def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:

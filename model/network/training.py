@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,9 +127,7 @@ class _Learner:
         self, network: torch.nn.Module, plan: TrainingPlan, group: Group, device: torch.device
     ) -> None:
         self._network, self._plan, self._group, self._device = network, plan, group, device
-        self._loss: Loss = (
-            own_loss(plan.loss) if plan.loss else partial(masked_loss, dice_weight=plan.dice_weight)
-        )
+        self._own_loss: Loss | None = own_loss(plan.loss) if plan.loss else None
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         self._optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, plan))
@@ -154,7 +151,10 @@ class _Learner:
         self._network.train()
         with self._mixed:
             logits = log_odds(self._run(inputs))
-        loss = self._loss(logits.float(), targets, masks)
+        if self._own_loss is not None:
+            loss = self._own_loss(logits.float(), targets, masks)
+        else:
+            loss = masked_loss(logits.float(), targets, masks, self._plan.dice_weight)
         value = self._group.mean(loss)
         if not math.isfinite(value):
             raise ModelError(

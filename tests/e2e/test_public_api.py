@@ -18,8 +18,8 @@ from tests.e2e.conftest import PARAMETERS
 
 PROJECT = Path(__file__).resolve().parents[2]
 IN_ORDER = (
-    "areas", "plan", "build", "verify", "open_cube", "ChipDataset", "train", "load_bundle", "map", "run_strict",
-    "register_network", "register_loss", "register_channel",
+    "areas", "plan", "build", "verify", "open_cube", "ChipDataset", "train", "load_bundle", "export_bundle", "map",
+    "run_strict", "register_network", "register_loss", "register_channel",
 )  # fmt: skip
 EXAMPLES = f"""
 import doctest, slidecube
@@ -63,6 +63,7 @@ def test_the_examples_of_the_public_functions_run(environment: dict[str, str]) -
     done = subprocess.run(
         [sys.executable, "-c", EXAMPLES],
         env=environment | {"MPLBACKEND": "agg"},
+        cwd=Path(environment["SLIDECUBE_AOI_DIR"]).parent,  # an example writes a file
         capture_output=True,
         text=True,
         timeout=600,
