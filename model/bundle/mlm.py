@@ -1,4 +1,8 @@
-"""A model as a STAC item with the MLM extension, for catalogues of models."""
+"""A model as a STAC item with the MLM extension, for catalogues of models.
+
+The fields are those of version 1.5.2 (https://github.com/stac-extensions/mlm). pystac knows them up to 1.4.0; what 1.5
+changed is put in here: named inputs have a dimension `bands`, and the item describes each band (STAC 1.1).
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
 
 ITEM = "item.json"
+SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
+"""of the MLM extension"""
 
 
 def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]:
@@ -56,6 +62,10 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
             "title": f"Landslides of {d.area_names}" + (", simulated" if d.simulated else ""),
             "description": _described(d),
             "created": d.created.isoformat().replace("+00:00", "Z"),
+            "bands": [
+                {"name": name, "description": d.inputs.meanings.get(name.partition("@")[0], name)}
+                for name in d.inputs.channels
+            ],
             "slidecube:digest": d.digest,
             "slidecube:cubes": [one.cube.digest for one in events],
             "slidecube:simulated": d.simulated,
@@ -68,6 +78,10 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
     )
     _add_model(item, d)
     _add_assets(item, d, weights, card)
+    item.stac_extensions = [
+        SCHEMA if address.startswith(SCHEMA.partition("/v")[0]) else address
+        for address in item.stac_extensions
+    ]
     found: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return found
 
@@ -111,7 +125,7 @@ def _add_assets(item: pystac.Item, document: BundleDocument, weights: str, card:
     # multihash of a sha256: function 0x12, length 0x20
     checksum = f"1220{document.weights_sha256}"
     FileExtension.ext(item.assets["weights"], add_if_missing=True).checksum = checksum
-    AssetGeneralMLMExtension.ext(item.assets["weights"]).apply(artifact_type="safetensors")
+    AssetGeneralMLMExtension.ext(item.assets["weights"]).apply(artifact_type="safetensors.torch.save_file")
     item.add_asset(
         "card",
         pystac.Asset(href=f"./{card}", title="Model card", media_type="text/markdown", roles=["metadata"]),
@@ -147,7 +161,7 @@ def _input(document: BundleDocument) -> ModelInput:
         bands=list(statistics.channels),
         input=InputStructure.create(
             shape=[-1, len(statistics.channels), -1, -1],
-            dim_order=["batch", "channel", "height", "width"],
+            dim_order=["batch", "bands", "height", "width"],
             data_type=DataType.FLOAT32,
         ),
         description=f"height and width are multiples of 32; standardised values are clipped at "
