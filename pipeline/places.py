@@ -3,6 +3,7 @@
 Below the data folder (`SLIDECUBE_DATA_DIR`):
 
     cubes/<area>                            a cube with its versions
+    cubes/<area>-published                  the published cube of the area's event, with its licence and citation
     insar/<area>                            jobs of interferometric pairs and what was fetched for them
     models/<area>/v3                        the bundle of version 3 of the cube
     models/<area>/v3-<name>                 a further bundle of that version, named by a person
@@ -28,11 +29,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
+from pipeline.files import read_regular
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
 BUNDLE_DOCUMENT = "bundle.json"
 """the file that makes a folder a bundle"""
+MOST_DOCUMENT_BYTES = 64 * 2**20
+"""of that file"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -45,6 +49,16 @@ def cubes_root() -> Path:
 def cube_root(area: str) -> Path:
     """The cube of an area: `<data>/cubes/<area>`."""
     return cubes_root() / area
+
+
+def published_name(area: str) -> str:
+    """The name by which commands find the published cube of an area's event: `hokkaido-published`."""
+    return f"{area}-published"
+
+
+def published_root(area: str) -> Path:
+    """The published cube of an area's event: `<data>/cubes/<area>-published`."""
+    return cube_root(published_name(area))
 
 
 def download_root(area: str) -> Path:
@@ -187,9 +201,9 @@ def _folders(root: Path) -> list[Path]:
 def _created(bundle: Path) -> tuple[datetime, str]:
     """When a bundle was trained, as its document states; the earliest time where that states none."""
     try:
-        text = json.loads((bundle / BUNDLE_DOCUMENT).read_text(encoding="utf-8"))["created"]
+        text = json.loads(read_regular(bundle / BUNDLE_DOCUMENT, MOST_DOCUMENT_BYTES))["created"]
         when = datetime.fromisoformat(text)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         when = datetime.min
     return when if when.tzinfo else when.replace(tzinfo=UTC), bundle.name
 

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from model.bundle.bundle import ModelBundle
 from model.bundle.document import BundleDocument
+from model.bundle.map_calibrations import Calibrations, calibrations_of
+from model.inputs.pass_subsets import limit_passes
 from model.network.ensemble import probability_of
 from model.network.export.export_files import (
     TOLERANCE,
@@ -20,7 +22,7 @@ from model.network.export.export_files import (
 )
 from model.network.export.exported_network import ExportedNetwork
 from model.network.network import choose_device
-from model.scores.probability_calibration import CaseCalibration
+from model.scores.probability_calibration import Calibration, CaseCalibration
 from pipeline.errors import ModelError
 from pipeline.files import whole_file
 from pipeline.records import Frozen
@@ -62,17 +64,20 @@ def export_bundle(
         ModelError: it cannot be exported, a package is missing, or the file gives other probabilities.
     """
     document = bundle.document
-    case = document.calibrated_for(len(document.selection.after) if after is None else after)
+    passes = limit_passes(document.selection, None, after)
+    case, calibrations = document.calibrated_for(passes), calibrations_of(document, passes)
+    names = document.inputs.channels
     network = ExportedNetwork(
         bundle.networks,
         document.statistics,
-        case.calibration,
+        calibrations.whole,
         document.test_time,
         standardised=expects == "standardised",
+        alone={names.index(name): one for name, one in calibrations.alone.items()},
     )
     with whole_file(file) as partial:
-        write_network(network, kind, _metadata(document, case, expects, kind), partial)
-        difference = _largest_difference(bundle, case, expects, partial, kind)
+        write_network(network, kind, _metadata(document, case, calibrations, expects, kind), partial)
+        difference = _largest_difference(bundle, calibrations, expects, partial, kind)
         if not difference <= TOLERANCE[kind]:
             raise ModelError(
                 f"The exported file gives other probabilities than the bundle: they differ by up to {difference:.2g}, "
@@ -94,7 +99,7 @@ def export_bundle(
 
 
 def _largest_difference(
-    bundle: ModelBundle, case: CaseCalibration, expects: Expects, file: Path, kind: ExportKind
+    bundle: ModelBundle, calibrations: Calibrations, expects: Expects, file: Path, kind: ExportKind
 ) -> float:
     """The largest difference of a probability; infinite where one of both has none."""
     document = bundle.document
@@ -110,7 +115,8 @@ def _largest_difference(
     for batch, found in zip(windows, outputs_of_file(file, kind, given), strict=True):
         for channels, ours in zip(batch, found, strict=True):
             scaled, valid = document.statistics.standardise(channels)
-            expected = np.where(valid, case.calibration.apply(predict(scaled)), np.float32(np.nan))
+            calibrated = calibrations.apply(predict(scaled), channels, document.inputs.channels)
+            expected = np.where(valid, calibrated, np.float32(np.nan))
             if found.shape[1:] != expected.shape or (np.isnan(ours) != np.isnan(expected)).any():
                 return float("inf")
             largest = max(largest, float(np.nanmax(np.abs(ours - expected))))
@@ -137,8 +143,16 @@ def _standardised(document: BundleDocument, channels: NDArray[np.float32]) -> ND
     return np.where(np.isfinite(channels), scaled, np.float32(np.nan)).astype(np.float32)
 
 
+def _words(calibration: Calibration) -> dict[str, float]:
+    return {"slope": calibration.slope, "intercept": calibration.intercept}
+
+
 def _metadata(
-    document: BundleDocument, case: CaseCalibration, expects: Expects, kind: ExportKind
+    document: BundleDocument,
+    case: CaseCalibration,
+    calibrations: Calibrations,
+    expects: Expects,
+    kind: ExportKind,
 ) -> dict[str, Any]:
     """What somebody who has only the file must know."""
     statistics, meanings = document.statistics, document.inputs.meanings
@@ -174,7 +188,10 @@ def _metadata(
             "name": "probability",
             "shape": ["batch", "rows", "columns"],
             "meaning": "calibrated probability of a landslide, NaN where the inputs are not valid",
-            "calibration": {"slope": case.calibration.slope, "intercept": case.calibration.intercept},
+            "calibration": _words(calibrations.whole),
+            "calibration_of_pixels_that_one_view_sees": {
+                name: _words(one) for name, one in calibrations.alone.items()
+            },
             "passes_after": case.after,
             "threshold": case.threshold,
         },

@@ -224,7 +224,7 @@ def map_landslides(
     CUBE is the path of a cube or the name of a built area. BUNDLE is a folder, or the name of an area for its newest
     model. The map is written below the data folder, to maps/<area>/v<version>-<model>-<digest>, one folder for each
     model. If the same command has made it before, nothing is done. With a BUNDLE the passes and the track are those of
-    the model.
+    the model, or fewer: --after 1 --track descending maps the first descending pass.
     """
     from model import api
 
@@ -241,8 +241,12 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
     """What the options of `map` ask for."""
     from model.api import LogRatioMapPlan, MapPlan
 
-    if by_model and (options["before"] or options["after"] or options["track"]):
-        raise click.UsageError("--before, --after and --track are for --log-ratio: a model has its own.")
+    track: str | None = options["track"]
+    passes = {
+        "before": options["before"],
+        "after": options["after"],
+        "track": int(track) if track and track.isdigit() else track,
+    }
     chosen = {
         "smallest_m2": options["smallest_m2"],
         "standardise": options["standardise"],
@@ -256,7 +260,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
     with values_checked():
         event = parsed_event(options["event"])
         if by_model:
-            return MapPlan(event=event, **given)
+            return MapPlan(event=event, **passes, **given)
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
         return LogRatioMapPlan(event=event, inputs=inputs)
 

@@ -21,19 +21,13 @@ from model.inputs.windows import Box, tiles, whole
 from pipeline.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
 from pipeline.cube.foreign.identity import bytes_digest
+from pipeline.cube.foreign.published import PUBLISHED
 from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.cube.portable import lines_of
 from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, digest_of_json
 
-PUBLISHED = {
-    "hokkaido_japan": "hokkaido",
-    "kaikoura_newzealand": "kaikoura",
-    "puerto_rico": "puerto-rico",
-    "talakmau_indonesia": "talakmau",
-}
-"""cubes published with Boehm et al. 2022 (Zenodo 7248056), which record no event, and the area files of their events"""
 UNMAPPED = 255
 """label value of a pixel that nobody mapped"""
 

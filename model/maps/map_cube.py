@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.bundle.expected_scores import expected_for
+from model.bundle.map_calibrations import calibrations_of
 from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
@@ -17,6 +18,7 @@ from model.inputs.windows import whole
 from model.maps.log_ratio import HIGHEST_DB, LogRatioPlan, log_ratio_rows
 from model.maps.map_description import MapDescription, MappedScene, MapRows
 from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.maps.model_passes import has_views, passes_to_map, remarks_on_case
 from model.maps.release import release
 from model.maps.scored_area import ScoredArea, scored_area, training_event_of
 from pipeline.errors import ModelError
@@ -59,19 +61,27 @@ def map_cube(
             f"The model {document.digest[:12]} was trained on a simulated area, and {facts.area} is a real one.",
             "Train on a real cube, map with --log-ratio, or give --allow-simulated-model: the map then warns of it.",
         )
-    scene = MappedScene(dataset, facts, select(dataset, document.inputs, plan.event))
+    scene = MappedScene(dataset, facts, passes_to_map(dataset, document, plan))
     own = training_event_of(scene, document)
     area = scored_area(scene, document, own)
     channels = CubeChannels(dataset, document.inputs, scene.selection)
     statistics = own.statistics if own is not None else document.statistics
-    of_scene = plan.standardise == "scene" or (plan.standardise == "auto" and own is None)
+    of_scene = plan.standardise == "scene" or (
+        plan.standardise == "auto" and (own is None or not has_views(statistics, scene.selection))
+    )
     if of_scene:
         statistics = _statistics_of_scene(channels, statistics, progress)
     warnings = (loaded.warning,) if loaded.warning else ()
     remarks = (*warnings, *area.remarks, *_remarks(scene.selection, document, of_scene))
     description = _described(scene, document, area, remarks, plan.smallest_m2)
-    calibration = document.calibrated_for(len(scene.selection.after)).calibration
-    prediction = Prediction(loaded, channels, statistics, calibration, plan.windows, description.backscatter)
+    prediction = Prediction(
+        loaded,
+        channels,
+        statistics,
+        calibrations_of(document, scene.selection),
+        plan.windows,
+        description.backscatter,
+    )
     return release(description, model_rows(prediction, scene, progress), out)
 
 
@@ -120,14 +130,13 @@ def _described(
     smallest_m2: float,
 ) -> MapDescription:
     """The description of a model's map."""
-    before, after = len(scene.selection.before), len(scene.selection.after)
-    expected, words = expected_for(document.expected, before, after)
+    expected, words = expected_for(document.expected, scene.selection)
     return MapDescription(
         scene=scene,
         inputs=document.inputs,
         kind="model",
         model=document.digest,
-        threshold=document.calibrated_for(after).threshold,
+        threshold=document.calibrated_for(scene.selection).threshold,
         highest=1.0,
         backscatter=deciding_polarisations(scene.cube, document.inputs)[0],
         scored=area.boxes,
@@ -160,12 +169,7 @@ def _remarks(selection: Selection, document: BundleDocument, of_scene: bool) -> 
         )
     if of_scene:
         remarks.append("The inputs are standardised with the statistics of this scene, not of the model's.")
-    calibrated = document.calibrated_for(after).after
-    if calibrated != after:
-        remarks.append(
-            f"Calibration and threshold are those of another number of passes after the event: {calibrated}."
-        )
-    return tuple(remarks)
+    return (*remarks, *remarks_on_case(document, selection))
 
 
 def _or(numbers: list[int]) -> str:

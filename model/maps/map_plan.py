@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from model.inputs.inputs import EventSpan, Inputs
@@ -17,6 +19,15 @@ class MapPlan(Frozen):
     """How a model maps a cube."""
 
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
+    before: int | None = Field(
+        None, ge=1, description="newest n passes before the event; None: as the model says"
+    )
+    after: int | None = Field(
+        None, ge=1, description="first n passes after the event; None: as the model says"
+    )
+    track: Annotated[int, Field(ge=1, le=175)] | Literal["best", "ascending", "descending", "both"] | None = (
+        Field(None, description="map these tracks alone; None: those of the model")
+    )
     windows: InferencePlan = InferencePlan()
     smallest_m2: float = Field(SMALLEST_M2, gt=0, description="minimum mapping unit, m²")
     standardise: Standardise = Field(

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs.inputs import Inputs
-from model.inputs.selection import PassUsed, Selection
+from model.inputs.selection import PassUsed, Selection, View
 from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
@@ -40,10 +40,12 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
             continue
         part = Box(top=box.top, left=box.left + first, height=box.height, width=missing.shape[1])
         found = np.zeros(missing.shape, dtype=np.uint8)
-        for view in selection.every_view:
-            for name in deciding_polarisations(cube, inputs):
-                found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
-                found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
+        of_views = [_unseen_passes(cube, inputs, view, part) for view in selection.every_view]
+        if inputs.views == "any":  # what all views lack; where each lacks something else, that
+            common = np.bitwise_and.reduce(of_views)
+            found |= np.where(common > 0, common, _lacked_by_any(of_views))
+        else:
+            found |= np.bitwise_or.reduce(of_views)
         for channel, _ in inputs.requested:
             if channel.group == "terrain" and channel.no_value == "invalid":
                 for name in channel.variables:
@@ -52,6 +54,22 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
         flags[:, columns] = np.where(missing, found, 0)
     flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
     return flags
+
+
+def _lacked_by_any(of_views: list[Flags]) -> Flags:
+    """(y, x) what any view lacks, where every view lacks something."""
+    lacked = np.all([flags > 0 for flags in of_views], axis=0)
+    found: Flags = np.where(lacked, np.bitwise_or.reduce(of_views), 0).astype(np.uint8)
+    return found
+
+
+def _unseen_passes(cube: xr.Dataset, inputs: Inputs, view: View, part: Box) -> Flags:
+    """(y, x) flags of the passes that a view lacks."""
+    found = np.zeros((part.height, part.width), dtype=np.uint8)
+    for name in deciding_polarisations(cube, inputs):
+        found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
+        found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
+    return found
 
 
 def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -> Mask:

@@ -7,10 +7,11 @@ from pipeline.archives.asf import Asf
 from pipeline.archives.http import http_client
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.stac import StacArchive
+from pipeline.archives.zenodo import Zenodo
 from pipeline.area import AreaOfInterest
 from pipeline.settings import settings
 
-ARCHIVES: tuple[Archive, ...] = (PlanetaryComputer(), Asf())
+ARCHIVES: tuple[Archive, ...] = (PlanetaryComputer(), Asf(), Zenodo())
 
 OTHER = StacArchive()
 """Any other host: nothing is signed and no login is sent."""

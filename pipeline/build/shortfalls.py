@@ -19,10 +19,18 @@ class Shortfall:
     """share of the grid with data, 0..1"""
     before_covers_more: bool
     """whether the latest version has a layer in its position that covers more"""
+    lost: tuple[str, ...] = ()
+    """ids of the sources of that layer that are no longer listed, where they are why"""
 
     @property
     def words(self) -> str:
         """For people."""
+        if self.lost:
+            more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+            return (
+                f"{self.found:.0%} of the grid would have data without {self.lost[0]}{more}, which the version before "
+                "has and the archive no longer lists; `exclude` of the area leaves it out"
+            )
         if self.found == 0:
             return "no pixel has data"
         promised = "its sources cover more" if self.task.promised is None else f"not {self.task.promised:.0%}"

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from pipeline.cube.fetched import DOCUMENT, FetchedCube, parse_fetched
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.store import Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
@@ -89,14 +90,18 @@ def address_of(address: str | Path) -> VersionAddress:
 
 
 def resolve_version(address: str | Path) -> VersionAddress:
-    """The Zarr group that a path or URI names: itself, or the latest version of a cube's root, resolved once.
+    """The Zarr group that a path or URI names: itself, the latest version of a cube's root, resolved once, or the group
+    in the folder of a fetched cube.
 
     Raises:
-        CubeError: there is no cube, or its pointer is damaged.
+        CubeError: there is no cube, or its pointer or record is damaged.
     """
     found = address_of(address)
     if any(found.read(name) is not None for name in ("zarr.json", ".zgroup")):
         return found
+    if found.number is None and (raw := found.read(DOCUMENT)) is not None:
+        root = str(address).rstrip("/")
+        return address_of(f"{root}/{parse_fetched(raw, root).group}")
     number = current_version(found.store) if found.number is None else None
     if number is None:
         raise CubeError(
@@ -116,7 +121,7 @@ def store_of_area(name: str) -> Store:
 
 
 def named_cube(name: str | Path) -> str:
-    """The address of the cube that a person names: by path, by URI, or by the name of a built area.
+    """The address of the cube that a person names: by path, by URI, or by the name of a built area or a fetched cube.
 
     Raises:
         CubeError: there is no such path and no such area.
@@ -132,6 +137,20 @@ def named_cube(name: str | Path) -> str:
         f"There is no cube {text!r}: neither a path nor an area that was built below {cubes_address()}.{suggestion}",
         "Give the path of a cube, or build the area with `slidecube build AREA`.",
     )
+
+
+def fetched_as(version: VersionAddress) -> FetchedCube | None:
+    """What is recorded beside a Zarr group that was fetched; None: it was not.
+
+    Raises:
+        CubeError: the record is damaged.
+    """
+    if version.number is not None:
+        return None
+    root, _, group = canonical_address(version.uri).rstrip("/").rpartition("/")
+    raw = open_store(root).read(DOCUMENT) if root else None
+    found = parse_fetched(raw, root) if raw is not None else None
+    return found if found is not None and found.group == group else None
 
 
 def latest_versions() -> list[VersionAddress]:

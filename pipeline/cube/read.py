@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from pipeline.cube.addresses import VersionAddress, resolve_version
+from pipeline.cube.addresses import VersionAddress, fetched_as, resolve_version
 from pipeline.cube.foreign.contract import check_contract
 from pipeline.cube.foreign.published import PUBLISHED, with_our_labels, with_our_names
 from pipeline.cube.foreign.storage import check_storage
@@ -78,4 +78,18 @@ def _from_elsewhere(dataset: xr.Dataset, version: VersionAddress) -> xr.Dataset:
     if not is_copy:
         dataset = with_our_names(dataset)
     check_contract(dataset, version.uri, published=not is_copy and version.name in PUBLISHED)
-    return dataset if is_copy else with_our_labels(dataset)
+    return dataset if is_copy else _with_its_origin(with_our_labels(dataset), version)
+
+
+def _with_its_origin(dataset: xr.Dataset, version: VersionAddress) -> xr.Dataset:
+    """A fetched cube with the name, licence and citation that are recorded beside it, unless it has its own."""
+    fetched = fetched_as(version)
+    if fetched is None:
+        return dataset
+    stated = {
+        "license": fetched.licence,
+        "attribution": fetched.citation,
+        "sources": fetched.source,
+        **({"simulated": True} if fetched.simulated else {}),
+    }
+    return dataset.assign_attrs({**stated, **dataset.attrs, "area": fetched.area})

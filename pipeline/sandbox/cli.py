@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.area import load_area
+from pipeline.sandbox.deposits import add_cube
+from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.earth.realism.switches import LANDS, Land
 from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
@@ -43,6 +46,11 @@ def sandbox() -> None:
     type=click.Choice(SCENARIOS),
     help="The simulated event; default: the world of the tests, a forest with strong texture.",
 )
+@click.option(
+    "--land",
+    type=click.Choice(LANDS),
+    help="Kind of land: of `--scenario random`, else the usual event of that land.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--before", type=click.IntRange(0, 60), help="Passes of every track before the event.")
 @click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after the event.")
@@ -62,6 +70,7 @@ def make(
     area: str,
     out: Path,
     named: str | None,
+    land: Land | None,
     seed: int,
     before: int | None,
     after: int | None,
@@ -71,11 +80,15 @@ def make(
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write the files and items of the archives."""
-    if parameters and named:
-        raise click.UsageError("--scenario and --parameters exclude each other.")
+    if parameters and (named or land):
+        raise click.UsageError("--parameters excludes --scenario and --land.")
+    if land and named not in {None, "random"}:
+        raise click.UsageError("--land goes with --scenario random, or stands alone.")
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
     if named:
-        chosen = scenario(named)
+        chosen = scenario(named, seed, land)
+    elif land:
+        chosen = realistic(land)
     counts = {name: count for name, count in (("before", before), ("after", after)) if count is not None}
     changes = {
         "tracks": tuple(track.model_copy(update=counts) for track in chosen.tracks),
@@ -98,6 +111,17 @@ def make(
     click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")
     for note in world.notes:
         click.echo(f"note: {note}", err=True)
+
+
+@sandbox.command()
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("cube", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--record", type=click.IntRange(1), default=7248056, show_default=True, help="Number of the record."
+)
+def deposit(world: Path, cube: Path, record: int) -> None:
+    """Add CUBE, a Zarr in the published form, to WORLD as a file of a record that Zenodo serves."""
+    click.echo(f"{add_cube(world, cube, record)}")
 
 
 @sandbox.command()

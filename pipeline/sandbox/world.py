@@ -214,7 +214,7 @@ def clear(root: Path) -> None:
     Raises:
         SandboxError: it has other files.
     """
-    ours = {"items", "blobs", "truth", "aoi", "slc"}
+    ours = {"items", "blobs", "truth", "aoi", "slc", "zenodo"}
     if root.exists():
         others = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if not root.is_dir() or others:

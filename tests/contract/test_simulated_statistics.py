@@ -24,7 +24,7 @@ SIDE_PX = 360
 def simulated() -> dict[str, StackStatistics]:
     """At 10 m, as the published cubes are, and averaged to the 30 m of the real stacks."""
     found = {}
-    for name in ("forest", "arid"):
+    for name in ("quiet", "quiet-arid"):
         scene = scene_of(scenario(name).model_copy(update={"seed": 2}), SIDE_PX)
         for pol in ("vv", "vh"):
             stack = np.stack([observe(scene, f, pol) for f in scene.flights if not f.slid])
@@ -63,7 +63,7 @@ def test_the_built_in_numbers_are_those_of_the_published_cubes(shared_data: Path
             assert known.sd_db == pytest.approx(10 * facts[f"log_std_{pol}"], abs=0.01)
 
 
-@pytest.mark.parametrize(("name", "place"), [("forest", "Hokkaido"), ("arid", "Kaikoura")])
+@pytest.mark.parametrize(("name", "place"), [("quiet", "Hokkaido"), ("quiet-arid", "Kaikoura")])
 @pytest.mark.parametrize("pol", ["VV", "VH"])
 def test_level_and_spread_are_those_of_the_published_cubes(
     simulated: dict[str, StackStatistics], name: str, place: str, pol: str
@@ -74,7 +74,7 @@ def test_level_and_spread_are_those_of_the_published_cubes(
     assert ours.sd_db == pytest.approx(theirs.sd_db, abs=0.5)
 
 
-@pytest.mark.parametrize("name", ["forest", "arid"])
+@pytest.mark.parametrize("name", ["quiet", "quiet-arid"])
 def test_looks_and_correlation_are_those_of_the_product(name: str) -> None:
     """Sentinel-1 GRD IW states about 4.4 looks; neighbours correlate by 0.2 to 0.5."""
     noise = speckle((500, 500), scenario(name).looks, np.random.default_rng(0))
@@ -96,7 +96,7 @@ def test_change_in_time_is_that_of_real_stacks(
     assert len(real) == 9
     for attribute, factor in (("temporal_sd_db", 1.4), ("temporal_looks", 1.5)):
         usual = float(np.median([getattr(numbers, attribute) for numbers in real.values()]))
-        for name in ("forest VV, 10 m", "forest VH, 10 m", "arid VV, 10 m", "arid VH, 10 m"):
+        for name in ("quiet VV, 10 m", "quiet VH, 10 m", "quiet-arid VV, 10 m", "quiet-arid VH, 10 m"):
             ratio = getattr(simulated[name], attribute) / usual
             assert abs(math.log(ratio)) < math.log(factor), (name, attribute, ratio)
     correlations = [numbers.neighbour_correlation or 0.0 for numbers in real.values()]

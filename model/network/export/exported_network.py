@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from model.inputs.channel_registry import may_lack
 from model.inputs.channel_statistics import Statistics
@@ -34,9 +34,12 @@ class ExportedNetwork(torch.nn.Module):
         test_time: TestTime,
         *,
         standardised: bool,
+        alone: Mapping[int, Calibration] | None = None,
     ) -> None:
         """
         Args:
+            alone: by the number of the channel that is above 0 where a view sees a pixel: the calibration of pixels
+                that this view sees and no other one; None: there is one calibration.
             standardised: the values that go in are standardised already, by the statistics of whichever scene.
         """
         super().__init__()
@@ -50,6 +53,7 @@ class ExportedNetwork(torch.nn.Module):
         self.register_buffer("lacking", torch.from_numpy(may_lack(statistics.channels))[None, :, None, None])
         self._clip, self._mirrored = statistics.clip_sd, mirrored
         self._slope, self._intercept = calibration.slope, calibration.intercept
+        self._alone = dict(alone or {})
         self._edge = float(torch.logit(torch.tensor(SMALLEST, dtype=torch.float64)).abs())
 
     def forward(self, channels: torch.Tensor) -> torch.Tensor:
@@ -62,6 +66,13 @@ class ExportedNetwork(torch.nn.Module):
         if self._mirrored:
             mean = (mean + self._log_odds(scaled.flip(2) * self.signs).flip(1)) / 2
         probability = torch.sigmoid(self._slope * mean + self._intercept)
+        for number, calibration in self._alone.items():
+            only = channels[:, number] > 0
+            for other in self._alone:
+                if other != number:
+                    only = only & ~(channels[:, other] > 0)
+            found = torch.sigmoid(calibration.slope * mean + calibration.intercept)
+            probability = torch.where(only, found, probability)
         return torch.where(valid, probability, torch.full_like(probability, float("nan")))
 
     def _log_odds(self, scaled: torch.Tensor) -> torch.Tensor:

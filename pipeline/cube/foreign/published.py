@@ -12,8 +12,15 @@ from pipeline.catalogue.identities import direction_name
 from pipeline.cube.foreign.contract import label_codes
 from pipeline.errors import CubeError
 
-PUBLISHED = frozenset({"hokkaido_japan", "kaikoura_newzealand", "puerto_rico", "talakmau_indonesia"})
-"""names of the published cubes"""
+RECORD = 7248056
+"""number of their record at Zenodo"""
+PUBLISHED = {
+    "hokkaido_japan": "hokkaido",
+    "kaikoura_newzealand": "kaikoura",
+    "puerto_rico": "puerto-rico",
+    "talakmau_indonesia": "talakmau",
+}
+"""the published cubes, which record no event, and the area files of their events"""
 NAN_ASSUMED = "background (0)"
 _COHERENCE = "topophase.cor_1"
 

@@ -15,6 +15,7 @@ from rasterio.warp import Resampling, reproject
 from pipeline.sandbox.earth.images import file_md5, stamp, write_cog
 from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.earth.radar import NODATA, observe, slice_masks
+from pipeline.sandbox.earth.realism.random_fields import Raster as Values
 from pipeline.sandbox.earth.scene import Scene
 from pipeline.sandbox.earth.stac_items import (
     RTC_CONTAINER,
@@ -25,7 +26,6 @@ from pipeline.sandbox.earth.stac_items import (
     rtc_item,
     to_degrees,
 )
-from pipeline.sandbox.earth.topography import Raster as Values
 
 _REPROCESSED_GAIN = np.float32(1.02)
 

@@ -33,17 +33,21 @@ class Fault(Frozen):
     Patterns are globs over the host name and the path without its query. Actions:
 
     - `status` answers with `status` (and `retry_after_s`), also 202 for a burst that is still being extracted;
+    - `page` answers 200 with a web page, as a proxy that asks for a login does; `redirect` leads to `location`;
     - `delay` waits `delay_s` before the correct response;
     - `cut` closes the connection after `after_bytes` of the body, `corrupt` changes the byte that follows them;
     - `wrong_token` and `stale_token` issue a token, cookie or signed URL with a wrong signature, or an expired one;
     - `stale_login` treats the caller's token or cookie as expired, `no_eula` treats the account as one that has not
       accepted the terms (Earthdata and ASF);
     - in the granule search `duplicate` returns the first result again at the end, `incomplete` omits the page's last
-      result, `no_state_vectors` omits the satellite's positions, `wrong_md5` states the MD5 of another file.
+      result, `no_state_vectors` omits the satellite's positions, `wrong_md5` states the MD5 of another file (also in a
+      record of Zenodo).
     """
 
     action: Literal[
         "status",
+        "page",
+        "redirect",
         "cut",
         "corrupt",
         "wrong_token",
@@ -60,6 +64,7 @@ class Fault(Frozen):
     path: str = "*"
     method: str = "*"
     status: int = Field(503, ge=200, le=599)
+    location: str = Field("", description="where a redirect leads")
     retry_after_s: int | None = Field(None, ge=0)
     after_bytes: int = Field(1000, ge=0)
     delay_s: float = Field(1.0, ge=0, le=3600)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.sandbox.posing import faults
@@ -20,6 +20,7 @@ from pipeline.sandbox.posing.file_answers import azure_error, locate, marked_ite
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.posing.stac_host import StacApi
+from pipeline.sandbox.posing.zenodo_host import ZENODO_HOST, ZenodoHost
 from pipeline.sandbox.world import World
 
 PLANETARY_HOST = "planetarycomputer.microsoft.com"
@@ -53,6 +54,9 @@ class Archive:
         # after the hosts of files, so that hosts with a login do not serve files without one
         self.handlers |= self.asf.handlers
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
+        zenodo = ZenodoHost(self._roots)
+        if zenodo.records:
+            self.handlers[ZENODO_HOST] = zenodo.answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -113,6 +117,12 @@ class Archive:
             await asyncio.sleep(fault.delay_s)
         if fault is not None and fault.action == "status":
             return _fault_answer(host, fault)
+        if fault is not None and fault.action == "page":
+            return HTMLResponse(
+                "<!DOCTYPE html><html><title>Sign in</title><form action=/login></form></html>"
+            )
+        if fault is not None and fault.action == "redirect":
+            return RedirectResponse(fault.location, 302)
         handler = self.handlers.get(host)
         if handler is None:
             return JSONResponse({"message": f"{host} is not simulated"}, 421)

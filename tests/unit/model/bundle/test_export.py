@@ -12,11 +12,18 @@ from click.testing import CliRunner
 import slidecube
 from model.bundle import export
 from model.bundle.bundle import load
+from model.bundle.map_calibrations import Calibrations
 from model.cli.exports import bundle as command
+from model.inputs.channel_statistics import Statistics
+from model.inputs.inputs import Inputs
+from model.inputs.pass_subsets import limit_passes
 from model.network.ensemble import probability_of
 from model.network.export import export_files
 from model.network.export.export_files import METADATA, outputs_of_file
+from model.network.export.exported_network import ExportedNetwork
+from model.network.inference import NetworkProbability
 from model.network.torch_guard import torch
+from model.scores.probability_calibration import Calibration
 from pipeline.errors import ModelError
 from tests.small_cube import small_cube, write
 
@@ -83,6 +90,30 @@ def test_a_torch_file_runs_alone_and_gives_the_bundles_probabilities(bundle, exp
     assert wanted[np.isfinite(wanted)].std() > 1e-3  # not a constant that anything equals
 
 
+def test_a_pixel_that_one_view_sees_has_the_calibration_of_that_view():
+    names = Inputs(backscatter=("vv",), terrain=(), track="both", views="any").channels
+    statistics = Statistics(channels=names, mean=(0.0,) * len(names), sd=(1.0,) * len(names), pixels=1)
+    kinds = [Calibration(slope=slope, pixels=1, error_before=0, error_after=0) for slope in (1.0, 2.0, 3.0)]
+    first, second = (names.index(f"seen@{one}") for one in ("ascending", "descending"))
+    ours = Calibrations(kinds[0], {names[first]: kinds[1], names[second]: kinds[2]})
+    network = torch.nn.Conv2d(len(names), 1, 1)
+    made = ExportedNetwork(
+        [network],
+        statistics,
+        kinds[0],
+        "plain",
+        standardised=False,
+        alone={first: kinds[1], second: kinds[2]},
+    )
+    values = np.random.default_rng(0).uniform(-1, 1, (len(names), 32, 32)).astype(np.float32)
+    values[first], values[second] = np.indices((32, 32)) // 16
+    with torch.no_grad():
+        found = made(torch.from_numpy(values[None]))[0].numpy()
+    plain = NetworkProbability(network, torch.device("cpu"))(values)
+    np.testing.assert_allclose(found, ours.apply(plain, values, names), atol=1e-6)
+    assert len({round(float(found[y, x] / plain[y, x]), 4) for y in (0, 20) for x in (0, 20)}) > 2
+
+
 def test_its_metadata_say_what_goes_in_and_comes_out(bundle, exported):
     extra = {METADATA: ""}
     torch.export.load(exported, extra_files=extra)
@@ -97,13 +128,14 @@ def test_its_metadata_say_what_goes_in_and_comes_out(bundle, exported):
 def test_a_file_for_standardised_values_takes_those_of_any_scene(bundle, tmp_path):
     made = slidecube.export_bundle(str(bundle), tmp_path / "z.pt2", "torch", expects="standardised", after=1)
     document = load(bundle).document
-    assert made.expects == "standardised" and made.passes_after == document.calibrated_for(1).after
+    first = document.calibrated_for(limit_passes(document.selection, None, 1))
+    assert made.expects == "standardised" and made.passes_after == first.after == 1
     values = windows(bundle)
     mean, sd = (
         np.array(v, np.float32)[:, None, None] for v in (document.statistics.mean, document.statistics.sd)
     )
     (found,) = outputs_of_file(tmp_path / "z.pt2", "torch", [(values - mean) / sd])
-    case = document.calibrated_for(1).calibration
+    case = first.calibration
     plain = expected(bundle, values)
     assert np.isnan(found).sum() == np.isnan(plain).sum() and np.nanmin(found) >= 0
     assert (case.slope, case.intercept) != (document.calibration.slope, document.calibration.intercept)

@@ -21,6 +21,7 @@ from model.bundle.bundle import read_document
 from model.cli.bundles import map_landslides
 from model.cli.bundles import train as train_command
 from model.inputs.cubes import Georeference
+from model.inputs.pass_subsets import limit_passes
 from model.inputs.windows import Box
 from model.maps.log_ratio import LogRatioPlan, box_mean, nan_median
 from model.maps.map_picture import Thumbnail
@@ -157,8 +158,9 @@ def test_with_its_own_statistics_the_level_of_a_scene_does_not_matter(folder, tm
 def test_a_map_of_fewer_passes_has_the_calibration_for_their_number(folder, tmp_path):
     document = read_document(folder / "bundle")
     (first,) = document.by_passes
-    every = document.calibrated_for(2)
-    assert (first.after, every.after, document.calibrated_for(9).after) == (1, 2, 2)
+    nine = document.selection.model_copy(update={"after": 9 * document.selection.after[:1]})
+    every, lone = document.calibrated_for(document.selection), limit_passes(document.selection, None, 1)
+    assert (document.calibrated_for(lone), every.after, document.calibrated_for(nine).after) == (first, 2, 2)
     assert every.calibration == document.calibration and every.threshold == document.threshold
     assert first.calibration != every.calibration
     cube = small_cube(256)
@@ -214,7 +216,8 @@ def test_every_map_names_its_passes_and_its_expected_score(folder, tmp_path):
         assert (frame.passes_after == number).all()
         *_, tags, _ = read(tmp_path / str(number) / "probability.tif")
         assert f"{number} after" in tags["EXPECTED"]
-        wanted = read_document(folder / "bundle").calibrated_for(number)
+        own = read_document(folder / "bundle")
+        wanted = own.calibrated_for(limit_passes(own.selection, None, number))
         assert wanted.after == number
         probability, classes = (
             read(tmp_path / str(number) / f"{name}.tif")[0] for name in ("probability", "landslides")
@@ -434,7 +437,7 @@ def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path)
     done = runner.invoke(map_landslides, [str(tmp_path / "b"), cube, "--out", str(tmp_path / "c")])
     assert done.exit_code == 0, done.output
     assert "SIMULATED" in done.stdout
-    for wrong in ([cube], [bundle, cube, "--log-ratio"], [bundle, cube, "--before", "2"]):
+    for wrong in ([cube], [bundle, cube, "--log-ratio"], [bundle, cube, "--track", "0"]):
         assert runner.invoke(map_landslides, wrong).exit_code == 2
     assert runner.invoke(train_command, [cube, "--chip", "50", "--out", str(tmp_path / "d")]).exit_code == 2
     assert (

@@ -15,6 +15,7 @@ from pipeline.archives.http.ranges import RemoteFile
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.registry import ARCHIVES, OTHER, archive_of, archives_read, serving
 from pipeline.archives.stac import StacArchive
+from pipeline.archives.zenodo import Zenodo
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, standing_for_all_hosts
@@ -66,7 +67,9 @@ def server() -> Iterator[Loopback]:
         ("https://asf.alaska.edu.evil.example/a", StacArchive),
         ("https://notasf.alaska.edu/a", StacArchive),
         ("https://blob.core.windows.net.evil.example/a", StacArchive),
-        ("https://zenodo.org/slides.zip", StacArchive),
+        ("https://zenodo.org/api/records/1/files/a.zip/content", Zenodo),
+        ("https://zenodo.org.evil.example/a", StacArchive),
+        ("https://slides.example/slides.zip", StacArchive),
         ("/data/a.tif", StacArchive),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.archives.slc import zips
-from pipeline.archives.slc.zips import unpack
+from pipeline.archives.slc.zips import Limits, entries_of, unpack, unpack_folder
 from pipeline.errors import ArchiveError, SourceDataError
 
 TOP = "S1A.SAFE"
@@ -109,10 +109,10 @@ def test_a_bomb_is_refused_by_what_it_states(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(zips, "RATIO_FROM_BYTES", 1_000_000)
     with pytest.raises(SourceDataError, match=r"a\.zip"):
         unpack(packed, target(tmp_path), TOP)
-    monkeypatch.setattr(zips, "MOST_UNPACKED_BYTES", 10_000_000)
+    monkeypatch.setattr(zips, "SLC_LIMITS", Limits(entries=2000, unpacked_bytes=10_000_000))
     with pytest.raises(SourceDataError, match="unpacks to"):
         unpack(packed, target(tmp_path), TOP)
-    monkeypatch.setattr(zips, "MOST_ENTRIES", 1)
+    monkeypatch.setattr(zips, "SLC_LIMITS", Limits(entries=1, unpacked_bytes=10_000_000))
     many = make(tmp_path / "b.zip", (f"{TOP}/a", b""), (f"{TOP}/b", b""))
     with pytest.raises(SourceDataError, match="2 entries"):
         unpack(many, target(tmp_path), TOP)
@@ -147,6 +147,31 @@ def test_a_damaged_zip_leaves_nothing_and_spares_what_was_there(tmp_path: Path, 
     with pytest.raises(SourceDataError):
         unpack(packed, tmp_path / "target", TOP)
     assert everything(tmp_path / "target") == {TOP, f"{TOP}/kept"}
+
+
+def test_one_folder_of_a_zip_is_unpacked_under_another_name_and_the_rest_is_left_out(tmp_path: Path) -> None:
+    """Names of Zarr groups have colons; programs of the Mac add a folder of their own."""
+    packed = make(
+        tmp_path / "a.zip", ("data/cube.zarr/.zgroup", b"{}"), ("data/cube.zarr/sat:orbit_state/0", b"d"),
+        ("__MACOSX/._cube.zarr", b"x"),
+    )  # fmt: skip
+    limits = Limits(entries=10, unpacked_bytes=1000)
+    assert len(entries_of(packed, limits)) == 3
+    written: list[tuple[int, int | None]] = []
+    folder = unpack_folder(
+        packed, target(tmp_path) / "mine", "data/cube.zarr", limits,
+        progress=lambda what, done, total=None, remark="", /: written.append((done, total)),
+    )  # fmt: skip
+    assert everything(folder) == {".zgroup", "sat:orbit_state", "sat:orbit_state/0"}
+    assert everything(tmp_path / "target") == {"mine", *(f"mine/{name}" for name in everything(folder))}
+    assert written[-1] == (3, 3)
+    assert "data" in everything(unpack_folder(packed, tmp_path / "target" / "all", "", limits))
+    for inside in ("data/other", "data/cube.zarr/.zgroup"):
+        with pytest.raises(SourceDataError, match=r"a\.zip"):
+            unpack_folder(packed, tmp_path / "target" / "none", inside, limits)
+    with pytest.raises(SourceDataError, match="3 entries"):
+        entries_of(packed, Limits(entries=2, unpacked_bytes=1000))
+    assert not (tmp_path / "target" / "none").exists()
 
 
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Cubes written for other programs."""
