@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -137,6 +138,11 @@ class TrainingPlan(Frozen):
     )
     compiled: bool = Field(
         False, description="compile the network where there is a GPU; takes about a minute"
+    )
+    checkpoints: Path | None = Field(
+        None,
+        exclude=True,  # where a training keeps its state does not decide what is trained
+        description="folder where the state is kept at each evaluation; a killed training goes on from there",
     )
     processes: int = Field(
         1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -136,13 +137,15 @@ def test_the_item_is_valid_for_a_catalogue_of_models(bundle):
     # pystac knows the extension up to 1.4.0, whose fields these are too
     item.stac_extensions = [one for one in item.stac_extensions if one != SCHEMA]
     found = MLMExtension.ext(item, add_if_missing=True)
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", item.properties["mlm:name"])
     assert found.tasks == ["semantic-segmentation"] and found.framework == "PyTorch"
     (given,) = found.input
     assert tuple(given.bands) == document.inputs.channels
-    # since 1.5 named inputs have the dimension `bands`, and STAC 1.1 describes each
+    # since 1.5 named inputs have the dimension `bands`, and the asset of the model lists them
     assert given.properties["input"]["dim_order"] == ["batch", "bands", "height", "width"]
-    assert tuple(band["name"] for band in item.properties["bands"]) == document.inputs.channels
-    assert all(band["description"] for band in item.properties["bands"])
+    bands = item.assets["weights"].extra_fields["raster:bands"]
+    assert tuple(band["name"] for band in bands) == document.inputs.channels
+    assert all(item.properties["slidecube:channels"].values())
     assert not any("bands" in one.properties["result"]["dim_order"] for one in found.output)
     assert item.to_dict()["stac_version"] >= "1.1"
     scaling = given.properties["value_scaling"]
