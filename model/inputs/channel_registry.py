@@ -330,14 +330,14 @@ def register_channel(channel: Channel) -> str:
     """Add a channel for this session; one of that name that was registered before is replaced.
 
         >>> from slidecube import Channel
-        >>> ruggedness = Channel(
+        >>> squared = Channel(
         ...     name="slope_squared",
         ...     meaning="square of the slope, radians squared",
         ...     variables=("dem_slope_radians",),
         ...     compute=lambda window: window.layer("dem_slope_radians") ** 2,
         ...     of_view=False,
         ... )
-        >>> slidecube.register_channel(ruggedness)
+        >>> slidecube.register_channel(squared)
         'slope_squared'
         >>> "slope_squared" in slidecube.ChipDataset("sandbox", {"further": ["slope_squared"]}, chip=64).channels
         True
