@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.api import (
-        LogRatioMapPlan,
+        DetectorMapPlan,
         MapPlan,
         StrictSettings,
         TrainingRequest,
@@ -39,7 +39,7 @@ __all__ = [
     "Channel",
     "ChipDataModule",
     "ChipDataset",
-    "LogRatioMapPlan",
+    "DetectorMapPlan",
     "MapPlan",
     "StrictSettings",
     "TrainingRequest",
@@ -61,7 +61,7 @@ __all__ = [
 _HOMES = {
     "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
     "model.api": (
-        "LogRatioMapPlan",
+        "DetectorMapPlan",
         "MapPlan",
         "StrictSettings",
         "TrainingRequest",
