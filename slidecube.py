@@ -21,16 +21,22 @@ if TYPE_CHECKING:
         MapPlan,
         StrictSettings,
         TrainingRequest,
+        export_bundle,
         load_bundle,
         map,
         run_strict,
         train,
     )
+    from model.inputs.channel import Channel
+    from model.inputs.channel_registry import register_channel
+    from model.network.architectures import register_network
     from model.network.chips.chip_data_module import ChipDataModule
     from model.network.chips.chip_dataset import ChipDataset
+    from model.network.parts.losses import register_loss
     from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
+    "Channel",
     "ChipDataModule",
     "ChipDataset",
     "DetectorMapPlan",
@@ -39,10 +45,14 @@ __all__ = [
     "TrainingRequest",
     "areas",
     "build",
+    "export_bundle",
     "load_bundle",
     "map",
     "open_cube",
     "plan",
+    "register_channel",
+    "register_loss",
+    "register_network",
     "run_strict",
     "train",
     "verify",
@@ -55,13 +65,18 @@ _HOMES = {
         "MapPlan",
         "StrictSettings",
         "TrainingRequest",
+        "export_bundle",
         "load_bundle",
         "map",
         "run_strict",
         "train",
     ),
+    "model.inputs.channel": ("Channel",),
+    "model.inputs.channel_registry": ("register_channel",),
+    "model.network.architectures": ("register_network",),
     "model.network.chips.chip_data_module": ("ChipDataModule",),
     "model.network.chips.chip_dataset": ("ChipDataset",),
+    "model.network.parts.losses": ("register_loss",),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import JsonValue
 
@@ -24,6 +24,8 @@ from model.inputs.inputs import Inputs
 from model.maps.map_cube import map_cube
 from model.maps.map_detector import map_detector
 from model.maps.map_plan import DetectorMapPlan, MapPlan
+from model.network.architectures import register_network
+from model.network.parts.own_parts import fingerprint, name_of
 from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from model.bundle.bundle import ModelBundle
+    from model.bundle.export import ExportRecord
 
 __all__ = [
     "BundleRecord",
@@ -50,6 +53,7 @@ __all__ = [
     "StrictSettings",
     "TrainingPlan",
     "TrainingRequest",
+    "export_bundle",
     "load_bundle",
     "map",
     "map_cube",
@@ -87,6 +91,17 @@ class Result(Generic[R]):
     """what a person changed in it since it was written"""
 
 
+class OwnParts(TypedDict, total=False):
+    """A network and a loss of somebody else, for `train`."""
+
+    build: Callable[..., Any] | str
+    """what makes the network: a callable, as `slidecube.register_network` takes it, or the name of a registered network
+    or of an entry point of the group `slidecube.networks`"""
+    loss: Callable[..., Any] | str
+    """the loss: a callable, as `slidecube.register_loss` takes it, or the name of a registered loss or of an entry
+    point of the group `slidecube.losses`"""
+
+
 def place_of(facts: CubeFacts) -> Place:
     """Where results of a cube belong. A cube that was not built here goes by the name of its file."""
     area = facts.area if facts.version is not None else Path(facts.uri.rstrip("/")).stem
@@ -101,6 +116,7 @@ def train(
     name: str | None = None,
     replace: bool = False,
     progress: Progress = no_progress,
+    **own: Unpack[OwnParts],
 ) -> Result[BundleRecord]:
     """Train a bundle on a cube, or find the one that the same request made before.
 
@@ -116,6 +132,7 @@ def train(
         name: of a further bundle of the same version; None: the version's own bundle.
         replace: train in any case, in place of another bundle.
         progress: called with the stage, the finished part of it, the whole, and a figure.
+        own: a network (`build`) and a loss (`loss`) of your own, see `OwnParts`.
 
     Returns:
         The record of the bundle (path, digest, scores), and whether it is new.
@@ -125,11 +142,11 @@ def train(
         ModelError: the cube cannot be trained on.
         ReplaceError: something else is where the bundle belongs.
     """
-    request = _as_run(request or TrainingRequest())
+    request, marks = _with_own(_as_run(request or TrainingRequest()), own)
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
     inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
-    options = _training_options(request, inputs, [other.digest for _, other in others])
+    options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
     target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
     return _once(
@@ -263,6 +280,42 @@ def run_strict(
     return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
 
 
+def export_bundle(
+    bundle: str,
+    file: Path,
+    kind: Literal["onnx", "torch"],
+    *,
+    expects: Literal["raw", "standardised"] = "raw",
+    after: int | None = None,
+) -> ExportRecord:
+    """Write a bundle as one file that runs without slidecube, and that gives the bundle's own probabilities.
+
+        >>> from pathlib import Path
+        >>> made = slidecube.export_bundle("sandbox", Path("sandbox.pt2"), "torch")
+        >>> made.largest_difference <= made.tolerance
+        True
+
+    The file takes `channels`, (batch, channel, y, x) float32, NaN where unknown, sides multiples of 32, and gives
+    `probability`, (batch, y, x), calibrated, NaN where the inputs are not valid. Its metadata (`slidecube.json`) names
+    the channels with their units, statistics, calibration, threshold, licences.
+
+    Args:
+        bundle: folder of a bundle, or name of an area for its newest.
+        file: that is written; one that is there is replaced.
+        kind: "torch" for an exported program (`torch.export.load`), "onnx" for ONNX, which needs `slidecube[onnx]`.
+        expects: "raw": values of the channels, which the file standardises by the training area's statistics;
+            "standardised": values standardised by the scene's, as `map` does for a scene outside the training set.
+        after: passes after the event, whose calibration the file holds; None: as many as the training cube has.
+
+    Raises:
+        ModelError: the bundle is absent or damaged, cannot be exported, a package is missing, or the file would give
+            other probabilities; nothing is written then.
+    """
+    from model.bundle.export import export_bundle as exported
+
+    return exported(load_bundle(bundle), kind, file, expects, after)
+
+
 def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:
     """What is at `target` where it is what is wanted, else what `make` writes there."""
     if (made := existing(target, origin, replace=replace)) is not None:
@@ -341,6 +394,38 @@ def _as_run(request: TrainingRequest) -> TrainingRequest:
     from model.network.network import plan_as_run
 
     return request.model_copy(update={"plan": plan_as_run(request.plan)})
+
+
+def _with_own(request: TrainingRequest, own: OwnParts) -> tuple[TrainingRequest, dict[str, JsonValue]]:
+    """The request with a network and a loss of somebody else by name; and what tells them from others of these names.
+
+    Raises:
+        ModelError: they are callables, and several processes train, which do not know them.
+    """
+    build, loss = own.get("build"), own.get("loss")
+    if request.plan.processes > 1 and not all(
+        part is None or isinstance(part, str) for part in (build, loss)
+    ):
+        raise ModelError(
+            "Processes that train together cannot be given a network or a loss as a callable.",
+            "Give it an entry point (slidecube.networks, slidecube.losses), or train in one process.",
+        )
+    marks: dict[str, JsonValue] = {}
+    if request.experiment.initial_weights == "imagenet":
+        marks["first_filters"] = "the same for both dates"
+    if build is not None:
+        name = build if isinstance(build, str) else register_network(name_of(build), build)
+        marks |= {} if isinstance(build, str) else {"own.build": fingerprint(build)}
+        experiment = Experiment.model_validate(request.experiment.model_dump() | {"architecture": name})
+        request = request.model_copy(update={"experiment": experiment})
+    if loss is not None:
+        if not isinstance(loss, str):
+            from model.network.parts.losses import register_loss
+
+            marks["own.loss"] = fingerprint(loss)
+            loss = register_loss(name_of(loss), loss)
+        request = request.model_copy(update={"plan": request.plan.model_copy(update={"loss": loss})})
+    return request, marks
 
 
 def _inputs(experiment: Experiment, cube: xr.Dataset, others: list[xr.Dataset]) -> Inputs:

@@ -22,8 +22,10 @@ from model.bundle.document import (
     BundleDocument,
     software,
 )
+from model.bundle.markdown import one_line
 from model.bundle.mlm import ITEM, item_of
 from model.bundle.score_figures import CURVE, RELIABILITY, draw_precision_recall, draw_reliability
+from model.network.parts.own_parts import PartOrigin
 from model.network.weights import (
     Network,
     WeightsError,
@@ -125,6 +127,8 @@ def read_document(folder: Path) -> BundleDocument:
                     f"{file} has the format {problem['input']}; this version reads {FORMAT} only.",
                     "Train the model again with `slidecube train`.",
                 ) from error
+            if problem["type"] in _NOT_HERE:
+                raise _not_here(file, raw, problem["type"], str(problem["input"])) from error
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise _damaged(file, f"{where}: {first['msg']}") from error
@@ -152,6 +156,29 @@ def _read(file: Path, limit_bytes: int) -> bytes:
     if len(raw) > limit_bytes:
         raise _damaged(file, f"it is larger than {limit_bytes} bytes")
     return raw
+
+
+_NOT_HERE = {"unknown_network": "network", "unknown_channel": "channel"}
+"""types of errors of a document that names what only its author has, and what that is"""
+
+
+def _not_here(file: Path, raw: bytes, kind: str, name: str) -> ModelError:
+    """The bundle is whole, but this session lacks a network or a channel that its author had."""
+    what = _NOT_HERE[kind]
+    words, origin = "", None
+    if what == "network":
+        try:
+            origin = PartOrigin.model_validate(json.loads(raw)["network"]["builder"])
+        except (ValueError, TypeError, KeyError):  # none is recorded
+            origin = None
+    if origin is not None:
+        words = f" It is {one_line(origin.in_words)}."
+    remedy = f"Register it under this name (slidecube.register_{what}) before the bundle is opened"
+    if origin is not None and origin.source == "entry point":
+        remedy = f"Install {one_line(origin.package)} from a source that you trust"
+    return ModelError(
+        f"{file} needs the {what} {one_line(name)[:60]!r}, which is not here.{words}", f"{remedy}."
+    )
 
 
 def _damaged(file: Path, why: str) -> ModelError:

@@ -1,7 +1,12 @@
-"""A model as a STAC item with the MLM extension, for catalogues of models."""
+"""A model as a STAC item with the MLM extension, for catalogues of models.
+
+The fields are those of version 1.5.2 (https://github.com/stac-extensions/mlm). pystac knows them up to 1.4.0; what 1.5
+changed is put in here: named inputs have a dimension `bands`, and the asset of the weights lists each band.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pystac
@@ -25,13 +30,17 @@ from shapely import unary_union
 from shapely.geometry import mapping
 
 from model.inputs.cubes import footprint
-from model.network.architectures import ARCHITECTURES
+from model.network.architectures import architecture_named
 from pipeline.errors import number_of
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
 
 ITEM = "item.json"
+SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
+"""of the MLM extension"""
+RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"
+"""of the extension by which bands are listed; STAC 1.1 has no bands of an item"""
 
 
 def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]:
@@ -56,6 +65,9 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
             "title": f"Landslides of {d.area_names}" + (", simulated" if d.simulated else ""),
             "description": _described(d),
             "created": d.created.isoformat().replace("+00:00", "Z"),
+            "slidecube:channels": {
+                name: d.inputs.meanings.get(name.partition("@")[0], name) for name in d.inputs.channels
+            },
             "slidecube:digest": d.digest,
             "slidecube:cubes": [one.cube.digest for one in events],
             "slidecube:simulated": d.simulated,
@@ -68,6 +80,8 @@ def item_of(document: BundleDocument, weights: str, card: str) -> dict[str, Any]
     )
     _add_model(item, d)
     _add_assets(item, d, weights, card)
+    kept = [one for one in item.stac_extensions if not one.startswith(SCHEMA.partition("/v")[0])]
+    item.stac_extensions = [SCHEMA, RASTER, *kept]
     found: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return found
 
@@ -76,8 +90,8 @@ def _add_model(item: pystac.Item, document: BundleDocument) -> None:
     """The fields of the MLM extension."""
     d = document
     MLMExtension.ext(item, add_if_missing=True).apply(
-        name=f"slidecube landslides, {d.area_names}",
-        architecture=ARCHITECTURES[d.network.architecture].title,
+        name=_name(d.area_names),
+        architecture=architecture_named(d.network.architecture).title,
         tasks=[TaskType.SEMANTIC_SEGMENTATION],
         input=[_input(d)],
         output=[_output(d.network.classes)],
@@ -97,6 +111,11 @@ def _add_model(item: pystac.Item, document: BundleDocument) -> None:
     )
 
 
+def _name(areas: str) -> str:
+    """The name of the model: letters, digits, blanks and `_.-` only, as the extension wants it."""
+    return f"slidecube landslides {re.sub(r'[^a-zA-Z0-9_. -]+', '-', areas).strip('_. -')}".strip()
+
+
 def _add_assets(item: pystac.Item, document: BundleDocument, weights: str, card: str) -> None:
     """The weights, with their checksum, and the card."""
     item.add_asset(
@@ -106,12 +125,15 @@ def _add_assets(item: pystac.Item, document: BundleDocument, weights: str, card:
             title="Weights as safetensors",
             media_type="application/octet-stream; application=safetensors",
             roles=["mlm:model", "mlm:weights", "data"],
+            extra_fields={
+                "raster:bands": [{"name": name, "data_type": "float32"} for name in document.inputs.channels]
+            },
         ),
     )
     # multihash of a sha256: function 0x12, length 0x20
     checksum = f"1220{document.weights_sha256}"
     FileExtension.ext(item.assets["weights"], add_if_missing=True).checksum = checksum
-    AssetGeneralMLMExtension.ext(item.assets["weights"]).apply(artifact_type="safetensors")
+    AssetGeneralMLMExtension.ext(item.assets["weights"]).apply(artifact_type="safetensors.torch.save_file")
     item.add_asset(
         "card",
         pystac.Asset(href=f"./{card}", title="Model card", media_type="text/markdown", roles=["metadata"]),
@@ -147,7 +169,7 @@ def _input(document: BundleDocument) -> ModelInput:
         bands=list(statistics.channels),
         input=InputStructure.create(
             shape=[-1, len(statistics.channels), -1, -1],
-            dim_order=["batch", "channel", "height", "width"],
+            dim_order=["batch", "bands", "height", "width"],
             data_type=DataType.FLOAT32,
         ),
         description=f"height and width are multiples of 32; standardised values are clipped at "

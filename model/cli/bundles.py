@@ -80,6 +80,11 @@ if TYPE_CHECKING:
     default=None,
     help="Map by the mean with the prediction of the mirrored scene, which takes twice as long.",
 )
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the state of the training in this folder at each evaluation; the same command goes on from there.",
+)
 @device_option
 @click.option(
     "--processes",
@@ -147,6 +152,7 @@ def _training_request(options: dict[str, Any]) -> TrainingRequest:
             "stride_px": options["chip"] // 2 if options["chip"] else None,
             "device": options["device"],
             "processes": options["processes"],
+            "checkpoints": options["checkpoints"],
         }
         plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
         experiment = Experiment(

@@ -283,6 +283,7 @@ def _refuse_unused(options: dict[str, Any], protocol: Literal["paper", "strict"]
         "--epochs": options["epochs"] is not None and protocol == "strict",
         "--learning-rate": options["learning_rate"] is not None,
         "--imagenet": options["imagenet"],
+        "--checkpoints": options["checkpoints"] is not None,
         "--mirrored or --plain": options["mirrored"] is not None,
     }
     if unused := [name for name, is_given in given.items() if is_given]:

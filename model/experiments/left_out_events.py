@@ -91,6 +91,8 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
         parts["event of the others"] = "as their cubes record it"
     if task.trial.inputs.newest_before == "dropped":
         parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
+    if task.trial.begins_with_tied_filters:
+        parts["imagenet filters"] = 2  # version of the rule in `model.network.parts.imagenet`
     return digest_of_json(parts)
 
 

@@ -64,9 +64,10 @@ class Channel:
     """the cube's variables that it needs (`pipeline.cube.schema`)"""
     compute: Callable[[Window], Array]
     """(y, x) float32 of one window, NaN where it has no value"""
-    group: Group
-    asked_by: tuple[tuple[str, str], ...]
-    """fields of `Inputs` and the value that each of them must have, or contain, for this channel to be read"""
+    group: Group = "further"
+    asked_by: tuple[tuple[str, str], ...] = ()
+    """fields of `Inputs` and the value that each of them must have, or contain, for this channel to be read; a further
+    channel is asked for by its name"""
     of_view: bool = True
     """whether it depends on the view: with two views it is read twice"""
     no_value: Literal["invalid", "mean", "zero"] = "invalid"
@@ -91,3 +92,7 @@ class Channel:
     """whether it needs a view that is known to be ascending or descending"""
     context_px: int = 0
     """pixels around a box that its values depend on"""
+
+    def __post_init__(self) -> None:
+        if self.group == "further" and not self.asked_by:
+            object.__setattr__(self, "asked_by", (("further", self.name),))

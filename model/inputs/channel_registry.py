@@ -1,4 +1,4 @@
-"""Every channel that a network can take. To add one, add it to `CHANNELS`.
+"""Every channel that a network can take. To add one, add it to `CHANNELS`, or register it for a session.
 
 `Inputs`, reading, standardisation, augmentation, validity and the model card are derived from this list. A channel that
 fits no other group has the group `further`, and is requested by its name:
@@ -296,7 +296,7 @@ PRESENCE = (
     ),
 )
 
-CHANNELS: tuple[Channel, ...] = (
+CHANNELS: list[Channel] = [
     *PRESENCE,
     *_backscatter("vv"),
     *_backscatter("vh"),
@@ -306,7 +306,7 @@ CHANNELS: tuple[Channel, ...] = (
     _terrain("curvature", "dem_curvature", "curvature, 0.01 per m"),
     *LOOK_GEOMETRY,
     *(_of_coherence(word, places) for word, places in COHERENCE.items()),
-)
+]
 """every channel; channels that one word requests are in the order in which a network takes them"""
 
 
@@ -315,12 +315,56 @@ def name_in_view(channel: Channel, direction: str | None) -> str:
     return channel.name if direction is None else f"{channel.name}@{direction}"
 
 
-_BY_NAME: dict[str, Channel] = {channel.name: channel for channel in CHANNELS} | {
-    name_in_view(channel, direction): channel
-    for channel in CHANNELS
-    if channel.of_view
-    for direction in DIRECTIONS
-}
+def _names_of(channel: Channel) -> dict[str, Channel]:
+    """A channel by its name, and by its name in each view."""
+    views = [name_in_view(channel, direction) for direction in DIRECTIONS] if channel.of_view else []
+    return dict.fromkeys((channel.name, *views), channel)
+
+
+_BY_NAME: dict[str, Channel] = {name: c for channel in CHANNELS for name, c in _names_of(channel).items()}
+_OWN: set[str] = set()
+"""names of the channels that were registered in this session"""
+
+
+def register_channel(channel: Channel) -> str:
+    """Add a channel for this session; one of that name that was registered before is replaced.
+
+        >>> from slidecube import Channel
+        >>> squared = Channel(
+        ...     name="slope_squared",
+        ...     meaning="square of the slope, radians squared",
+        ...     variables=("dem_slope_radians",),
+        ...     compute=lambda window: window.layer("dem_slope_radians") ** 2,
+        ...     of_view=False,
+        ... )
+        >>> slidecube.register_channel(squared)
+        'slope_squared'
+        >>> "slope_squared" in slidecube.ChipDataset("sandbox", {"further": ["slope_squared"]}, chip=64).channels
+        True
+
+    Args:
+        channel: of the group `further`; inputs ask for it by its name: `Inputs(further=("slope_squared",))`. Its
+            variables are those of the cube's schema, or others of the cube on (y, x).
+
+    Returns:
+        The name.
+
+    Raises:
+        ModelError: slidecube has a channel of this name, the name is no word, or the channel is of another group.
+    """
+    name = channel.name
+    if not name.isidentifier():
+        raise ModelError(f"{name!r} is no name of a channel.", "Take letters, digits and underscores.")
+    if channel.group != "further":
+        raise ModelError(f"The channel {name} is of the group {channel.group}.", "Leave out its group.")
+    if name in _BY_NAME and name not in _OWN:
+        raise ModelError(f"slidecube has a channel {name} already.", "Take another name.")
+    CHANNELS[:] = [one for one in CHANNELS if one.name != name] + [channel]
+    for view in [f"{name}@{direction}" for direction in DIRECTIONS]:
+        _BY_NAME.pop(view, None)
+    _BY_NAME.update(_names_of(channel))
+    _OWN.add(name)
+    return name
 
 
 def channel_named(name: str) -> Channel:
@@ -332,7 +376,7 @@ def channel_named(name: str) -> Channel:
     if name not in _BY_NAME:
         raise ModelError(
             f"There is no channel {name!r}.",
-            "Another version may have it; this version has those of model/inputs/channel_registry.py.",
+            "Another version may have it, or its author registered it in a session (slidecube.register_channel).",
         )
     return _BY_NAME[name]
 

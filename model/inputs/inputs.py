@@ -239,7 +239,10 @@ class Inputs(Frozen):
                 "Build a cube that has them, or choose other inputs.",
             )
         for name in self.variables:
-            if name in cube and cube[name].dims != (wanted := VARIABLES[name].dims):
+            wanted = (
+                VARIABLES[name].dims if name in VARIABLES else ("y", "x")
+            )  # of a channel of somebody else
+            if name in cube and cube[name].dims != wanted:
                 raise ModelError(f"The cube's {name} has the dimensions {cube[name].dims}, not {wanted}.")
 
 

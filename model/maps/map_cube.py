@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.bundle.expected_scores import expected_for
+from model.bundle.map_calibrations import calibrations_of
 from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
@@ -15,7 +16,7 @@ from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import whole
 from model.maps.map_description import MapDescription, MappedScene
 from model.maps.map_plan import MapPlan
-from model.maps.model_passes import calibrations_of, has_views, passes_to_map, remarks_on_case
+from model.maps.model_passes import has_views, passes_to_map, remarks_on_case
 from model.maps.release import release
 from model.maps.scored_area import ScoredArea, scored_area, training_event_of
 from pipeline.errors import ModelError

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.bundle.bundle import ModelBundle
+from model.bundle.map_calibrations import Calibrations
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
 from model.maps.log_ratio import DB_PER_NEPER
 from model.maps.map_description import MappedScene, MapRows
-from model.maps.model_passes import Calibrations
 from model.network.ensemble import probability_of
 from model.network.inference import predict
 from model.network.network import choose_device

@@ -1,16 +1,29 @@
-"""The networks that can be built, by name. To add one, add it to `ARCHITECTURES`. Importing this module does not import
-torch.
+"""The networks that can be built, by name. To add one, add it to `ARCHITECTURES`, register it for a session, or give it
+an entry point of the group `slidecube.networks`. Importing this module does not import torch.
 
 A network is any `torch.nn.Module` from (chip, channel, y, x) standardised inputs, sides multiples of 32, to (chip,
-class, y, x). A bundle names its network, and only networks that are registered here are built: a foreign bundle cannot
-name any other class.
+class, y, x). A bundle names its network, and only networks that are registered here or that an installed package has an
+entry point for are built: a foreign bundle cannot name any other class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import PydanticCustomError
+
+from model.network.parts.own_parts import (
+    NETWORKS,
+    PartOrigin,
+    installed_names,
+    installed_part,
+    loaded_part,
+    origin_of_callable,
+    origin_of_entry_point,
+)
+from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from model.network.torch_guard import torch
@@ -56,6 +69,8 @@ class Architecture:
     """whether networks of this kind differ in encoder and depth"""
     imagenet: bool = False
     """whether ImageNet weights are available"""
+    origin: PartOrigin | None = None
+    """None: it is one of slidecube's own, or was registered as an `Architecture`"""
     named_channels: bool = False
     """whether it is built from the names of the input channels"""
 
@@ -134,12 +149,83 @@ def register(name: str, architecture: Architecture) -> None:
     ARCHITECTURES[name] = architecture
 
 
-def architecture_name(name: str) -> str:
-    """The name itself, if a network of it is registered.
+def register_network(name: str, build: Callable[..., Any], title: str | None = None) -> str:
+    """Add a network for this session; one of that name that was registered so before is replaced.
+
+        >>> import segmentation_models_pytorch as smp
+        >>> from functools import partial
+        >>> slidecube.register_network("linknet", partial(smp.Linknet, "resnet18", encoder_weights=None))
+        'linknet'
+        >>> slidecube.TrainingRequest(experiment={"architecture": "linknet"}).experiment.architecture
+        'linknet'
+
+    Args:
+        name: by which `Experiment(architecture=name)` asks for it, and under which a bundle records it.
+        build: anything that makes a `torch.nn.Module`: a class or function of segmentation-models-pytorch, torchgeo,
+            terratorch or of your own. It is called with the numbers of input and output channels by the names that it
+            gives them (`in_channels`, `in_chans`, `num_channels`; `classes`, `num_classes`, `out_channels`), or, where
+            it has one other parameter, with an object that has `in_channels` and `classes`. Bind the rest by
+            `functools.partial`. The module takes (chip, channel, y, x), sides multiples of 32, and returns
+            (chip, class, y, x), alone, as `out` of a mapping or as `output` of an object.
+        title: for the model card; None: the name.
+
+    Returns:
+        The name.
 
     Raises:
-        ValueError: none is.
+        ValueError: a network of slidecube, or an `Architecture`, has this name.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"there is no network {name!r}; there are {', '.join(ARCHITECTURES)}")
+    made = _own(title or name, build, origin_of_callable(build))
+    if name in ARCHITECTURES and ARCHITECTURES[name].origin is None:
+        raise ValueError(f"a network named {name!r} is registered already")
+    ARCHITECTURES[name] = made
     return name
+
+
+def architecture_named(name: str) -> Architecture:
+    """The network of a name: registered in this session, or an entry point of an installed package.
+
+    Raises:
+        ModelError: there is none, or its package cannot be imported.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    point = installed_part(NETWORKS, name)
+    if point is None:
+        raise ModelError(
+            f"There is no network {name!r}; there are {', '.join(_names())}.",
+            "Register it (slidecube.register_network), or install the package that has it.",
+        )
+    found = loaded_part(point)
+    origin = origin_of_entry_point(point)
+    made = replace(found, origin=origin) if isinstance(found, Architecture) else _own(name, found, origin)
+    ARCHITECTURES[name] = made
+    return made
+
+
+def architecture_name(name: str) -> str:
+    """The name itself, if there is a network of it. Nothing is imported.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in ARCHITECTURES and installed_part(NETWORKS, name) is None:
+        raise PydanticCustomError(
+            "unknown_network",
+            "there is no network {name}; there are {known}",
+            {"name": repr(name), "known": ", ".join(_names())},
+        )
+    return name
+
+
+def _names() -> list[str]:
+    return [*ARCHITECTURES, *(name for name in installed_names(NETWORKS) if name not in ARCHITECTURES)]
+
+
+def _own(title: str, build: Callable[..., Any], origin: PartOrigin) -> Architecture:
+    def made(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+        from model.network.parts.own_network import own_network
+
+        return own_network(build, sizes)
+
+    return Architecture(title=title, build=made, origin=origin)

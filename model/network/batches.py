@@ -86,8 +86,18 @@ class Batches:
                     waiting = reader.submit(self._begun)
                 yield self._finished(begun)
 
+    def skip(self, count: int) -> None:
+        """Draw the next `count` batches without reading them, as a training that goes on after them does."""
+        for _ in range(count):
+            self._drawn()
+
     def _begun(self) -> _Begun:
         """Draw a batch, and read its chips if the scene is not on the device."""
+        number, boxes, changes = self._drawn()
+        return _Begun(number, changes, self._stores[number].read(boxes))
+
+    def _drawn(self) -> tuple[int, list[Box], Changes | None]:
+        """The number of the scene, and the chips of this process with their changes."""
         plan = self._plan
         number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
         statistics = self._scenes[number].statistics
@@ -103,7 +113,7 @@ class Batches:
             if views is not None:
                 changes = replace(changes, shown=draw_shown(len(boxes), plan, self._rng))
             changes = changes.of(self._part)
-        return _Begun(number, changes, self._stores[number].read(boxes[self._part]))
+        return number, boxes[self._part], changes
 
     def _finished(self, begun: _Begun) -> Tensors:
         """The batch on the device, standardised and augmented."""

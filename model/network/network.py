@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from model.network.architectures import ARCHITECTURES
+from model.network.architectures import architecture_named
+from model.network.parts.imagenet import refuse_unavailable
 from model.network.torch_guard import torch
 from model.network.training_plan import NetworkSpec, TrainingPlan
 from pipeline.errors import ModelError
@@ -17,12 +18,10 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         pretrained: False: leave out the initial weights, because others are about to be loaded.
 
     Raises:
-        ModelError: no such network is registered, the ImageNet weights are not available, or the weights are those of
-            pretraining, which the caller has to give.
+        ModelError: there is no such network, its package cannot be imported or makes no such network, the ImageNet
+            weights are not available, or the weights are those of pretraining, which the caller has to give.
     """
-    architecture = ARCHITECTURES.get(spec.architecture)
-    if architecture is None:
-        raise ModelError(f"No network {spec.architecture!r} is registered (model.network.architectures).")
+    architecture = architecture_named(spec.architecture)
     if spec.initial_weights == "pretrained" and pretrained:
         raise ModelError(
             "The network starts from the weights of pretraining, and none are given.",
@@ -33,6 +32,8 @@ def build(spec: NetworkSpec, *, pretrained: bool = True) -> torch.nn.Module:
         raise ModelError(
             f"There are no ImageNet weights of {architecture.title}.", "Train from random weights."
         )
+    if wanted and architecture.encoder:
+        refuse_unavailable(spec.encoder)
     try:
         network = architecture.build(spec, wanted)
     except Exception as error:

@@ -27,6 +27,7 @@ from scipy import ndimage
 from model.inputs.cubes import CubeFacts
 from model.inputs.windows import Box
 from model.network.network import build, choose_device
+from model.network.parts.imagenet import same_filter_for_both_dates
 from model.network.torch_guard import torch
 from model.network.training_plan import LARGEST_BATCH, LARGEST_PX, MOST_STEPS, STRIDE_PX, NetworkSpec
 from model.network.training_scene import Scene
@@ -85,6 +86,8 @@ def pretrain(
         torch.manual_seed(seed)
         start = "random" if spec.initial_weights == "pretrained" else spec.initial_weights
         network = build(spec.model_copy(update={"classes": 1, "initial_weights": start}))
+        if start == "imagenet":
+            same_filter_for_both_dates(network, scenes[0].statistics.channels)
         head = torch.nn.Conv2d(_width(network), spec.in_channels, 3, padding=1)
         network.segmentation_head = head
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
@@ -19,12 +21,16 @@ from model.network.batches import Batches, Tensors
 from model.network.distributed import Group, process_group
 from model.network.inference import NetworkProbability, Probability, predict
 from model.network.network import build, choose_device, log_odds, parameters
+from model.network.parts.checkpoint import Checkpoint
+from model.network.parts.imagenet import same_filter_for_both_dates
+from model.network.parts.losses import Loss, own_loss
 from model.network.torch_guard import torch
 from model.network.training_plan import Check, InferencePlan, NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene, Trained
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress
+from pipeline.records import digest_of_json
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +89,11 @@ def _fit(task: _Task, group: Group, progress: Progress = no_progress) -> Trained
     batches = Batches(task.scenes, plan, rng, device, part=group.part)
     with _deterministic(task.seed, device):
         learner = _Learner(_initial(task, group, device), plan, group, device)
+        checkpoint = Checkpoint(plan.checkpoints, _identity(task)) if plan.checkpoints is not None else None
+        done = learner.go_on(checkpoint.read() if checkpoint else None)
+        batches.skip(done)
         losses: list[float] = []
-        for step, batch in enumerate(batches.take(plan.steps), start=1):
+        for step, batch in enumerate(batches.take(plan.steps - done), start=done + 1):
             losses.append(learner.step(batch))
             best = learner.best
             remark = f"loss {losses[-1]:.3f}" + (f", best AUPRC {best.validation_auprc:.3f}" if best else "")
@@ -93,10 +102,14 @@ def _fit(task: _Task, group: Group, progress: Progress = no_progress) -> Trained
                 continue
             learner.evaluate(step, float(np.mean(losses)), task.scenes)
             losses.clear()
+            if checkpoint is not None:
+                checkpoint.write(learner.state(step))
         if learner.best is None:
             return None
         kept = build(task.spec, pretrained=False).to(device)
     kept.load_state_dict(learner.best_weights)
+    if checkpoint is not None:
+        checkpoint.remove()
     return Trained(
         network=kept.eval(),
         history=tuple(learner.history),
@@ -107,12 +120,38 @@ def _fit(task: _Task, group: Group, progress: Progress = no_progress) -> Trained
     )
 
 
+def _identity(task: _Task) -> str:
+    """sha256 of everything that decides the weights of a training but the software."""
+    plan = task.plan.model_dump(mode="json", exclude={"device", "processes", "compiled"})
+    scenes: list[JsonValue] = [
+        {
+            "statistics": scene.statistics.model_dump(mode="json"),
+            "labels": hashlib.sha256(np.ascontiguousarray(scene.labels).tobytes()).hexdigest(),
+            "usable": hashlib.sha256(np.packbits(scene.usable).tobytes()).hexdigest(),
+            "train": hashlib.sha256(
+                np.packbits(scene.split.train_mask(scene.labels.shape)).tobytes()
+            ).hexdigest(),
+        }
+        for scene in task.scenes
+    ]
+    start = None
+    if task.start is not None:
+        values = b"".join(value.cpu().numpy().tobytes() for value in task.start.values())
+        start = hashlib.sha256(values).hexdigest()
+    network = task.spec.model_dump(mode="json")
+    return digest_of_json(
+        {"network": network, "plan": plan, "seed": task.seed, "scenes": scenes, "start": start}
+    )
+
+
 def _initial(task: _Task, group: Group, device: torch.device) -> torch.nn.Module:
     """The network before the first step, on the device."""
     # the other processes receive the weights of the first one before they begin
     network = build(task.spec, pretrained=task.start is None and group.rank == 0)
     if task.start is not None:
         _start_from(network, task.start)
+    elif task.spec.initial_weights == "imagenet":
+        same_filter_for_both_dates(network, task.scenes[0].statistics.channels)
     return group.prepared(network, device).to(device)
 
 
@@ -123,6 +162,7 @@ class _Learner:
         self, network: torch.nn.Module, plan: TrainingPlan, group: Group, device: torch.device
     ) -> None:
         self._network, self._plan, self._group, self._device = network, plan, group, device
+        self._own_loss: Loss | None = own_loss(plan.loss) if plan.loss else None
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         self._optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, plan))
@@ -136,6 +176,35 @@ class _Learner:
         self.best: Check | None = None
         self.best_weights: dict[str, torch.Tensor] = {}
 
+    def state(self, step: int) -> dict[str, Any]:
+        """Everything that the next steps depend on, as tensors and plain values."""
+        return {
+            "step": step,
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "mean": self._mean.state(),
+            "random": torch.get_rng_state(),
+            "history": [check.model_dump() for check in self.history],
+            "best": self.best.model_dump() if self.best else None,
+            "best_weights": self.best_weights,
+        }
+
+    def go_on(self, state: dict[str, Any] | None) -> int:
+        """Take over the state of an earlier training; returns its number of steps, 0 where there is none."""
+        if state is None:
+            return 0
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._mean.load(state["mean"])
+        torch.set_rng_state(state["random"])
+        self.history = [Check.model_validate(check) for check in state["history"]]
+        self.best = Check.model_validate(state["best"]) if state["best"] else None
+        self.best_weights = state["best_weights"]
+        log.info("the training goes on after step %d", state["step"])
+        return int(state["step"])
+
     def step(self, batch: Tensors) -> float:
         """One step of the optimiser; returns the loss before it, the mean over all processes.
 
@@ -146,7 +215,10 @@ class _Learner:
         self._network.train()
         with self._mixed:
             logits = log_odds(self._run(inputs))
-        loss = masked_loss(logits.float(), targets, masks, self._plan.dice_weight)
+        if self._own_loss is not None:
+            loss = self._own_loss(logits.float(), targets, masks)
+        else:
+            loss = masked_loss(logits.float(), targets, masks, self._plan.dice_weight)
         value = self._group.mean(loss)
         if not math.isfinite(value):
             raise ModelError(
@@ -231,6 +303,15 @@ class _Mean:
         """Update the mean after a step."""
         if self._averaged is not None:
             self._averaged.update_parameters(self._network)
+
+    def state(self) -> dict[str, Any]:
+        """The mean so far; empty where there is none."""
+        return {} if self._averaged is None else self._averaged.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over an earlier mean."""
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state)
 
     @property
     def network(self) -> torch.nn.Module:

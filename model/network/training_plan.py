@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model.network.architectures import ARCHITECTURES, architecture_name
+from model.network.architectures import architecture_name, architecture_named
+from model.network.parts.own_parts import PartOrigin
 from pipeline.records import Frozen
 
 STRIDE_PX = 32
@@ -47,6 +49,12 @@ class NetworkSpec(Frozen):
         "random", description="pretrained: from a file that self-supervised training wrote"
     )
 
+    builder: PartOrigin | None = Field(
+        None,
+        exclude_if=lambda origin: origin is None,  # documents of slidecube's own networks stay unchanged
+        description="where the network came from; None: it is one of slidecube's own",
+    )
+
     @model_validator(mode="after")
     def _one_each(self) -> NetworkSpec:
         if self.decoder_channels is not None:
@@ -58,14 +66,14 @@ class NetworkSpec(Frozen):
 
     def on(self, channels: tuple[str, ...]) -> NetworkSpec:
         """The network for these input channels."""
-        named = ARCHITECTURES[self.architecture].named_channels
+        named = architecture_named(self.architecture).named_channels
         update = {"in_channels": len(channels), "channels": channels if named else ()}
         return self.model_copy(update=update)
 
     @property
     def in_words(self) -> str:
         """The network in words, as in 'unet with a resnet18 encoder'."""
-        kind = ARCHITECTURES[self.architecture]
+        kind = architecture_named(self.architecture)
         return f"{self.architecture} with a {self.encoder} encoder" if kind.encoder else kind.title
 
     @property
@@ -117,6 +125,12 @@ class TrainingPlan(Frozen):
     dice_weight: float = Field(
         1.0, ge=0, description="weight of the Dice loss, which is added to the cross entropy"
     )
+    loss: str | None = Field(
+        None,
+        max_length=300,
+        exclude_if=lambda name: name is None,  # documents with the default loss stay unchanged
+        description="name of a registered loss, or of an entry point; None: cross entropy plus Dice",
+    )
     validate_every: int = Field(30, ge=1, description="steps between two evaluations on the validation area")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = Field(
@@ -124,6 +138,11 @@ class TrainingPlan(Frozen):
     )
     compiled: bool = Field(
         False, description="compile the network where there is a GPU; takes about a minute"
+    )
+    checkpoints: Path | None = Field(
+        None,
+        exclude=True,  # where a training keeps its state does not decide what is trained
+        description="folder where the state is kept at each evaluation; a killed training goes on from there",
     )
     processes: int = Field(
         1,

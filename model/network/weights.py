@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from model.network.architectures import architecture_named
 from model.network.network import build
 from model.network.torch_guard import torch
 from model.network.training_plan import NetworkSpec
@@ -56,8 +58,14 @@ def build_members(spec: NetworkSpec, members: int) -> tuple[Network, ...]:
 
 
 def forms_of(spec: NetworkSpec, members: int = 1) -> dict[str, Form]:
-    """Type and shape of every tensor of a network, or of several members, by name. Takes no memory for them."""
-    with torch.device("meta"):
+    """Type and shape of every tensor of a network, or of several members, by name.
+
+    Takes no memory for them, except for a network of somebody else, which is built.
+    """
+    own = (
+        architecture_named(spec.architecture).origin is not None
+    )  # may load weights itself, which takes memory
+    with nullcontext() if own else torch.device("meta"):
         network = build(spec, pretrained=False)
     one = {name: _form(value) for name, value in network.state_dict().items()}
     if members == 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from model.bundle.summaries import BundleRecord, record_of
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
+from model.network.architectures import architecture_named
 from model.network.augmentation import mirror_signs
 from model.network.training_plan import NetworkSpec, TrainingPlan, member_seed
 from model.training.experiment import Experiment
@@ -70,6 +71,7 @@ def train_bundle(
         encoder=experiment.encoder,
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
+        builder=architecture_named(experiment.architecture).origin,
     ).on(inputs.channels)
     members = _trained(events, spec, run)
     document, weights = _evaluated(events, spec, members, run, notes)

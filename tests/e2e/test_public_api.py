@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,17 +19,9 @@ from tests.e2e.conftest import PARAMETERS
 
 PROJECT = Path(__file__).resolve().parents[2]
 IN_ORDER = (
-    "areas",
-    "plan",
-    "build",
-    "verify",
-    "open_cube",
-    "ChipDataset",
-    "train",
-    "load_bundle",
-    "map",
-    "run_strict",
-)
+    "areas", "plan", "build", "verify", "open_cube", "ChipDataset", "train", "load_bundle", "export_bundle", "map",
+    "run_strict", "register_network", "register_loss", "register_channel",
+)  # fmt: skip
 EXAMPLES = f"""
 import doctest, slidecube
 failed = 0
@@ -71,11 +64,28 @@ def test_the_examples_of_the_public_functions_run(environment: dict[str, str]) -
     done = subprocess.run(
         [sys.executable, "-c", EXAMPLES],
         env=environment | {"MPLBACKEND": "agg"},
+        cwd=Path(environment["SLIDECUBE_AOI_DIR"]).parent,  # an example writes a file
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_page_on_models_of_ones_own_runs(environment: dict[str, str]) -> None:
+    """After the examples, which built the cube and trained the bundle."""
+    page = (PROJECT / "docs" / "models.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 6
+    file = Path(environment["SLIDECUBE_AOI_DIR"]).parent / "page.py"
+    file.write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(file)],
+        env=environment, cwd=file.parent, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "under the protocol" in done.stdout
 
 
 @pytest.mark.slow

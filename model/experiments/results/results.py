@@ -68,6 +68,12 @@ class Trial(Frozen):
         1.0, gt=0, le=1, description="share of the training area whose labels are used"
     )
 
+    @property
+    def begins_with_tied_filters(self) -> bool:
+        """Whether the network starts from ImageNet weights whose first filters are the same for both dates."""
+        imagenet = self.network is not None and self.network.initial_weights == "imagenet"
+        return imagenet and self.protocol != "paper"
+
 
 class TrialTask(Frozen):
     """A trial on a cube, with the settings of its protocol that are not the trial's own."""
@@ -91,6 +97,8 @@ class TrialTask(Frozen):
         }
         if self.trial.inputs.newest_before == "dropped":
             parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
+        if self.trial.begins_with_tied_filters:
+            parts["imagenet filters"] = 2  # version of the rule in `model.network.parts.imagenet`
         return digest_of_json(parts)
 
 

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from model import api
 from model.bundle.bundle import read_document
+from model.bundle.map_calibrations import Calibrations, calibrations_of
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
@@ -21,7 +22,6 @@ from model.inputs.pass_subsets import in_directions, limit_passes
 from model.inputs.selection import select
 from model.inputs.windows import whole
 from model.maps.map_plan import MapPlan
-from model.maps.model_passes import Calibrations, calibrations_of
 from model.maps.validity import NO_PASS_AFTER, NO_PASS_BEFORE
 from model.network.augmentation import ViewChannels, draw_changes, draw_shown
 from model.network.batches import apply_changes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from model.bundle.bundle import WEIGHTS, load, read_document
 from model.bundle.card import model_card
 from model.bundle.document import DOCUMENT
 from model.bundle.expected_scores import BASELINE_NAMES
+from model.bundle.mlm import SCHEMA
 from model.bundle.score_figures import draw_reliability
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cube_channels import CubeChannels
@@ -131,15 +133,27 @@ def test_a_method_that_a_cube_does_not_allow_is_left_out(cube, tmp_path):
 def test_the_item_is_valid_for_a_catalogue_of_models(bundle):
     document = read_document(bundle)
     item = pystac.Item.from_file(str(bundle / "item.json"))
-    found = MLMExtension.ext(item)
+    assert SCHEMA in item.stac_extensions and sum("/mlm/" in one for one in item.stac_extensions) == 1
+    # pystac knows the extension up to 1.4.0, whose fields these are too
+    item.stac_extensions = [one for one in item.stac_extensions if one != SCHEMA]
+    found = MLMExtension.ext(item, add_if_missing=True)
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", item.properties["mlm:name"])
     assert found.tasks == ["semantic-segmentation"] and found.framework == "PyTorch"
     (given,) = found.input
     assert tuple(given.bands) == document.inputs.channels
+    # since 1.5 named inputs have the dimension `bands`, and the asset of the model lists them
+    assert given.properties["input"]["dim_order"] == ["batch", "bands", "height", "width"]
+    bands = item.assets["weights"].extra_fields["raster:bands"]
+    assert tuple(band["name"] for band in bands) == document.inputs.channels
+    assert all(item.properties["slidecube:channels"].values())
+    assert not any("bands" in one.properties["result"]["dim_order"] for one in found.output)
+    assert item.to_dict()["stac_version"] >= "1.1"
     scaling = given.properties["value_scaling"]
     assert [s["mean"] for s in scaling] == list(document.statistics.mean)
     assert {s["type"] for s in scaling} == {"z-score"}
     weights = item.assets["weights"]
     assert "mlm:model" in weights.roles
+    assert weights.extra_fields["mlm:artifact_type"] == "safetensors.torch.save_file"
     digest = hashlib.sha256((bundle / weights.href).read_bytes()).hexdigest()
     assert weights.extra_fields["file:checksum"] == f"1220{digest}"
     assert "SIMULATED" in item.properties["description"]

@@ -1,0 +1,85 @@
+"""The commands of a bundle: export. Heavy modules are imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from pipeline.console import as_json, reports_errors
+from pipeline.errors import number_of
+
+if TYPE_CHECKING:
+    from model.bundle.export import ExportRecord
+
+
+@click.group()
+def bundle() -> None:
+    """What can be done with a trained model besides mapping."""
+
+
+@bundle.command("export")
+@click.argument("bundle_", metavar="BUNDLE")
+@click.option("--onnx", type=click.Path(path_type=Path, dir_okay=False), help="Write this ONNX file.")
+@click.option(
+    "--torch",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write this exported program of torch (.pt2).",
+)
+@click.option(
+    "--expects",
+    type=click.Choice(["raw", "standardised"]),
+    default="raw",
+    show_default=True,
+    help="What goes into the file. raw: values of the channels, which the file standardises by the training area; "
+    "standardised: values standardised by the scene, as `map` does for another scene.",
+)
+@click.option(
+    "--after",
+    type=click.IntRange(1),
+    help="Passes after the event, whose calibration the file holds.  [default: as many as the training cube has]",
+)
+@as_json
+@reports_errors
+def export(
+    bundle_: str,
+    onnx: Path | None,
+    torch: Path | None,
+    expects: Literal["raw", "standardised"],
+    after: int | None,
+    json_: bool,
+) -> None:
+    """Write BUNDLE as one file that runs without slidecube.
+
+    BUNDLE is a folder, or the name of an area for its newest model. The file takes windows of channels and gives
+    calibrated probabilities; it holds its own description. It is written only if it gives the probabilities of the
+    bundle. ONNX needs slidecube[onnx].
+    """
+    from model import api
+
+    if onnx is None and torch is None:
+        raise click.UsageError("Give --onnx FILE or --torch FILE.")
+    wanted: tuple[tuple[Literal["onnx", "torch"], Path | None], ...] = (("onnx", onnx), ("torch", torch))
+    records = [
+        api.export_bundle(bundle_, file, kind, expects=expects, after=after)
+        for kind, file in wanted
+        if file is not None
+    ]
+    if json_:
+        click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+        return
+    for record in records:
+        click.echo(_words(record))
+
+
+def _words(record: ExportRecord) -> str:
+    simulated = "\nSIMULATED: no real landslide is in the training set." if record.simulated else ""
+    return (
+        f"{record.kind}: {record.path}, {record.size_bytes / 1e6:.1f} MB. It expects {record.expects} channels, and "
+        f"holds the calibration of {number_of(record.passes_after, 'pass')} after the event; threshold "
+        f"{record.threshold:.3f}.\n"
+        f"Its probabilities differ from the bundle's by at most {record.largest_difference:.1e} "
+        f"({record.tolerance:.0e} is allowed).{simulated}"
+    )

@@ -1,0 +1,1 @@
+"""Networks as files that run without slidecube: torch's exported programs, ONNX."""
