@@ -23,12 +23,18 @@ from pipeline.errors import ModelError
 class CubeChannels:
     """Channels computed from a cube, one box at a time; only a few layers of one box are in memory."""
 
-    def __init__(self, cube: xr.Dataset, inputs: Inputs, selection: Selection) -> None:
+    def __init__(
+        self, cube: xr.Dataset, inputs: Inputs, selection: Selection, *, alone: bool = False
+    ) -> None:
         """
+        Args:
+            alone: each channel is NaN only where it has no value itself, whatever the others have.
+
         Raises:
             ModelError: the selection lacks a view, a pair or a look geometry that the inputs need.
         """
         self._cube = cube
+        self._alone = alone
         self._channels = inputs.requested
         self.shape = shape_of(cube)
         self._may_lack = may_lack(inputs.channels)
@@ -47,16 +53,18 @@ class CubeChannels:
         after the event in every view.
         """
         windows = [CubeWindow(self._cube, view, box, self._spread) for view in self._views]
-        seen = np.ones((box.height, box.width), dtype=bool)
-        for window in windows:
-            for name in self._judged:
-                for when in ("before", "after"):
-                    seen &= window.moments(name, when).count > 0
         layers = []
         for channel, view in self._channels:
             values = channel.compute(windows[view])
             layers.append(np.nan_to_num(values) if channel.no_value == "zero" else values)
         stack = np.stack(layers).astype(np.float32, copy=False)
+        if self._alone:
+            return stack
+        seen = np.ones((box.height, box.width), dtype=bool)
+        for window in windows:
+            for name in self._judged:
+                for when in ("before", "after"):
+                    seen &= window.moments(name, when).count > 0
         stack[:, ~(seen & np.isfinite(stack[~self._may_lack]).all(axis=0))] = np.nan
         return stack
 
