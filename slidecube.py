@@ -16,12 +16,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest, load_bundle, map, train
+    from model.api import (
+        DetectorMapPlan,
+        MapPlan,
+        StrictSettings,
+        TrainingRequest,
+        load_bundle,
+        map,
+        run_strict,
+        train,
+    )
+    from model.network.chips.chip_data_module import ChipDataModule
+    from model.network.chips.chip_dataset import ChipDataset
     from pipeline.build.cube_api import areas, build, open_cube, plan, verify
 
 __all__ = [
-    "LogRatioMapPlan",
+    "ChipDataModule",
+    "ChipDataset",
+    "DetectorMapPlan",
     "MapPlan",
+    "StrictSettings",
     "TrainingRequest",
     "areas",
     "build",
@@ -29,13 +43,25 @@ __all__ = [
     "map",
     "open_cube",
     "plan",
+    "run_strict",
     "train",
     "verify",
 ]
 
 _HOMES = {
     "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
-    "model.api": ("LogRatioMapPlan", "MapPlan", "TrainingRequest", "load_bundle", "map", "train"),
+    "model.api": (
+        "DetectorMapPlan",
+        "MapPlan",
+        "StrictSettings",
+        "TrainingRequest",
+        "load_bundle",
+        "map",
+        "run_strict",
+        "train",
+    ),
+    "model.network.chips.chip_data_module": ("ChipDataModule",),
+    "model.network.chips.chip_dataset": ("ChipDataset",),
 }
 
 

@@ -1,12 +1,12 @@
 """What commands and flows call: train a bundle on a cube, map a cube with a bundle, map it without training.
 
 `train` and `map` know where a result belongs (`pipeline.places`) and make nothing twice; `train_bundle`,
-`map_cube` and `map_log_ratio` write to the folder that is given. Torch is imported late.
+`map_cube` and `map_detector` write to the folder that is given. Torch is imported late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import JsonValue
 
 from model.bundle.summaries import BundleRecord, ReleaseRecord, record_of
+from model.experiments.predictors.predictor import FittedPredictor, Predictor
+from model.experiments.predictors.strict_result import StrictResult, StrictSettings
+from model.experiments.predictors.strict_run import score_predictor
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
-from model.maps.map_cube import map_cube, map_log_ratio
-from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.maps.map_cube import map_cube
+from model.maps.map_detector import map_detector
+from model.maps.map_plan import DetectorMapPlan, MapPlan
 from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
@@ -36,18 +40,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BundleRecord",
+    "DetectorMapPlan",
     "Experiment",
-    "LogRatioMapPlan",
+    "FittedPredictor",
     "MapPlan",
     "ReleaseRecord",
     "Result",
+    "StrictResult",
+    "StrictSettings",
     "TrainingPlan",
     "TrainingRequest",
     "load_bundle",
     "map",
     "map_cube",
-    "map_log_ratio",
+    "map_detector",
     "place_of",
+    "run_strict",
     "train",
     "train_bundle",
 ]
@@ -142,7 +150,7 @@ def train(
 def map(
     cube: str,
     bundle: str | None = None,
-    plan: MapPlan | LogRatioMapPlan | None = None,
+    plan: MapPlan | DetectorMapPlan | None = None,
     *,
     out: Path | None = None,
     replace: bool = False,
@@ -150,7 +158,7 @@ def map(
 ) -> Result[ReleaseRecord]:
     """Map a cube, or find the map that the same request made before.
 
-        >>> made = slidecube.map("sandbox")  # by log-ratio, which needs no bundle
+        >>> made = slidecube.map("sandbox")  # by the training-free detector, which needs no bundle
         >>> made.record.picture.is_file()
         True
         >>> slidecube.map("sandbox").new  # the same again: nothing to do
@@ -158,8 +166,9 @@ def map(
 
     Args:
         cube: path of a cube or of a version, or name of a built area.
-        bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
-        plan: a `MapPlan` with a bundle, a `LogRatioMapPlan` without one; None: the defaults.
+        bundle: folder of a bundle, or name of an area for its newest; None: the training-free detector, also where the
+            area has a bundle.
+        plan: a `MapPlan` with a bundle, a `DetectorMapPlan` without one; None: the defaults.
         out: folder of the map; None: where `pipeline.places` puts it.
         replace: map in any case, in place of another map.
         progress: called with the stage, the finished part of it, the whole, and a figure.
@@ -172,7 +181,7 @@ def map(
         ModelError: the bundle is absent or damaged, or the cube lacks what it needs.
         ReplaceError: something else is where the map belongs.
     """
-    wanted = MapPlan() if bundle is not None else LogRatioMapPlan()
+    wanted = MapPlan() if bundle is not None else DetectorMapPlan()
     if plan is None:
         plan = wanted
     if type(plan) is not type(wanted):
@@ -186,8 +195,8 @@ def map(
     def make(folder: Path) -> ReleaseRecord:
         if model is not None and isinstance(plan, MapPlan):
             return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
-        without = plan if isinstance(plan, LogRatioMapPlan) else LogRatioMapPlan()
-        return map_log_ratio(facts.uri, folder, plan=without, progress=progress)
+        without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
+        return map_detector(facts.uri, folder, plan=without, progress=progress)
 
     return _once(target, origin, make, replace)
 
@@ -205,6 +214,53 @@ def load_bundle(bundle: str) -> ModelBundle:
     from model.bundle.bundle import load
 
     return load(bundle_named(bundle))
+
+
+def run_strict(
+    cube: str,
+    inputs: Inputs | Mapping[str, Any] | None = None,
+    *,
+    predictor: Predictor,
+    settings: StrictSettings | None = None,
+    out: Path | None = None,
+    progress: Progress = no_progress,
+) -> StrictResult:
+    """Score any method on a cube under the protocol `strict`: every pixel is tested once, by what was fitted elsewhere.
+
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> found = slidecube.run_strict("sandbox", predictor=LogisticRegression())
+        >>> len(found.folds), 0 <= found.auprc.lower <= found.auprc.mean <= found.auprc.upper <= 1
+        (4, True)
+
+    A predictor is one of
+
+    - a function of (channel, y, x) float32 values, in the units of the channels and NaN where unknown, that returns
+      (y, x) scores, higher where a landslide is likelier; windows have up to 640 pixels, sides are multiples of 32;
+    - an object with `fit(training)` and `predict(channels)`: `training` is a
+      `model.experiments.predictors.training_pixels.TrainingPixels`, and `predict` is such a function;
+    - a classifier of scikit-learn, which is fitted to standardised values of single training pixels.
+
+    In each fold a copy of the predictor begins as it was given. It sees values and labels of training pixels alone, and
+    the validation rectangle, by which also the threshold is chosen. On the tested pixels in random order it must score
+    no higher than chance (`model.experiments.predictors.leak_control`), else its results are refused.
+
+    Args:
+        cube: path of a cube or of a version, or name of a built area.
+        inputs: `Inputs` or its fields; None: the best that the cube has.
+        settings: name, rectangles, event, methods to compare with; None: the defaults.
+        out: folder for the card, the result and the scores; None: nothing is written.
+        progress: called with the stage, the finished part of it, the whole, and a figure.
+
+    Returns:
+        The figures of every fold, their mean with its range over folds and blocks, the differences from other methods
+        on the same pixels; `card` is the same in words.
+
+    Raises:
+        CubeError: there is no such cube.
+        ModelError: the cube cannot be scored on, no fold can be run, the predictor cannot be used, or it leaks.
+    """
+    chosen = None if inputs is None else Inputs.model_validate(inputs)
+    return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
 
 
 def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:
@@ -306,7 +362,7 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
     }
 
 
-def _map_options(plan: MapPlan | LogRatioMapPlan) -> dict[str, JsonValue]:
+def _map_options(plan: MapPlan | DetectorMapPlan) -> dict[str, JsonValue]:
     if isinstance(plan, MapPlan):
         return plan.model_dump(mode="json", exclude={"allow_simulated"})
     options = plan.model_dump(mode="json", exclude={"inputs"})

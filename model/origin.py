@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from pipeline.errors import ModelError, ReplaceError, disk_error_of
-from pipeline.files import put_folder, scratch_name
+from pipeline.errors import ModelError, ReplaceError
+from pipeline.files import put_folder, scratch_name, writing
 from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
 
@@ -27,6 +27,8 @@ EDITABLE = ("landslides.gpkg",)
 """files of a result that a person changes by hand"""
 LARGEST_BYTES = 8 << 20
 
+PASSES = {"before", "after", "track"}
+"""options of a map that older results with a model do not know"""
 LONGEST_VALUE = 80
 """characters of an option's value that an error shows"""
 
@@ -53,15 +55,17 @@ class Origin(Frozen):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="what was chosen, by name")
 
     def differences(self, wanted: Origin) -> list[str]:
-        """How `wanted` differs, one line each. An option that only one of them knows is not compared."""
+        """How `wanted` differs, one line each. An option that only one of them knows is not compared, but for the
+        passes of a map: a map that names none has all.
+        """
         found = []
         if self.cube != wanted.cube:
             found.append(f"the cube {self.cube[:12]} instead of {wanted.cube[:12]}")
         if self.model != wanted.model:
             found.append(f"{_model(self.model)} instead of {_model(wanted.model)}")
-        for name in sorted(self.options.keys() & wanted.options.keys()):
-            if self.options[name] != wanted.options[name]:
-                values = (_short(each.options[name]) for each in (self, wanted))
+        for name in sorted(self.options.keys() & wanted.options.keys() | PASSES):
+            if self.options.get(name) != wanted.options.get(name):
+                values = (_short(each.options.get(name)) for each in (self, wanted))
                 found.append(f"{name} {' instead of '.join(values)}")
         return found
 
@@ -178,7 +182,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
         ReplaceError: meanwhile somebody else made `target`.
     """
     target = target.absolute()
-    with scratch_name(target) as scratch:
+    with scratch_name(target) as scratch, writing(target, alone=False):
         result = Result(scratch / target.name)
         try:
             yield result
@@ -188,16 +192,13 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
                 raise ModelError(message, error.remedy) from error.__cause__
             raise
         try:
-            _describe(result, origin)
+            with writing(target):
+                _describe(result, origin)
             put_folder(result.folder, target, replace=replace)
         except FileExistsError as error:
             raise ReplaceError(
                 f"Meanwhile somebody else made {target}.", "Run again to see whether it is what is wanted."
             ) from error
-        except OSError as error:
-            if (disk := disk_error_of(error, target)) is not None:
-                raise disk from error
-            raise
 
 
 def _describe(result: Result, origin: Origin) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
+import ssl
 from pathlib import Path
 
 
@@ -82,9 +84,21 @@ class IncompleteError(SlidecubeError):
 
 
 class DiskError(SlidecubeError):
-    """A file of this machine cannot be written: full or read-only disk, quota, limit, no permission."""
+    """A file of this machine cannot be written: full or read-only disk, quota, limit, no permission, a fault of it.
+
+    `number` is the system's error number, None where it is not known.
+    """
 
     exit_code = 9
+
+    def __init__(self, message: str, remedy: str = "", number: int | None = None) -> None:
+        super().__init__(message, remedy)
+        self.number = number
+
+    @property
+    def full(self) -> bool:
+        """Whether room is what lacks."""
+        return self.number in (errno.ENOSPC, errno.EDQUOT)
 
 
 class BusyError(SlidecubeError):
@@ -124,15 +138,20 @@ _WORDS = {
 }
 """By which libraries that raise errors of their own name the same."""
 _UNFINISHED = re.compile(r"\.(staging-.*|.*\.(part|partial|old)(\.[^.]*)?)")
+_SCRATCH = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12,32}\.(part|partial)(?P<suffix>\.[^.]*)?")
+"""what `pipeline.files` calls a file or a folder while it is written"""
 
 
-def disk_error_of(error: BaseException, where: str | Path | None = None) -> DiskError | None:
+def disk_error_of(
+    error: BaseException, where: str | Path | None = None, *, writing: bool = False
+) -> DiskError | None:
     """The error of this machine's disk that an error is, or was caused by; None where it was another.
 
     An error that names its remedy already (a `SlidecubeError`) counts only where no more can be written at all.
 
     Args:
         where: what was written, if it is known; else the file that the error names.
+        writing: nothing but `where` was in work, so that every number of the system is of the disk.
     """
     if isinstance(error, DiskError):
         return error
@@ -142,17 +161,23 @@ def disk_error_of(error: BaseException, where: str | Path | None = None) -> Disk
         named = getattr(one, "filename", None)
         if number is None and not isinstance(one, SlidecubeError):
             number = next((n for words, n in _WORDS.items() if words in str(one)), None)
-        if number is None or (number not in _WHY and (wrapped or not isinstance(named, str | bytes))):
+        of_disk = isinstance(named, str | bytes) or number == errno.EIO or writing
+        if number is None or (number not in _WHY and (wrapped or not of_disk)) or _of_network(one):
             continue
         why = _WHY.get(number) or str(getattr(one, "strerror", "") or type(one).__name__)
-        target = where or (_finished(str(named)) if isinstance(named, str) else "A file")
+        target = _finished(str(where or named)) if where or isinstance(named, str) else "A file"
         remedy = _REMEDIES.get(number, "Give a folder that can be written")
         return DiskError(
-            f"{target} cannot be {'written' if number in _WHY else 'opened or written'}: {why}.",
+            f"{target} cannot be {'written' if number in _WHY or writing else 'opened or written'}: {why}.",
             f"{remedy}, or choose another place (SLIDECUBE_DATA_DIR, --out); the same command then goes on from what "
             "is whole.",
+            number,
         )
     return None
+
+
+def _of_network(error: BaseException) -> bool:
+    return isinstance(error, ConnectionError | TimeoutError | ssl.SSLError | socket.gaierror | socket.herror)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -173,6 +198,8 @@ def _finished(name: str) -> str:
     """A path without the names that it has only while it is written."""
     path = Path(name)
     for index, part in enumerate(path.parts):
+        if index and (scratch := _SCRATCH.fullmatch(part)) is not None:
+            return str(Path(*path.parts[:index], scratch["name"] + (scratch["suffix"] or "")))
         if index and _UNFINISHED.fullmatch(part):
             return str(Path(*path.parts[:index]))
     return name

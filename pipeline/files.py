@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -13,12 +14,83 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import ModelError, disk_error_of
+from pipeline.errors import DiskError, ModelError, disk_error_of
 
 FORGOTTEN_S = 86400.0
 """age at which a scratch folder without a lock is a left-over"""
 
+MIB = 2**20
+
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.part(\.[^.]*)?")
+
+
+class UnreadableError(OSError):
+    """A file is no regular file, or larger than one of its kind may be; its message says which."""
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file of at most `most_bytes`; its size is asked before memory is taken.
+
+    Raises:
+        UnreadableError: it is a folder, pipe or device, which may never end, or larger.
+        OSError: it does not exist or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise UnreadableError(f"{path} is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        content = b"" if status.st_size > most_bytes else file.read(most_bytes + 1)
+        if max(status.st_size, len(content)) > most_bytes:
+            raise UnreadableError(f"{path} is larger than {max(1, most_bytes // MIB)} MiB")
+        return content
+
+
+@contextmanager
+def temporary(what: str) -> Iterator[None]:
+    """Turn an error of the block, which writes to the folder of temporary files, into one that names that folder.
+
+    Raises:
+        DiskError: `what` cannot be kept there.
+    """
+    try:
+        yield
+    except OSError as error:
+        folder = getattr(tempfile, "tempdir", None) or os.environ.get("TMPDIR") or "/tmp"
+        raise DiskError(
+            f"{what} cannot be kept in {folder} ({error.strerror or type(error).__name__}).",
+            "Free some room there, or set TMPDIR to another folder.",
+            error.errno,
+        ) from error
+
+
+@contextmanager
+def writing(target: Path | str, *, alone: bool = True) -> Iterator[None]:
+    """Turn an error of the own disk in the block, which writes `target`, into one that names it.
+
+    Args:
+        alone: the block does nothing else; where it does, an error that names no file counts only where it says that
+            no more can be written.
+
+    Raises:
+        DiskError: `target` cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:  # libraries raise what they like
+        named = getattr(error, "filename", None)
+        beside = _around(Path(named), Path(target)) if isinstance(named, str) else alone
+        where = target if beside or named is None else None
+        if (disk := disk_error_of(error, where, writing=beside)) is not None:
+            raise disk from error
+        raise
+
+
+def _around(path: Path, target: Path) -> bool:
+    """Whether a path lies in the folder of `target`, or is a folder above it."""
+    folder = target.absolute().parent
+    return path.absolute().is_relative_to(folder) or folder.is_relative_to(path.absolute())
 
 
 @contextmanager
@@ -28,17 +100,19 @@ def whole_file(target: Path) -> Iterator[Path]:
     The partial file's name begins with a dot and has the suffix of `target`, by which some writers choose a format.
 
     Raises:
-        OSError: the folder cannot be written.
+        DiskError: `target` cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.part{target.suffix}")
-    try:
-        yield partial
-        sync_path(partial)
-        partial.replace(target)
-        sync_path(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            sync_path(partial)
+            partial.replace(target)
+            sync_path(target.parent)
+        finally:
+            with suppress(OSError):  # what cannot be written cannot be removed either
+                partial.unlink(missing_ok=True)
 
 
 def is_partial(name: str) -> bool:
@@ -50,7 +124,7 @@ def write_whole(target: Path, content: bytes | str) -> None:
     """Write a small file, whole or not at all; text as UTF-8.
 
     Raises:
-        OSError: the folder cannot be written.
+        DiskError: `target` cannot be written.
     """
     with whole_file(target) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -72,7 +146,7 @@ def whole_folder(target: Path, mark: str) -> Iterator[Path]:
         raise ModelError(
             f"{target} exists and is not what would be replaced (it holds no {mark}).", "Give another --out."
         )
-    with scratch_name(target) as scratch:
+    with scratch_name(target) as scratch, writing(target, alone=False):
         writable_parent(target)
         scratch.mkdir()
         yield scratch
@@ -87,7 +161,7 @@ def scratch_name(target: Path) -> Iterator[Path]:
     locked file next to the scratch folder says that a run is in work; a kill frees the lock.
 
     Raises:
-        ModelError: the folder of `target` cannot be written.
+        DiskError: the folder of `target` cannot be written.
     """
     target = target.absolute()
     missing = [each for each in target.parents if not each.exists()]
@@ -154,21 +228,25 @@ def put_folder(folder: Path, target: Path, *, replace: bool) -> None:
 
     Raises:
         FileExistsError: `target` exists and is not empty, and `replace` is false.
-        OSError: it cannot be renamed.
+        DiskError: it cannot be synced or renamed.
     """
-    _sync(folder)
-    try:
-        folder.rename(target)  # on POSIX an empty folder is replaced
-    except OSError:
-        if not target.exists():
-            raise
-        if not replace:
-            raise FileExistsError(str(target)) from None
+    with writing(target):
+        _sync(folder)
+        try:
+            folder.rename(target)  # on POSIX an empty folder is replaced
+            sync_path(target.parent)
+            return
+        except OSError:
+            if not target.exists():
+                raise
+    if not replace:
+        raise FileExistsError(str(target)) from None
+    with writing(target):
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
         target.rename(aside / "old")
         folder.rename(target)
         shutil.rmtree(aside, ignore_errors=True)
-    sync_path(target.parent)
+        sync_path(target.parent)
 
 
 def writable_parent(target: Path) -> Path:
@@ -178,14 +256,10 @@ def writable_parent(target: Path) -> Path:
         DiskError: it cannot be written.
     """
     parent = target.absolute().parent
-    try:
+    with writing(target):
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=parent):
             return parent
-    except OSError as error:
-        if (disk := disk_error_of(error, target)) is not None:
-            raise disk from error
-        raise
 
 
 def _sync(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BusyError
+from pipeline.files import writing
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,14 @@ def held(
     Raises:
         LockedError: another holder has it, and `wait` is false.
         BusyError: another holder had it for `longest_s` seconds.
-        OSError: its folder cannot be written.
+        DiskError: the file cannot be made or locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     waited = False
     try:
-        lock.acquire(blocking=False)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except Timeout:
         if not wait:
             raise LockedError(str(path)) from None

@@ -9,11 +9,11 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     models/<area>/v3-<name>                 a further bundle of that version, named by a person
     models/<area>/v3.refused.json           why version 3 gets no bundle or no map
     maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
-    maps/<area>/v3-log-ratio                the map of version 3 that needs no training
+    maps/<area>/v3-detector                 the map of version 3 that needs no training
 
 The folder of a cube that was not built here begins with `unversioned` instead of `v3`. Earlier releases named folders
-`models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3` and `maps/<area>/v3-<area>-<version>`; they are found, and never
-renamed.
+`models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3`, `maps/<area>/v3-log-ratio` and
+`maps/<area>/v3-<area>-<version>`; they are found, and never renamed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
+from pipeline.files import read_regular
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
 BUNDLE_DOCUMENT = "bundle.json"
 """the file that makes a folder a bundle"""
+MOST_DOCUMENT_BYTES = 64 * 2**20
+"""of that file"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -170,9 +173,9 @@ class Place(Frozen):
         return None
 
     def map(self, bundle: Path | None, digest: str = "") -> Path:
-        """Where the version's map by a bundle of that digest belongs; without a bundle: the log-ratio map."""
+        """Where the version's map by a bundle of that digest belongs; without a bundle: that of the detector."""
         if bundle is None:
-            return self.maps / f"{self.label}-log-ratio"
+            return self.maps / f"{self.label}-detector"
         folder = bundle.resolve()
         kept = settings().data_dir.resolve() / "models"
         name = f"{folder.parent.name}-{folder.name}" if folder.parent.parent == kept else folder.name
@@ -198,9 +201,9 @@ def _folders(root: Path) -> list[Path]:
 def _created(bundle: Path) -> tuple[datetime, str]:
     """When a bundle was trained, as its document states; the earliest time where that states none."""
     try:
-        text = json.loads((bundle / BUNDLE_DOCUMENT).read_text(encoding="utf-8"))["created"]
+        text = json.loads(read_regular(bundle / BUNDLE_DOCUMENT, MOST_DOCUMENT_BYTES))["created"]
         when = datetime.fromisoformat(text)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         when = datetime.min
     return when if when.tzinfo else when.replace(tzinfo=UTC), bundle.name
 

@@ -18,9 +18,11 @@ from model.bundle.expected_scores import (
     mean_score,
 )
 from model.bundle.training_event import TrainingEvent
+from model.inputs.channel import DIRECTIONS
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.inputs import Inputs
+from model.inputs.pass_subsets import distance, passes_by_view
 from model.inputs.selection import Selection
 from model.network.training_plan import Check, NetworkSpec, TestTime, TrainingPlan
 from model.scores.probability_calibration import Calibration, CaseCalibration
@@ -79,7 +81,7 @@ class BundleDocument(Frozen):
     )
     calibration: Calibration = Field(description="with all passes")
     by_passes: tuple[CaseCalibration, ...] = Field(
-        (), max_length=8, description="with fewer passes after the event"
+        (), max_length=32, description="with fewer passes after the event, or fewer views"
     )
     expected: tuple[ExpectedScore, ...] = Field(description="scores on the test area by number of passes")
     device: str
@@ -135,12 +137,29 @@ class BundleDocument(Frozen):
         """Lowest calibrated probability of a mapped pixel, chosen on the validation areas with all passes."""
         return self.validation.threshold
 
-    def calibrated_for(self, after: int) -> CaseCalibration:
-        """The calibration and threshold for `after` passes after the event, or for the nearest number that has them."""
+    def calibrated_for(self, selection: Selection) -> CaseCalibration:
+        """The calibration and threshold for a map of these passes, or for the nearest case that has them."""
         every = CaseCalibration(
-            after=len(self.selection.after), calibration=self.calibration, threshold=self.threshold
+            after=len(self.selection.after),
+            views=passes_by_view(self.selection) if self.inputs.views == "any" else (),
+            calibration=self.calibration,
+            threshold=self.threshold,
         )
-        return min((*self.by_passes, every), key=lambda case: (abs(case.after - after), case.after))
+        return min(
+            (*self.by_passes, every),
+            key=lambda case: (*distance(case.views, 1, case.after, selection)[:2], case.after),
+        )
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions that a network which takes any view was trained on."""
+        if self.inputs.views == "every":
+            return DIRECTIONS
+        return tuple(
+            name
+            for name in DIRECTIONS
+            if any(name in one.statistics.directions for one in self.training_events)
+        )
 
     @property
     def identity(self) -> str:
@@ -156,7 +175,13 @@ class BundleDocument(Frozen):
         }
         if self.by_passes:
             parts["by_passes"] = [
-                [case.after, case.calibration.slope, case.calibration.intercept, case.threshold]
+                [
+                    case.after,
+                    case.calibration.slope,
+                    case.calibration.intercept,
+                    case.threshold,
+                    *([view.model_dump(mode="json") for view in case.views]),
+                ]
                 for case in self.by_passes
             ]
         if self.others:

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from model.inputs.inputs import Inputs
+from model.inputs.pass_subsets import PassSubset, ViewPasses, distance, most_after, passes_by_view
 from model.inputs.selection import Selection
 from model.scores.scores import Method, Scores, Share
 from pipeline.errors import number_of
@@ -14,6 +16,8 @@ from pipeline.records import Frozen
 
 EVERY_CASE_UP_TO = 4
 """a model is scored with each number of passes after the event up to this one, and with all passes"""
+ONE_VIEW_UP_TO = 2
+"""the same for each direction alone, of a network that takes any view"""
 BASELINE_NAMES = {"log-ratio": "change detector (log-ratio of medians)", "boosting": "boosted pixels"}
 """methods without a network, as a person reads them"""
 
@@ -30,11 +34,19 @@ class AreaScore(Frozen):
 class ExpectedScore(AreaScore):
     """The score on the model's test area with some of its passes: the newest before, the first after the event."""
 
-    before: int = Field(ge=1)
-    after: int = Field(ge=1)
+    before: int = Field(ge=1, description="of the first view")
+    after: int = Field(ge=1, description="of the first view")
     events: int | None = Field(
         None, ge=1, description="test areas of which the score is the mean; None: in older documents"
     )
+    views: tuple[ViewPasses, ...] = Field(
+        (), exclude_if=lambda views: not views, description="of a network that takes any view; else empty"
+    )
+
+    @property
+    def case(self) -> str:
+        """The passes in words."""
+        return passes_in_words(self.views, self.before, self.after)
 
 
 class EventScore(AreaScore):
@@ -82,25 +94,49 @@ def baselines_in_words(rows: Sequence[BaselineScore]) -> str:
     )
 
 
-def scored_cases(selection: Selection) -> tuple[int, ...]:
-    """The numbers of passes after the event that a new model is scored with; the number of all passes is the last."""
-    most = len(selection.after)
-    return (*range(1, min(most, EVERY_CASE_UP_TO + 1)), most)
+def scored_cases(selection: Selection, inputs: Inputs) -> tuple[PassSubset, ...]:
+    """The passes that a new model is scored with; all of them come last.
+
+    A network that takes any view is scored with each direction alone too.
+    """
+
+    def cases(after: int, up_to: int, directions: tuple[str, ...] = ()) -> list[PassSubset]:
+        numbers = (*range(1, min(after, up_to + 1)), after)
+        return [PassSubset(after=number, directions=directions) for number in numbers]
+
+    views = selection.every_view
+    alone = views if inputs.views == "any" and len(views) > 1 else ()
+    single = [case for v in alone for case in cases(len(v.after), ONE_VIEW_UP_TO, (v.direction,))]
+    return (*single, *cases(most_after(selection), EVERY_CASE_UP_TO))
 
 
-def expected_for(
-    known: tuple[ExpectedScore, ...], before: int, after: int
-) -> tuple[ExpectedScore | None, str]:
-    """The score to expect of a map with so many passes, and a sentence for its report, without a full stop.
+def passes_in_words(views: Sequence[ViewPasses], before: int, after: int) -> str:
+    """As in '4 passes before and 1 after the event', for each view of a network that takes any.
+
+    Args:
+        before, after: of the first view.
+    """
+    if not views:
+        return f"{number_of(before, 'pass')} before and {after} after the event"
+    return " and ".join(
+        f"{number_of(view.before, f'{view.direction} pass')} before and {view.after} after the event"
+        for view in views
+    )
+
+
+def expected_for(known: tuple[ExpectedScore, ...], selection: Selection) -> tuple[ExpectedScore | None, str]:
+    """The score to expect of a map of these passes, and a sentence for its report, without a full stop.
 
     The score is of test areas next to the training areas: on another event it may well be lower.
 
     Returns:
-        No score where the model was not scored with so many passes.
+        No score where the model was not scored with so many passes of these views.
     """
-    case = f"{number_of(before, 'pass')} before and {after} after the event"
+    any_view = any(row.views for row in known)
+    views = passes_by_view(selection) if any_view else ()
+    case = passes_in_words(views, len(selection.before), len(selection.after))
     for row in known:
-        if (row.before, row.after) == (before, after):
+        if not any(distance(row.views, row.before, row.after, selection)):
             return row, (
                 f"Expected score with {case}: {'mean ' if (row.events or 1) > 1 else ''}AUPRC "
                 f"{row.auprc:.3f} at a prevalence of {row.prevalence:.4f}, from "
@@ -108,9 +144,10 @@ def expected_for(
             )
     if not known:
         return None, f"The model was never scored with {case}, nor with any other number of passes"
-    near = min(known, key=lambda row: (abs(row.after - after), abs(row.before - before)))
+    near = min(known, key=lambda row: distance(row.views, row.before, row.after, selection))
+    words = near.case if any_view else f"{near.before} before and {near.after} after"
     return None, (
-        f"The model was never scored with {case}. The nearest case is {near.before} before and {near.after} after: "
+        f"The model was never scored with {case}. The nearest case is {words}: "
         f"AUPRC {near.auprc:.3f} at a prevalence of {near.prevalence:.4f}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -181,11 +182,17 @@ def _training_plan(options: dict[str, Any], **more: Any) -> TrainingPlan:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds a fold.")
 @click.option(
     "--study",
-    type=click.Choice(["improvements", "labels", "events", "passes"]),
+    type=click.Choice(["improvements", "labels", "events", "passes", "views", "left-out"]),
     default="improvements",
     show_default=True,
     help="improvements: over the paper, one at a time; labels: pretraining with 5 to 100 % of the labels; events: each "
-    "of CUBES left out in turn; passes: one network for any number of passes.",
+    "of CUBES left out in turn; passes: one network for any number of passes; views: one network for any views; "
+    "left-out: each of CUBES left out, with networks, channels and methods without a network on the same inputs.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Begin no trial after this time; the same command goes on later.  [default: no limit]",
 )
 @click.option(
     "--recipe",
@@ -198,8 +205,9 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
     """Measure every improvement over the paper on CUBES, each against the recipe that it changes.
 
     The table also has the change detector and the pixel classifiers, which need no network. Finished trials are not run
-    again. Writes ladder.csv, ladder.parquet, ladder.json and ladder.md to the folder.
+    again. Writes ladder.csv, ladder.parquet, ladder.json, ladder.md and trials.csv, a line a trial, to the folder.
     """
+    started, minutes = time.time(), options["minutes"]
     from model.experiments import studies
     from model.experiments.ladder import REPORT, run_ladder
     from model.experiments.results.results import CrossValidation
@@ -216,7 +224,8 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
             event=parsed_event(options["event"]),
         )
     with progress_bars() as progress:
-        made = run_ladder(chosen, validation, out, workers=jobs, progress=progress)
+        until = started + 60 * minutes if minutes else None
+        made = run_ladder(chosen, validation, out, workers=jobs, progress=progress, until=until)
     click.echo((out / REPORT).read_text(encoding="utf-8"))
     made.refuse_incomplete(out / REPORT)
 

@@ -117,7 +117,7 @@ def settled_inputs(options: dict[str, Any]) -> dict[str, Any]:
     found |= {name: options[name] for name in ("before", "after") if options.get(name) is not None}
     track = options.get("track")
     if track is not None:
-        found["track"] = int(track) if track.isdigit() else track
+        found["track"] = int(track) if track.isdecimal() else track
     Inputs.model_validate(found)
     return found
 

@@ -12,6 +12,7 @@ from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import SkippedTrial, TrialResult
 from model.experiments.results.scored_scene import open_scene
 from model.experiments.trial_runs import run_trials, skipped_of
+from pipeline.files import whole_file, write_whole
 from pipeline.progress import Progress, no_progress
 
 
@@ -56,14 +57,17 @@ def write_tables(rows: Sequence[FinishedRow], skipped: Sequence[SkippedTrial], o
 
     out.mkdir(parents=True, exist_ok=True)
     trials = table(rows)
-    trials.to_csv(out / "trials.csv", index=False)
-    trials.to_parquet(out / "trials.parquet", index=False)
+    with whole_file(out / "trials.csv") as csv, whole_file(out / "trials.parquet") as parquet:
+        trials.to_csv(csv, index=False)
+        trials.to_parquet(parquet, index=False)
     means = summary(trials)
-    means.to_csv(out / "summary.csv", index=False)
-    draw_passes(means, rows[0].result, out / "figure4.png", len(skipped))
+    with whole_file(out / "summary.csv") as csv, whole_file(out / "figure4.png") as picture:
+        means.to_csv(csv, index=False)
+        draw_passes(means, rows[0].result, picture, len(skipped))
     if (best := _best_of_most_passes(rows)) is not None:
-        draw_chips(best.finished, best.finished.scores_file(out / TRIALS), out / "figure5.png")
-    (out / "report.md").write_text(report(rows, skipped, means, out), encoding="utf-8")
+        with whole_file(out / "figure5.png") as picture:
+            draw_chips(best.finished, best.finished.scores_file(out / TRIALS), picture)
+    write_whole(out / "report.md", report(rows, skipped, means, out))
 
 
 def _best_of_most_passes(rows: Sequence[FinishedRow]) -> FinishedRow | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED
 from model.inputs.inputs import Inputs
-from model.inputs.selection import Selection
 from model.inputs.windows import Box, tiles, whole
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
 from model.scores.scores import Method
@@ -45,12 +45,15 @@ def baseline_prediction(
     scratch: Path,
     *,
     channels: ChannelSource | None = None,
+    learned_on: Sequence[tuple[ScoredScene, Partition]] = (),
 ) -> Prediction:
     """The prediction of a method that is no network. Classifiers predict the validation and test rectangles only.
 
     Args:
         scratch: folder for a copy of the channels, which leaves no file.
         channels: those of the trial's inputs, if they have been read before.
+        learned_on: other scenes and their divisions that a classifier is trained on instead, each standardised with the
+            statistics of its own training pixels; this scene is then standardised by its own inputs. Empty: this scene.
 
     Raises:
         ModelError: the method is unknown, or the training area has no landslide or nothing else.
@@ -61,12 +64,77 @@ def baseline_prediction(
         return _log_ratio(scene, trial)
     if trial.method not in ("logistic", "boosting"):
         raise ModelError(f"{trial.method!r} is no method without a network.")
-    selection = scene.select(trial.inputs)
     if channels is None:
-        scratch.mkdir(parents=True, exist_ok=True)
-        cube = CubeChannels(scene.dataset, trial.inputs, selection)
-        channels = ScratchChannels(cube, len(trial.inputs.channels), scratch)
-    return _classifier(scene, trial, parts, selection, channels)
+        channels = _read(scene, trial, scratch)
+    if not learned_on:
+        tested = _Pixels.of(scene, trial, parts, channels)
+        return _classifier(tested, [tested], trial)
+    every = np.isfinite(scene.labels)  # no label is read
+    tested = _Pixels.of(scene, trial, parts, channels, every)
+    learned = [
+        _Pixels.of(other, trial, divided, _read(other, trial, scratch)) for other, divided in learned_on
+    ]
+    return _classifier(tested, learned, trial)
+
+
+def _read(scene: ScoredScene, trial: Trial, scratch: Path) -> ScratchChannels:
+    scratch.mkdir(parents=True, exist_ok=True)
+    selection = scene.select(trial.inputs)
+    if trial.tested is not None and (passes := trial.tested.of(selection)) is not None:
+        selection = passes
+    cube = CubeChannels(scene.dataset, trial.inputs, selection)
+    return ScratchChannels(cube, len(trial.inputs.channels), scratch)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The pixels of a scene that a classifier is trained on, or whose scores it predicts."""
+
+    scene: ScoredScene
+    parts: Partition
+    source: ChannelSource
+    statistics: Statistics
+    train: Mask
+    """(y, x) pixels to train on"""
+
+    @classmethod
+    def of(
+        cls,
+        scene: ScoredScene,
+        trial: Trial,
+        parts: Partition,
+        source: ChannelSource,
+        standardised_by: Mask | None = None,
+    ) -> _Pixels:
+        """
+        Args:
+            standardised_by: (y, x) pixels whose statistics are taken; None: those to train on.
+        """
+        shape = scene.shape
+        train = parts.train_mask(shape) & scene.scored & (scene.labels != UNMAPPED)
+        counted = train if standardised_by is None else standardised_by
+        statistics = Statistics.of(source, trial.inputs.channels, (whole(shape),), counted)
+        for tile in tiles(whole(shape), TILE_PX):
+            train[tile.slices] &= statistics.valid(source.read(tile))
+        return cls(scene, parts, source, statistics, train)
+
+    def sampled(self, most: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(n, feature) of at most so many training pixels; (n,) whether they are landslides."""
+        shape, labels = self.scene.shape, self.scene.labels
+        chosen = _sample(self.train, labels, most, rng)
+        width = len(self.statistics.channels) * (1 + len(BOXES_PX))
+        table = np.empty((len(chosen), width), dtype=np.float32)
+        for tile in tiles(whole(shape), TILE_PX):
+            inside = np.flatnonzero(
+                ((chosen >= (tile.top, tile.left)) & (chosen < (tile.bottom, tile.right))).all(axis=1)
+            )
+            if len(inside):
+                around = _around(tile, shape)
+                scaled, _ = self.statistics.standardise(self.source.read(around))
+                rows, columns = (chosen[inside] - (around.top, around.left)).T
+                for column, feature in enumerate(_features(scaled, self.train[around.slices])):
+                    table[inside, column] = feature[rows, columns]
+        return table, labels[chosen[:, 0], chosen[:, 1]] == 1
 
 
 def _random(scene: ScoredScene, trial: Trial) -> Prediction:
@@ -110,9 +178,7 @@ def _log_ratio(scene: ScoredScene, trial: Trial) -> Prediction:
     return Prediction(score, selection, probability=False, notes=("; ".join(notes),))
 
 
-def _classifier(
-    scene: ScoredScene, trial: Trial, parts: Partition, selection: Selection, source: ChannelSource
-) -> Prediction:
+def _classifier(tested: _Pixels, learned: Sequence[_Pixels], trial: Trial) -> Prediction:
     """A classifier of single pixels by their channels and box means of them, trained on training pixels only.
 
     It reads tile by tile, so that memory does not grow with the scene.
@@ -122,23 +188,9 @@ def _classifier(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    shape = scene.shape
-    train = parts.train_mask(shape) & scene.scored & (scene.labels != UNMAPPED)
-    statistics = Statistics.of(source, trial.inputs.channels, (whole(shape),), train)
-    for tile in tiles(whole(shape), TILE_PX):
-        train[tile.slices] &= statistics.valid(source.read(tile))
-    chosen = _sample(train, scene.labels, np.random.default_rng([trial.seed, 4]))
-    table = np.empty((len(chosen), len(trial.inputs.channels) * (1 + len(BOXES_PX))), dtype=np.float32)
-    for tile in tiles(whole(shape), TILE_PX):
-        inside = np.flatnonzero(
-            ((chosen >= (tile.top, tile.left)) & (chosen < (tile.bottom, tile.right))).all(axis=1)
-        )
-        if len(inside):
-            around = _around(tile, shape)
-            scaled, _ = statistics.standardise(source.read(around))
-            rows, columns = (chosen[inside] - (around.top, around.left)).T
-            for column, feature in enumerate(_features(scaled, train[around.slices])):
-                table[inside, column] = feature[rows, columns]
+    rng, most = np.random.default_rng([trial.seed, 4]), MOST_PIXELS // len(learned)
+    sampled = [pixels.sampled(most, rng) for pixels in learned]
+    table, slid = (np.concatenate([each[number] for each in sampled]) for number in (0, 1))
     model = (
         HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.08, max_leaf_nodes=31, random_state=trial.seed
@@ -146,15 +198,16 @@ def _classifier(
         if trial.method == "boosting"
         else make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     )
-    slid = scene.labels[chosen[:, 0], chosen[:, 1]] == 1
     model.fit(table, slid)
     # half of the sample are landslides: restore the odds of the training area (monotone, so no ranking changes)
-    shift = logit((scene.labels[train] == 1).mean()) - logit(slid.mean())
+    prevalence = np.mean([(pixels.scene.labels[pixels.train] == 1).mean() for pixels in learned])
+    shift = logit(prevalence) - logit(slid.mean())
+    scene, shape = tested.scene, tested.scene.shape
     score = np.full(shape, np.nan, dtype=np.float32)
-    for area in (*parts.boxes("validation"), *parts.boxes("test")):
+    for area in (*tested.parts.boxes("validation"), *tested.parts.boxes("test")):
         for tile in tiles(area, TILE_PX):
             around = _around(tile, shape)
-            scaled, valid = statistics.standardise(source.read(around))
+            scaled, valid = tested.statistics.standardise(tested.source.read(around))
             inner = (
                 slice(tile.top - around.top, tile.bottom - around.top),
                 slice(tile.left - around.left, tile.right - around.left),
@@ -164,9 +217,9 @@ def _classifier(
             score[tile.slices] = np.where(valid[inner], found, np.nan)
     return Prediction(
         score,
-        selection,
+        scene.select(trial.inputs),
         probability=True,
-        notes=(f"{len(chosen)} training pixels, {table.shape[1]} features",),
+        notes=(f"{len(table)} training pixels, {table.shape[1]} features",),
     )
 
 
@@ -194,14 +247,13 @@ def _features(scaled: NDArray[np.float32], within: Mask | None) -> Iterator[NDAr
                 yield np.where(share > 0, total / np.maximum(share, 1e-6), 0).astype(np.float32)
 
 
-def _sample(train: Mask, labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int64]:
+def _sample(train: Mask, labels: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """(n, 2) row and column of random training pixels, half of them landslides if there are enough."""
     slid, rest = np.argwhere(train & (labels == 1)), np.argwhere(train & (labels == 0))
     if len(slid) == 0 or len(rest) == 0:
         raise ModelError("The training area holds no landslide, or nothing else.", "Use a larger area.")
     parts = [
-        pool[rng.choice(len(pool), size=min(len(pool), MOST_PIXELS // 2), replace=False)]
-        for pool in (slid, rest)
+        pool[rng.choice(len(pool), size=min(len(pool), most // 2), replace=False)] for pool in (slid, rest)
     ]
     return np.concatenate(parts)
 

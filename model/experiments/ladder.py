@@ -34,10 +34,13 @@ from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
 from model.scores.intervals import Interval, interval
 from pipeline.errors import IncompleteError, ModelError, number_of
+from pipeline.files import whole_file, write_whole
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 TABLE, REPORT = "ladder.csv", "ladder.md"
+UNITS = "trials.csv"
+"""a line for each finished trial"""
 
 
 class RecipeResult(Frozen):
@@ -80,8 +83,11 @@ def run_ladder(
     *,
     workers: int = 1,
     progress: Progress = no_progress,
+    until: float | None = None,
 ) -> LadderResult:
     """Run the recipes and the methods without training on every cube, fold and seed, and write the table to `out`.
+
+    A study whose recipes have methods without a network compares with these alone: they have the recipes' own inputs.
 
     A recipe that needs a variable which a cube lacks is compared on the other cubes. Left out and named are a recipe
     whose variables no cube has, a cube on which nothing can be scored (no label, no landslide, no pass before or after
@@ -90,6 +96,8 @@ def run_ladder(
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
+        until: time (`time.time`) after which no trial begins. The table is of those that are finished; the next call
+            runs the others.
 
     Raises:
         CubeError: there is no such cube.
@@ -98,6 +106,8 @@ def run_ladder(
     """
     out.mkdir(parents=True, exist_ok=True)
     plain = baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))
+    if any(recipe.trial.method != "network" for recipe in recipes):
+        plain = ()
     if both := {trial.label for trial in plain} & {recipe.name for recipe in recipes}:
         raise ModelError(
             f"A recipe cannot have the name of a method without training: {', '.join(sorted(both))}."
@@ -107,7 +117,9 @@ def run_ladder(
     tasks = validation.tasks(plain)
     for recipe in recipes:
         tasks += _tasks(recipe, validation, able[recipe.name])
-    ends = run_trials(tasks, out / TRIALS, workers=workers, progress=progress)
+    ends = run_trials(
+        _one_training_together(tasks), out / TRIALS, workers=workers, progress=progress, until=until
+    )
     ladder = _Ladder(recipes, validation, able, finished_of(ends), out)
     has = {one.task.trial.label for one in ladder.finished}
     results = [ladder.line(method.label, "needs no network") for method in plain if method.label in has]
@@ -115,6 +127,15 @@ def run_ladder(
     made = LadderResult(results, skipped_of(ends), unusable)
     _write(made, ladder, out)
     return made
+
+
+def _one_training_together(tasks: Sequence[TrialTask]) -> list[TrialTask]:
+    """The tasks in order, but those that score the same networks with other passes one after the other."""
+    groups: dict[str, list[TrialTask]] = {}
+    for task in tasks:
+        trial = task.trial.model_copy(update={"label": "", "tested": None})
+        groups.setdefault(task.model_copy(update={"trial": trial}).model_dump_json(), []).append(task)
+    return [task for group in groups.values() for task in group]
 
 
 def _scorable(validation: CrossValidation) -> tuple[CrossValidation, dict[str, str]]:
@@ -176,6 +197,12 @@ class _Ladder:
         """Names of the recipes whose variables no cube has."""
         return [recipe.name for recipe in self.recipes if not self.able[recipe.name]]
 
+    @property
+    def comparisons(self) -> int:
+        """The number of differences in the table."""
+        has = {one.task.trial.label for one in self.finished}
+        return max(1, sum({recipe.name, recipe.against} <= has for recipe in self.recipes))
+
     def scored(self, label: str, within: Sequence[str]) -> list[Scored]:
         """The results of a recipe or method on these cubes."""
         chosen = [d for d in self.finished if d.task.trial.label == label and d.task.cube in within]
@@ -188,7 +215,9 @@ class _Ladder:
         return RecipeResult(
             name=name,
             changes=changes,
-            auprc=interval([s.counts for s in own], [s.test_area for s in own]),
+            auprc=interval(
+                [s.counts for s in own], [s.test_area for s in own], events=[s.event for s in own]
+            ),
             prevalence=sum(prevalences) / len(prevalences),
             against=None,
             difference=None,
@@ -202,7 +231,7 @@ class _Ladder:
         reference = self.able.get(recipe.against, ())
         common = [cube for cube in self.able[recipe.name] if cube in reference]
         ours, theirs = on_common_units(self.scored(recipe.name, common), self.scored(recipe.against, common))
-        difference = compare(ours, theirs) if ours else None
+        difference = compare(ours, theirs, comparisons=self.comparisons) if ours else None
         return line.model_copy(update={"against": recipe.against, "difference": difference})
 
 
@@ -226,12 +255,31 @@ def _write(made: LadderResult, ladder: _Ladder, out: Path) -> None:
         for r in results
     ]
     frame = pd.DataFrame(rows)
-    frame.to_csv(out / TABLE, index=False)
-    frame.to_parquet(out / "ladder.parquet", index=False)
-    (out / "ladder.json").write_text(
-        json.dumps([r.model_dump(mode="json") for r in results], indent=1), encoding="utf-8"
-    )
-    (out / REPORT).write_text(_report(made, ladder), encoding="utf-8")
+    with whole_file(out / TABLE) as csv, whole_file(out / "ladder.parquet") as parquet:
+        frame.to_csv(csv, index=False)
+        frame.to_parquet(parquet, index=False)
+    write_whole(out / "ladder.json", json.dumps([r.model_dump(mode="json") for r in results], indent=1))
+    write_whole(out / REPORT, _report(made, ladder))
+    with whole_file(out / UNITS) as csv:
+        pd.DataFrame([_line_of_trial(one) for one in ladder.finished]).to_csv(csv, index=False)
+
+
+def _line_of_trial(one: FinishedTrial) -> dict[str, object]:
+    """A finished trial as one line of the file that gathers them."""
+    result, trial = one.result, one.task.trial
+    return {
+        "recipe": trial.label,
+        "area": result.cube.area,
+        "cube": result.cube.digest,
+        "fold": trial.fold,
+        "seed": trial.seed,
+        "auprc": result.evaluation.scene.auprc,
+        "prevalence": result.evaluation.scene.prevalence,
+        "f1": result.evaluation.scene.f1,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "trained_on": " ".join(facts.area for facts in result.trained_on),
+    }
 
 
 def _report(made: LadderResult, ladder: _Ladder) -> str:
@@ -257,7 +305,7 @@ def _report(made: LadderResult, ladder: _Ladder) -> str:
             else ""
         )
         + ("SIMULATED events: the figures say nothing of real landslides. " if simulated else "")
-        + "Bold: the interval excludes zero.",
+        + f"{_intervals_in_words(results)} Bold: the interval excludes zero.",
     ]
     if ladder.left_out:
         lines.append(f"Left out, because no cube has what they need: {', '.join(ladder.left_out)}.")
@@ -266,6 +314,20 @@ def _report(made: LadderResult, ladder: _Ladder) -> str:
     if made.skipped:
         lines += ["", *skipped_in_words(made.skipped)]
     return "\n".join(lines) + "\n"
+
+
+def _intervals_in_words(results: Sequence[RecipeResult]) -> str:
+    """What the intervals of the table are over, and for how many comparisons they are corrected."""
+    differences = [r.difference.auprc for r in results if r.difference]
+    over = max((r.auprc for r in results), key=lambda interval: interval.events)
+    words = (
+        f"Intervals: Student's t over {over.events} events."
+        if over.over == "events"
+        else "Intervals: resampled blocks of pixels of one event, which say nothing of another event."
+    )
+    if differences and (count := max(d.comparisons for d in differences)) > 1:
+        words += f" Differences are corrected for {count} comparisons (Bonferroni), so that 95 % is of all together."
+    return words
 
 
 def _row(result: RecipeResult) -> str:

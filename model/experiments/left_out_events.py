@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from model.experiments.baselines import baseline_prediction
 from model.experiments.network_prediction import DividedScene, Division, network_prediction
 from model.experiments.prepared_trial import PreparedTrial
 from model.experiments.results.prediction import Outcome
@@ -99,8 +100,9 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
     If the task says so, the training part of the tested scene is in the training set as well. With a fold, its
     rectangle is scored under the protocol strict: the result can be compared with that of a network that was trained
     around the rectangle. Without a fold the whole scene is scored. In each other event one of the four rectangles,
-    which the trial's seed chooses, is for validation. If the tested scene is not in the training set, the threshold is
-    the mean of the best thresholds of the other events, since no label of the scene may be used.
+    which the trial's seed chooses, is for validation; an event without landslides for both is left out and named. If
+    the tested scene is not in the training set, the threshold is the mean of the best thresholds of the other events,
+    since no label of the scene may be used.
 
     Raises:
         ModelError: the tested scene is in the training set and no fold is named, there is no such fold, or the trial
@@ -109,13 +111,24 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
     task, trial = prepared.task, prepared.trial
     others = _others(task)
     tested = _tested(prepared, others)
-    training = [_training(scene, task.folds, trial.seed) for scene in prepared.other_scenes]
+    found = [(scene, _training(scene, task.folds, trial.seed)) for scene in prepared.other_scenes]
+    training = [divided for _, divided in found if divided is not None]
+    left_out = [scene.facts.uri for scene, divided in found if divided is None]
     if others.own_scene:
         training.insert(0, tested)
-    division = Division(tuple(training), tested, others.standardising)
-    made, thresholds = network_prediction(division, trial, prepared.scratch, progress)
-    threshold = float(np.mean(thresholds)) if thresholds else 0.5
-    return scored_outcome(tested, made, _protocol_digest(task), threshold)
+    if not training:
+        raise ModelError("None of the other events has landslides to train on and others to validate on.")
+    threshold = 0.5
+    if trial.method == "network":
+        division = Division(tuple(training), tested, others.standardising)
+        made, thresholds = network_prediction(division, trial, prepared.scratch, progress)
+        threshold = float(np.mean(thresholds)) if thresholds else 0.5
+    else:
+        learned = [(divided.scene, divided.parts) for divided in training]
+        made = baseline_prediction(tested.scene, trial, tested.parts, prepared.scratch, learned_on=learned)
+    outcome = scored_outcome(tested, made, _protocol_digest(task), threshold)
+    notes = [f"not trained on, for lack of landslides: {', '.join(left_out)}"] if left_out else []
+    return replace(outcome, notes=(*outcome.notes, *notes))
 
 
 def _others(task: TrialTask) -> OtherEvents:
@@ -134,9 +147,16 @@ def _tested(prepared: PreparedTrial, others: OtherEvents) -> DividedScene:
     return DividedScene(scene, fold if others.own_scene else TestOnly(fold.test))
 
 
-def _training(scene: ScoredScene, plan: FoldPlan, seed: int) -> DividedScene:
+def _training(scene: ScoredScene, plan: FoldPlan, seed: int) -> DividedScene | None:
+    """The division with the seed's rectangle for validation, or the next one that has landslides and leaves some; None:
+    there is none."""
+    slid = (scene.labels == 1) & scene.scored
     divided = folds(scene.labels, scene.scored, plan)
-    return DividedScene(scene, TrainingOnly(divided[seed % len(divided)].test, plan.buffer_px))
+    for number in range(len(divided)):
+        parts = TrainingOnly(divided[(seed + number) % len(divided)].test, plan.buffer_px)
+        if slid[parts.validation.slices].any() and (slid & parts.train_mask(scene.shape)).any():
+            return DividedScene(scene, parts)
+    return None
 
 
 def _protocol_digest(task: TrialTask) -> str:

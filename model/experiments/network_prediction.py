@@ -16,7 +16,8 @@ from model.experiments.results.scored_scene import ScoredScene
 from model.inputs.channel_source import ScratchChannels
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
-from model.inputs.selection import Selection, limit_passes
+from model.inputs.pass_subsets import limit_passes
+from model.inputs.selection import Selection
 from model.inputs.windows import Box, whole
 from model.network.training_plan import InferencePlan, TrainingPlan, member_seed
 from model.scores.scores import Ranking
@@ -25,6 +26,7 @@ from model.split.leakage import MaskedChannels, assert_no_leak
 from model.split.partition import Partition
 from pipeline.errors import ModelError, number_of
 from pipeline.progress import Progress, no_progress
+from pipeline.records import digest_of_json
 
 if TYPE_CHECKING:
     from model.network.inference import Probability
@@ -101,12 +103,10 @@ def network_prediction(
 
     plan = _plan(trial)
     scratch.mkdir(parents=True, exist_ok=True)
-    scenes = [scene for divided in division.training for scene in _scenes(divided, trial, scratch)]
-    members = [_member(scenes, trial, number, progress) for number in range(trial.members)]
+    learned = _learned(division, trial, scratch, progress)
+    scenes = learned.scenes
     target, notes = _target(division, scenes, trial, scratch)
-    if trial.pretraining_steps:
-        notes = (*(note for _, note in members), *notes)
-    networks = [member for member, _ in members]
+    networks, notes = learned.networks, (*learned.notes, *notes)
     device = choose_device(plan.device)
     probability = probability_of(
         [one.network for one in networks], device, trial.inputs.channels, trial.test_time
@@ -118,7 +118,7 @@ def network_prediction(
     predictor.fill(score, target, (*tested.parts.boxes("validation"), *tested.parts.boxes("test")))
     made = Prediction(
         score=score,
-        selection=tested.scene.select(trial.inputs),
+        selection=_mapped(tested.scene.select(trial.inputs), trial),
         probability=True,
         parameters=networks[0].parameters * len(networks),
         steps=plan.steps * len(networks),
@@ -127,6 +127,56 @@ def network_prediction(
         notes=tuple(dict.fromkeys(notes)),
     )
     return made, thresholds
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """Trained networks, and the scenes that they were trained on."""
+
+    digest: str
+    """of everything that decides the weights"""
+    scenes: tuple[Scene, ...]
+    networks: tuple[Trained, ...]
+    notes: tuple[str, ...]
+
+
+_LAST: list[_Learned] = []
+"""the last training: the next trial may score the same networks with other passes"""
+
+
+def _learned(division: Division, trial: Trial, scratch: Path, progress: Progress) -> _Learned:
+    """Train the networks of a trial; those of the trial before where it differs only in what is mapped."""
+    parts = {
+        "trial": trial.model_dump(mode="json", exclude={"label", "tested", "test_time", "windows"}),
+        "scenes": [
+            (each.scene.facts.digest, str(each.scene.event), repr(each.parts)) for each in division.training
+        ],
+    }
+    digest = digest_of_json(parts)
+    if _LAST and _LAST[0].digest == digest:
+        return _LAST[0]
+    _LAST.clear()  # its scratch copies are given back first
+    scenes = [scene for divided in division.training for scene in _scenes(divided, trial, scratch)]
+    members = [_member(scenes, trial, number, progress) for number in range(trial.members)]
+    notes = tuple(note for _, note in members) if trial.pretraining_steps else ()
+    found = _Learned(digest, tuple(scenes), tuple(member for member, _ in members), notes)
+    if trial.tested is not None:
+        _LAST.append(found)
+    return found
+
+
+def _mapped(selection: Selection, trial: Trial) -> Selection:
+    """The passes of the tested scene that are mapped.
+
+    Raises:
+        ModelError: the scene has not as many.
+    """
+    if trial.tested is None:
+        return selection
+    found = trial.tested.of(selection)
+    if found is None:
+        raise ModelError(f"The scene has no {' and no '.join(trial.tested.directions)} passes, or too few.")
+    return found
 
 
 def _plan(trial: Trial) -> TrainingPlan:
@@ -153,15 +203,15 @@ def _target(
     """The tested scene with all passes and the statistics that it is standardised with; and notes on these."""
     plain = trial.model_copy(update={"cases": (), "label_share": 1.0})
     if not division.tests_itself:
-        target = _scenes(division.tested, plain, scratch, whole_scene=True)[0]
+        target = _scenes(division.tested, plain, scratch, whole_scene=True, mapped=True)[0]
         if division.standardising == "scene":
             return target, ("standardised with the statistics of the tested scene's own inputs",)
         statistics = _mean_statistics([scene.statistics for scene in scenes])
         note = "standardised with the mean statistics of the training scenes"
         return replace(target, statistics=statistics), (note,)
-    if not trial.cases:
+    if not trial.cases and trial.tested is None:
         return scenes[0], ()
-    target = _scenes(division.tested, plain, scratch)[0]
+    target = _scenes(division.tested, plain, scratch, mapped=True)[0]
     return replace(target, statistics=scenes[0].statistics), ()
 
 
@@ -172,10 +222,13 @@ def _mean_statistics(several: Sequence[Statistics]) -> Statistics:
     return several[0].model_copy(update={"mean": tuple(map(float, mean)), "sd": tuple(map(float, sd))})
 
 
-def _scenes(divided: DividedScene, trial: Trial, scratch: Path, *, whole_scene: bool = False) -> list[Scene]:
+def _scenes(
+    divided: DividedScene, trial: Trial, scratch: Path, *, whole_scene: bool = False, mapped: bool = False
+) -> list[Scene]:
     """A scene, or one for each number of passes that the trial trains on; all with the statistics of the first one.
 
     Args:
+        mapped: the passes that the trial maps instead.
         whole_scene: take the statistics over the whole scene, whose labels are then not read.
     """
     from model.network.training_scene import Scene
@@ -184,6 +237,8 @@ def _scenes(divided: DividedScene, trial: Trial, scratch: Path, *, whole_scene: 
     inputs, shape = trial.inputs, scene.shape
     full = scene.select(inputs)
     cases: list[Selection] = [limit_passes(full, case.before, case.after) for case in trial.cases] or [full]
+    if mapped:
+        cases = [_mapped(full, trial)]
     labelled = _labelled(divided, trial)
     buffer_px = getattr(parts, "buffer_px", 0)
     scenes: list[Scene] = []
@@ -226,7 +281,7 @@ def _member(scenes: Sequence[Scene], trial: Trial, number: int, progress: Progre
     plan = _plan(trial)
     if trial.network is None:
         raise ModelError("This trial names no network.")
-    spec = trial.network.model_copy(update={"in_channels": len(trial.inputs.channels)})
+    spec = trial.network.on(trial.inputs.channels)
     seed = member_seed(trial.seed, number)
     if not trial.pretraining_steps:
         return train(scenes, spec, plan, seed, progress), ""

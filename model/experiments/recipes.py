@@ -10,6 +10,7 @@ from pydantic import Field
 
 from model.experiments.results.results import Trial
 from model.inputs.inputs import Inputs
+from model.inputs.pass_subsets import PassSubset
 from model.network.training_plan import Case, InferencePlan, NetworkSpec, TrainingPlan
 from pipeline.records import Frozen
 
@@ -187,7 +188,10 @@ class _Improvements:
         yield self.recipe("coherence after", changes, "two passes after", recovery, needs)
         cases = (Case(after=1), Case(after=2), Case())
         changes = "one network trained on one, two and all passes after"
-        yield self.recipe("any number of passes", changes, "training hygiene", everything, cases=cases)
+        tested = PassSubset(after=self.after) if self.after else None
+        every = everything.model_copy(update={"after": None})
+        name = "any number of passes"
+        yield self.recipe(name, changes, "training hygiene", every, cases=cases, tested=tested)
         changes = "self-supervised pretraining on the unlabelled training area"
         steps = self.steps
         yield self.recipe("pretrained", changes, "training hygiene", everything, pretraining_steps=steps)

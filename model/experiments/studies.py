@@ -1,11 +1,15 @@
-"""The studies of the command `ladder`: improvements, few labels, other events, any number of passes."""
+"""The studies of the command `ladder`: improvements, few labels, other events, any passes and views, events left
+out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from model.experiments.recipes import SCREENING, SCREENING_STEPS, TrainingRecipe, hygiene, improvements
+from model.inputs.inputs import Inputs
+from model.inputs.pass_subsets import PassSubset
 from model.network.training_plan import Case, NetworkSpec
+from model.scores.scores import Method
 from pipeline.errors import ModelError, number_of
 
 
@@ -85,19 +89,102 @@ def any_passes(
     every = (Case(after=1), Case(after=2), Case())
     for count in (1, 2, None):
         passes = "all passes" if count is None else number_of(count, "pass")
-        for cases, kind in (((), "trained for it"), (every, "trained for any")):
-            name = f"{passes} after, {kind}"
-            recipes.append(
-                TrainingRecipe(
-                    name=name,
-                    changes="one network for 1, 2 and all passes after"
-                    if cases
-                    else "a network for this number",
-                    against=f"{passes} after, trained for it" if cases else None,
-                    trial=hygiene(steps, network, count, label=name, cases=cases),
-                )
-            )
+        own = f"{passes} after, trained for it"
+        trial = hygiene(steps, network, count, label=own)
+        recipes.append(
+            TrainingRecipe(name=own, changes="a network for this number", against=None, trial=trial)
+        )
+        tested = PassSubset(after=count) if count else None
+        name = f"{passes} after, trained for any"
+        trial = hygiene(steps, network, None, label=name, cases=every, tested=tested)
+        changes = "one network for 1, 2 and all passes after"
+        recipes.append(TrainingRecipe(name=name, changes=changes, against=own, trial=trial))
     return tuple(recipes)
+
+
+VIEW_CASES: dict[str, tuple[dict[str, object], PassSubset]] = {
+    "one descending pass": (
+        {"track": "descending", "after": 1},
+        PassSubset(after=1, directions=("descending",)),
+    ),
+    "one ascending pass": (
+        {"track": "ascending", "after": 1},
+        PassSubset(after=1, directions=("ascending",)),
+    ),
+    "one pass of each": ({"track": "both", "after": 1}, PassSubset(after=1)),
+    "four of each": ({"track": "both", "before": 4, "after": 4}, PassSubset(before=4, after=4)),
+}
+"""passes after the event: the inputs of a network for just this case, and what a network for any case is scored with"""
+
+
+def any_views(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = None
+) -> tuple[TrainingRecipe, ...]:
+    """One network for any views and passes, compared with one trained for just these.
+
+    Args:
+        after: not used; the cases are those of `VIEW_CASES`.
+    """
+    change = {"before": None, "after": None, "change": ("log_ratio",)}
+    every = Inputs.model_validate({**change, "track": "both", "views": "any"})
+    cases = (Case(after=1), Case(before=4, after=2), Case())
+    recipes = []
+    for words, (own_inputs, tested) in VIEW_CASES.items():
+        own, name = f"{words}, trained for it", f"{words}, trained for any"
+        inputs = Inputs.model_validate({**change, **own_inputs})
+        trial = hygiene(steps, network, None, label=own, inputs=inputs)
+        recipes.append(
+            TrainingRecipe(name=own, changes="a network for these passes", against=None, trial=trial)
+        )
+        trial = hygiene(steps, network, None, label=name, inputs=every, cases=cases, tested=tested)
+        changes = "one network for any views and passes"
+        recipes.append(TrainingRecipe(name=name, changes=changes, against=own, trial=trial))
+    return tuple(recipes)
+
+
+def left_out(
+    steps: int = SCREENING_STEPS, network: NetworkSpec = SCREENING, after: int | None = 1
+) -> tuple[TrainingRecipe, ...]:
+    """Each of the cubes left out in turn: the default inputs, methods without a network on the very same inputs, and
+    changes of network and channels that are tried against the default.
+    """
+    base = "network"
+    inputs = Inputs(before=None, after=after, track="both", views="any", change=("log_ratio",))
+
+    def recipe(name: str, changes: str, **more: object) -> TrainingRecipe:
+        trial = hygiene(steps, network, after, label=name, inputs=inputs).model_copy(update=more)
+        against = None if name == base else base
+        return TrainingRecipe(
+            name=name, changes=changes, against=against, trial=trial, training_set="other events"
+        )
+
+    def without_network(name: Method, changes: str) -> TrainingRecipe:
+        return recipe(name, changes, method=name, network=None, plan=None)
+
+    def other_network(name: str, changes: str, architecture: str) -> TrainingRecipe:
+        other = NetworkSpec.model_validate({**network.model_dump(), "architecture": architecture})
+        return recipe(name, changes, network=other)
+
+    def with_change(name: str, changes: str, *words: str) -> TrainingRecipe:
+        fields = {**inputs.model_dump(), "change": ("log_ratio", *words)}
+        return recipe(name, changes, inputs=Inputs.model_validate(fields))
+
+    return (
+        recipe(base, "the default inputs, trained on the other events"),
+        without_network("log-ratio", "change detector, no training"),
+        without_network("boosting", "boosted pixels of the same inputs, trained on the other events"),
+        recipe(
+            "every view needed", "a pixel is used where both directions see it", inputs=_needing_all(inputs)
+        ),
+        other_network("full resolution", "a first level at full resolution", "unet-full"),
+        other_network("one encoder", "one encoder for both directions, the ascending mirrored", "unet-views"),
+        with_change("scales", "the log-ratio averaged over 3, 9 and 21 pixels too", "scales"),
+        with_change("quegan", "passes after the multi-temporal filter too", "quegan"),
+    )
+
+
+def _needing_all(inputs: Inputs) -> Inputs:
+    return inputs.model_copy(update={"views": "every"})
 
 
 STUDIES = {
@@ -105,6 +192,8 @@ STUDIES = {
     "labels": label_efficiency,
     "events": several_events,
     "passes": any_passes,
+    "views": any_views,
+    "left-out": left_out,
 }
 """the recipes of each study, by its name on the command line"""
 

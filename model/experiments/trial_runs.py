@@ -17,7 +17,7 @@ from model.experiments.substitutes import substitute_for
 from model.inputs.cubes import CubeFacts
 from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
-from pipeline.errors import IncompleteError, ModelError, SlidecubeError, number_of
+from pipeline.errors import DiskError, IncompleteError, ModelError, SlidecubeError, number_of
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -69,7 +69,12 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
     return protocol_of(task).digest_of(task, tested, trained_on)
 
 
-def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_progress) -> TrialResult:
+def run_trial(
+    task: TrialTask,
+    out: Path | None = None,
+    progress: Progress = no_progress,
+    until: float | None = None,
+) -> TrialResult:
     """Run one trial, or read its result if `out` holds it.
 
     Where this machine cannot run the trial as it is, its substitute runs (`model.experiments.substitutes`): the result
@@ -77,6 +82,7 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
 
     Args:
         out: folder of the results, shared by any number of calls; None: nothing is written.
+        until: time (`time.time`) after which nothing is trained.
 
     Raises:
         CubeError: a cube does not exist.
@@ -86,6 +92,10 @@ def run_trial(task: TrialTask, out: Path | None = None, progress: Progress = no_
     asked = prepare(task, out or Path())
     if (earlier := _earlier_result(asked, out)) is not None:
         return earlier
+    if until is not None and time.time() > until:
+        raise ModelError(
+            "The time of this call was over (--minutes).", "The same command runs what is missing."
+        )
     trial, notes = substitute_for(task.trial)
     prepared = asked.with_trial(trial)
     result = None if trial == task.trial else _earlier_result(prepared, out)
@@ -115,7 +125,12 @@ def _earlier_result(prepared: PreparedTrial, out: Path | None) -> TrialResult | 
 
 
 def run_trials(
-    tasks: Sequence[TrialTask], out: Path, *, workers: int = 1, progress: Progress = no_progress
+    tasks: Sequence[TrialTask],
+    out: Path,
+    *,
+    workers: int = 1,
+    progress: Progress = no_progress,
+    until: float | None = None,
 ) -> list[FinishedTrial | SkippedTrial]:
     """Run every trial whose result `out` does not hold. After an interruption, the next call runs the trials that are
     missing.
@@ -125,16 +140,17 @@ def run_trials(
 
     Args:
         workers: processes; they share the processor's cores and take GPUs in turn.
+        until: time (`time.time`) after which no trial begins; those that are missing are skipped and named.
 
     Returns:
         What became of each task, in the order of the tasks.
 
     Raises:
         ModelError: no trial can be run.
-        OSError: `out` cannot be written; trials that have started are finished first, and all results are kept.
+        DiskError: `out` cannot be written; trials that have started are finished first, and all results are kept.
     """
     ends: dict[int, FinishedTrial | SkippedTrial] = {}
-    for index, end in run_each(_attempt, tasks, workers, out):
+    for index, end in run_each(_attempt, tasks, workers, out, until):
         ends[index] = end
         remark = (
             f"{end.task.trial.label}: skipped"
@@ -149,10 +165,12 @@ def run_trials(
     return found
 
 
-def _attempt(task: TrialTask, out: Path) -> FinishedTrial | SkippedTrial:
+def _attempt(task: TrialTask, out: Path, until: float | None) -> FinishedTrial | SkippedTrial:
     """Run a trial; an error of the trial itself ends this trial alone."""
     try:
-        result = run_trial(task, out)
+        result = run_trial(task, out, until=until)
+    except DiskError:
+        raise  # no other trial can be kept either
     except SlidecubeError as error:
         return SkippedTrial(task=task, reason=str(error))
     return FinishedTrial(task=task.model_copy(update={"trial": result.trial}), result=result)

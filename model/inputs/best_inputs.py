@@ -8,21 +8,19 @@ from typing import Any, Literal
 import xarray as xr
 from pydantic import ValidationError
 
+from model.inputs import coherence_pairs
 from model.inputs.channel_registry import variables_asked
 from model.inputs.inputs import EventSpan, Inputs, served
-from model.inputs.selection import Selection, select
+from model.inputs.selection import Selection, absent_directions, lacking_pairs, select
 from pipeline.errors import ModelError
 
 BEST: dict[str, object] = {"change": ("log_ratio",)}
 """inputs of the best recipe that every cube has; docs/learning.md says what each contributes"""
 ADDITIONS: tuple[tuple[dict[str, object], ...], ...] = (
-    ({"track": "both"},),
+    ({"track": "both", "views": "any"},),
     ({"coherence": ("before", "loss", "recovery")}, {"coherence": ("before", "loss")}),
 )
 """what the best recipe adds if a cube has the data: from each group, the first choice that it has the data for"""
-SEEN_BY_BOTH = 0.9
-"""Both directions are used only if each has a pass before the event and one after it that cover at least this share of
-the scene. Otherwise too many pixels would be invalid for lack of one direction."""
 
 
 def best_inputs(
@@ -53,6 +51,8 @@ def best_inputs(
         notes += [f"{which} cube has no {variables_asked(group, word)[0]}" for word in absent]
     fields |= BEST
     fields |= dict(asked or {})
+    if fields.get("track") == "both":
+        fields.setdefault("views", "any")
     try:
         inputs = Inputs.model_validate(fields)
     except ValidationError as error:
@@ -61,6 +61,8 @@ def best_inputs(
         raise ModelError(
             f"{where}: {first['msg']}.", "`slidecube train --help` lists the possible inputs."
         ) from error
+    if inputs.views == "any" and {"track", "coherence"} & set(asked or {}):
+        _refuse_what_none_has(inputs, _selections(inputs, cube, event, others))
     for choices in ADDITIONS:
         refused = ""
         for choice in choices:
@@ -68,8 +70,7 @@ def best_inputs(
                 break
             better = Inputs.model_validate(fields | choice)
             try:
-                for one, when in ((cube, event), *((other, None) for other in others)):
-                    _sees_enough(select(one, better, when))
+                _refuse_what_none_has(better, _selections(better, cube, event, others))
             except ModelError as error:
                 refused = refused or error.message
                 continue
@@ -81,13 +82,24 @@ def best_inputs(
     return inputs, tuple(notes)
 
 
-def _sees_enough(selection: Selection) -> None:
-    if len(selection.every_view) < 2:
-        return
-    for view in selection.every_view:
-        for side in (view.before, view.after):
-            seen = max(used.valid for used in side)
-            if seen < SEEN_BY_BOTH:
-                raise ModelError(
-                    f"{view.track} covers {seen:.0%} of the scene, less than {SEEN_BY_BOTH:.0%}."
-                )
+def _selections(
+    inputs: Inputs, cube: xr.Dataset, event: EventSpan | None, others: Sequence[xr.Dataset]
+) -> list[Selection]:
+    return [select(cube, inputs, event), *(select(other, inputs) for other in others)]
+
+
+def _refuse_what_none_has(inputs: Inputs, selections: Sequence[Selection]) -> None:
+    """
+    Raises:
+        ModelError: none of the cubes has a view of one of the directions, or one of them has no view with the pairs.
+    """
+    views = [view for selection in selections for view in selection.every_view]
+    if inputs.track == "both" and (absent := absent_directions(views)):
+        raise ModelError(
+            f"There is no usable track of {' and none of '.join(absent)} passes, and both are asked for.",
+            "Build again with passes of both directions before and after the event, or train with --track best.",
+        )
+    for selection in selections:
+        lacks = [lacking_pairs(inputs, view) for view in selection.every_view]
+        if all(lacks):
+            raise coherence_pairs.refused(selection.track, lacks[0])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 from scipy.special import polygamma
 
 from pipeline.errors import ModelError
@@ -19,6 +20,10 @@ LOOKS = 4.4
 SPECKLE_SD = float(np.sqrt(polygamma(1, LOOKS)))
 """standard deviation of ln gamma0 by speckle alone, nepers: for a gamma distribution with L looks it is
 sqrt(trigamma(L)), here 0.50, which is 2.19 dB"""
+SCALES_PX = (3, 9, 21)
+"""sides of the boxes over which a change is averaged: within a landslide, about its size, and its slope"""
+QUEGAN_PX = 7
+"""side of the box of the multi-temporal filter's local means"""
 PRIOR_PASSES = 4.0
 """degrees of freedom of the prior of the variance: the prior weighs as much as the variance of five passes"""
 
@@ -95,3 +100,45 @@ def change_of(change: Change, before: Moments, after: Moments) -> NDArray[np.flo
     variance = (PRIOR_PASSES * SPECKLE_SD**2 + before.squares) / (PRIOR_PASSES + freedom)
     error = np.sqrt(variance * (1 / np.maximum(before.count, 1) + 1 / np.maximum(after.count, 1)))
     return (difference / error).astype(np.float32)
+
+
+def local_mean(values: NDArray[Any], size_px: int) -> NDArray[np.float64]:
+    """(y, x) mean over the finite pixels of a box around each pixel, cut at the edge; NaN where there is none."""
+    known = np.isfinite(values)
+    total = uniform_filter(np.where(known, values, 0.0).astype(np.float64), size_px, mode="constant")
+    share = uniform_filter(known.astype(np.float64), size_px, mode="constant")
+    return np.where(share > 1e-9, total / np.maximum(share, 1e-9), np.nan)
+
+
+def multitemporal(
+    before: Iterable[NDArray[Any]], after: Iterable[NDArray[Any]], size_px: int = QUEGAN_PX
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(y, x) mean ln gamma0 before and after, of passes filtered after Quegan and Yu (2001, IEEE TGRS 39(11)).
+
+    A filtered pass is J_k = m_k / M sum_i (I_i / m_i), with m_i the local mean of pass i over a box and M the number of
+    passes. The sum is common to all passes, so that the change of filtered passes is that of their local means; the
+    filter keeps, in both, the detail that all passes share.
+    """
+    ratio = count = None
+    means = []
+    for passes in (before, after):
+        total = number = None
+        for values in passes:
+            valid = np.isfinite(values) & (values > 0)
+            power = np.where(valid, values, np.nan)
+            local = local_mean(power, size_px)
+            share = np.where(valid, power / local, 0.0)
+            logarithm = np.log(np.where(local > 0, local, np.nan))
+            total = np.nan_to_num(logarithm) if total is None else total + np.nan_to_num(logarithm)
+            known = np.isfinite(logarithm).astype(np.int32)
+            number = known if number is None else number + known
+            ratio = share if ratio is None else ratio + share
+            count = valid.astype(np.int32) if count is None else count + valid
+        if total is None or number is None:
+            raise ModelError("There is no pass to take the mean of.")
+        means.append(mean_of(total, number))
+    if ratio is None or count is None:
+        raise ModelError("There is no pass to take the mean of.")
+    common = np.log(np.where(ratio > 0, mean_of(ratio, count), np.nan))
+    first, second = (np.where(count > 0, mean + common, np.nan).astype(np.float32) for mean in means)
+    return first, second

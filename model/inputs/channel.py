@@ -14,8 +14,8 @@ from model.inputs.change import Moments
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-Group = Literal["backscatter", "change", "terrain", "geometry", "coherence", "further"]
-"""the field of `Inputs` that requests a channel"""
+Group = Literal["backscatter", "change", "terrain", "geometry", "coherence", "further", "presence"]
+"""the field of `Inputs` that requests a channel; presence: what tells a network that inputs are absent"""
 When = Literal["before", "after"]
 """of passes: before or after the event"""
 Place = Literal["before", "across", "after"]
@@ -32,11 +32,17 @@ class Window(Protocol):
     def moments(self, variable: str, when: When) -> Moments:
         """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
 
+    def filtered(self, variable: str, when: When) -> Array:
+        """Mean of the natural logarithm of backscatter over the passes before or after, filtered over all passes."""
+
     def layer(self, variable: str) -> Array:
         """A variable that does not depend on time, such as the terrain."""
 
     def layer_of_track(self, variable: str) -> Array:
         """A variable of the look geometry, of the view's track."""
+
+    def passes(self, when: When) -> Array:
+        """Number of passes before or after the event that see a pixel in every polarisation of the inputs."""
 
     def mean_over_pairs(self, variable: str, place: Place) -> Array:
         """The mean of a variable of the pairs that lie before, across or after the event."""
@@ -83,3 +89,5 @@ class Channel:
     """whether it needs the look geometry of the view's track"""
     direction: bool = False
     """whether it needs a view that is known to be ascending or descending"""
+    context_px: int = 0
+    """pixels around a box that its values depend on"""

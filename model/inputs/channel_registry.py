@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from model.inputs.change import Change, change_of
+from model.inputs.change import QUEGAN_PX, SCALES_PX, Change, change_of, local_mean
 from model.inputs.channel import DIRECTIONS, Array, Channel, Mask, Place, When, Window
 from pipeline.errors import ModelError
 
@@ -37,6 +37,15 @@ def _mean_backscatter(polarisation: str, when: When, window: Window) -> Array:
 
 def _change(polarisation: str, change: Change, window: Window) -> Array:
     return change_of(change, window.moments(polarisation, "before"), window.moments(polarisation, "after"))
+
+
+def _change_around(polarisation: str, size_px: int, window: Window) -> Array:
+    here = _change(polarisation, "log_ratio", window)
+    return np.where(np.isfinite(here), local_mean(here, size_px), np.nan).astype(np.float32)
+
+
+def _filtered(polarisation: str, when: When, window: Window) -> Array:
+    return window.filtered(polarisation, when)
 
 
 def _layer(variable: str, window: Window) -> Array:
@@ -98,7 +107,40 @@ def _backscatter(polarisation: str) -> tuple[Channel, ...]:
         )
         for change, meaning in MEANINGS_OF_CHANGE.items()
     )
-    return (*means, *changes)
+    return (*means, *changes, *_of_surroundings(polarisation))
+
+
+def _of_surroundings(polarisation: str) -> tuple[Channel, ...]:
+    """The log-ratio at several scales, and the means of passes after the multi-temporal filter."""
+    asked = ("backscatter", polarisation)
+    times: tuple[When, ...] = ("before", "after")
+    scales = tuple(
+        Channel(
+            name=f"{polarisation}_log_ratio_{size}",
+            meaning=f"{polarisation.upper()}: mean log ratio over {size} x {size} pixels, nepers",
+            variables=(polarisation,),
+            compute=partial(_change_around, polarisation, size),
+            group="change",
+            asked_by=(asked, ("change", "scales")),
+            gain=(("before", -1.0), ("after", 1.0)),
+            context_px=size // 2,
+        )
+        for size in SCALES_PX
+    )
+    filtered = tuple(
+        Channel(
+            name=f"{polarisation}_filtered_{when}",
+            meaning=f"mean ln gamma0 {polarisation.upper()} {when} the event after the multi-temporal filter, nepers",
+            variables=(polarisation,),
+            compute=partial(_filtered, polarisation, when),
+            group="change",
+            asked_by=(asked, ("change", "quegan")),
+            gain=((when, 1.0),),
+            context_px=QUEGAN_PX // 2,
+        )
+        for when in times
+    )
+    return (*scales, *filtered)
 
 
 def _terrain(word: str, variable: str, meaning: str) -> Channel:
@@ -204,7 +246,58 @@ def _of_coherence(word: str, places: tuple[Place, ...]) -> Channel:
     )
 
 
+def _seen(window: Window) -> Array:
+    return ((window.passes("before") > 0) & (window.passes("after") > 0)).astype(np.float32)
+
+
+def _inverse_noise(window: Window) -> Array:
+    before, after = window.passes("before"), window.passes("after")
+    return np.where(
+        (before > 0) & (after > 0), np.sqrt(before * after / np.maximum(before + after, 1)), 0
+    ).astype(np.float32)
+
+
+def _known(places: tuple[Place, ...], window: Window) -> Array:
+    return np.isfinite(_coherence(places, window)).astype(np.float32)
+
+
+def _presence(name: str, meaning: str, compute: Callable[[Window], Array], *more: tuple[str, str]) -> Channel:
+    """A channel that tells a network what is absent: 0 where it is, in a view that it was not given too."""
+    return Channel(
+        name=name,
+        meaning=meaning,
+        variables=(),
+        compute=compute,
+        group="presence",
+        asked_by=(("views", "any"), *more),
+        no_value="zero",
+        standardised=False,
+    )
+
+
+SEEN = _presence("seen", "1 where the view sees the pixel before and after the event, else 0", _seen)
+"""the channel by which a network knows, pixel by pixel, which views there are"""
+PRESENCE = (
+    SEEN,
+    _presence(
+        "passes",
+        "(1/n_before + 1/n_after)^-1/2 of the passes that see the pixel, the inverse noise of their difference; 0 "
+        "where the view does not see it",
+        _inverse_noise,
+    ),
+    *(
+        _presence(
+            f"coherence_{word}_known",
+            f"1 where coherence_{word} has a value, else 0",
+            partial(_known, places),
+            ("coherence", word),
+        )
+        for word, places in COHERENCE.items()
+    ),
+)
+
 CHANNELS: tuple[Channel, ...] = (
+    *PRESENCE,
     *_backscatter("vv"),
     *_backscatter("vh"),
     _terrain("dem", "dem", "elevation, m"),
@@ -258,7 +351,16 @@ def variables_asked(field: str, word: str) -> tuple[str, ...]:
 def may_lack(names: Sequence[str]) -> Mask:
     """(channel,) which channels may have no value in a valid pixel: the training mean replaces it.
 
-    If all channels are of this kind, a valid pixel must have a value in each of them.
+    With channels of presence, each channel of a view may: a valid pixel is one that any view sees. If all channels are
+    of this kind, a valid pixel must have a value in each of them.
     """
-    found = np.array([channel_named(name).no_value == "mean" for name in names], dtype=bool)
+    channels = [channel_named(name) for name in names]
+    any_view = SEEN in channels
+    found = np.array(
+        [
+            channel.no_value == "mean" or (any_view and channel.of_view and channel.group != "presence")
+            for channel in channels
+        ],
+        dtype=bool,
+    )
     return found if not found.all() else np.zeros_like(found)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from model.inputs.change import mean_of
-from model.inputs.channel import Array, Mask
+from model.inputs.channel import DIRECTIONS, Array, Mask
 from model.inputs.channel_registry import channel_named, may_lack
 from model.inputs.channel_source import ChannelSource
 from model.inputs.windows import Box
@@ -31,6 +31,11 @@ class Statistics(Frozen):
     sd: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     pixels: int = Field(gt=0)
     clip_sd: float = Field(CLIP_SD, gt=0, allow_inf_nan=False)
+    without_value: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda names: not names,
+        description="channels of a view that sees none of these pixels: mean and sd mean nothing",
+    )
 
     @model_validator(mode="after")
     def _one_each(self) -> Statistics:
@@ -76,7 +81,20 @@ class Statistics(Frozen):
         for index, name in enumerate(names):
             if not channel_named(name).standardised:
                 mean[index], sd[index] = 0.0, 1.0
-        return cls(channels=names, mean=tuple(map(float, mean)), sd=tuple(map(float, sd)), pixels=pixels)
+        of_views = may_lack(names) & [channel_named(name).no_value != "mean" for name in names]
+        return cls(
+            channels=names,
+            mean=tuple(map(float, mean)),
+            sd=tuple(map(float, sd)),
+            pixels=pixels,
+            without_value=tuple(names[index] for index in np.flatnonzero(of_views & (sums.count == 0))),
+        )
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions whose views have values here, of inputs with two views."""
+        absent = {name.partition("@")[2] for name in self.without_value}
+        return tuple(name for name in DIRECTIONS if name not in absent)
 
     def valid(self, values: Array) -> Mask:
         """(y, x) whether a pixel has every channel of (channel, y, x) that it may not lack."""

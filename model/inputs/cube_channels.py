@@ -6,16 +6,16 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from model.inputs.change import Moments, mean_of, moments_of
+from model.inputs.change import Moments, mean_of, moments_of, multitemporal
 from model.inputs.channel import DIRECTIONS, Array, Place, When
 from model.inputs.channel_registry import may_lack
 from model.inputs.coherence_pairs import of_place
 from model.inputs.cubes import shape_of
 from model.inputs.inputs import Inputs
-from model.inputs.look_azimuth import azimuth_to_sensor_deg
 from model.inputs.selection import Selection, View, check_view
-from model.inputs.tracks import deciding_polarisations
+from model.inputs.tracks import azimuth_to_sensor_deg, deciding_polarisations
 from model.inputs.windows import Box
 from pipeline.errors import ModelError
 
@@ -40,47 +40,74 @@ class CubeChannels:
         self._may_lack = may_lack(inputs.channels)
         self._judged = deciding_polarisations(cube, inputs)
         self._spread = any(channel.spread for channel, _ in self._channels)
+        self._any_view = inputs.views == "any"
+        self._context_px = max(channel.context_px for channel, _ in self._channels)
         self._views = _in_order(inputs, selection)
-        for view in self._views:
+        for view in self._views.values():
             check_view(cube, inputs, view)
 
     def read(self, box: Box) -> Array:
-        """(channel, y, x) float32; NaN in every channel of a pixel that has no value in a channel that needs one.
+        """(channel, y, x) float32; NaN in every channel of an invalid pixel.
 
         Backscatter is the mean over passes of the natural logarithm of gamma0; values that are not positive and finite
-        are skipped. A flat pixel has no aspect: its aspect channels are 0, which is valid. A pixel is valid if the
+        are skipped. A flat pixel has no aspect: its aspect channels are 0, which is valid. A view sees a pixel if the
         passes of every polarisation of the inputs (of the cube, for inputs without backscatter) have a value before and
-        after the event in every view.
+        after the event, and if every channel of the view that needs a value has one. A pixel is valid if every view
+        sees it, or any of them with `views="any"`, and if every other channel that needs a value has one. Where a view
+        does not see a valid pixel, its channels are NaN, and those of presence 0.
         """
-        windows = [CubeWindow(self._cube, view, box, self._spread) for view in self._views]
-        layers = []
-        for channel, view in self._channels:
-            values = channel.compute(windows[view])
-            layers.append(np.nan_to_num(values) if channel.no_value == "zero" else values)
-        stack = np.stack(layers).astype(np.float32, copy=False)
+        around, inner = _with_context(box, self._context_px, self.shape)
+        windows = {
+            number: CubeWindow(self._cube, view, around, self._judged, self._spread)
+            for number, view in self._views.items()
+        }
+        first = next(iter(windows.values()))
+        stack = np.full((len(self._channels), box.height, box.width), np.nan, dtype=np.float32)
+        for index, (channel, number) in enumerate(self._channels):
+            window = windows.get(number) if channel.of_view else first
+            if window is not None:
+                values = channel.compute(window)[inner]
+                stack[index] = np.nan_to_num(values) if channel.no_value == "zero" else values
         if self._alone:
             return stack
-        seen = np.ones((box.height, box.width), dtype=bool)
-        for window in windows:
-            for name in self._judged:
-                for when in ("before", "after"):
-                    seen &= window.moments(name, when).count > 0
-        stack[:, ~(seen & np.isfinite(stack[~self._may_lack]).all(axis=0))] = np.nan
+        seen = {number: self._seen(stack, number, window, inner) for number, window in windows.items()}
+        every = list(seen.values())
+        valid = np.any(every, axis=0) if self._any_view else np.all(every, axis=0)
+        for index, (channel, number) in enumerate(self._channels):
+            if self._any_view and channel.of_view:
+                unseen = ~seen[number] if number in seen else np.ones_like(valid)
+                stack[index, unseen] = 0 if channel.group == "presence" else np.nan
+        stack[:, ~(valid & np.isfinite(stack[~self._may_lack]).all(axis=0))] = np.nan
         return stack
+
+    def _seen(
+        self, stack: Array, number: int, window: CubeWindow, inner: tuple[slice, slice]
+    ) -> NDArray[np.bool_]:
+        """(y, x) whether a view sees a pixel, with every channel that it needs."""
+        needed = [
+            index
+            for index, (channel, view) in enumerate(self._channels)
+            if channel.of_view and view == number and channel.no_value == "invalid"
+        ]
+        counts = [window.passes(when)[inner] > 0 for when in ("before", "after")]
+        found: NDArray[np.bool_] = np.all([*counts, np.isfinite(stack[needed]).all(axis=0)], axis=0)
+        return found
 
 
 class CubeWindow:
     """One view of a cube in one box. Satisfies `model.inputs.channel.Window`."""
 
-    def __init__(self, cube: xr.Dataset, view: View, box: Box, spread: bool) -> None:
+    def __init__(self, cube: xr.Dataset, view: View, box: Box, judged: tuple[str, ...], spread: bool) -> None:
         """
         Args:
+            judged: polarisations that decide where a pass has data.
             spread: whether the moments have their squared deviations, which take time.
         """
-        self._cube, self._view, self._spread = cube, view, spread
+        self._cube, self._view, self._judged, self._spread = cube, view, judged, spread
         self._rows, self._columns = box.slices
         self._moments: dict[tuple[str, When], Moments] = {}
         self._pairs: dict[tuple[str, Place], Array] = {}
+        self._filtered: dict[str, tuple[Array, Array]] = {}
 
     def moments(self, variable: str, when: When) -> Moments:
         """Moments of the natural logarithm of linear backscatter over the passes before or after the event."""
@@ -89,6 +116,22 @@ class CubeWindow:
             layers = (self._read(variable, timestep=used.index) for used in passes)
             self._moments[variable, when] = moments_of(layers, spread=self._spread)
         return self._moments[variable, when]
+
+    def filtered(self, variable: str, when: When) -> Array:
+        """Mean of the natural logarithm of backscatter over the passes before or after, filtered over all passes."""
+        if variable not in self._filtered:
+            before, after = (
+                [self._read(variable, timestep=used.index) for used in side]
+                for side in (self._view.before, self._view.after)
+            )
+            self._filtered[variable] = multitemporal(before, after)
+        return self._filtered[variable][0 if when == "before" else 1]
+
+    def passes(self, when: When) -> Array:
+        """Number of passes before or after the event that see a pixel in every deciding polarisation."""
+        counts = np.stack([self.moments(name, when).count for name in self._judged])
+        fewest: Array = counts.min(axis=0).astype(np.float32)
+        return fewest
 
     def layer(self, variable: str) -> Array:
         """A variable that does not depend on time."""
@@ -126,13 +169,24 @@ class CubeWindow:
         return np.asarray(self._cube[variable].isel(where).values)
 
 
-def _in_order(inputs: Inputs, selection: Selection) -> tuple[View, ...]:
-    """The views in the order of the channels, which does not depend on which is the better one."""
+def _with_context(box: Box, context_px: int, shape: tuple[int, int]) -> tuple[Box, tuple[slice, slice]]:
+    """The box with the pixels around it, cut at the scene's edge; and where in it the box lies."""
+    top, left = max(box.top - context_px, 0), max(box.left - context_px, 0)
+    bottom, right = min(box.bottom + context_px, shape[0]), min(box.right + context_px, shape[1])
+    inner = (
+        slice(box.top - top, box.top - top + box.height),
+        slice(box.left - left, box.left - left + box.width),
+    )
+    return Box(top=top, left=left, height=bottom - top, width=right - left), inner
+
+
+def _in_order(inputs: Inputs, selection: Selection) -> dict[int, View]:
+    """The views by their number in the channels, which does not depend on which is the better one."""
     views = selection.every_view
     if inputs.track != "both":
-        return views[:1]
+        return {0: views[0]}
     known = {view.direction: view for view in views}
     absent = [name for name in DIRECTIONS if name not in known]
-    if absent:
+    if absent and (inputs.views == "every" or len(absent) == len(DIRECTIONS)):
         raise ModelError(f"The selection has no {' and no '.join(absent)} view, which these inputs need.")
-    return tuple(known[name] for name in DIRECTIONS)
+    return {number: known[name] for number, name in enumerate(DIRECTIONS) if name in known}

@@ -119,6 +119,12 @@ class Inputs(Frozen):
     before: int | None = Field(None, ge=1, description="newest n passes before the event; None: all")
     after: int | None = Field(None, ge=1, description="first n passes after the event; None: all")
     track: Annotated[int, Field(ge=1, le=175)] | Literal["best", "ascending", "descending", "both"] = "best"
+    views: Literal["every", "any"] = Field(
+        "every",
+        exclude_if=lambda word: word == "every",  # documents of older networks stay unchanged
+        description="every: a pixel is used where each view sees it; any: where at least one does, and channels of "
+        "presence tell the network which views and how many passes there are",
+    )
     newest_before: Literal["used", "dropped"] = Field(
         "used",
         description="dropped: as in the paper's code, where a track has more passes before the event than are taken",
@@ -153,8 +159,8 @@ class Inputs(Frozen):
     def requested(self) -> tuple[tuple[Channel, int], ...]:
         """The channels in order, each with the number of the view that it is read from.
 
-        First backscatter and its change, then terrain, geometry, coherence and further channels. With `track="both"` a
-        channel that depends on the view appears twice; terrain appears once.
+        First what tells of absent views (`views="any"`), then backscatter and its change, terrain, geometry, coherence
+        and further channels. With `track="both"` a channel that depends on the view appears twice; terrain once.
         """
         views = len(DIRECTIONS) if self.track == "both" else 1
         found = [
@@ -173,6 +179,7 @@ class Inputs(Frozen):
     def _order(self, channel: Channel, view: int) -> tuple[int, ...]:
         """The sort key of a channel; channels of one word and one view stay in the order of the registry."""
         blocks: dict[Group, int] = {
+            "presence": -1,
             "backscatter": 0,
             "change": 0,
             "terrain": 1,
@@ -206,17 +213,23 @@ class Inputs(Frozen):
         return tuple(dict.fromkeys(name for channel, _ in self.requested for name in channel.variables))
 
     @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the cube's variables that it must have; with `views="any"` those of pairs may be absent."""
+        may_be_absent = {name for channel, _ in self.requested if channel.pairs for name in channel.variables}
+        return tuple(name for name in self.variables if self.views == "every" or name not in may_be_absent)
+
+    @property
     def needs_pairs(self) -> bool:
         """Whether a channel is made of interferometric pairs."""
         return any(channel.pairs for channel, _ in self.requested)
 
     def require(self, cube: xr.Dataset) -> None:
-        """Check that the cube has every variable.
+        """Check that the cube has every variable that it must have.
 
         Raises:
             ModelError: one is missing or has other dimensions.
         """
-        missing = [name for name in self.variables if name not in cube]
+        missing = [name for name in self.required if name not in cube]
         if missing:
             known = {name for channel in CHANNELS for name in channel.variables}
             present = sorted(known & set(map(str, cube.data_vars)))
@@ -226,7 +239,7 @@ class Inputs(Frozen):
                 "Build a cube that has them, or choose other inputs.",
             )
         for name in self.variables:
-            if cube[name].dims != (wanted := VARIABLES[name].dims):
+            if name in cube and cube[name].dims != (wanted := VARIABLES[name].dims):
                 raise ModelError(f"The cube's {name} has the dimensions {cube[name].dims}, not {wanted}.")
 
 

@@ -14,12 +14,18 @@ from pydantic import Field
 
 from model.inputs import coherence_pairs as pairs
 from model.inputs.before_after import Rule, rule_of, utc
-from model.inputs.channel import DIRECTIONS
+from model.inputs.channel import DIRECTIONS, Direction, Place
 from model.inputs.coherence_pairs import PairUsed
 from model.inputs.cubes import coherence
 from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.look_azimuth import azimuth_to_sensor_deg
-from model.inputs.tracks import Track, deciding_polarisations, sample_boxes, sampled_validity, tracks_of
+from model.inputs.tracks import (
+    Track,
+    azimuth_to_sensor_deg,
+    deciding_polarisations,
+    sample_boxes,
+    sampled_validity,
+    tracks_of,
+)
 from pipeline.errors import ModelError, number_of
 from pipeline.records import Frozen, Utc
 
@@ -59,7 +65,7 @@ class Selection(Frozen):
     rule: str = Field(description="how the track and the passes were chosen")
     notes: tuple[str, ...] = ()
     views: tuple[View, ...] = Field(
-        (), max_length=2, description="one for each track, the better one first; empty: in older documents"
+        (), description="one for each track, the better one first; empty: in older documents"
     )
 
     @property
@@ -76,41 +82,9 @@ class Selection(Frozen):
         return (newest - self.event.end).total_seconds() / 86400.0
 
 
-def limit_passes(selection: Selection, before: int | None, after: int | None) -> Selection:
-    """The selection with only the newest `before` passes before and the first `after` passes after the event in each
-    view.
-
-    None: all. A view that has fewer keeps all of them. Pairs that end after the newest remaining pass are dropped.
-
-    Raises:
-        ModelError: a number below 1 is asked for.
-    """
-    if min(n for n in (before, after, 1) if n is not None) < 1:
-        raise ModelError("At least one pass before and one after the event is needed.")
-    views = []
-    for view in selection.every_view:
-        later = view.after[:after]
-        views.append(
-            view.model_copy(
-                update={
-                    "before": view.before[-before:] if before else view.before,
-                    "after": later,
-                    "pairs": pairs.until(view.pairs, later[-1].instant),
-                }
-            )
-        )
-    words = f"{before or 'all'} newest before and {after or 'all'} first after of these"
-    return selection.model_copy(
-        update={
-            "before": views[0].before,
-            "after": views[0].after,
-            "views": tuple(views),
-            "rule": f"{selection.rule}; {words}",
-        }
-    )
-
-
-def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> Selection:
+def select(
+    cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None, track: int | str | None = None
+) -> Selection:
     """Choose the passes of one track, or of one track of each direction, before and after the event.
 
     Passes are strictly before or strictly after: one between the event's start and end is neither. Where the cube's
@@ -118,7 +92,12 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     inputs choose the rules of the published code instead. With `track="best"`, and for each direction of
     `track="both"`, the track with the largest merit is chosen among those that have the geometry and the pairs that the
     inputs need. The merit is the share of pixels with data before and after, divided by sqrt(1/n_before + 1/n_after),
-    the noise of a difference of means.
+    the noise of a difference of means. With `views="any"` a direction without a usable track is absent, and a track
+    without pairs is taken where no other one has them.
+
+    Args:
+        track: choose among these tracks alone: a relative orbit, a direction, `best` or `both` (all); None: those of
+            the inputs.
 
     Raises:
         ModelError: a variable, a pair or a look's geometry is missing; there is no event; no pass before or none after
@@ -126,10 +105,11 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
     """
     times = _times_of(cube, inputs, event)
     inputs.require(cube)  # after the check of the passes: a missing pass is the first thing to report
-    if inputs.needs_pairs:
+    if inputs.needs_pairs and ("coherence" in cube or inputs.views == "every"):
         coherence(cube)  # checks that one processor made it
     valid = sampled_validity(cube, deciding_polarisations(cube, inputs))
-    candidates, remarks = _candidates(cube, inputs, times, valid)
+    tracks = tracks_of(cube, inputs.track if track is None else track)
+    candidates, remarks = _candidates(cube, inputs, times, (tracks, valid))
     views = _chosen_views(candidates, inputs)
     share = valid.mean(axis=1)
     empty = [i for i, side in enumerate(times.sides) if side != "neither" and share[i] == 0]
@@ -139,10 +119,12 @@ def select(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None = None) -> 
         notes.append(f"without data in every polarisation, not used: {names}")
     if inputs.newest_before == "dropped":
         used = {view.track for view in views}
-        notes += [_note_on_newest(inputs, t, times) for t in tracks_of(cube, inputs.track) if t.name in used]
+        notes += [_note_on_newest(inputs, t, times) for t in tracks if t.name in used]
     notes += remarks
     if "relative_orbit" not in cube.coords:
         notes.append("the cube names no relative orbits: passes of one direction are taken as one track")
+    if inputs.track == "both" and (absent := absent_directions(views)):
+        notes.append(f"no usable track of {' and none of '.join(absent)} passes: that view is absent")
     for view in views:
         notes += _remarks_on(cube, inputs, view, f" of {view.track}" if len(views) > 1 else "")
     return Selection(
@@ -205,17 +187,17 @@ def _times_of(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> _Tim
 
 
 def _candidates(
-    cube: xr.Dataset, inputs: Inputs, times: _Times, valid: NDArray[np.bool_]
+    cube: xr.Dataset, inputs: Inputs, times: _Times, seen: tuple[list[Track], NDArray[np.bool_]]
 ) -> tuple[list[tuple[float, View]], list[str]]:
     """The usable views, each with its merit, best first; and remarks on the others.
 
     Args:
-        valid: (timestep, sampled pixel) where the passes have data.
+        seen: the tracks to choose from; (timestep, sampled pixel) where the passes have data.
 
     Raises:
         ModelError: no view is usable.
     """
-    tracks = tracks_of(cube, inputs.track)
+    tracks, valid = seen
     candidates: list[tuple[float, View]] = []
     refusals: list[ModelError] = []
     for track in tracks:
@@ -237,7 +219,7 @@ def _candidates(
             f"after the event{more}.",
             "Build again with more passes, or ask for another --track.",
         )
-    candidates.sort(key=lambda c: (-c[0], c[1].track))
+    candidates.sort(key=lambda c: (bool(lacking_pairs(inputs, c[1])), -c[0], c[1].track))
     return candidates, [f"not used: {refusal.message}" for refusal in refusals]
 
 
@@ -340,11 +322,21 @@ def check_view(cube: xr.Dataset, inputs: Inputs, view: View) -> None:
                 f"{', '.join(map(str, tracks)) or 'none'}.",
                 "Build again with interferometry on this track, or ask for another --track.",
             )
-    needed = [place for channel in channels for place in channel.pairs]
-    if places := pairs.lacking(view.pairs, needed):
+    if inputs.views == "every" and (places := lacking_pairs(inputs, view)):
         raise pairs.refused(view.track, places)
     if any(channel.direction for channel in channels):
         azimuth_to_sensor_deg(view.direction)
+
+
+def lacking_pairs(inputs: Inputs, view: View) -> tuple[Place, ...]:
+    """The places in time at which the inputs use a pair and the view has none."""
+    return pairs.lacking(view.pairs, [place for channel, _ in inputs.requested for place in channel.pairs])
+
+
+def absent_directions(views: Sequence[View]) -> tuple[Direction, ...]:
+    """The directions that none of the views has."""
+    present = {view.direction for view in views}
+    return tuple(name for name in DIRECTIONS if name not in present)
 
 
 def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> tuple[View, ...]:
@@ -354,12 +346,12 @@ def _chosen_views(candidates: Sequence[tuple[float, View]], inputs: Inputs) -> t
     best: dict[str, View] = {}
     for _, view in candidates:
         best.setdefault(view.direction, view)
-    absent = [name for name in DIRECTIONS if name not in best]
-    if absent:
+    absent = absent_directions(tuple(best.values()))
+    if absent and (inputs.views == "every" or len(absent) == len(DIRECTIONS)):
         raise ModelError(
             f"The cube has no usable track of {' and none of '.join(absent)} passes, and both are asked for; it "
             f"has {', '.join(view.track for _, view in candidates)}.",
-            "Build again with passes of both directions before and after the event, or ask for --track best.",
+            "Build again with passes of both directions before and after the event, or train with --track best.",
         )
     return tuple(view for view in best.values() if view.direction in DIRECTIONS)
 

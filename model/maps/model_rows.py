@@ -14,11 +14,11 @@ from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
 from model.maps.log_ratio import DB_PER_NEPER
 from model.maps.map_description import MappedScene, MapRows
+from model.maps.model_passes import Calibrations
 from model.network.ensemble import probability_of
 from model.network.inference import predict
 from model.network.network import choose_device
 from model.network.training_plan import InferencePlan
-from model.scores.probability_calibration import Calibration
 from pipeline.progress import Progress
 
 
@@ -29,7 +29,7 @@ class Prediction:
     bundle: ModelBundle
     channels: CubeChannels
     statistics: Statistics
-    calibration: Calibration
+    calibrations: Calibrations
     windows: InferencePlan
     polarisation: str
     """of the picture"""
@@ -62,7 +62,7 @@ def model_rows(prediction: Prediction, scene: MappedScene, progress: Progress) -
             dem = np.asarray(scene.cube["dem"].isel(y=rows, x=columns).values, dtype=np.float32)
         yield MapRows(
             box=strip.box,
-            score=prediction.calibration.apply(strip.probability),
+            score=prediction.calibrations.apply(strip.probability, strip.channels, document.inputs.channels),
             before_db=(DB_PER_NEPER * before).astype(np.float32),
             after_db=(DB_PER_NEPER * after).astype(np.float32),
             dem=dem,

@@ -7,11 +7,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs.inputs import Inputs
-from model.inputs.selection import PassUsed, Selection
+from model.inputs.selection import PassUsed, Selection, View
 from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
+TOO_FLAT, WATER, FEW_BEFORE = 32, 64, 128
 """flags of the validity raster; a pixel can have several"""
 MEANINGS = {
     NO_PASS_BEFORE: "no valid pass before the event",
@@ -19,6 +20,9 @@ MEANINGS = {
     NO_TERRAIN: "no terrain",
     LAYOVER_SHADOW: "layover or shadow in every view: the value is unreliable",
     OTHER_INPUT_MISSING: "another input is missing",
+    TOO_FLAT: "flat terrain, not searched",
+    WATER: "water, not searched",
+    FEW_BEFORE: "one valid pass before the event: the spread is not known",
 }
 COLUMNS_PX = 512
 
@@ -40,10 +44,12 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
             continue
         part = Box(top=box.top, left=box.left + first, height=box.height, width=missing.shape[1])
         found = np.zeros(missing.shape, dtype=np.uint8)
-        for view in selection.every_view:
-            for name in deciding_polarisations(cube, inputs):
-                found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
-                found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
+        of_views = [_unseen_passes(cube, inputs, view, part) for view in selection.every_view]
+        if inputs.views == "any":  # what all views lack; where each lacks something else, that
+            common = np.bitwise_and.reduce(of_views)
+            found |= np.where(common > 0, common, _lacked_by_any(of_views))
+        else:
+            found |= np.bitwise_or.reduce(of_views)
         for channel, _ in inputs.requested:
             if channel.group == "terrain" and channel.no_value == "invalid":
                 for name in channel.variables:
@@ -52,6 +58,22 @@ def flags_of(cube: xr.Dataset, inputs: Inputs, selection: Selection, box: Box, i
         flags[:, columns] = np.where(missing, found, 0)
     flags[_unseen(cube, selection, box)] |= LAYOVER_SHADOW
     return flags
+
+
+def _lacked_by_any(of_views: list[Flags]) -> Flags:
+    """(y, x) what any view lacks, where every view lacks something."""
+    lacked = np.all([flags > 0 for flags in of_views], axis=0)
+    found: Flags = np.where(lacked, np.bitwise_or.reduce(of_views), 0).astype(np.uint8)
+    return found
+
+
+def _unseen_passes(cube: xr.Dataset, inputs: Inputs, view: View, part: Box) -> Flags:
+    """(y, x) flags of the passes that a view lacks."""
+    found = np.zeros((part.height, part.width), dtype=np.uint8)
+    for name in deciding_polarisations(cube, inputs):
+        found[~_seen(cube, name, view.before, part)] |= NO_PASS_BEFORE
+        found[~_seen(cube, name, view.after, part)] |= NO_PASS_AFTER
+    return found
 
 
 def _seen(cube: xr.Dataset, name: str, passes: tuple[PassUsed, ...], box: Box) -> Mask:

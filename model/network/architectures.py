@@ -36,6 +36,10 @@ class Sizes(Protocol):
         """Halvings in the encoder."""
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the input channels, for networks that need them."""
+
+    @property
     def decoder(self) -> tuple[int, ...] | None:
         """Widths of the decoder; None: the defaults of the library for five halvings."""
 
@@ -52,6 +56,8 @@ class Architecture:
     """whether networks of this kind differ in encoder and depth"""
     imagenet: bool = False
     """whether ImageNet weights are available"""
+    named_channels: bool = False
+    """whether it is built from the names of the input channels"""
 
 
 def _unet(sizes: Sizes, weights: str | None) -> torch.nn.Module:
@@ -66,21 +72,51 @@ def _unetplusplus(sizes: Sizes, weights: str | None) -> torch.nn.Module:
     return _of_smp(smp.UnetPlusPlus, sizes, weights)
 
 
-def _of_smp(kind: Callable[..., torch.nn.Module], sizes: Sizes, weights: str | None) -> torch.nn.Module:
+def _of_smp(
+    kind: Callable[..., torch.nn.Module], sizes: Sizes, weights: str | None, in_channels: int | None = None
+) -> torch.nn.Module:
     decoder = {"decoder_channels": sizes.decoder} if sizes.decoder else {}
     return kind(
         encoder_name=sizes.encoder,
         encoder_depth=sizes.encoder_depth,
         encoder_weights=weights,
-        in_channels=sizes.in_channels,
+        in_channels=sizes.in_channels if in_channels is None else in_channels,
         classes=sizes.classes,
         **decoder,
     )
 
 
+def _full_resolution(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.view_networks import FullResolution
+
+    unet = _unet(sizes, weights)
+    decoded = (sizes.decoder or (16,))[-1]
+    return FullResolution(unet, sizes.in_channels, decoded, sizes.classes)
+
+
+def _shared_views(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.torch_guard import smp
+    from model.network.view_networks import SharedViews
+
+    def unet(in_channels: int) -> torch.nn.Module:
+        return _of_smp(smp.Unet, sizes, weights, in_channels)
+
+    return SharedViews(unet, sizes.channels)
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture(title="U-Net", build=_unet, encoder=True, imagenet=True),
     "unetplusplus": Architecture(title="U-Net++", build=_unetplusplus, encoder=True, imagenet=True),
+    "unet-full": Architecture(
+        title="U-Net with a level at full resolution", build=_full_resolution, encoder=True, imagenet=True
+    ),
+    "unet-views": Architecture(
+        title="U-Net with one encoder for both directions",
+        build=_shared_views,
+        encoder=True,
+        imagenet=True,
+        named_channels=True,
+    ),
 }
 
 

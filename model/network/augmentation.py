@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inputs.channel_registry import channel_named
-from model.network.training_plan import Augmentation
+from model.inputs.channel import DIRECTIONS
+from model.inputs.channel_registry import SEEN, channel_named, name_in_view
+from model.network.training_plan import Augmentation, TrainingPlan
 from pipeline.errors import ModelError
 
 GAIN_NEPER = 0.3 / (10.0 / np.log(10.0))
@@ -43,10 +44,45 @@ class Changes:
     """(chip,) whether its rows are mirrored"""
     shift: NDArray[np.float32]
     """(chip, channel) the shift that is added to the standardised values"""
+    shown: NDArray[np.bool_] | None = None
+    """(chip, view) which views are shown; None: the network needs all of them"""
 
     def of(self, part: slice) -> Changes:
         """The changes of some of the chips."""
-        return Changes(self.mirrored[part], self.shift[part])
+        return Changes(
+            self.mirrored[part], self.shift[part], None if self.shown is None else self.shown[part]
+        )
+
+
+@dataclass(frozen=True)
+class ViewChannels:
+    """Where the channels of each view lie among those of a network that takes any view."""
+
+    seen: tuple[int, ...]
+    """(view,) the channel that is 1 where the view sees a pixel"""
+    view: NDArray[np.int64]
+    """(channel,) the view of a channel; the number of views for a channel that depends on none"""
+
+    @classmethod
+    def of(cls, channels: tuple[str, ...]) -> ViewChannels | None:
+        """None: the network needs every view, or has one only."""
+        names = [name_in_view(SEEN, direction) for direction in DIRECTIONS]
+        if not set(names) <= set(channels):
+            return None
+        views = {f"@{direction}": number for number, direction in enumerate(DIRECTIONS)}
+        found = [
+            next((number for end, number in views.items() if name.endswith(end)), len(views))
+            for name in channels
+        ]
+        return cls(tuple(channels.index(name) for name in names), np.array(found))
+
+
+def draw_shown(chips: int, plan: TrainingPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(chip, view) which views of each chip are shown: all, or one alone."""
+    shown = np.ones((chips, len(DIRECTIONS)), dtype=bool)
+    for chip in np.flatnonzero(rng.random(chips) < plan.one_view_share):
+        shown[chip] = np.arange(len(DIRECTIONS)) == rng.integers(len(DIRECTIONS))
+    return shown
 
 
 def draw_changes(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.inputs.windows import Box
-from model.network.augmentation import Changes, draw_changes, mirror_signs
+from model.network.augmentation import Changes, ViewChannels, draw_changes, draw_shown, mirror_signs
 from model.network.torch_guard import torch
 from model.network.training_plan import TrainingPlan
 from model.split.chips import ChipTable, batch_of
@@ -95,12 +96,13 @@ class Batches:
         else:
             table = self._tables[number]
             boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, self._rng)
-        changes = None
-        if plan.augmentation:
-            channels = statistics.channels
-            changes = draw_changes(len(boxes), channels, statistics.sd, plan.augmentation, self._rng).of(
-                self._part
-            )
+        changes, channels = None, statistics.channels
+        views = ViewChannels.of(channels)
+        if plan.augmentation or views is not None:
+            changes = draw_changes(len(boxes), channels, statistics.sd, plan.augmentation, self._rng)
+            if views is not None:
+                changes = replace(changes, shown=draw_shown(len(boxes), plan, self._rng))
+            changes = changes.of(self._part)
         return _Begun(number, changes, self._stores[number].read(boxes[self._part]))
 
     def _finished(self, begun: _Begun) -> Tensors:
@@ -132,11 +134,28 @@ def apply_changes(tensors: Tensors, changes: Changes, channels: tuple[str, ...])
         sign = torch.from_numpy(mirror_signs(channels)).to(device)[:, None, None]
         inputs = torch.where(chosen[:, None], inputs.flip(2) * sign, inputs)
     inputs = inputs + shift
+    masks = torch.where(chosen, masks.flip(1), masks)
+    views = ViewChannels.of(channels)
+    if changes.shown is not None and views is not None:
+        inputs, seen = _with_shown(inputs, changes.shown, views)
+        masks = masks & seen
     return (
         inputs.contiguous(memory_format=torch.channels_last),
         torch.where(chosen, targets.flip(1), targets),
-        torch.where(chosen, masks.flip(1), masks),
+        masks,
     )
+
+
+def _with_shown(
+    inputs: torch.Tensor, shown: NDArray[np.bool_], views: ViewChannels
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chips in which the channels of a view are 0 where it is not shown or sees nothing; (chip, y, x) where any sees.
+
+    0 is the training mean of a channel, and says in a channel of presence that the view is absent.
+    """
+    seen = inputs[:, list(views.seen)] * torch.from_numpy(shown).to(inputs.device)[:, :, None, None]
+    factors = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
+    return inputs * factors[:, torch.from_numpy(views.view).to(inputs.device)], seen.any(dim=1)
 
 
 @dataclass(frozen=True)

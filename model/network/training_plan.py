@@ -15,6 +15,7 @@ STRIDE_PX = 32
 LARGEST_PX = 4096
 """largest side of a chip or window: one of 64 channels then takes 4 GiB"""
 LARGEST_BATCH = 4096
+ONE_VIEW_SHARE = 0.5
 MOST_STEPS = 10_000_000
 
 ArchitectureName = Annotated[str, AfterValidator(architecture_name)]
@@ -36,6 +37,12 @@ class NetworkSpec(Frozen):
     )
     classes: Literal[1, 2] = Field(1, description="2: the paper's, whose log-odds is the difference of both")
     in_channels: int = Field(ge=1, le=64)
+    channels: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        (),
+        max_length=64,
+        exclude_if=lambda names: not names,
+        description="names of the input channels, where the network is built from them; else empty",
+    )
     initial_weights: Literal["random", "imagenet", "pretrained"] = Field(
         "random", description="pretrained: from a file that self-supervised training wrote"
     )
@@ -48,6 +55,12 @@ class NetworkSpec(Frozen):
             if not all(1 <= width <= 1024 for width in self.decoder_channels):
                 raise ValueError("decoder_channels lie between 1 and 1024")
         return self
+
+    def on(self, channels: tuple[str, ...]) -> NetworkSpec:
+        """The network for these input channels."""
+        named = ARCHITECTURES[self.architecture].named_channels
+        update = {"in_channels": len(channels), "channels": channels if named else ()}
+        return self.model_copy(update=update)
 
     @property
     def in_words(self) -> str:
@@ -83,6 +96,13 @@ class TrainingPlan(Frozen):
         "random crops", description="fixed chips: non-overlapping ones, shuffled once an epoch, without shift"
     )
     augmentation: tuple[Augmentation, ...] = ("mirror along track", "gain")
+    one_view_share: float = Field(
+        ONE_VIEW_SHARE,
+        ge=0,
+        le=1,
+        exclude_if=lambda share: share == ONE_VIEW_SHARE,
+        description="share of chips of which one view alone is shown, drawn at random, where a network takes any view",
+    )
     optimiser: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine: with a linear warm-up")
     ema_decay: float | None = Field(

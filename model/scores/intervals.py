@@ -1,15 +1,22 @@
-"""Confidence intervals of the average precision: resampled blocks of pixels, and resampled trainings."""
+"""Confidence intervals of the average precision: over events, or over the blocks of pixels of one event.
+
+A headline of several events has an interval over the events, since the question is what the next event will be like.
+Student's t is used. Resampling three events knows three values: a percentile bootstrap holds the mean of three normal
+values 74 times in 100 where it says 95, BCa (scipy.stats.bootstrap) 73 times; a test measures all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.stats import norm, t
 
 from model.inputs.cubes import UNMAPPED
 from pipeline.errors import ModelError
@@ -23,12 +30,20 @@ LEVEL = 0.95
 
 
 class Interval(Frozen):
-    """A mean and the range that holds 95 % of the resampled means."""
+    """A mean and its confidence interval."""
 
     mean: float
     lower: float
     upper: float
     units: int = Field(ge=1, description="trained networks, or folds of a method")
+    over: Literal["events", "blocks"] = Field(
+        "blocks",
+        description="events: Student's t over their means; blocks: resampled blocks of pixels of one event",
+    )
+    events: int = Field(1, ge=1, description="events that the mean is of")
+    comparisons: int = Field(
+        1, ge=1, description="intervals of one table that shall hold together (Bonferroni); 1: this one alone"
+    )
 
     @property
     def excludes_zero(self) -> bool:
@@ -111,8 +126,22 @@ def counts_of_file(file: Path) -> BlockCounts:
             f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",
             "Delete the trial's two files and run it again.",
         ) from error
-    rows = (np.arange(score.shape[0]) + int(corner[0])) // BLOCK_PX
-    columns = (np.arange(score.shape[1]) + int(corner[1])) // BLOCK_PX
+    return counts_of(score, labels, (int(corner[0]), int(corner[1])))
+
+
+def counts_of(score: NDArray[np.floating], labels: NDArray[np.uint8], corner: tuple[int, int]) -> BlockCounts:
+    """The counts of the scores of a rectangle; a pixel without a score has the lowest one.
+
+    Args:
+        score: (y, x)
+        labels: (y, x) 1, 0, or 255 not scored.
+        corner: (y, x) of its first pixel in the scene, by whose lattice blocks are cut.
+
+    Raises:
+        ModelError: there is no landslide pixel.
+    """
+    rows = (np.arange(score.shape[0]) + corner[0]) // BLOCK_PX
+    columns = (np.arange(score.shape[1]) + corner[1]) // BLOCK_PX
     block = rows[:, None] * 1_000_000 + columns[None, :]
     scored = labels != UNMAPPED
     known = np.isfinite(score)
@@ -120,36 +149,79 @@ def counts_of_file(file: Path) -> BlockCounts:
     return BlockCounts.of(values[scored], labels[scored] == 1, block[scored])
 
 
+def over_events(values: Sequence[float], *, comparisons: int = 1, units: int | None = None) -> Interval:
+    """The mean of one value for each event, and Student's t interval of the mean.
+
+    The level of each of so many `comparisons` is 1 - 0.05 / comparisons, so that with 95 % all of them hold
+    (Bonferroni).
+
+    Args:
+        units: networks that the values are of; None: one for each event.
+
+    Raises:
+        ModelError: there is one event only.
+    """
+    found, count = np.asarray(values, dtype=float), len(values)
+    if count < 2:
+        raise ModelError("An interval over events needs two events or more.")
+    mean, error = float(found.mean()), float(found.std(ddof=1) / np.sqrt(count))
+    reach = float(t.ppf(1 - (1 - LEVEL) / 2 / comparisons, count - 1)) * error
+    return Interval(
+        mean=mean,
+        lower=mean - reach,
+        upper=mean + reach,
+        units=units or count,
+        over="events",
+        events=count,
+        comparisons=comparisons,
+    )
+
+
 def interval(
-    units: Sequence[BlockCounts], areas: Sequence[Hashable] | None = None, seed: int = 0
+    units: Sequence[BlockCounts],
+    areas: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    events: Sequence[Hashable] | None = None,
 ) -> Interval:
     """Mean AUPRC over units (one network on one fold each), and its range.
 
-    Test areas are drawn with replacement, and in each of them blocks and units. The range so covers the variation
-    between scenes, between folds and between seeds. Units of one area get the same blocks, so more seeds do not narrow
-    the part of the range that comes from the area's size. With few areas the range is rough.
+    With several `events` the range is Student's t over the events' means, cut at 0 and 1. Otherwise test areas are
+    drawn with replacement, and in each of them blocks and units. That range covers the variation between folds and
+    between seeds. Units of one area get the same blocks, so more seeds do not narrow the part of the range that comes
+    from the area's size. With few areas the range is rough.
 
     Args:
         areas: the test area of each unit, as in (cube, fold); None: each has its own.
+        events: the event of each unit; None: one.
 
     Raises:
         ModelError: there is no unit, or units of one area differ in their blocks.
     """
-    return _resampled([(unit, None) for unit in units], areas, seed)
+    pairs = [(unit, None) for unit in units]
+    if events is None or len(set(events)) < 2:
+        return _resampled(pairs, areas, seed)
+    found = _of_events(pairs, events)
+    return found.model_copy(update={"lower": max(found.lower, 0.0), "upper": min(found.upper, 1.0)})
 
 
 def paired_difference(
     first: Sequence[BlockCounts],
     second: Sequence[BlockCounts],
     areas: Sequence[Hashable] | None = None,
-    seed: int = 0,
+    *,
+    events: Sequence[Hashable] | None = None,
+    comparisons: int = 1,
 ) -> Interval:
     """Mean of AUPRC(first) - AUPRC(second) over pairs of units with the same test area, and its range.
 
-    Both of a pair are resampled in the same way, so pixels that are hard for both do not widen the range.
+    With several `events` the range is Student's t over the events' mean differences. Otherwise both of a pair are
+    resampled in the same way, so pixels that are hard for both do not widen the range.
 
     Args:
         areas: the test area of each pair, as in `interval`.
+        events: the event of each pair, as in `interval`.
+        comparisons: differences of one table, which shall hold together (Bonferroni). A range over blocks is widened
+            by the ratio of the normal quantiles.
 
     Raises:
         ModelError: the two results of a pair are not on the same blocks; or as `interval`.
@@ -158,7 +230,29 @@ def paired_difference(
     for one, other in pairs:
         if not np.array_equal(one.totals.sum(axis=1), other.totals.sum(axis=1)):
             raise ModelError("The two results are not of the same blocks of pixels.", "Score both anew.")
-    return _resampled(pairs, areas, seed)
+    if events is not None and len(set(events)) > 1:
+        return _of_events(pairs, events, comparisons)
+    found = _resampled(pairs, areas, 0)
+    wider = float(norm.ppf(1 - (1 - LEVEL) / 2 / comparisons) / norm.ppf((1 + LEVEL) / 2))
+    return found.model_copy(
+        update={
+            "lower": found.mean - wider * (found.mean - found.lower),
+            "upper": found.mean + wider * (found.upper - found.mean),
+            "comparisons": comparisons,
+        }
+    )
+
+
+def _of_events(
+    pairs: Sequence[tuple[BlockCounts, BlockCounts | None]], events: Sequence[Hashable], comparisons: int = 1
+) -> Interval:
+    """The interval over the events' means of the units' values."""
+    by_event: dict[Hashable, list[float]] = {}
+    for event, (one, other) in zip(events, pairs, strict=True):
+        value = float(one.auprc()[0]) - (float(other.auprc()[0]) if other is not None else 0.0)
+        by_event.setdefault(event, []).append(value)
+    means = [float(np.mean(values)) for values in by_event.values()]
+    return over_events(means, comparisons=comparisons, units=len(pairs))
 
 
 def _resampled(

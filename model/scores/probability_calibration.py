@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from model.inputs.pass_subsets import ViewPasses
 from model.scores.scores import Scores, Share
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
@@ -68,12 +69,16 @@ class Calibration(Frozen):
 
 
 class CaseCalibration(Frozen):
-    """The calibration and threshold of maps with fewer passes after the event than the model's scene has.
+    """The calibration and threshold of maps with fewer passes after the event than the model's scene has, or fewer
+    views.
 
     With fewer passes there is more speckle, and a network is less certain.
     """
 
-    after: int = Field(ge=1, description="passes after the event")
+    after: int = Field(ge=1, description="passes after the event, of the first view")
+    views: tuple[ViewPasses, ...] = Field(
+        (), exclude_if=lambda views: not views, description="of a network that takes any view; else empty"
+    )
     calibration: Calibration
     threshold: Share = Field(description="calibrated; the best F1 on the validation area")
 

@@ -14,7 +14,8 @@ from pipeline.records import Frozen
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-Method = Literal["network", "log-ratio", "boosting", "logistic", "random"]
+Method = Literal["network", "log-ratio", "boosting", "logistic", "random", "predictor"]
+"""predictor: a method of somebody else, given to `run_strict`"""
 
 
 CURVE_POINTS = 200

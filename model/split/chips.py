@@ -77,13 +77,16 @@ class ChipTable:
             from_with = len(self._without) == 0 or index < round(count * share_with)
             pool = self._with if from_with else self._without
             top, left = pool[int(rng.integers(len(pool)))]
-            if jitter_px:
-                shift = rng.integers(-jitter_px, jitter_px + 1, 2)
-                moved = np.clip((top + shift[0], left + shift[1]), 0, np.array(self._open.shape) - 1)
-                if self._open[moved[0], moved[1]]:
-                    top, left = moved
-            boxes.append(self._box(int(top), int(left)))
+            boxes.append(self.shifted(self._box(int(top), int(left)), jitter_px, rng))
         return boxes
+
+    def shifted(self, chip: Box, jitter_px: int, rng: np.random.Generator) -> Box:
+        """The chip shifted at random by up to `jitter_px` along each axis; itself if it then held a closed pixel."""
+        if not jitter_px:
+            return chip
+        shift = rng.integers(-jitter_px, jitter_px + 1, 2)
+        top, left = np.clip((chip.top + shift[0], chip.left + shift[1]), 0, np.array(self._open.shape) - 1)
+        return self._box(int(top), int(left)) if self._open[top, left] else chip
 
     def all_with_landslide(self) -> list[Box]:
         """Every chip of the lattice that holds a landslide pixel, row by row."""

@@ -16,6 +16,7 @@ from model.bundle.expected_scores import (
     mean_score,
     scored_cases,
 )
+from model.inputs.pass_subsets import PassSubset, ViewPasses, passes_by_view
 from model.inputs.selection import Selection
 from model.network.inference import Probability
 from model.network.training import predictions
@@ -43,39 +44,57 @@ class Evaluation:
     validation_events: tuple[EventScore, ...]
     """scores on the validation area of each event"""
 
-    def case_calibration(self, after: int) -> CaseCalibration:
-        """The calibration of maps with `after` passes after the event, without its reliability classes."""
+    selection: Selection
+    """the passes of the first event"""
+    views: tuple[ViewPasses, ...]
+    """their numbers, of a network that takes any view; else empty"""
+
+    def case_calibration(self) -> CaseCalibration:
+        """The calibration of maps of these passes, without its reliability classes."""
         short = self.calibration.model_copy(update={"before": (), "after": ()})
-        return CaseCalibration(after=after, calibration=short, threshold=self.validation.threshold)
+        return CaseCalibration(
+            after=len(self.selection.after),
+            views=self.views,
+            calibration=short,
+            threshold=self.validation.threshold,
+        )
 
-    def expected_score(self, selection: Selection, after: int) -> ExpectedScore:
-        """The score to expect of maps with `after` passes after the event."""
-        mean = mean_score(self.events).model_dump()
-        return ExpectedScore(before=len(selection.before), after=after, events=len(self.events), **mean)
+    def expected_score(self) -> ExpectedScore:
+        """The score to expect of maps of these passes."""
+        return ExpectedScore(
+            before=len(self.selection.before),
+            after=len(self.selection.after),
+            events=len(self.events),
+            views=self.views,
+            **mean_score(self.events).model_dump(),
+        )
 
 
-def evaluations(events: Sequence[EventData], probability: Probability) -> Iterator[tuple[int, Evaluation]]:
+def evaluations(events: Sequence[EventData], probability: Probability) -> Iterator[Evaluation]:
     """Evaluate with each number of passes after the event that the first event has; all passes come last.
 
-    An event counts where it has as many. A number below all passes is left out where the inputs cannot be computed from
-    so few passes, or where none of the pixels is landslide.
+    A network that takes any view is evaluated with each direction alone too. An event counts where it has as many
+    passes. A number below all passes is left out where the inputs cannot be computed from so few passes, or where none
+    of the pixels is landslide.
 
     Raises:
         ModelError: no evaluation with all passes is possible.
     """
-    selection = events[0].event.selection
-    for after in scored_cases(selection):
+    first = events[0]
+    *fewer, every = scored_cases(first.event.selection, first.inputs)
+    for case in fewer:
         try:
-            yield after, _evaluation(events, after, probability)
+            yield _evaluation(events, case, probability)
         except ModelError as error:
-            if after == len(selection.after):
-                raise
-            log.info("the model has no score with %d passes after the event: %s", after, error)
+            log.info("the model has no score with %s: %s", case, error)
+    yield _evaluation(events, every, probability)
 
 
-def _evaluation(events: Sequence[EventData], after: int, probability: Probability) -> Evaluation:
+def _evaluation(events: Sequence[EventData], case: PassSubset, probability: Probability) -> Evaluation:
     """One calibration and one threshold for all events: a map of another event has no labels to choose them by."""
-    scenes = [(one.event.cube, scene) for one in events if (scene := one.scene_with(after)) is not None]
+    scenes = [(one.event.cube, scene) for one in events if (scene := one.scene_with(case)) is not None]
+    first = events[0]
+    selection = case.of(first.event.selection) or first.event.selection
     validations, tests = (
         [predictions(scene, scene.split.boxes(part), probability) for _, scene in scenes]
         for part in ("validation", "test")
@@ -100,6 +119,8 @@ def _evaluation(events: Sequence[EventData], after: int, probability: Probabilit
         calibration.applied_to(on_test),
         on_test_by_event,
         on_validation_by_event,
+        selection,
+        passes_by_view(selection) if first.inputs.views == "any" else (),
     )
 
 

@@ -70,7 +70,7 @@ def train_bundle(
         encoder=experiment.encoder,
         in_channels=len(inputs.channels),
         initial_weights=experiment.initial_weights,
-    )
+    ).on(inputs.channels)
     members = _trained(events, spec, run)
     document, weights = _evaluated(events, spec, members, run, notes)
 
@@ -141,9 +141,8 @@ def _evaluated(
     probability = probability_of(
         networks, choose_device(run.plan.device), run.inputs.channels, experiment.test_time
     )
-    by_passes = dict(evaluations(events, probability))
+    *by_passes, every = evaluations(events, probability)
     first, *others = (one.event for one in events)
-    most = len(first.selection.after)
     weights = weights_of(networks)
     document = bundle.new_document(
         weights,
@@ -164,16 +163,16 @@ def _evaluated(
         others=tuple(others),
         history=members[0].history,
         best_step=members[0].best.step,
-        validation=by_passes[most].validation,
-        test=by_passes[most].test,
-        events=by_passes[most].events if others else (),
-        validation_events=by_passes[most].validation_events if others else (),
+        validation=every.validation,
+        test=every.test,
+        events=every.events if others else (),
+        validation_events=every.validation_events if others else (),
         baselines=tuple(
             row for number, one in enumerate(events) for row in reference_scores(one, run, run.seed + number)
         ),
-        calibration=by_passes[most].calibration,
-        by_passes=tuple(found.case_calibration(after) for after, found in by_passes.items() if after != most),
-        expected=tuple(found.expected_score(first.selection, after) for after, found in by_passes.items()),
+        calibration=every.calibration,
+        by_passes=tuple(found.case_calibration() for found in by_passes),
+        expected=tuple(found.expected_score() for found in (*by_passes, every)),
         device=members[0].device,
     )
     return document, weights

@@ -17,7 +17,8 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.selection import Selection, limit_passes, select
+from model.inputs.pass_subsets import PassSubset, limit_passes, most_after, passes_by_view
+from model.inputs.selection import Selection, select
 from model.network.training_plan import Case, TrainingPlan
 from model.split.partition import Mask
 from model.split.split import divide
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from model.network.training_scene import Scene
 
+FEW_BEFORE = 4
+"""passes before the event in one of the cases that a network which takes any view is trained on"""
 SAME_EVENT = 0.5
 """two cubes on one grid show the same event from this common share of the smaller inventory"""
 
@@ -88,19 +91,18 @@ class EventData:
         """The scenes that a network is trained on, one for each selection of passes."""
         return [self._scene(channels, channels.usable()) for channels in self.channels]
 
-    def scene_with(self, after: int) -> Scene | None:
-        """The scene with so many passes after the event, for evaluation; None: the event has fewer.
+    def scene_with(self, case: PassSubset) -> Scene | None:
+        """The scene with some of its passes, for evaluation; None: the event has not as many.
 
         Raises:
             ModelError: the inputs cannot be computed from so few passes.
         """
-        most = len(self.event.selection.after)
-        if after > most:
+        passes = case.of(self.event.selection)
+        if passes is None:
             return None
-        if after == most:
+        if passes == self.event.selection:
             return self._scene(self.channels[0], self.usable)
-        fewer = limit_passes(self.event.selection, None, after)
-        return self._scene(CubeChannels(self.dataset, self.inputs, fewer), self.usable)
+        return self._scene(CubeChannels(self.dataset, self.inputs, passes), self.usable)
 
     def _scene(self, channels: CubeChannels | ScratchChannels, usable: Mask) -> Scene:
         from model.network.training_scene import Scene
@@ -174,13 +176,15 @@ def event_data(selected: SelectedCube, run: TrainingRun) -> EventData:
 
 def _selections(selection: Selection, inputs: Inputs, cases: tuple[Case, ...] | None) -> list[Selection]:
     """The selections that a network is trained on: all passes first, then fewer after the event."""
-    most = len(selection.after)
+    most = most_after(selection)
     if cases is None:
-        cases = tuple(Case(after=n) for n in (1, 2) if n < most) if inputs.after is None else ()
-    found = {(len(selection.before), most): selection}
+        few = FEW_BEFORE if inputs.views == "any" else None
+        wanted = (Case(after=1), Case(before=few, after=2))
+        cases = tuple(case for case in wanted if (case.after or 1) < most) if inputs.after is None else ()
+    found = {passes_by_view(selection): selection}
     for case in cases:
         fewer = limit_passes(selection, case.before, case.after)
-        found.setdefault((len(fewer.before), len(fewer.after)), fewer)
+        found.setdefault(passes_by_view(fewer), fewer)
     return list(found.values())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pipeline.catalogue.item_fields import FILE_HEADER, is_true
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.files import whole_file
 from pipeline.records import digest_of_json
+from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +35,28 @@ MOST_RATIO = 200
 MOST_MEMBERS = 10_000
 
 
-def fetch_inventory(inventory: Inventory, cache_dir: Path) -> Path:
+class LargerError(SourceDataError):
+    """A file has more bytes than the caller would fetch."""
+
+
+def fetch_inventory(inventory: Inventory, cache_dir: Path, most_bytes: int = MOST_BYTES) -> Path:
     """The inventory as a local file, checked; a file fetched before is used again if it is still the same.
 
     Raises:
         ArchiveError: there is no address, or the server refused.
         SourceDataError: the file is absent, too large, of another checksum, or a zip that cannot be trusted.
+        LargerError: a remote file has more than `most_bytes`; nothing of it is kept.
+        DiskError: it cannot be kept.
     """
     if inventory.url is None:
         raise ArchiveError(
             f"The inventory {inventory.name!r} has no url.",
             f"Download it from {inventory.page or 'its publisher'} and name its path in the area file's inventory.url.",
         )
-    return fetch_file(inventory.url, cache_dir, inventory.sha256)
+    return fetch_file(inventory.url, cache_dir, inventory.sha256, most_bytes)
 
 
-def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
+def fetch_file(url: str, cache_dir: Path, sha256: str | None = None, most_bytes: int = MOST_BYTES) -> Path:
     """The file behind an https address or path; a remote one is kept in `cache_dir` under its address and ETag.
 
     Raises:
@@ -59,7 +67,7 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
         if (problem := _problem(path)) is not None:
             raise SourceDataError(f"{problem}.", "Correct the path in the area file.")
     else:
-        path = _download(url, cache_dir)
+        path = _download(url, cache_dir, most_bytes)
     if sha256 is not None:
         found = file_sha256(path)
         if found != sha256:
@@ -74,8 +82,21 @@ def fetch_file(url: str, cache_dir: Path, sha256: str | None = None) -> Path:
     return path
 
 
-def _download(url: str, cache_dir: Path) -> Path:
-    """The file in `cache_dir`, fetched unless a copy exists with the ETag that the server states now."""
+def kept_words(url: str, path: Path) -> str | None:
+    """Where the copy of a remote file is kept and how large it is, for people; None for a local file."""
+    if is_local(url):
+        return None
+    return (
+        f"{shown(url)} was fetched ({path.stat().st_size / 1e6:,.1f} MB) and is kept in {path.parent}: a build "
+        "reads this copy while the server states the same file"
+    )
+
+
+def _download(url: str, cache_dir: Path, most_bytes: int) -> Path:
+    """The file in `cache_dir`, fetched unless a copy exists with the ETag that the server states now.
+
+    Where the server states none, a copy of the same size is used until the next search.
+    """
 
     def once() -> Path:
         with (
@@ -83,39 +104,44 @@ def _download(url: str, cache_dir: Path) -> Path:
             archive_of(url).open(url, {"Accept-Encoding": "identity"}) as response,
         ):
             tag = http_client.tag_of(http_client.accepted(response, url))
-            key = hashlib.sha256(f"{url} {tag}".encode()).hexdigest()[:16]
+            state = tag or f"size:{response.headers.get('Content-Length', 'unknown')}"
+            key = hashlib.sha256(f"{url} {state}".encode()).hexdigest()[:16]
             path = cache_dir / f"{key}-{_safe_name(url)}"
-            if tag is not None and path.is_file():
+            if path.is_file() and (tag is not None or _is_recent(path)):
                 return path
             with whole_file(path) as partial:
-                size = _stream(response, partial, url)
+                size = _stream(response, partial, url, most_bytes)
             log.info("fetched %s (%d bytes)", http_client.bare(url), size)
             return path
 
     return http_client.retried(once)
 
 
-def _stream(response: requests.Response, partial: Path, url: str) -> int:
+def _is_recent(path: Path) -> bool:
+    return 0 <= time.time() - path.stat().st_mtime <= settings().search_interval_s
+
+
+def _stream(response: requests.Response, partial: Path, url: str, most_bytes: int) -> int:
     """Write the body to a file, without the compression that a server may add to it; returns its bytes."""
-    stated = response.headers.get("Content-Length", "")
-    if stated.isdigit() and int(stated) > MOST_BYTES:
-        raise _too_large(url)
+    most_bytes = min(most_bytes, MOST_BYTES)
+    if (http_client.stated_bytes(response) or 0) > most_bytes:
+        raise _too_large(url, most_bytes)
     size = 0
     with partial.open("wb") as out:
         for piece in http_client.pieces(response, decode=True):
             if size == 0 and http_client.is_page(piece):
                 raise http_client.page_instead(url, response.url)
             size += len(piece)
-            if size > MOST_BYTES:
-                raise _too_large(url)
+            if size > most_bytes:
+                raise _too_large(url, most_bytes)
             out.write(piece)
     http_client.check_whole(response)
     return size
 
 
-def _too_large(url: str) -> SourceDataError:
-    return SourceDataError(
-        f"{http_client.bare(url)} is larger than {MOST_BYTES / 2**30:.0f} GiB.",
+def _too_large(url: str, most_bytes: int) -> LargerError:
+    return LargerError(
+        f"{http_client.bare(url)} is larger than {most_bytes / 2**30:g} GiB.",
         "Cut the inventory to the area first.",
     )
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from pipeline.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
-from pipeline.build.shortfalls import Shortfall, falls_short
+from pipeline.build.shortfalls import SHORT_MARGIN, Shortfall, falls_short
 from pipeline.catalogue.catalogue import Catalogue, content_digest, is_simulated
 from pipeline.catalogue.item_fields import is_true
+from pipeline.catalogue.left_out import Exclusion
 from pipeline.cube import versions
 from pipeline.cube.addresses import store_of_area
 from pipeline.cube.layers import LayerRecord, read_record
@@ -82,9 +83,13 @@ class _Draft:
         """How far a layer that was built falls short of its plan; None where it does not, or the plan is unknown."""
         digest = task.recipe.digest
         found = self.coverage_of(task, digest)
-        if found is None or not falls_short(found, task.promised):
+        if found is None:
             return None
         before = self.layers_before(task)
+        if not falls_short(found, task.promised):
+            lost = {old: self.sources_lost(task, old, found) for old in before if old != digest}
+            names = next((names for names in lost.values() if names), ())
+            return Shortfall(task, found, True, names) if names else None
         covers_more = any((self.coverage_of(task, old) or 0.0) > found for old in before if old != digest)
         return Shortfall(task, found, covers_more)
 
@@ -94,6 +99,26 @@ class _Draft:
         if record is None and self.previous is not None:
             record = self.previous.records.get(digest)
         return None if record is None else task.kind.delivered(record, self.plan.grid)
+
+    def sources_lost(self, task: LayerTask, old: str, found: float) -> tuple[str, ...]:
+        """Sources of a layer of the latest version that its successor lacks, where that one covers less for it.
+
+        A successor of another rule or with other parameters, or of as many sources, is one of a person's or the
+        archive's will.
+        """
+        record = self.previous.records.get(old) if self.previous is not None else None
+        if record is None or (record.recipe.algorithm, record.recipe.parameters) != (
+            task.recipe.algorithm,
+            task.recipe.parameters,
+        ):
+            return ()
+        if len(record.recipe.sources) <= len(task.recipe.sources):
+            return ()
+        if not (self.coverage_of(task, old) or 0.0) > found + SHORT_MARGIN:
+            return ()
+        present, excluded = {source.id for source in task.recipe.sources}, Exclusion(self.area.exclude)
+        gone = [source.id for source in record.recipe.sources if source.id not in present]
+        return tuple(one for one in gone if one.partition("/")[0] not in excluded)
 
     def layers_before(self, task: LayerTask) -> set[str]:
         """Digests of the latest version's layers of the same variables, at the same index of the axis."""
@@ -113,8 +138,14 @@ class _Draft:
         self.undelivered += lines
 
     def name_shortfalls(self, kind: LayerKind[Any], short: Sequence[Shortfall]) -> None:
-        """Name what falls short: as lost where the layer of the latest version stays instead."""
-        self.lose(kind, [Lost(one.task, one.words, kept=True) for one in short if one.before_covers_more])
+        """Name what falls short: as lost where the layer of the latest version stays instead.
+
+        Where it stays since the archive no longer lists a source of it, nothing that is listed is lacking.
+        """
+        kept = [one for one in short if one.before_covers_more]
+        self.lose(kind, [Lost(one.task, one.words, kept=True) for one in kept if not one.lost])
+        if unlisted := [Lost(one.task, one.words, kept=True) for one in kept if one.lost]:
+            self.missing += kind.describe_losses(unlisted, self.plan.current_version)
         lines = [f"{one.task.label}: {one.words}" for one in short if not one.before_covers_more]
         self.missing += lines
         self.undelivered += lines

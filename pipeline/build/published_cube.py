@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.archives.http.downloads import Wanted, download, ensure_room, locked, written_to
+from pipeline.archives.http.downloads import Wanted, download, ensure_room, locked
 from pipeline.archives.registry import archive_of
 from pipeline.archives.slc.zips import Limits, entries_of, unpack_folder
 from pipeline.archives.zenodo import Record, RecordFile, Zenodo
@@ -22,7 +22,7 @@ from pipeline.cube.fetched import DOCUMENT, FetchedCube, parse_fetched
 from pipeline.cube.foreign.published import PUBLISHED, RECORD
 from pipeline.cube.read import open_cube
 from pipeline.errors import SettingsError, SourceDataError
-from pipeline.files import put_folder, write_whole
+from pipeline.files import put_folder, write_whole, writing
 from pipeline.places import did_you_mean, published_name, published_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
@@ -134,12 +134,13 @@ def fetch(offer: Offer, progress: Progress = no_progress) -> Fetched:
     A fetch that was cut, also by a kill, is resumed where Zenodo still has the same file.
 
     Raises:
-        ArchiveError: refused, gone, unreachable, cut repeatedly, or no room on the disk.
+        ArchiveError: refused, gone, unreachable, or cut repeatedly.
+        DiskError: there is no room, or the disk cannot be written.
         SourceDataError: what arrived is not what the record states, or a zip that is refused.
         ContractError: the cube does not meet the contract of cubes from elsewhere; the zip is kept.
     """
     target = offer.folder / offer.group
-    with written_to(offer.folder, target.name), locked(target):
+    with writing(target), locked(target):
         if (there := held(offer.area)) is not None:
             return there
         ensure_room(offer.folder, offer.needed_bytes, offer.file.key)

@@ -186,13 +186,14 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
     if existing is not None:
         return existing
     grid = Grid.of_area(area)
-    data = task.kind.derive(task, Site(area=area, grid=grid, downloads=download_root(area.name).resolve()))
+    site = Site(area=area, grid=grid, downloads=download_root(area.name).resolve())
     try:
-        return write_layer(store, task.recipe, data, grid)
-    except Exception as error:  # zarr and its codecs raise what they like
-        if (disk := disk_error_of(error, where=store.uri)) is not None:
+        data = task.kind.derive(task, site)
+    except OSError as error:  # of a library that reads or writes a file of its own
+        if (disk := disk_error_of(error)) is not None:
             raise disk from error
         raise
+    return write_layer(store, task.recipe, data, grid)
 
 
 Outcomes = Generator[tuple[LayerTask, str | None], None, None]

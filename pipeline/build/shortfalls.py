@@ -19,10 +19,18 @@ class Shortfall:
     """share of the grid with data, 0..1"""
     before_covers_more: bool
     """whether the latest version has a layer in its position that covers more"""
+    lost: tuple[str, ...] = ()
+    """ids of the sources of that layer that are no longer listed, where they are why"""
 
     @property
     def words(self) -> str:
         """For people."""
+        if self.lost:
+            more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+            return (
+                f"{self.found:.0%} of the grid would have data without {self.lost[0]}{more}, which the version before "
+                "has and the archive no longer lists; `exclude` of the area leaves it out"
+            )
         if self.found == 0:
             return "no pixel has data"
         promised = "its sources cover more" if self.task.promised is None else f"not {self.task.promised:.0%}"
@@ -32,8 +40,10 @@ class Shortfall:
 def falls_short(found: float, promised: float | None) -> bool:
     """Whether a layer has data in far less of the grid than was promised, both 0..1.
 
-    Footprints are outlines of four or five corners, borders are eroded, and some products mask shadow: a fifth of the
-    promise and 5 % of the grid may be lacking. A layer without any data falls short, unless none was promised.
+    Footprints are outlines of four or five corners and borders are eroded: a fifth of the promise and 5 % of the grid
+    may be lacking. Of backscatter `found` counts squares (`pipeline.layers.rtc_mosaic.share_reached`), since products
+    that mask shadow and layover lack up to half of the pixels of steep terrain. A layer without any data falls short,
+    unless none was promised.
     """
     if found == 0:
         return promised is None or promised > 0

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from pipeline.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
-from pipeline.errors import ArchiveError, disk_error_of
+from pipeline.errors import ArchiveError
+from pipeline.files import read_regular, writing
 
 FOLDER = "catalogues"
 MOST_SNAPSHOT_BYTES = 512 * 2**20
@@ -70,12 +71,8 @@ def save_answer(answer: Catalogue, store: SnapshotStore) -> str:
 
 def _save(catalogue: Catalogue, name: str, store: SnapshotStore) -> str:
     key = f"{FOLDER}/{name}"
-    try:
+    with writing(store.uri_of(FOLDER)):
         store.write(key, catalogue.model_dump_json().encode())
-    except OSError as error:
-        if (disk := disk_error_of(error, store.uri_of(FOLDER))) is not None:
-            raise disk from error
-        raise
     return store.uri_of(key)
 
 
@@ -86,11 +83,10 @@ def load_catalogue(path: Path, area: AreaOfInterest | None = None) -> Catalogue:
         ArchiveError: it cannot be read, is no catalogue, or belongs to another area.
     """
     try:
-        if path.stat().st_size > MOST_SNAPSHOT_BYTES:
-            raise ArchiveError(f"{path} is larger than {MOST_SNAPSHOT_BYTES / 2**20:.0f} MiB.", _REMEDY)
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).", _REMEDY) from error
+        raw = read_regular(path, MOST_SNAPSHOT_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
+        why = getattr(error, "strerror", None) or error
+        raise ArchiveError(f"{path} cannot be read ({why}).", _REMEDY) from error
     return parse_catalogue(raw, str(path), area)
 
 

@@ -13,8 +13,9 @@ from pydantic import Field, JsonValue, ValidationError
 
 from pipeline.cube import arrays
 from pipeline.cube.schema import VARIABLES
-from pipeline.cube.store import Store, ZarrStore, digest_of
+from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore, digest_of
 from pipeline.errors import CubeError, GridError
+from pipeline.files import writing
 from pipeline.grid import Grid
 from pipeline.records import Frozen, digest_of_json
 
@@ -86,7 +87,7 @@ def read_record(store: Store, digest: str) -> LayerRecord | None:
     Raises:
         CubeError: the record is damaged or belongs to another recipe.
     """
-    raw = store.read(f"{folder_of(digest)}/{RECORD}")
+    raw = store.read(f"{folder_of(digest)}/{RECORD}", MOST_DOCUMENT_BYTES)
     if raw is None:
         return None
     try:
@@ -108,11 +109,17 @@ def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> La
     Raises:
         GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
         CubeError: the values read back differ from those written.
+        DiskError: the store cannot be written; no other layer can be either.
     """
     existing = read_record(store, recipe.digest)
     if existing is not None:
         return existing
     _check(recipe, data, grid)
+    with writing(store.uri):
+        return _written(store, recipe, data)
+
+
+def _written(store: Store, recipe: Recipe, data: LayerData) -> LayerRecord:
     staging = store.staging("layers")
     try:
         content = {}

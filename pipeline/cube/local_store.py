@@ -11,9 +11,9 @@ from pathlib import Path
 
 from zarr.storage import LocalStore as ZarrFolder
 
-from pipeline.cube.store import STAGING, ZarrStore, checked_key, digest_of
+from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import CubeError
-from pipeline.files import is_partial, sync_path, write_whole
+from pipeline.files import UnreadableError, is_partial, read_regular, sync_path, write_whole
 from pipeline.lock import LockedError, held
 
 
@@ -44,19 +44,19 @@ class LocalStore:
         """The folder of a key, for zarr and xarray."""
         return ZarrFolder(self.path(key))
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key: str, most_bytes: int = MOST_BYTES) -> bytes | None:
         """The bytes of a key, or None where there are none.
 
         Raises:
-            CubeError: it is a pipe or a device, which may never end.
+            CubeError: it is a pipe or a device, which may never end, or larger.
         """
         path = self.path(key)
         try:
-            if not path.is_dir() and path.exists() and not path.is_file():
-                raise CubeError(f"{path} is no regular file.", "Remove it; a cube is made of files only.")
-            return path.read_bytes()
+            return None if path.is_dir() else read_regular(path, most_bytes)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except UnreadableError as error:
+            raise CubeError(f"{error}.", "Remove it; a cube has no such files.") from error
 
     def exists(self, key: str) -> bool:
         """Whether there is a file or a folder of that key."""
@@ -105,7 +105,9 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Remove a file or a folder; nothing happens where there is none."""
         target = self.path(key)
-        if target.is_dir() and not target.is_symlink():
+        if target.is_dir() and target.name.startswith(STAGING):
+            shutil.rmtree(target, ignore_errors=True)  # `sweep` removes what is left
+        elif target.is_dir() and not target.is_symlink():
             # renamed first, so that no reader finds half a folder under its name
             doomed = target.with_name(f"{STAGING}{uuid.uuid4().hex}")
             with contextlib.suppress(FileNotFoundError):

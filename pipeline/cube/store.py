@@ -19,6 +19,11 @@ from pipeline.errors import CubeError
 STAGING = ".staging-"
 """Names with this prefix belong to a writer that has not finished; readers ignore them."""
 
+MOST_BYTES = 2 * 2**30
+"""of a file that is read whole, such as the polygons beside labels"""
+MOST_DOCUMENT_BYTES = 256 * 2**20
+"""of a manifest or a record: a hundred times those of the largest cubes"""
+
 ZarrStore = zarr.abc.store.Store
 """What zarr and xarray open: a store whose root is one Zarr group or array."""
 
@@ -45,8 +50,12 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str) -> bytes | None:
-        """The bytes of a key, or None where there are none."""
+    def read(self, key: str, most_bytes: int = MOST_BYTES) -> bytes | None:
+        """The bytes of a key, or None where there are none.
+
+        Raises:
+            CubeError: they are more than `most_bytes`, which is found out before they are read.
+        """
         ...
 
     def exists(self, key: str) -> bool:

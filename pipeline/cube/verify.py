@@ -14,7 +14,7 @@ from pipeline.cube.addresses import VersionAddress, canonical_address, resolve_v
 from pipeline.cube.foreign.storage import check_storage
 from pipeline.cube.manifest import MANIFEST, Look, Manifest, Timepair, Timestep
 from pipeline.cube.schema import VARIABLES, Axis
-from pipeline.cube.store import Store, digest_of
+from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.cube.versions import current_version, read_manifest, recorded_manifests, version_key
 from pipeline.errors import CubeError
 from pipeline.progress import Progress, no_progress
@@ -80,7 +80,7 @@ def verify_cube(address: str | Path, progress: Progress = no_progress) -> Verdic
 def _pointer_problems(store: Store, number: int) -> Iterator[str]:
     current_version(store)  # raises where the pointer is damaged
     recorded = recorded_manifests(store).get(number)
-    raw = store.read(f"{version_key(number)}/{MANIFEST}") or b""
+    raw = store.read(f"{version_key(number)}/{MANIFEST}", MOST_DOCUMENT_BYTES) or b""
     if recorded is not None and recorded != digest_of(raw):
         yield f"{MANIFEST}: is not the one that the pointer names"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +21,9 @@ from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
 from pipeline.cube.portable import portable_attributes
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
-from pipeline.cube.store import Store, digest_of
+from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError
+from pipeline.files import writing
 from pipeline.records import Frozen, digest_of_json
 
 POINTER = "latest"
@@ -41,7 +43,7 @@ def version_numbers(store: Store) -> list[int]:
     return sorted(
         int(name.removesuffix(".zarr"))
         for name in store.names("versions")
-        if name.endswith(".zarr") and name.removesuffix(".zarr").isdigit()
+        if re.fullmatch(r"[1-9][0-9]{0,8}\.zarr", name)
     )
 
 
@@ -79,7 +81,7 @@ class _Pointer(Frozen):
 
 
 def _read_pointer(store: Store) -> _Pointer | None:
-    raw = store.read(POINTER)
+    raw = store.read(POINTER, MOST_DOCUMENT_BYTES)
     if raw is None:
         return None
     try:
@@ -118,7 +120,7 @@ def read_manifest(store: Store, number: int) -> Manifest:
         CubeError: there is none or it is damaged.
     """
     key = f"{version_key(number)}/{MANIFEST}"
-    raw = store.read(key)
+    raw = store.read(key, MOST_DOCUMENT_BYTES)
     if raw is None:
         raise CubeError(f"{store.uri_of(key)} is missing.", "Run `slidecube build` again.")
     return parse_manifest(raw, store.uri_of(version_key(number)))
@@ -132,7 +134,13 @@ def publish(store: Store, manifest: Manifest, spare: frozenset[str] = frozenset(
 
     Raises:
         CubeError: a layer is missing, or another build moved the pointer.
+        DiskError: the store cannot be written.
     """
+    with writing(store.uri):
+        return _publish(store, manifest, spare)
+
+
+def _publish(store: Store, manifest: Manifest, spare: frozenset[str]) -> tuple[int, bool]:
     pointer = store.read(POINTER)
     current = current_version(store)
     if current is not None and read_manifest(store, current).substance == manifest.substance:

@@ -241,7 +241,7 @@ def _write(
             image.write(heights, 1)
             image.units = ("metre",)
             image.update_tags(**tags)
-    except (RasterioError, OSError) as error:
+    except RasterioError as error:
         raise SourceDataError(
             f"{path.name} could not be written ({type(error).__name__}).", "Check the free space of the disk."
         ) from error

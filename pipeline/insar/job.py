@@ -24,10 +24,13 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from pipeline.errors import InterferometryError
+from pipeline.files import read_regular
 from pipeline.records import Frozen, Utc
 
 MANIFEST = "manifest.json"
 METADATA = "metadata.json"
+MOST_BYTES = 2**20
+"""of any document of a job"""
 PRODUCTS = ("coherence", "interferogram", "amplitude", "incidence")
 LEAST_VALID_FRACTION = 0.01
 """Least share of the requested box with coherence. A smaller share means a product outside the box or a failure."""
@@ -146,7 +149,7 @@ def read_manifest(job: Path) -> JobManifest:
         InterferometryError: `manifest-unreadable`.
     """
     try:
-        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
+        return JobManifest.model_validate_json(read_regular(job / MANIFEST, MOST_BYTES))
     except (OSError, ValidationError) as error:
         raise InterferometryError(
             "manifest-unreadable",

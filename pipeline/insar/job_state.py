@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.files import write_whole
-from pipeline.insar.job import Esd, JobManifest, Step
+from pipeline.files import read_regular, write_whole
+from pipeline.insar.job import MOST_BYTES, Esd, JobManifest, Step
 from pipeline.records import Frozen
 
 STATE = "state.json"
@@ -35,7 +35,7 @@ class State(Frozen):
 def read_state(folder: Path) -> State | None:
     """The state in `folder`; None if it is absent or unreadable."""
     try:
-        return State.model_validate_json((folder / STATE).read_bytes())
+        return State.model_validate_json(read_regular(folder / STATE, MOST_BYTES))
     except (OSError, ValidationError):
         return None
 

@@ -26,13 +26,14 @@ from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.elevation.ellipsoid import DemReport, write_dem
 from pipeline.errors import InterferometryError
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole
 from pipeline.insar.backends import backend_named
 from pipeline.insar.estimates import Estimate, FetchMode, estimate, fetch_mode
 from pipeline.insar.isce2.isce2_backend import available_memory_bytes
 from pipeline.insar.job import (
     MANIFEST,
     METADATA,
+    MOST_BYTES,
     Backend,
     JobAcquisition,
     JobLimits,
@@ -147,7 +148,7 @@ def job_name(request: _Request) -> str:
 def _read_manifest(job: Path) -> JobManifest | None:
     """The manifest of a prepared job; None if it is absent or unusable."""
     try:
-        return JobManifest.model_validate_json((job / MANIFEST).read_bytes())
+        return JobManifest.model_validate_json(read_regular(job / MANIFEST, MOST_BYTES))
     except (OSError, ValueError):
         return None
 

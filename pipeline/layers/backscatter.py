@@ -15,7 +15,9 @@ from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER
+from pipeline.grid import Grid
 from pipeline.layers import rtc_mosaic
+from pipeline.layers.former_entries import former_passes
 from pipeline.layers.kind import (
     Entry,
     LayerKind,
@@ -64,6 +66,7 @@ class Backscatter(LayerKind[BackscatterTask]):
             "server has them)"
             for one in gone
         )
+        former = former_passes(inputs)
         present = [p for p in area.polarisations if any(p in s.assets for o in passes for s in o.slices)]
         return Wanted(
             kind=self,
@@ -72,8 +75,14 @@ class Backscatter(LayerKind[BackscatterTask]):
                 for overflight in passes
                 for polarisation in present
             ),
-            missing=(*inputs.passes.left_out, *_absent_polarisations(area, passes), *undelivered),
-            staying=frozenset(one.id for one in gone),
+            missing=(
+                *inputs.passes.left_out,
+                *_absent_polarisations(area, passes),
+                *undelivered,
+                *former.missing,
+            ),
+            notes=former.notes,
+            staying=frozenset([*(one.id for one in gone), *former.kept]),
             undelivered=undelivered,
         )
 
@@ -128,6 +137,18 @@ class Backscatter(LayerKind[BackscatterTask]):
             layers=layers,
         )
 
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid in squares that hold data: masked shadow and layover of steep terrain lack nothing.
+
+        Layers of earlier releases state the share of pixels alone.
+        """
+        reached = record.report.get("reached")
+        return (
+            float(reached)
+            if isinstance(reached, int | float) and reached > 0
+            else super().delivered(record, grid)
+        )
+
     def describe_losses(self, lost: Sequence[Lost[BackscatterTask]], version: int | None) -> list[str]:
         """Each reason once, with the passes that failed for it."""
         found: dict[tuple[bool, str], list[Lost[BackscatterTask]]] = {}
@@ -136,9 +157,10 @@ class Backscatter(LayerKind[BackscatterTask]):
         lines = []
         for (kept, _), those in found.items():
             ids = list(dict.fromkeys(one.task.key for one in those))
+            # no number of a version: the same state is the same text, and no new version
             passes = f"pass {ids[0]}" if len(ids) == 1 else f"{len(ids)} passes: {', '.join(ids)}"
             reason = one_reason_of([one.reason for one in those])
-            lines.append(f"{passes}: {f'kept as in version {version}' if kept else 'left out'} ({reason})")
+            lines.append(f"{passes}: {'kept as it was' if kept else 'left out'} ({reason})")
         return lines
 
     def credits(self, layers: Mapping[str, LayerRecord], entries: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.cube.layers import LayerData
 from pipeline.elevation.dem_on_grid import BLOCK_PIXELS, Float, elevation_on
 from pipeline.elevation.dem_tiles import DemSource
 from pipeline.elevation.geoid import is_ellipsoidal
+from pipeline.files import temporary
 from pipeline.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,9 @@ def quiet_richdem() -> Iterator[None]:
 
     Text that other threads write there meanwhile is written afterwards.
     """
-    with _silence, tempfile.TemporaryFile() as kept:
+    with _silence, ExitStack() as stack:
+        with temporary("What RichDEM prints"):
+            kept = stack.enter_context(tempfile.TemporaryFile())
         sys.stderr.flush()
         terminal = os.dup(2)
         os.dup2(kept.fileno(), 2)

@@ -22,16 +22,19 @@ def file_of(inventory: Inventory) -> str | None:
     return extent if isinstance(extent, str) and extent != "area" else None
 
 
-def mapped_extent(area: AreaOfInterest, inventory: Inventory, downloads: Path) -> gpd.GeoSeries:
+def mapped_extent(
+    area: AreaOfInterest, inventory: Inventory, downloads: Path, most_bytes: int = inventories.MOST_BYTES
+) -> gpd.GeoSeries:
     """Where the inventory was mapped, in the CRS of its source: edges are straight there.
 
     Raises:
         ArchiveError: the file cannot be fetched.
+        LargerError: a remote file has more than `most_bytes`.
         SourceDataError: it is no vector file, a choice of layers is needed, or the geometry is no GeoJSON.
     """
     address = file_of(inventory)
     if address is not None:
-        path = inventories.fetch_file(address, downloads)
+        path = inventories.fetch_file(address, downloads, most_bytes=most_bytes)
         features: gpd.GeoSeries = read_features(path, inventory.extent_layer, FIELD).geometry
         return features
     if isinstance(inventory.extent, dict):

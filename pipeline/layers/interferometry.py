@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +20,13 @@ from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.cube.layers import LayerData, Recipe, Source
 from pipeline.cube.manifest import Timepair
 from pipeline.cube.schema import INTERFEROMETRY
-from pipeline.errors import InterferometryError
+from pipeline.errors import DiskError, InterferometryError, disk_error_of, number_of
 from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
 from pipeline.insar.job import Backend, JobProducts
 from pipeline.insar.process import GROUND_M, PairOrder, process_pair
 from pipeline.insar.products import products
 from pipeline.insar.readiness import obstacle
+from pipeline.layers.former_entries import Former, former_pairs
 from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted
 from pipeline.layers.plan_inputs import PlanInputs, tile_sources
 from pipeline.places import insar_root
@@ -81,9 +81,13 @@ class Interferometry(LayerKind[PairTask]):
     def wanted(self, inputs: PlanInputs) -> Wanted:
         """One layer for each pair, except new pairs that this build cannot make or was asked not to make."""
         if inputs.area.interferometry is None:
-            return Wanted(kind=self)
-        notes = (*inputs.slc_passes.notes, *inputs.pairs.notes)
-        unusable = (*inputs.slc_passes.left_out, *inputs.slc_dem.left_out)
+            count = len(inputs.previous.timepairs) if inputs.previous else 0
+            dropped = f"{number_of(count, 'pair')} left out (the area no longer asks for interferometry)"
+            return Wanted(kind=self, notes=(dropped,) if count else ())
+        former = former_pairs(inputs) if inputs.has_slc else Former()
+        notes = (*inputs.slc_passes.notes, *inputs.pairs.notes, *former.notes)
+        unusable = (*inputs.slc_passes.left_out, *inputs.slc_dem.left_out, *former.missing)
+        standing = frozenset(former.kept)
         before = {pair.pair_id for pair in inputs.previous.timepairs} if inputs.previous else set()
         if not inputs.has_slc:
             no_processor = "SLIDECUBE_INSAR_BACKEND chooses no processor"
@@ -93,12 +97,13 @@ class Interferometry(LayerKind[PairTask]):
         if not inputs.pairs.pairs:
             has_passes = bool(inputs.slc_passes.passes)
             reason = "the SLC passes of the area make none" if has_passes else "no SLC pass of the area"
-            return Wanted(kind=self, missing=(*unusable, f"pairs: none ({reason})"), notes=notes)
+            line = f"pairs: {'no new ones' if standing else 'none'} ({reason})"
+            return Wanted(kind=self, missing=(*unusable, line), notes=notes, staying=standing)
         tasks = pair_tasks(self, inputs)
         new = [task for task in tasks if not inputs.is_held(task.recipe)]
         obstacle = self._reason_to_postpone(inputs) if new else None
         if obstacle is None:
-            return Wanted(kind=self, tasks=tasks, missing=unusable, notes=notes)
+            return Wanted(kind=self, tasks=tasks, missing=unusable, notes=notes, staying=standing)
         kept = [task for task in new if task.key in before]
         as_before = f" ({len(kept)} kept as before)" if kept else ""
         postponed = [task.key for task in new]
@@ -107,7 +112,7 @@ class Interferometry(LayerKind[PairTask]):
             tasks=tuple(task for task in tasks if task.key not in postponed),
             missing=(*unusable, f"{describe_pairs(postponed)}: not made{as_before}: {obstacle}"),
             notes=notes,
-            staying=frozenset(postponed),
+            staying=frozenset(postponed) | standing,
         )
 
     def _reason_to_postpone(self, inputs: PlanInputs) -> str | None:
@@ -128,12 +133,16 @@ class Interferometry(LayerKind[PairTask]):
         pair = task.pair
         try:
             jobs = self.process(site.area, pair, task.tiles)
-        except OSError as error:  # a job is gigabytes of files; other layers need none of that disk
+        except (
+            OSError,
+            DiskError,
+        ) as error:  # a job is gigabytes of files; other layers need none of that disk
+            root = insar_root(site.area.name)
+            disk = disk_error_of(error, root, writing=True) or DiskError(str(error))
             raise InterferometryError(
-                "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk-failed",
-                f"The files of pair {pair.id} cannot be kept below {insar_root(site.area.name)} "
-                f"({error.strerror or type(error).__name__}).",
-                "Free disk space, or set SLIDECUBE_DATA_DIR to another disk.",
+                "disk-full" if disk.full else "disk-failed",
+                f"The files of pair {pair.id} cannot be kept below {root}: {disk.message}",
+                disk.remedy,
             ) from error
         others = sorted({job.metadata.backend for job in jobs} - {task.backend})
         if others:

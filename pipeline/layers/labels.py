@@ -17,6 +17,9 @@ from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted
 from pipeline.layers.outlines.deciding_attributes import Span
 from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
+MOST_EXAMINED_BYTES = 256 * 2**20
+"""of a remote inventory that a plan fetches to examine it; a larger one is left to the build"""
+
 
 class LabelsTask(LayerTask):
     """Labels from one inventory."""
@@ -89,7 +92,7 @@ class Labels(LayerKind[LabelsTask]):
     def describe_losses(self, lost: Sequence[Lost[LabelsTask]], version: int | None) -> list[str]:
         """The inventory that failed, and whether the labels of the latest version are kept."""
         return [
-            f"{one.task.label}: {one.reason}{f' The labels of version {version} are kept.' if one.kept else ''}"
+            f"{one.task.label}: {one.reason}{' The labels of the version before are kept.' if one.kept else ''}"
             for one in lost
         ]
 
@@ -114,11 +117,23 @@ class Labels(LayerKind[LabelsTask]):
         return words + ([str(made_from["attribution"])] if made_from.get("attribution") else [])
 
     def examine(self, task: LabelsTask, site: Site) -> list[str]:
-        """Fetch the inventory, find its layer, attributes and counted landslides, and open its extent."""
-        path = inventories.fetch_inventory(task.inventory, site.downloads)
-        extents.mapped_extent(site.area, task.inventory, site.downloads)
-        frame = label_rasters.read_inventory(path, task.inventory)
-        return label_rasters.examine_inventory(frame, task.inventory, site.grid, _span(site.area))
+        """Fetch the inventory, find its layer, attributes and counted landslides, and open its extent.
+
+        The header of a GeoPackage, a zip or a GeoJSON says too little: the file is fetched whole, up to
+        `MOST_EXAMINED_BYTES`, and kept for the build.
+        """
+        inventory, most = task.inventory, MOST_EXAMINED_BYTES
+        try:
+            path = inventories.fetch_inventory(inventory, site.downloads, most)
+            extents.mapped_extent(site.area, inventory, site.downloads, most)
+        except inventories.LargerError as error:
+            return [f"not examined: {error.message.rstrip('.')}; a build fetches it"]
+        frame = label_rasters.read_inventory(path, inventory)
+        kept = inventories.kept_words(str(inventory.url), path)
+        return [
+            *label_rasters.examine_inventory(frame, inventory, site.grid, _span(site.area)),
+            *([kept] if kept else []),
+        ]
 
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""

@@ -18,6 +18,7 @@ from pipeline.cube.manifest import Look, Timepair
 from pipeline.cube.schema import LOOK
 from pipeline.insar.look import look
 from pipeline.insar.look.look_orders import LookOrder, look_orders
+from pipeline.layers.former_entries import former_passes
 from pipeline.layers.kind import Key, LayerKind, LayerTask, Site, Wanted
 from pipeline.layers.plan_inputs import PlanInputs, tile_sources
 from pipeline.places import insar_root
@@ -57,7 +58,12 @@ class LookGeometry(LayerKind[LookTask]):
             *(pair.relative_orbit for pair in inputs.pairs.pairs),
         }
         found = look_orders(passes, [one for one in inputs.slc_passes.passes if one.relative_orbit in tracks])
-        staying = frozenset(one.relative_orbit for one in passes)
+        former = set(former_passes(inputs).kept)
+        before = inputs.previous.timesteps if inputs.previous else ()
+        staying = frozenset(
+            [one.relative_orbit for one in passes]
+            + [step.relative_orbit for step in before if step.pass_id in former]
+        )
         reason = inputs.catalogue.unsearched.get("elevation")
         if lost_within(inputs.dem, surroundings(inputs.area, LOOK_DEM_MARGIN_M)):
             reason = "; ".join((*inputs.dem.left_out, *inputs.dem.notes))

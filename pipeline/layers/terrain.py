@@ -51,7 +51,9 @@ class Terrain(LayerKind[TerrainTask]):
                 else f"{collection} has no tile here"
             )
             if not tiles_within(inputs.area, inputs.listed_dem.tiles, DEM_MARGIN_M):
-                return Wanted(kind=self, missing=(f"terrain: {reason}",))
+                kept = _of_collection(inputs)
+                line = f"terrain: {'kept as it was, ' if kept else ''}{reason}"
+                return Wanted(kind=self, missing=(line,), staying=kept)
             return _undelivered(self, inputs, reason)
         recipe = Recipe(
             kind=self.name,
@@ -96,6 +98,18 @@ class Terrain(LayerKind[TerrainTask]):
         with ExitStack() as stack:
             tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
             return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)
+
+
+def _of_collection(inputs: PlanInputs) -> frozenset[str]:
+    """The terrain of the latest version that was made from the area's collection, which no longer lists its tiles."""
+    previous = inputs.previous
+    return frozenset(
+        name
+        for name in static_variables(previous, TERRAIN)
+        if previous is not None
+        and previous.records[previous.static[name]].recipe.parameters.get("collection")
+        == inputs.area.dem.collection
+    )
 
 
 def _undelivered(kind: Terrain, inputs: PlanInputs, reason: str) -> Wanted:

@@ -16,8 +16,11 @@ from rich.progress import Progress
 
 from pipeline.area import load_area
 from pipeline.sandbox.deposits import add_cube
+from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.earth.realism.switches import LANDS, Land
 from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
+from pipeline.sandbox.patch_statistics import HOKKAIDO_PATCHES, patches_as_markdown, patches_of_world
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
@@ -44,6 +47,11 @@ def sandbox() -> None:
     type=click.Choice(SCENARIOS),
     help="The simulated event; default: the world of the tests, a forest with strong texture.",
 )
+@click.option(
+    "--land",
+    type=click.Choice(LANDS),
+    help="Kind of land: of `--scenario random`, else the usual event of that land.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--before", type=click.IntRange(0, 60), help="Passes of every track before the event.")
 @click.option("--after", type=click.IntRange(0, 60), help="Passes of every track after the event.")
@@ -63,6 +71,7 @@ def make(
     area: str,
     out: Path,
     named: str | None,
+    land: Land | None,
     seed: int,
     before: int | None,
     after: int | None,
@@ -72,11 +81,15 @@ def make(
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write the files and items of the archives."""
-    if parameters and named:
-        raise click.UsageError("--scenario and --parameters exclude each other.")
+    if parameters and (named or land):
+        raise click.UsageError("--parameters excludes --scenario and --land.")
+    if land and named not in {None, "random"}:
+        raise click.UsageError("--land goes with --scenario random, or stands alone.")
     chosen = WorldParameters.model_validate_json(parameters.read()) if parameters else WorldParameters()
     if named:
-        chosen = scenario(named)
+        chosen = scenario(named, seed, land)
+    elif land:
+        chosen = realistic(land)
     counts = {name: count for name, count in (("before", before), ("after", after)) if count is not None}
     changes = {
         "tracks": tuple(track.model_copy(update=counts) for track in chosen.tracks),
@@ -115,8 +128,11 @@ def deposit(world: Path, cube: Path, record: int) -> None:
 @sandbox.command()
 @click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def statistics(world: Path) -> None:
-    """Print level, spread, looks and correlations of WORLD's scenes and of the published cubes."""
-    click.echo(as_markdown({**of_world(World.open(world)), **PUBLISHED}))
+    """Print level, spread, looks and correlations of WORLD's scenes and of the published cubes, then of patches."""
+    opened = World.open(world)
+    click.echo(as_markdown({**of_world(opened), **PUBLISHED}))
+    patches = {"simulated": patches_of_world(opened), "Hokkaido, real": HOKKAIDO_PATCHES}
+    click.echo(f"\n{patches_as_markdown(patches)}")
 
 
 @sandbox.command()

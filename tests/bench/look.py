@@ -32,7 +32,7 @@ from pipeline.catalogue.state_vectors import OrbitFile
 from pipeline.grid import Grid
 from pipeline.insar.look.look import Ground, derive_look
 from pipeline.insar.look.orbit_geometry import Orbit
-from pipeline.sandbox.earth.topography import fractal_field
+from pipeline.sandbox.earth.realism.random_fields import fractal_field
 from tests.unit.made_orbits import INSTANT, made_orbit_file
 
 SIDE = int(os.environ.get("BENCH_LOOK_SIDE", "1200"))

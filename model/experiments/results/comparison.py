@@ -26,6 +26,11 @@ class Scored:
         fold = self.result.trial.fold
         return self.result.cube.digest, -1 if fold is None else fold
 
+    @property
+    def event(self) -> str:
+        """The event that it was scored on: digest of the cube."""
+        return self.result.cube.digest
+
 
 class Difference(Frozen):
     """First minus second, paired by cube, fold and seed."""
@@ -47,12 +52,15 @@ class Difference(Frozen):
         return self.auprc.lower > 0
 
 
-def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: bool = True) -> Difference:
+def compare(
+    first: Sequence[Scored], second: Sequence[Scored], *, same_budget: bool = True, comparisons: int = 1
+) -> Difference:
     """The paired difference of two methods.
 
     Args:
         same_budget: refuse networks that were trained for different numbers of steps; for an ensemble, the steps of one
             member count.
+        comparisons: differences of one table, for which the interval is corrected.
 
     Raises:
         ModelError: they differ in protocol, pixels, seeds, folds or budget; the error names the difference.
@@ -71,7 +79,9 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, same_budget: b
     a, b = [ours[u].counts for u in units], [theirs[u].counts for u in units]
     areas = [ours[u].test_area for u in units]
     wins = sum(float(x.auprc()[0]) > float(y.auprc()[0]) for x, y in zip(a, b, strict=True))
-    return Difference(first=names[0], second=names[1], auprc=paired_difference(a, b, areas), wins=wins)
+    events = [ours[u].event for u in units]
+    difference = paired_difference(a, b, areas, events=events, comparisons=comparisons)
+    return Difference(first=names[0], second=names[1], auprc=difference, wins=wins)
 
 
 def on_common_units(first: Sequence[Scored], second: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:

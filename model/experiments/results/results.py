@@ -9,6 +9,7 @@ from pydantic import Field
 
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
+from model.inputs.pass_subsets import PassSubset
 from model.inputs.selection import Selection
 from model.network.training_plan import Case, InferencePlan, NetworkSpec, PaperPlan, TestTime, TrainingPlan
 from model.scores.evaluation import Evaluation
@@ -54,6 +55,11 @@ class Trial(Frozen):
     )
     cases: tuple[Case, ...] = Field(
         (), description="numbers of passes that one network is trained on in turn; empty: those of `inputs`"
+    )
+    tested: PassSubset | None = Field(
+        None,
+        exclude_if=lambda passes: passes is None,
+        description="passes of the tested scene that are mapped; None: those of `inputs`",
     )
     pretraining_steps: int = Field(
         0, ge=0, description="steps of self-supervised pretraining before training"

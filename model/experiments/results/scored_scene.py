@@ -11,13 +11,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
-from model.inputs.cube_channels import CubeChannels
-from model.inputs.cubes import UNMAPPED, CubeFacts
-from model.inputs.inputs import EventSpan, Inputs, served
+from model.inputs.cubes import CubeFacts
+from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
+from model.split.scored_pixels import SeenBy, labels_and_scored
 
 
 @dataclass(frozen=True)
@@ -54,49 +54,34 @@ class ScoredScene:
         return ScoredPixels(self.labels, mask_of(boxes, self.shape) & self.scored, self.pixel_m)
 
 
-def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
+def open_scene(cube: str, event: EventSpan | None = None, seen_by: SeenBy = "any direction") -> ScoredScene:
     """Open a cube and find which of its pixels are scored.
 
-    A pixel is scored if it has a label, if its backscatter (all polarisations of the cube, on the cube's best track) is
-    known before and after the event, and if its terrain is known. This does not depend on a trial's inputs, so trials
-    can be compared. Each process reads the passes for this once, not once for each trial.
+    The rule is that of `model.split.scored_pixels`, which does not depend on a trial's inputs, so that trials can be
+    compared. Each process reads the passes for this once, not once for each trial.
 
     Args:
         event: None: the event that the cube records.
+        seen_by: the passes of which backscatter must be known: those of the best track of any direction, where the cube
+            records directions, or of the best track of all, as the protocol paper has it.
 
     Raises:
         CubeError: there is no such cube.
         ModelError: the cube has no labels, no event, or no pass before or after the event.
     """
     dataset, facts = cubes.load(cube)
-    labels, scored = _labels_and_scored(facts.uri, facts.digest, event)
+    labels, scored = _labels_and_scored(facts.uri, facts.digest, event, seen_by)
     return ScoredScene(dataset, facts, event, labels, scored, cubes.pixel_m(dataset))
 
 
 @lru_cache(maxsize=2)
-def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[np.uint8], Mask]:
+def _labels_and_scored(
+    uri: str, digest: str, event: EventSpan | None, seen_by: SeenBy
+) -> tuple[NDArray[np.uint8], Mask]:
     """(y, x) labels, and which pixels are scored.
 
     Args:
         digest: of the cube, so that another cube at the same path is read anew.
     """
     dataset, _ = cubes.load(uri)
-    labels = cubes.labels(dataset)
-    inputs = Inputs.model_validate(
-        {
-            "backscatter": served(dataset, "backscatter"),
-            "terrain": served(dataset, "terrain"),
-        }
-    )
-    source = CubeChannels(dataset, inputs, select(dataset, inputs, event))
-    return labels, _known(source) & (labels != UNMAPPED)
-
-
-def _known(source: CubeChannels) -> Mask:
-    """(y, x) whether the first channel has a value; read in strips, so that memory does not grow with the scene."""
-    mask = np.zeros(source.shape, dtype=bool)
-    height, width = source.shape
-    for top in range(0, height, 512):
-        box = Box(top=top, left=0, height=min(512, height - top), width=width)
-        mask[box.slices] = np.isfinite(source.read(box)[0])
-    return mask
+    return labels_and_scored(dataset, event, seen_by)

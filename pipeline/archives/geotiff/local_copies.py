@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from pipeline.errors import DiskError
+from pipeline.files import temporary
 
 GDAL_OPTIONS = {
     # no file beside the raster is looked for, and none that names it is written or read
@@ -56,22 +56,18 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
 
 def _written(pieces: Mapping[int, bytes], size: int, name: str) -> Path:
     """A temporary file with the pieces at their offsets; the rest of it takes no room."""
-    path = None
-    try:
+    with temporary(f"A window of {name}"):
         descriptor, written = tempfile.mkstemp(prefix="slidecube-", suffix=".tif")
         path = Path(written)
-        with os.fdopen(descriptor, "wb") as copy:
-            for offset, data in pieces.items():
-                copy.seek(offset)
-                copy.write(data)
-            copy.truncate(size)
-    except OSError as error:
-        if path is not None:
+        try:
+            with os.fdopen(descriptor, "wb") as copy:
+                for offset, data in pieces.items():
+                    copy.seek(offset)
+                    copy.write(data)
+                copy.truncate(size)
+        except OSError:
             path.unlink(missing_ok=True)
-        raise DiskError(
-            f"A window of {name} cannot be kept in {tempfile.gettempdir()} ({error.strerror}).",
-            "Free some room there, or set TMPDIR to another folder.",
-        ) from error
+            raise
     return path
 
 

@@ -96,15 +96,25 @@ def read_bounded(response: requests.Response, most: int) -> bytes:
     return bytes(data)
 
 
+def stated_bytes(response: requests.Response) -> int | None:
+    """The length that a response states of its body; None where it states none, or no number."""
+    return whole_number(response.headers.get("Content-Length", ""))
+
+
+def whole_number(text: str) -> int | None:
+    """The number that the digits of a header's text are; None for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
 def check_whole(response: requests.Response) -> None:
     """Compare the bytes that came over the wire with the length that the response states, if it states one.
 
     Raises:
         ArchiveError: the body was cut; transient.
     """
-    stated = response.headers.get("Content-Length", "")
+    stated = stated_bytes(response)
     received = response.raw.tell()
-    if stated.isdigit() and received != int(stated):
+    if stated is not None and received != stated:
         raise ArchiveError(
             f"{bare(response.url)} sent {received} of {stated} bytes.", "Try again later.", transient=True
         )

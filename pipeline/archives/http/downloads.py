@@ -7,19 +7,18 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from pipeline.archives.http import http_client
-from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.files import write_whole
+from pipeline.errors import ArchiveError, DiskError, SourceDataError
+from pipeline.files import read_regular, write_whole, writing
 from pipeline.lock import held
 from pipeline.progress import Progress, no_progress
 from pipeline.settings import settings
@@ -28,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MOST_FILE_BYTES = 32 * 2**30
 """More than any granule has; it keeps a stream without an end from filling the disk."""
+MOST_NOTE_BYTES = 2**16
+"""Of the note beside a partial file."""
 DISK_MARGIN_BYTES = 256 * 2**20
 """Left free on the disk."""
 LONGEST_PREPARATION_S = 600.0
@@ -60,12 +61,13 @@ def download(wanted: Wanted, archive: http_client.Opener, progress: Progress = n
     bytes fetched and the file's size.
 
     Raises:
-        ArchiveError: refused, gone, unreachable, cut repeatedly, or no room on the disk.
+        ArchiveError: refused, gone, unreachable, or cut repeatedly.
+        DiskError: there is no room for it, or it cannot be written.
         SourceDataError: it arrived whole and is wrong, twice.
     """
     if wanted.size_bytes is None and wanted.md5 is None and wanted.check is None:
         raise ValueError("nothing to check the file by")
-    with written_to(wanted.path.parent, wanted.path.name), locked(wanted.path):
+    with writing(wanted.path), locked(wanted.path):
         if wanted.path.is_file():
             try:
                 _verify(wanted.path, wanted)
@@ -158,7 +160,7 @@ class _Part:
 
     def _recall(self) -> None:
         try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
+            note = json.loads(read_regular(self._note, MOST_NOTE_BYTES))
             if note["url"] == http_client.bare(self.wanted.url) and isinstance(note["etag"], str):
                 self._etag = note["etag"]
                 total = note["total"]
@@ -277,17 +279,13 @@ class _Part:
 def _extent(response: requests.Response, have: int, url: str) -> tuple[int, int | None]:
     """(first byte of the body within the file, size of the file if it is stated)."""
     if response.status_code == 200:
-        return 0, _whole(response.headers.get("Content-Length", ""))
+        return 0, http_client.stated_bytes(response)
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
-    size = _whole(total)
+    size = http_client.whole_number(total)
     if unit != "bytes" or span.partition("-")[0] != str(have) or (size is None and total != "*"):
         raise ArchiveError(f"{url} returned a range that was not requested.", "Try again.", transient=True)
     return have, size
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _strong_etag(response: requests.Response) -> str | None:
@@ -299,35 +297,12 @@ def ensure_room(folder: Path, needed_bytes: int, name: str) -> None:
     """Refuse, before the first byte, a file that does not fit.
 
     Raises:
-        ArchiveError: less than `needed_bytes` and a margin are free on the folder's disk.
+        DiskError: less than `needed_bytes` and a margin are free on the folder's disk.
     """
     with suppress(OSError):
         if shutil.disk_usage(folder).free < needed_bytes + DISK_MARGIN_BYTES:
-            raise no_room(folder, name, needed_bytes)
-
-
-@contextmanager
-def written_to(folder: Path, name: str) -> Iterator[None]:
-    """Turn an error of the disk into one that names `name`, not the temporary file.
-
-    Raises:
-        ArchiveError: no room, no permission, or a disk that fails.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_room(folder, name) from None
-        raise ArchiveError(
-            f"{name} cannot be kept in {folder} ({error.strerror or type(error).__name__}).",
-            "Set SLIDECUBE_DATA_DIR to a folder that can be written.",
-        ) from error
-
-
-def no_room(folder: Path, name: str, needed_bytes: int | None = None) -> ArchiveError:
-    """The error of a full disk."""
-    needs = "" if needed_bytes is None else f": it needs {needed_bytes / 1e9:.2f} GB"
-    return ArchiveError(
-        f"There is no room for {name} in {folder}{needs}.",
-        "Free some, or set SLIDECUBE_DATA_DIR to another disk.",
-    )
+            raise DiskError(
+                f"There is no room for {name} in {folder}: it needs {needed_bytes / 1e9:.2f} GB.",
+                "Free disk space, or set SLIDECUBE_DATA_DIR to another disk; what was fetched is kept.",
+                errno.ENOSPC,
+            )

@@ -15,7 +15,16 @@ from typing import Any, Protocol, TypeVar
 
 import requests
 
-from pipeline.archives.http.bodies import body, check_whole, is_page, page_instead, pieces, read_bounded
+from pipeline.archives.http.bodies import (
+    body,
+    check_whole,
+    is_page,
+    page_instead,
+    pieces,
+    read_bounded,
+    stated_bytes,
+    whole_number,
+)
 from pipeline.archives.http.http_errors import (
     NETWORK_ERRORS,
     LaterError,
@@ -49,9 +58,11 @@ __all__ = [
     "request",
     "retried",
     "retry_after_s",
+    "stated_bytes",
     "tag_of",
     "unreachable",
     "user_agent",
+    "whole_number",
     "without_secrets",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import requests
@@ -136,12 +135,15 @@ def _total_bytes(response: requests.Response, href: str, offset: int, length: in
     if response.status_code == 206:
         unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
         span, _, stated = rest.partition("/")
-        if unit == "bytes" and re.fullmatch("[0-9]{1,18}", stated):
-            total = int(stated)
-            if span == f"{offset}-{min(offset + length, total) - 1}":
-                return total
-    elif response.status_code == 200 and offset == 0 and response.headers.get("Content-Length", "").isdigit():
-        return int(response.headers["Content-Length"])
+        total = http_client.whole_number(stated)
+        if unit == "bytes" and total is not None and span == f"{offset}-{min(offset + length, total) - 1}":
+            return total
+    elif (
+        response.status_code == 200
+        and offset == 0
+        and (whole := http_client.stated_bytes(response)) is not None
+    ):
+        return whole
     raise ArchiveError(
         f"{http_client.bare(href)} answered a range request with HTTP {response.status_code} in a way that cannot "
         "be used.",

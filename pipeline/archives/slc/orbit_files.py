@@ -28,6 +28,7 @@ from pipeline.catalogue.state_vectors import (
     read_orbit_name,
 )
 from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.files import writing
 from pipeline.records import Frozen, Utc
 
 log = logging.getLogger(__name__)
@@ -88,9 +89,11 @@ def fetch_orbit(
 
     Raises:
         ArchiveError: there is no orbit file (yet), or the service fails.
+        DiskError: it cannot be written.
         SourceDataError: the fetched file is damaged, of another platform, or does not cover the overflight.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder / "orbit file"):
+        folder.mkdir(parents=True, exist_ok=True)
     available = _available(folder, platform, start, end)
     if available is not None and (available.kind == "precise" or datetime.now(UTC) - end < PRECISE_AFTER):
         return available

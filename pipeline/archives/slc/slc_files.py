@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.archives.http.downloads import Wanted, download, locked, written_to
+from pipeline.archives.http.downloads import Wanted, download, locked
 from pipeline.archives.registry import archive_of
 from pipeline.archives.slc.burst_files import (
     MOST_TIFF_BYTES,
@@ -24,11 +24,14 @@ from pipeline.archives.slc.burst_files import (
 from pipeline.archives.slc.zips import unpack
 from pipeline.catalogue.slc import Burst, Granule, Polarisation, SlcPass
 from pipeline.errors import ArchiveError, SourceDataError
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole, writing
 from pipeline.progress import Progress, no_progress
 from pipeline.settings import FetchMode, settings
 
 log = logging.getLogger(__name__)
+
+MOST_LISTING_BYTES = 2**20
+"""Of the list of a SAFE folder's files."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,11 +52,13 @@ def fetch_slc(
     of the granules that hold the bursts.
 
     Raises:
-        ArchiveError: refused, gone or unreachable; no login; no room; or the overflight lacks a burst.
+        ArchiveError: refused, gone or unreachable; no login; or the overflight lacks a burst.
+        DiskError: there is no room, or a file cannot be written.
         SourceDataError: what arrived is damaged or something else.
     """
     wanted = _chosen(slc_pass, tuple(burst_ids), polarisation)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder / slc_pass.id):
+        folder.mkdir(parents=True, exist_ok=True)
     if mode == "bursts":
         return _in_threads(partial(_fetch_burst, folder, progress), wanted)
     names = {burst.granule for burst in wanted}
@@ -111,7 +116,7 @@ def _fetch_granule(folder: Path, polarisation: Polarisation, progress: Progress,
     """Fetch and unpack a granule; the zip is deleted once its folder is whole."""
     name = _file_name(granule.name)
     safe, packed, listing = folder / f"{name}.SAFE", folder / f"{name}.zip", folder / f".{name}.files.json"
-    with written_to(folder, safe.name), locked(safe):
+    with writing(safe), locked(safe):
         if safe.is_dir():
             try:
                 _check_listing(safe, listing)
@@ -140,7 +145,7 @@ def _fetch_granule(folder: Path, polarisation: Polarisation, progress: Progress,
 
 def _check_listing(safe: Path, listing: Path) -> None:
     try:
-        files = json.loads(listing.read_text(encoding="utf-8"))["files"]
+        files = json.loads(read_regular(listing, MOST_LISTING_BYTES))["files"]
         whole = bool(files) and all((safe / name).stat().st_size == size for name, size in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False

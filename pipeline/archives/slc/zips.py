@@ -45,7 +45,7 @@ def unpack(path: Path, target: Path, top: str) -> Path:
 
     Raises:
         SourceDataError: it is no zip, damaged, or holds something that is refused; the entry is named.
-        ArchiveError: it does not fit on the disk.
+        DiskError: it does not fit on the disk, or cannot be written.
     """
     return unpack_folder(path, target / top, top, SLC_LIMITS, only=True)
 

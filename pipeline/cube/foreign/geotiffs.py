@@ -29,7 +29,7 @@ from pipeline.cube import arrays
 from pipeline.cube.foreign.contract import ContractError, check_contract
 from pipeline.cube.schema import BACKSCATTER, SCHEMA_VERSION, TERRAIN, VARIABLES, Variable
 from pipeline.errors import CubeError
-from pipeline.files import put_folder, scratch_name
+from pipeline.files import put_folder, scratch_name, writing
 from pipeline.grid import MOST_PIXELS
 from pipeline.records import Frozen, Utc
 
@@ -95,7 +95,7 @@ def import_folder(folder: Path, target: Path, wanted: GeoTiffImport | None = Non
     if target.exists():
         raise CubeError(f"{target} exists already.", "Give another --out, or remove it.")
     bands, place = _examined(folder)
-    with scratch_name(target) as scratch:
+    with scratch_name(target) as scratch, writing(target, alone=False):
         scratch.parent.mkdir(parents=True, exist_ok=True)
         _write(scratch, bands, place, wanted, target.stem)
         with xr.open_zarr(LocalStore(scratch), chunks=None) as made:

@@ -66,9 +66,7 @@ def _metadata(version: VersionAddress) -> Iterator[tuple[str, Json]]:
     prefix = f"{version.key}/" if version.key else ""
     keys = {key for key in version.store.files(version.key) if key.rpartition("/")[2] in METADATA}
     for key in sorted(keys):
-        raw = version.store.read(f"{prefix}{key}") or b""
-        if len(raw) > MOST_METADATA_BYTES:
-            raise CubeError(f"{version.uri}: {key} has {len(raw)} bytes.", "Give a Zarr cube.")
+        raw = version.store.read(f"{prefix}{key}", MOST_METADATA_BYTES) or b""
         try:
             found = json.loads(raw)
         except (ValueError, RecursionError) as error:

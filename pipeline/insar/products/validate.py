@@ -20,9 +20,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
+from pipeline.files import read_regular
 from pipeline.insar.job import (
     LEAST_VALID_FRACTION,
     METADATA,
+    MOST_BYTES,
     PRODUCTS,
     JobManifest,
     JobMetadata,
@@ -36,7 +38,6 @@ log = logging.getLogger(__name__)
 TYPES = {"coherence": "float32", "interferogram": "complex64", "amplitude": "float32", "incidence": "float32"}
 INCIDENCE_DEG = (15.0, 55.0)
 """Accepted incidence. Sentinel-1's IW has 29 to 46 degrees from the ellipsoid's normal, whatever the slope."""
-MOST_BYTES = 2**20
 _ROWS = 512
 _AGAIN = (
     "Delete the job's folder and run the pair again; if it fails again, choose another pair or processor."
@@ -90,9 +91,7 @@ def read_finished(job: Path, manifest: JobManifest) -> JobMetadata | None:
     """The metadata of a finished job; None if it is unfinished, of another request, or changed."""
     path = folder_of(job)["products"] / METADATA
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError("the file is too large")
-        metadata = JobMetadata.model_validate_json(path.read_bytes())
+        metadata = JobMetadata.model_validate_json(read_regular(path, MOST_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ValidationError) as error:

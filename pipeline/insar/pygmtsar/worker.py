@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import re
@@ -17,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InterferometryError
+from pipeline.errors import InterferometryError, disk_error_of
 from pipeline.files import write_whole
 from pipeline.insar.job import (
     METADATA,
@@ -85,7 +84,7 @@ def main(job: Path) -> int:
 
 
 def _error_of_processor(job: Path, error: Exception) -> InterferometryError:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if (disk := disk_error_of(error)) is not None and disk.full:
         return InterferometryError(
             "disk-full",
             f"The disk of {job.name} is full.",

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import SourceDataError, number_of
+from pipeline.files import temporary
 from pipeline.layers.outlines.vector_formats import READ, SNIFFED_BYTES, format_of
 
 SUFFIXES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml", ".geojsonl")
@@ -66,14 +67,16 @@ def _readable(path: Path, plain: Path, member: Opened) -> Iterator[str]:
     if member.kind != "SQLite":
         yield f"/vsizip/{{{plain.resolve()}}}/{member.source}"
         return
-    with tempfile.TemporaryDirectory(prefix="slidecube-") as folder:
-        file = Path(folder) / "unpacked.gpkg"
-        with (
-            zipfile.ZipFile(path) as archive,
-            archive.open(member.source) as packed,
-            file.open("xb") as unpacked,
-        ):
-            shutil.copyfileobj(packed, unpacked)
+    with ExitStack() as stack:
+        with temporary(f"The unpacked {member.source} of {path.name}"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slidecube-"))
+            file = Path(folder) / "unpacked.gpkg"
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(member.source) as packed,
+                file.open("xb") as unpacked,
+            ):
+                shutil.copyfileobj(packed, unpacked)
         yield str(file)
 
 
@@ -101,14 +104,16 @@ def _plain_name(path: Path) -> Iterator[Path]:
     if _PLAIN.fullmatch(str(absolute)) and not str(absolute).startswith("/vsi"):
         yield absolute
         return
-    with tempfile.TemporaryDirectory(prefix="slidecube-") as folder:
-        stem = absolute.stem
-        for one in absolute.parent.iterdir() if absolute.is_file() else (absolute,):
-            if one.name.startswith(f"{stem}."):
-                (Path(folder) / f"source{one.name.removeprefix(stem)}").symlink_to(one)
-        link = Path(folder) / f"source{absolute.suffix}"
-        if not link.exists():
-            link.symlink_to(absolute)
+    with ExitStack() as stack:
+        with temporary(f"A link to {path.name}"):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slidecube-")))
+            stem = absolute.stem
+            for one in absolute.parent.iterdir() if absolute.is_file() else (absolute,):
+                if one.name.startswith(f"{stem}."):
+                    (folder / f"source{one.name.removeprefix(stem)}").symlink_to(one)
+            link = folder / f"source{absolute.suffix}"
+            if not link.exists():
+                link.symlink_to(absolute)
         yield link
 
 

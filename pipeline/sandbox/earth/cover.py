@@ -16,8 +16,8 @@ from scipy import ndimage
 from scipy.special import ndtr
 
 from pipeline.sandbox.earth.mirror import place
+from pipeline.sandbox.earth.realism.random_fields import Mask, Raster, smooth_field
 from pipeline.sandbox.earth.scene import Scene
-from pipeline.sandbox.earth.topography import Mask, Raster, smooth_field
 
 LASTING = 0.4
 """Permanent share of the coherence after twelve days."""
@@ -103,7 +103,7 @@ def make_cover(scene: Scene, centre_deg: tuple[float, float], width_m: float, pe
         (_RANGES["scar"], scene.slides.old_map),
     ):
         before[where] = _between(between, inner)[where]
-    changed = ((scene.slides.id_map > 0) | scene.logged) & ~water
+    changed = ((scene.slides.id_map > 0) | scene.felled_at_event) & ~water
     after = np.where(changed, _between(_RANGES["scar"], inner), before)
     before[water], after[water] = 0, 0
     row, column = place(scene.grid, *centre_deg)

@@ -19,7 +19,7 @@ from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.mirror import mirrored, place
 from pipeline.sandbox.earth.scene import Scene
 from pipeline.sandbox.earth.stac_items import Raster
-from pipeline.sandbox.earth.topography import smooth_field
+from pipeline.sandbox.earth.topography import degraded_heights
 
 Bounds = tuple[float, float, float, float]
 VOID = -32768
@@ -70,13 +70,7 @@ def make_tiles(scene: Scene, collection: str, reach_deg: Bounds | None = None) -
 
 def _degrade(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Heights smoothed to 30 m with correlated noise, and voids on the steepest slopes, on the scene's grid."""
-    step = scene.grid.resolution_m
-    sigma = 15.0 / step
-    heights = (
-        ndimage.gaussian_filter(scene.relief.elevation_m, sigma) if sigma > 0.3 else scene.relief.elevation_m
-    )
-    noise = smooth_field(scene.grid.shape, max(0.5, 30.0 / step), rng) * scene.parameters.dem_noise_m
-    heights = np.where(scene.relief.water, scene.relief.elevation_m, heights + noise).astype(np.float32)
+    heights = degraded_heights(scene.relief, scene.parameters.dem_noise_m, rng)
     steep = ndimage.gaussian_filter(scene.relief.slope_rad, 3.0)
     voids = (steep > np.quantile(steep, 0.9995)) & ~scene.relief.water
     return heights, voids

@@ -19,6 +19,7 @@ from shapely import Polygon, affinity
 from pipeline.area import Inventory
 from pipeline.inventory_rules import ClassRange
 from pipeline.sandbox.earth.images import stamp
+from pipeline.sandbox.earth.realism.mapping_errors import mapped_outlines
 from pipeline.sandbox.earth.scene import Scene
 
 EXAMPLE_HOST = "inventories.slidecube.example"
@@ -35,8 +36,8 @@ _DAY = datetime(2020, 1, 1, tzinfo=UTC)
 def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     """Polygons as mapped, in the grid's projection, with the class field that the area's inventory names.
 
-    A few per cent are missing and each is displaced by about a pixel; the last two rows are a duplicate of the
-    first and a polygon that crosses itself.
+    Some are missing and each is displaced by about a pixel, with the other errors that the parameters ask for; the last
+    two rows are a duplicate of the first and a polygon that crosses itself.
     """
     parameters = scene.parameters
     rng = np.random.default_rng([parameters.seed, 7])
@@ -44,12 +45,19 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
     sd_m = parameters.label_jitter_px * scene.grid.resolution_m
     shapes: list[Polygon] = []
     classes: list[str | float] = []
+    drawn: dict[str, list[Polygon]] = {"new": [], "old": []}
+    mapping = parameters.realism.mapping
+    missing = parameters.labels_missing if mapping is None else 0.0
     for kind, outlines in (("new", scene.slides.new), ("old", scene.slides.old)):
         for outline in outlines:
             dx, dy = rng.normal(0, sd_m, 2)
-            if rng.uniform() >= parameters.labels_missing:
-                shapes.append(affinity.translate(outline, dx, dy))
-                classes.append(names[kind])
+            if rng.uniform() >= missing:
+                drawn[kind].append(affinity.translate(outline, dx, dy))
+    if mapping is not None:
+        drawn["new"], drawn["old"] = mapped_outlines(drawn["new"], drawn["old"], mapping, rng)
+    for kind, found in drawn.items():
+        shapes += found
+        classes += [names[kind]] * len(found)
     if shapes:
         shapes.append(shapes[0])
         classes.append(classes[0])
@@ -104,6 +112,21 @@ def inventory_targets(scene: Scene) -> tuple[list[tuple[str, str]], list[str]]:
     if inventory.sha256 is not None:
         notes.append("the area file states a sha256 of the real inventory; the simulated one cannot match it")
     return [target] if target == targets[0] else [*targets, target], notes
+
+
+def simulated_inventory(scene: Scene) -> dict[str, Any]:
+    """The part `inventory` of the area file that fits the simulated inventory."""
+    field, names = inventory_classes(scene.area.inventory)
+    host, path = inventory_targets(scene)[0][-1]
+    return {
+        "name": "Simulated landslides",
+        "url": f"https://{host}/{path}",
+        "citation": "slidecube sandbox, simulated from a seed",
+        "licence": "CC0-1.0",
+        "class_field": field,
+        "classes": {kind: [name] for kind, name in names.items()},
+        "extent_assumed": "the simulation covers the whole area",
+    }
 
 
 def write_inventory(slides: geopandas.GeoDataFrame, path: Path, layer: str | None) -> None:

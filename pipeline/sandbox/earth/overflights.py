@@ -13,6 +13,7 @@ from pipeline.area import AreaOfInterest, Event
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
 
+FIRST_SATELLITE, SECOND_SATELLITE = "S1A", "S1B"
 REPEAT = timedelta(days=12)
 ORBITS_PER_REPEAT = 175
 SLICE = timedelta(seconds=25)
@@ -54,7 +55,7 @@ class Flight:
     slid: bool  # the event has happened
     slices: tuple[int, ...]  # the slices that the archive holds, numbered along the flight from 0
     zero_filled: bool = False
-    platform: str = "S1A"
+    platform: str = FIRST_SATELLITE
 
     @property
     def datatake(self) -> int:
@@ -92,17 +93,24 @@ def plan_flights(area: AreaOfInterest, parameters: WorldParameters) -> list[Flig
             stored = everything[:-1] if partial and parameters.slices > 1 else everything
             found.append((instant, track, instant > middle, stored))
     found.sort(key=lambda flight: flight[0])
+    turns: dict[TrackPlan, int] = {}
+    platforms = []
+    for _, track, _, _ in found:
+        turns[track] = turns.get(track, -1) + 1
+        second = parameters.second_satellite and turns[track] % 2 == 1
+        platforms.append(SECOND_SATELLITE if second else FIRST_SATELLITE)
     return [
         Flight(
             index=index,
             track=track,
             instant=instant,
-            absolute_orbit=absolute_orbit("S1A", track.relative_orbit, instant),
+            absolute_orbit=absolute_orbit(platform, track.relative_orbit, instant),
             slid=slid,
             slices=stored,
             zero_filled=parameters.zero_filled_pass and index == 1,
+            platform=platform,
         )
-        for index, (instant, track, slid, stored) in enumerate(found)
+        for index, ((instant, track, slid, stored), platform) in enumerate(zip(found, platforms, strict=True))
     ]
 
 

@@ -12,6 +12,7 @@ from pipeline.errors import SlidecubeError
 from pipeline.grid import Grid
 from pipeline.records import Frozen
 from pipeline.sandbox.earth.landscape import Landscape
+from pipeline.sandbox.earth.realism.switches import Land, Realism
 
 DemCollection = Literal["nasadem", "cop-dem-glo-30"]
 
@@ -112,6 +113,17 @@ class WorldParameters(Frozen):
     )
     slc: SlcPlan | None = Field(None, description="None: no single look complex products")
     landscape: Landscape = Landscape()
+    land: Land | None = Field(
+        None, exclude_if=lambda land: land is None, description="kind of land of a realistic event"
+    )
+    second_satellite: bool = Field(
+        False, exclude_if=lambda on: not on, description="every other pass of a track is of S1B"
+    )
+    realism: Realism = Field(
+        Realism(),
+        exclude_if=lambda effects: effects == Realism(),
+        description="effects of real scenes; all off by default",
+    )
 
 
 def area_grid(area: AreaOfInterest, parameters: WorldParameters) -> Grid:

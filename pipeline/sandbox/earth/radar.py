@@ -8,8 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.sandbox.earth.overflights import Flight
+from pipeline.sandbox.earth.realism.gamma_texture import correlated_speckle
+from pipeline.sandbox.earth.realism.random_fields import Mask, Raster, smooth_field
 from pipeline.sandbox.earth.scene import Scene
-from pipeline.sandbox.earth.topography import Mask, Raster, smooth_field
 
 NODATA = -32768.0
 _FLOOR_DB = -24.0
@@ -63,9 +64,14 @@ def observe(scene: Scene, flight: Flight, polarisation: str) -> Raster:
     db += weather
     if flight.slid:
         db += scene.change_db(flight.track, polarisation)
-    linear = np.power(np.float32(10.0), db / 10, dtype=np.float32) * speckle(
-        shape, scene.parameters.looks, rng
-    )
+    if scene.ground is not None:
+        db += scene.ground.pass_db(flight, polarisation)
+    linear = np.power(np.float32(10.0), db / 10, dtype=np.float32)
+    if scene.ground is None:
+        linear *= speckle(shape, scene.parameters.looks, rng)
+    else:
+        noise = correlated_speckle(shape, scene.parameters.looks, rng)
+        linear = scene.ground.seen(linear, noise, flight, polarisation, landscape.vv.level_db)
     linear += np.float32(10 ** (_FLOOR_DB / 10))
     if water.any():
         # no signal is left after noise removal

@@ -11,11 +11,15 @@ from scipy import ndimage
 
 from pipeline.area import AreaOfInterest
 from pipeline.grid import Grid
+from pipeline.sandbox.earth.ground.ground import Ground
+from pipeline.sandbox.earth.ground.ground_making import make_ground
 from pipeline.sandbox.earth.landscape import Scattering
 from pipeline.sandbox.earth.overflights import Flight, Swath, plan_flights, scene_grid, wanted_tracks
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters, area_grid
+from pipeline.sandbox.earth.realism.random_fields import Raster, fractal_field, smooth_field
+from pipeline.sandbox.earth.realism.runout import zone_change_db
 from pipeline.sandbox.earth.slides import Slides, make_slides
-from pipeline.sandbox.earth.topography import Raster, Relief, fractal_field, make_relief, smooth_field
+from pipeline.sandbox.earth.topography import Relief, make_relief
 
 # mean of ten times the decadic logarithm of gamma(4.4)-distributed speckle: the loss by averaging in dB
 _SPECKLE_BIAS_DB = 0.51
@@ -43,6 +47,7 @@ class Scene:
     season: dict[str, Raster]  # dB
     inner: Raster  # sd 1, within slides
     slide_db: dict[str, NDArray[np.float32]]  # (slide + 1,)
+    ground: Ground | None = None  # None: no effect is on
 
     def swath(self, track: TrackPlan) -> Swath:
         return next(swath for swath in self.swaths if swath.track == track)
@@ -51,6 +56,13 @@ class Scene:
         """The landscape's scattering in 'vv' or 'vh'."""
         landscape = self.parameters.landscape
         return landscape.vv if polarisation == "vv" else landscape.vh
+
+    @property
+    def felled_at_event(self) -> NDArray[np.bool_]:
+        """(y, x) forest that fell between the last pass before the event and the first after it."""
+        first = next((flight.index for flight in self.flights if flight.slid), len(self.flights))
+        disturbed = self.ground.disturbed if self.ground is not None else None
+        return self.logged if disturbed is None else self.logged | (disturbed.since == first)
 
     @cached_property
     def _facing(self) -> dict[int, Raster]:
@@ -66,7 +78,8 @@ class Scene:
         facing = self._facing[track.relative_orbit]
         scattering = self.scattering(polarisation)
         level = scattering.level_db + _SPECKLE_BIAS_DB
-        db = level + self.texture[polarisation] + scattering.facing_db * facing
+        pattern = self.texture[polarisation] if self.ground is None else self.ground.level_db[polarisation]
+        db = level + pattern + scattering.facing_db * facing
         field = self.parcels > 0
         db[field] += -1.5 if polarisation == "vv" else -3.0
         old = self.slides.old_map
@@ -80,9 +93,14 @@ class Scene:
         facing = self._facing[track.relative_orbit]
         scattering = self.scattering(polarisation)
         mean = scattering.slide_db + scattering.slide_facing_db * facing
-        slid = self.slides.id_map
+        slides, slid = self.slides, self.slides.id_map
+        bodies = self.parameters.realism.slide_bodies
+        if bodies is not None and slides.zone_map is not None:
+            mean = mean + zone_change_db(bodies, polarisation)[slides.zone_map]
         change = np.where(slid > 0, mean + self.slide_db[polarisation][slid], 0.0)
         change += np.where(slid > 0, scattering.inner_sd_db * self.inner, 0.0)
+        if slides.shown is not None:
+            change *= slides.shown[slid]
         change[self.logged & (slid == 0)] += scattering.logged_db
         # 20 m of resolution on pixels of 10 m
         return np.asarray(ndimage.gaussian_filter(change.astype(np.float32), 0.6), dtype=np.float32)
@@ -107,16 +125,20 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
         pol: np.concatenate([[0.0], slide.normal(0, own_way.slide_sd_db, count - 1)]).astype(np.float32)
         for pol, own_way in (("vv", landscape.vv), ("vh", landscape.vh))
     }
+    parcels = _parcels(relief, landscape.field_share, cover)
+    flights = tuple(plan_flights(area, parameters))
+    first = next((flight.index for flight in flights if flight.slid), len(flights))
+    tracks = [swath.track for swath in swaths]
     return Scene(
         area=area,
         parameters=parameters,
         area_grid=lattice,
         grid=grid,
         swaths=tuple(swaths),
-        flights=tuple(plan_flights(area, parameters)),
+        flights=flights,
         relief=relief,
         slides=slides,
-        parcels=_parcels(relief, landscape.field_share, cover),
+        parcels=parcels,
         logged=_logged(relief, landscape.logged_share, cover),
         texture={"vv": np.float32(landscape.vv.texture_db) * shared, "vh": both * shared + alone * own},
         season={
@@ -125,6 +147,7 @@ def make_scene(area: AreaOfInterest, parameters: WorldParameters) -> Scene:
         },
         inner=smooth_field(grid.shape, 2.0, texture),
         slide_db=slide_db,
+        ground=make_ground(relief, parcels, tracks, (first, len(flights)), parameters),
     )
 
 

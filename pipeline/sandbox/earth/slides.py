@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import rasterio.features
@@ -11,7 +11,11 @@ from scipy import ndimage
 from shapely import Polygon
 
 from pipeline.sandbox.earth.parameters import WorldParameters
-from pipeline.sandbox.earth.topography import Relief, fractal_field
+from pipeline.sandbox.earth.realism.drainage import Descent
+from pipeline.sandbox.earth.realism.random_fields import fractal_field
+from pipeline.sandbox.earth.realism.runout import ZONES, draw_visibility, flowing_body
+from pipeline.sandbox.earth.realism.switches import SlideBodies
+from pipeline.sandbox.earth.topography import Relief
 
 # Malamud et al. 2004: three-parameter inverse gamma, areas in km², tail exponent -(rho + 1) = -2.4
 _RHO, _A_KM2, _S_KM2 = 1.4, 1.28e-3, -1.32e-4
@@ -23,12 +27,16 @@ class Slides:
     """Landslides of the event and older scars.
 
     `id_map` (y, x) is the number, from 1, of the landslide whose polygon contains the pixel's centre; 0 for none.
+    With bodies, `shown` (slide + 1,) is the part of its change that each shows, and `zone_map` (y, x) the zone:
+    1 source, 2 transport, 3 deposit, 0 none.
     """
 
     new: tuple[Polygon, ...]
     old: tuple[Polygon, ...]
     id_map: NDArray[np.int32]
     old_map: NDArray[np.bool_]
+    shown: NDArray[np.float32] | None = None
+    zone_map: NDArray[np.uint8] | None = None
 
 
 def draw_areas_km2(count: int, factor: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -65,9 +73,11 @@ def make_slides(relief: Relief, parameters: WorldParameters, rng: np.random.Gene
     )
     weight = np.where(relief.water, 0.0, np.exp(1.5 * urge)).ravel().astype(np.float64)
     cumulative = np.cumsum(weight)
+    maker = _Maker(relief, parameters.realism.slide_bodies)
     taken = np.zeros(grid.shape, dtype=bool)
     wanted_m2 = parameters.prevalence * taken.size * grid.resolution_m**2
     new: list[Polygon] = []
+    zones: list[tuple[Polygon, int]] = []
     covered = 0.0
     for _ in range(1_000_000):
         if covered >= wanted_m2:
@@ -76,33 +86,68 @@ def make_slides(relief: Relief, parameters: WorldParameters, rng: np.random.Gene
         row, column = divmod(min(cell, taken.size - 1), grid.width)
         if taken[row, column]:
             continue
-        outline = _at(relief, row, column, float(draw_areas_km2(1, landscape.size_factor, rng)[0]) * 1e6, rng)
+        outline, parts = maker.at(
+            row, column, float(draw_areas_km2(1, landscape.size_factor, rng)[0]) * 1e6, rng
+        )
         reach = max(1, int(np.sqrt(outline.area / np.pi) / grid.resolution_m))
         taken[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = True
         new.append(outline)
+        zones += parts
         covered += outline.area
+    older = len(new) // 12 if maker.bodies is None else round(len(new) * maker.bodies.scars_per_slide)
     old = tuple(
-        _at(relief, *divmod(int(np.searchsorted(cumulative, u)), grid.width), area * 1e6, rng)
+        maker.at(*divmod(int(np.searchsorted(cumulative, u)), grid.width), area * 1e6, rng)[0]
         for u, area in zip(
-            rng.uniform(0, cumulative[-1], len(new) // 12),
-            draw_areas_km2(len(new) // 12, landscape.size_factor, rng),
+            rng.uniform(0, cumulative[-1], older),
+            draw_areas_km2(older, landscape.size_factor, rng),
             strict=True,
         )
     )
     id_map = _burn(relief, new)
     id_map[relief.water] = 0
-    return Slides(tuple(new), old, id_map, _burn(relief, list(old)) > 0)
+    found = Slides(tuple(new), old, id_map, _burn(relief, list(old)) > 0)
+    if maker.bodies is None:
+        return found
+    shown = np.concatenate([np.zeros(1, np.float32), draw_visibility(len(new), maker.bodies, rng)])
+    zone_map = np.zeros(grid.shape, dtype=np.uint8)
+    if zones:
+        zone_map = rasterio.features.rasterize(
+            zones, out_shape=grid.shape, transform=grid.affine, dtype="uint8"
+        )
+    zone_map[id_map == 0] = 0
+    return replace(found, shown=shown, zone_map=zone_map)
 
 
-def _at(relief: Relief, row: int, column: int, area_m2: float, rng: np.random.Generator) -> Polygon:
+class _Maker:
+    """Makes the outline of a landslide, with the outlines of its zones where there are bodies."""
+
+    def __init__(self, relief: Relief, bodies: SlideBodies | None) -> None:
+        self.bodies = bodies
+        self._relief = relief
+        flows = bodies is not None and bodies.runout > 0
+        self._descent = Descent.on(relief.grid, relief.elevation_m) if flows else None
+
+    def at(
+        self, row: int, column: int, area_m2: float, rng: np.random.Generator
+    ) -> tuple[Polygon, list[tuple[Polygon, int]]]:
+        """A landslide around a pixel: its outline, and (outline, zone) of its zones."""
+        if self._descent is not None and self.bodies is not None:
+            x, y = _centre(self._relief, row, column)
+            body = flowing_body(self._descent, x, y, area_m2, self.bodies.runout, rng)
+            if body is not None:
+                return body.outline, list(zip(body.zones or (), ZONES, strict=False))
+        return ellipse_at(self._relief, row, column, area_m2, rng), []
+
+
+def ellipse_at(relief: Relief, row: int, column: int, area_m2: float, rng: np.random.Generator) -> Polygon:
+    """An elliptic landslide around a pixel, its long axis downslope."""
+    x, y = _centre(relief, row, column)
+    return draw_outline(x, y, area_m2, float(relief.downslope_rad[row, column]), rng)
+
+
+def _centre(relief: Relief, row: int, column: int) -> tuple[float, float]:
     grid = relief.grid
-    return draw_outline(
-        grid.left + (column + 0.5) * grid.resolution_m,
-        grid.top - (row + 0.5) * grid.resolution_m,
-        area_m2,
-        float(relief.downslope_rad[row, column]),
-        rng,
-    )
+    return grid.left + (column + 0.5) * grid.resolution_m, grid.top - (row + 0.5) * grid.resolution_m
 
 
 def _burn(relief: Relief, outlines: list[Polygon]) -> NDArray[np.int32]:

@@ -1,52 +1,16 @@
-"""Random fields, a plausible terrain, and its local incidence angles."""
+"""A plausible terrain, and its local incidence angles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
-
-Raster = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-
-def fractal_field(
-    shape: tuple[int, int], beta: float, rng: np.random.Generator, cutoff_px: float = 0.0
-) -> Raster:
-    """Gaussian field (y, x) with power spectrum k^-beta, mean 0, sd 1; structure finer than `cutoff_px` is removed."""
-    fast = tuple(scipy.fft.next_fast_len(n, real=True) for n in shape)
-    k = np.hypot(scipy.fft.fftfreq(fast[0])[:, None], scipy.fft.rfftfreq(fast[1])[None, :])
-    k[0, 0] = 1.0
-    amplitude = k ** (-beta / 2)
-    if cutoff_px:
-        amplitude *= np.exp(-((k * cutoff_px) ** 2))
-    amplitude[0, 0] = 0.0
-    noise = scipy.fft.rfft2(rng.standard_normal(fast, dtype=np.float32))
-    field = scipy.fft.irfft2(noise * amplitude, s=fast)[: shape[0], : shape[1]]
-    field -= field.mean()
-    return np.asarray(field / field.std(), dtype=np.float32)
-
-
-def smooth_field(shape: tuple[int, int], sigma_px: float, rng: np.random.Generator) -> Raster:
-    """Gaussian field (y, x) with a correlation length of `sigma_px`, mean 0, sd 1.
-
-    Long lengths are drawn on a coarser lattice and interpolated.
-    """
-    step = max(1, int(sigma_px // 3))
-    coarse = tuple(-(-n // step) + 2 for n in shape)
-    field = ndimage.gaussian_filter(
-        rng.standard_normal(coarse, dtype=np.float32), sigma_px / step, mode="wrap", truncate=3.0
-    )
-    if step > 1:
-        field = ndimage.zoom(field, step, order=1)
-    field = field[: shape[0], : shape[1]]
-    return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
+from pipeline.sandbox.earth.realism.random_fields import Mask, Raster, fractal_field, smooth_field
+from pipeline.sandbox.earth.realism.valleys import shape_valleys
 
 
 @dataclass(frozen=True)
@@ -77,6 +41,9 @@ def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generato
     for _ in range(4):  # slopes are not a linear function of the factor
         gradient = np.hypot(*np.gradient(height, step))
         height *= np.tan(np.radians(parameters.mean_slope_deg)) / np.tan(np.arctan(gradient).mean())
+    forms = parameters.realism.land_forms
+    if forms is not None:
+        height = shape_valleys(height, step, parameters.mean_slope_deg, forms)
     water = np.zeros(shape, dtype=bool)
     if parameters.water_share > 0:
         # the deepest broad basin rather than every pit
@@ -87,7 +54,8 @@ def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generato
     height = np.where(water, 0.0, np.maximum(height - base, 1.0))
     # shores rise gradually from the water
     near = ndimage.distance_transform_edt(~water) * step if water.any() else np.full(shape, np.inf)
-    height = height * np.clip(near / 150.0, 0.05, 1.0) + (0.0 if parameters.sea else 40.0)
+    lowest = 0.0 if parameters.sea else 40.0 if forms is None else forms.base_m
+    height = height * np.clip(near / 150.0, 0.05, 1.0) + lowest
     if parameters.sea:
         height = np.where(water, 0.0, height)
     rows, columns = np.gradient(height, step)  # rows go south
@@ -100,3 +68,12 @@ def make_relief(grid: Grid, parameters: WorldParameters, rng: np.random.Generato
         slope.astype(np.float32),
         downslope.astype(np.float32),
     )
+
+
+def degraded_heights(relief: Relief, noise_m: float, rng: np.random.Generator) -> Raster:
+    """(y, x) heights as a spaceborne survey measures them: smoothed to 30 m, with correlated noise; water is exact."""
+    step = relief.grid.resolution_m
+    sigma = 15.0 / step
+    heights = ndimage.gaussian_filter(relief.elevation_m, sigma) if sigma > 0.3 else relief.elevation_m
+    noise = smooth_field(relief.grid.shape, max(0.5, 30.0 / step), rng) * noise_m
+    return np.where(relief.water, relief.elevation_m, heights + noise).astype(np.float32)

@@ -13,8 +13,8 @@ from pipeline.sandbox.earth.cover import LASTING, Cover, remembered
 from pipeline.sandbox.earth.mirror import mirrored
 from pipeline.sandbox.earth.overflights import Flight
 from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.earth.realism.random_fields import Raster
 from pipeline.sandbox.earth.scene import Scene
-from pipeline.sandbox.earth.topography import Raster
 from pipeline.sandbox.slc.acquisition import Acquisition
 from pipeline.sandbox.slc.instrument import (
     AZIMUTH_BANDWIDTH_HZ,

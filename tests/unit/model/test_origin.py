@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.origin import ORIGIN, Origin, changes, existing, read_made, whole_result
-from pipeline.errors import ModelError, ReplaceError
+from pipeline.errors import DiskError, ModelError, ReplaceError
 
 CUBE, OTHER = "a" * 64, "b" * 64
 WANTED = Origin(kind="map", cube=CUBE, model=OTHER, options={"smallest_m2": 400.0, "event": None})
@@ -124,12 +124,12 @@ def test_a_result_that_somebody_else_made_meanwhile_is_kept(tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path: Path) -> None:
     with (
-        pytest.raises(ModelError) as refused,
+        pytest.raises(DiskError) as refused,
         whole_result(tmp_path / "v1", WANTED, replace=False) as result,
     ):
         raise ModelError(f"{result.folder} cannot be written.") from OSError(28, "No space left on device")
     assert str(tmp_path / "v1") in refused.value.message and ".partial" not in refused.value.message
-    assert isinstance(refused.value.__cause__, OSError)
+    assert refused.value.full
 
 
 def test_maps_of_earlier_releases_say_enough_to_be_recognised(tmp_path: Path) -> None:

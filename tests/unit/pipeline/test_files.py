@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,8 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import number_of
-from pipeline.files import whole_file, whole_folder, write_whole
+from pipeline.errors import ArchiveError, DiskError, number_of
+from pipeline.files import (
+    UnreadableError,
+    read_regular,
+    temporary,
+    whole_file,
+    whole_folder,
+    write_whole,
+    writing,
+)
 from pipeline.lock import LockedError, held
 from pipeline.records import digest_of_json
 
@@ -127,3 +136,45 @@ def test_a_scratch_folder_without_a_lock_counts_as_left_over_after_a_day(tmp_pat
     with whole_folder(tmp_path / "v1", "mark") as folder:
         (folder / "mark").write_text("")
     assert {path.name for path in tmp_path.iterdir()} == {"v1", fresh.name}
+
+
+def test_a_file_is_read_only_where_it_is_a_regular_one_of_a_known_size(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    assert read_regular(path, 5) == b"12345"
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**40)
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name, most in (("x", 4), ("pipe", 9), ("large", 2**30), ("device", 9), (".", 9)):
+        with pytest.raises(UnreadableError):
+            read_regular(tmp_path / name, most)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none", 9)
+
+
+@pytest.mark.parametrize(
+    ("error", "alone", "is_disk"),
+    [
+        (OSError(errno.EIO, "failed"), True, True),
+        (OSError(errno.EACCES, "no"), True, True),
+        (OSError(errno.EACCES, "no"), False, False),
+        (OSError(errno.ENOSPC, "full"), False, True),
+        (FileNotFoundError(errno.ENOENT, "none", "/etc/other/file"), True, True),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), True, False),
+        (TimeoutError(errno.ETIMEDOUT, "late"), True, False),
+        (KeyError("ours"), True, False),
+        (ArchiveError("gone"), True, False),
+    ],
+)
+def test_only_an_error_of_the_disk_becomes_one(
+    tmp_path: Path, error: Exception, alone: bool, is_disk: bool
+) -> None:
+    with pytest.raises(DiskError if is_disk else type(error)), writing(tmp_path / "x", alone=alone):
+        raise error
+
+
+def test_a_temporary_folder_that_is_full_is_named() -> None:
+    with pytest.raises(DiskError) as told, temporary("A window of x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert told.value.full and "TMPDIR" in told.value.remedy

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 import time
 from pathlib import Path
 
-from pipeline.errors import InterferometryError
+from pipeline.errors import DiskError, InterferometryError, disk_error_of
 from pipeline.files import write_whole
 from pipeline.insar.child import Watch
 from pipeline.insar.isce2.topsapp.attempt import Attempts, ended_early
@@ -63,8 +62,8 @@ def run_job(job: Path, standard_input: int | None) -> JobMetadata:
             standard_input=standard_input,
         ) as watch:
             return _Runner(job, manifest, watch).run()
-    except OSError as error:
-        raise _error_of_os(error) from error
+    except (OSError, DiskError) as error:
+        raise _error_of_disk(error) from error
 
 
 class _Runner:
@@ -224,17 +223,19 @@ class _Runner:
             raise ended_early(reason, "while it wrote the products")
 
 
-def _error_of_os(error: OSError) -> InterferometryError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _error_of_disk(error: OSError | DiskError) -> InterferometryError:
+    disk = disk_error_of(error, writing=True)
+    if disk is not None and disk.full:
         return InterferometryError(
             "disk-full",
             "the disk of the job's folder is full.",
             "Free disk space, or move the data folder to a larger disk; the pair then resumes.",
         )
-    where = Path(str(error.filename)).name if error.filename else "the job's folder"
+    named = getattr(error, "filename", None)
+    why = str(getattr(error, "strerror", None) or (disk.message if disk else error)).rstrip(".")
     return InterferometryError(
         "job-unusable",
-        f"{where}: {error.strerror or error}.",
+        f"{Path(str(named)).name if named else 'the job folder'}: {why}.",
         "The runner must be able to read the job's inputs and write to its scratch and products.",
     )
 

@@ -234,8 +234,13 @@ def test_the_best_inputs_take_both_directions_where_both_see_the_scene():
     ascending = cube.relative_orbit.values == 68
     hidden = cube.vv.where(~(xr.DataArray(ascending, dims="timestep") & (cube.x > cube.x[128])))
     inputs, notes = best_inputs(cube.assign(vv=hidden))
-    assert inputs.track == "best"
-    assert any("both directions" in note and "track 68" in note for note in notes)
+    assert (inputs.track, inputs.views) == ("both", "any")  # a pixel that one direction sees is mapped
+    inputs, notes = best_inputs(small_cube(256))  # no ascending pass after the event
+    assert (inputs.track, inputs.views) == ("best", "every")
+    assert any("both directions" in note and "ascending" in note for note in notes)
+    assert best_inputs(small_cube(256), others=(cube,))[0].views == "any"
+    with pytest.raises(ModelError, match="ascending"):
+        best_inputs(small_cube(256), asked={"track": "both"})
 
 
 def test_a_map_of_both_directions_names_the_passes_of_both(tmp_path):
@@ -251,11 +256,6 @@ def test_a_map_of_both_directions_names_the_passes_of_both(tmp_path):
     ):
         assert all(f", `{name}`\n" in words for name in used)
         assert "track 68 (ascending)" in words
-    one_sided = cube.isel(timestep=cube.pass_id.values != "late")
-    other = write(one_sided, tmp_path / "one.zarr")
-    with pytest.raises(ModelError, match="ascending") as error:
-        api.map_cube(tmp_path / "bundle", str(other), tmp_path / "lost")
-    assert "--track best" in error.value.remedy
 
 
 def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lacks(tmp_path):

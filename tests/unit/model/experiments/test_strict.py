@@ -245,11 +245,12 @@ def test_every_recipe_of_a_study_is_compared_with_an_earlier_one():
         recipes = make(10)
         names = [recipe.name for recipe in recipes]
         assert len(set(names)) == len(names)
-        assert not set(names) & {trial.label for trial in baselines(Inputs())}
+        if all(recipe.trial.method == "network" for recipe in recipes):
+            assert not set(names) & {trial.label for trial in baselines(Inputs())}
         for recipe in recipes:
             assert recipe.trial.label == recipe.name
             assert recipe.against is None or recipe.against in names[: names.index(recipe.name)]
-            assert recipe.trial.plan.steps == 10
+            assert recipe.trial.plan is None or recipe.trial.plan.steps == 10
 
 
 def test_a_training_scene_keeps_a_buffer_around_its_validation_rectangle():

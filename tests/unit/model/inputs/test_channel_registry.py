@@ -23,7 +23,7 @@ def test_names_are_unique_and_every_variable_is_one_of_the_cube():
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
 def test_inputs_can_ask_for_every_channel(channel):
     fields: dict[str, object] = {"backscatter": (), "terrain": ()}
-    fields |= {field: word if field == "aspect" else (word,) for field, word in channel.asked_by}
+    fields |= {field: word if field in ("aspect", "views") else (word,) for field, word in channel.asked_by}
     inputs = Inputs.model_validate(fields)
     assert channel in [asked for asked, _ in inputs.requested]
     assert set(channel.variables) <= set(inputs.variables)
@@ -37,6 +37,7 @@ def test_inputs_can_ask_for_every_channel(channel):
 def test_the_rules_are_those_with_which_older_bundles_were_trained():
     assert named(lambda c: not c.standardised) == {
         "aspect_sin", "aspect_cos", "aspect_to_sensor_sin", "aspect_to_sensor_cos", "layover_shadow",
+        "seen", "passes", *(f"coherence_{word}_known" for word in words_of("coherence")),
     }  # fmt: skip
     assert named(lambda c: c.no_value == "mean") == {
         "vv_before_sd", "vh_before_sd", *(f"coherence_{word}" for word in words_of("coherence")),

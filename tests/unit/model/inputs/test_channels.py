@@ -18,8 +18,9 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import load
 from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.look_azimuth import azimuth_to_sensor_deg
-from model.inputs.selection import Selection, limit_passes, select
+from model.inputs.pass_subsets import limit_passes
+from model.inputs.selection import Selection, select
+from model.inputs.tracks import azimuth_to_sensor_deg
 from model.inputs.windows import Box, whole
 from pipeline.errors import ModelError
 from tests.small_cube import BORDER_PX, DAY, EVENT, small_cube, write_published

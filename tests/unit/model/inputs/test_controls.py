@@ -34,7 +34,7 @@ def cube_of(slid_passes: int | None, seed: int = 5) -> xr.Dataset:
     from pipeline.sandbox.earth.radar import observe
     from tests.bench.acceptance import window_of
 
-    scene = scene_of(scenario("forest").model_copy(update={"seed": seed, "prevalence": 0.08}), SIDE_PX)
+    scene = scene_of(scenario("quiet").model_copy(update={"seed": seed, "prevalence": 0.08}), SIDE_PX)
     window = window_of(scene)
     quiet = [flight for flight in scene.flights if not flight.slid]
     slid = [flight for flight in scene.flights if flight.slid]

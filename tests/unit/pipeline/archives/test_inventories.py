@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -51,6 +52,34 @@ def brisk() -> Iterator[None]:
 def server() -> Iterator[Loopback]:
     with Loopback({"slides.geojson": SLIDES}) as loopback:
         yield loopback
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_file_that_a_plan_fetched_is_not_fetched_again(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tagged: bool
+) -> None:
+    sent: list[Path] = []
+    whole = inventories.whole_file
+    monkeypatch.setattr(inventories, "whole_file", lambda path: (sent.append(path), whole(path))[1])
+    if not tagged:
+        server.rules.append(lambda seen: Reply(200, {}, SLIDES))
+    wanted = inventory(server.url("slides.geojson"))
+    first = inventories.fetch_inventory(wanted, tmp_path, 2**20)
+    assert inventories.fetch_inventory(wanted, tmp_path) == first and len(sent) == 1
+    if not tagged:  # nothing says that it is still the same, for longer than a search is used
+        os.utime(first, (0, 0))
+        assert inventories.fetch_inventory(wanted, tmp_path).read_bytes() == SLIDES and len(sent) == 2
+    words = inventories.kept_words(str(wanted.url), first)
+    assert words is not None and str(tmp_path) in words
+    assert inventories.kept_words(str(first), first) is None
+
+
+def test_a_file_above_the_bound_of_a_plan_is_left_to_the_build(server: Loopback, tmp_path: Path) -> None:
+    wanted = inventory(server.url("slides.geojson"))
+    with pytest.raises(inventories.LargerError):
+        inventories.fetch_inventory(wanted, tmp_path, len(SLIDES) - 1)
+    assert list(tmp_path.iterdir()) == []
+    assert inventories.fetch_inventory(wanted, tmp_path).read_bytes() == SLIDES
 
 
 def test_a_local_file_stays_where_it_is(tmp_path: Path) -> None:

@@ -232,6 +232,21 @@ def test_a_pair_that_failed_is_named_and_the_others_are_built(site: Site) -> Non
     assert len(site.processor.made) == 2, "what was made is not made again"
 
 
+def test_a_pair_whose_slc_is_no_longer_listed_is_kept_and_named(site: Site) -> None:
+    site.build(repeats(3))
+    before = site.pairs
+    published = site.build(repeats(1))
+    assert site.pairs == before
+    lines = [line for line in published.missing if line.startswith("pair T046")]
+    assert len(lines) == 2 and published.complete
+    # what the area's rule no longer chooses is left out by name
+    site.area = here(exclude=("T046_20180812_20180824",))
+    plan = site.plan(repeats(1))
+    assert any("T046_20180812_20180824" in note for note in plan.notes)
+    site.build(repeats(1))
+    assert site.pairs == before[1:]
+
+
 def test_a_full_disk_fails_the_pair_and_not_the_build(site: Site) -> None:
     site.processor.fails = lambda pair: (
         OSError(errno.ENOSPC, "No space left on device") if "20180812" in pair.id else None
@@ -239,7 +254,7 @@ def test_a_full_disk_fails_the_pair_and_not_the_build(site: Site) -> None:
     published = site.build(repeats(3))
     assert published.new
     (failed,) = published.failed
-    assert "T046_20180812_20180824" in failed and "No space left on device" in failed
+    assert "T046_20180812_20180824" in failed and "the disk is full" in failed
     assert site.pairs == ["20180824_20180905"]
 
 

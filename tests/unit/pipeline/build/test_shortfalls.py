@@ -22,9 +22,10 @@ from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import save_catalogue
 from pipeline.cli import build as command
 from pipeline.cube.local_store import LocalStore
-from pipeline.cube.manifest import Manifest
+from pipeline.cube.manifest import Manifest, Timestep
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
+from pipeline.cube.versions import publish as publish_version
 from pipeline.cube.versions import read_manifest, version_numbers
 from pipeline.errors import IncompleteError
 from pipeline.layers.backscatter import Backscatter
@@ -159,8 +160,97 @@ def test_a_pass_that_was_whole_is_not_replaced_by_half_of_it(archive: Archive) -
     (line,) = published.undelivered
     assert before[0].pass_id in line and line in published.missing
     assert verify_cube(build.store_of(archive.area).uri).sound
+    assert not archive.build().new, "the same state again is no new version"
     archive.gone.clear()
     assert archive.build().complete
+
+
+def later(archive: Archive, name: str = "later", day: int = 17) -> str:
+    """List a further pass; returns the id of its item."""
+    archive.scene(name, f"2018-09-{day} 20:31:00+00:00", 0.2)
+    archive.items[-1]["properties"]["sat:absolute_orbit"] += 175 * day
+    return str(archive.items[-1]["id"])
+
+
+def with_a_pass_lost(archive: Archive) -> tuple[str, tuple[Timestep, ...], dict[str, Any]]:
+    """Build, and take the later pass out of the archive's list: its item, the passes before, its item's content."""
+    item_id = later(archive)
+    assert archive.build().complete
+    return item_id, archive.manifest.timesteps, archive.items.pop()
+
+
+@pytest.mark.parametrize("how", ["not listed", "a bad record"])
+def test_a_pass_that_the_archive_no_longer_lists_is_kept_and_named(archive: Archive, how: str) -> None:
+    _, before, lost = with_a_pass_lost(archive)
+    if how == "a bad record":
+        lost["properties"]["sat:relative_orbit"] = None
+        archive.items.append(lost)
+    plan = build.make_plan(archive.area, archive.search(), kinds=KINDS)
+    published = archive.build()
+    assert archive.manifest.timesteps == before
+    (line,) = [line for line in published.missing if before[-1].pass_id in line]
+    assert line in plan.missing and line in archive.manifest.missing
+    # what an archive does not list, or lists as a record that nobody can read, makes no version incomplete
+    assert published.complete and published.undelivered == () == archive.manifest.undelivered
+    assert verify_cube(build.store_of(archive.area).uri).sound
+    assert not archive.build().new
+    # listed again, nothing is named and nothing is read
+    archive.items = [one for one in archive.items if one is not lost]
+    lost["properties"]["sat:relative_orbit"] = 46
+    archive.items.append(lost)
+    healed = archive.build()
+    assert healed.layers_built == 0 and not any(before[-1].pass_id in line for line in healed.missing)
+
+
+@pytest.mark.parametrize("why", ["the item excluded", "the pass excluded", "another time range"])
+def test_a_pass_that_the_area_no_longer_wants_is_left_out_by_name(archive: Archive, why: str) -> None:
+    item_id, before, _ = with_a_pass_lost(archive)
+    if why.endswith("excluded"):
+        archive.fields["exclude"] = (item_id if "item" in why else before[-1].pass_id,)
+    else:
+        archive.fields["end"] = "2018-09-10T00:00:00Z"
+    plan = build.make_plan(archive.area, archive.search(), kinds=KINDS)
+    assert any(before[-1].pass_id in note for note in plan.notes)
+    assert not any(before[-1].pass_id in line for line in plan.missing)
+    archive.build()
+    assert len(archive.manifest.timesteps) == 1
+
+
+def test_a_pass_of_another_collection_does_not_stay_beside_those_of_the_area(archive: Archive) -> None:
+    _, before, _ = with_a_pass_lost(archive)
+    store = build.store_of(archive.area)
+    old = archive.manifest
+    other = old.model_copy(
+        update={"attributes": {**old.attributes, "sources": ["backscatter: opera-rtc at https://x.example"]}}
+    )
+    publish_version(store, other)
+    plan = build.make_plan(archive.area, archive.search(), kinds=KINDS)
+    assert any(before[-1].pass_id in note and "collection" in note for note in plan.notes)
+
+
+def test_a_pass_of_which_a_slice_is_no_longer_listed_stays_whole(archive: Archive) -> None:
+    archive.build()
+    before = archive.manifest.timesteps
+    east = archive.items.pop()
+    published = archive.build()
+    assert archive.manifest.timesteps == before and published.complete
+    assert [line for line in published.missing if east["id"] in line]
+    assert not archive.build().new
+    # the area can say that it does not want it
+    archive.fields["exclude"] = (east["id"],)
+    assert not any(east["id"] in line for line in archive.build().missing)
+    with open_cube(build.store_of(archive.area).uri) as cube:
+        assert 0.4 < float(cube["vv_coverage"][0]) < 0.6
+
+
+def test_terrain_whose_tile_is_no_longer_listed_is_kept_and_named(archive: Archive) -> None:
+    archive.tiles.append(hills_tile(archive.folder))
+    archive.build()
+    before = archive.manifest.static
+    archive.tiles.clear()
+    published = archive.build()
+    assert archive.manifest.static == before and published.complete
+    assert [line for line in published.missing if line.startswith("terrain")]
 
 
 @pytest.mark.parametrize("existing", [True, False])

@@ -11,7 +11,7 @@ from zarr.core.buffer import Buffer
 from zarr.core.buffer.cpu import Buffer as CpuBuffer
 from zarr.storage import MemoryStore as ZarrMemory
 
-from pipeline.cube.store import STAGING, ZarrStore, checked_key, digest_of
+from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import CubeError
 
 SCHEME = "memory"
@@ -64,7 +64,7 @@ class MemoryStore:
     def zarr(self, key: str) -> ZarrStore:
         return ZarrMemory(_Below(self._bytes, self._key(key)))
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key: str, most_bytes: int = MOST_BYTES) -> bytes | None:
         found = self._bytes.get(self._key(key))
         return None if found is None else found.to_bytes()
 

@@ -17,7 +17,7 @@ from pipeline.archives.asf import Asf
 from pipeline.archives.earthdata import Credentials, Earthdata
 from pipeline.archives.http import bodies, downloads
 from pipeline.archives.http.downloads import Wanted, download
-from pipeline.errors import ArchiveError, SourceDataError
+from pipeline.errors import ArchiveError, DiskError, SourceDataError
 from pipeline.progress import Progress, no_progress
 from tests.unit.loopback import Loopback, Reply, Seen, brisk_settings, raw_body, standing_for_all_hosts
 
@@ -251,7 +251,7 @@ def test_a_disk_without_room_is_refused_before_the_first_byte(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _p: usage(10**9, 10**9, 10**6))
-    with pytest.raises(ArchiveError, match="no room") as full:
+    with pytest.raises(DiskError, match="no room") as full:
         fetch(whole(target))
     assert "SLIDECUBE_DATA_DIR" in full.value.remedy
     assert not target.exists()
@@ -263,22 +263,24 @@ def test_a_disk_that_fills_up_is_told(
     def full(_name: str, _at: int, _total: int | None = None, _remark: str = "", /) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ArchiveError, match="no room"):
+    with pytest.raises(DiskError) as told:
         fetch(whole(target), full)
+    assert told.value.full and str(target) in told.value.message
     assert not target.exists()
 
 
 def test_a_disk_that_refuses_the_last_step_is_told(
     server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for code, words in ((errno.ENOSPC, "no room"), (errno.EIO, "cannot be kept")):
+    for code in (errno.ENOSPC, errno.EIO):
 
         def fails(_descriptor: int, code: int = code) -> None:
             raise OSError(code, "the disk says no")
 
         monkeypatch.setattr(downloads.os, "fsync", fails)
-        with pytest.raises(ArchiveError, match=words):
+        with pytest.raises(DiskError) as told:
             fetch(whole(target))
+        assert told.value.number == code and str(target.parent) in told.value.message
         assert not target.exists()
 
 

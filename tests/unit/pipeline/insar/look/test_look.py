@@ -28,7 +28,8 @@ from pipeline.insar.look.orbit_geometry import Orbit, earth_fixed, ellipsoidal_i
 from pipeline.insar.look.range_lines import range_lines
 from pipeline.layers.dem_derivatives import derive_terrain
 from pipeline.sandbox.earth.parameters import WorldParameters
-from pipeline.sandbox.earth.topography import fractal_field, make_relief
+from pipeline.sandbox.earth.realism.random_fields import fractal_field
+from pipeline.sandbox.earth.topography import make_relief
 from tests.unit.made_orbits import INSTANT, made_orbit_file
 
 Array = NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Kinds of land and randomised events."""
