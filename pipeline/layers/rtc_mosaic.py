@@ -21,6 +21,8 @@ from pipeline.grid import Grid
 from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
 
 ALGORITHM = "backscatter-2"
+MOST_LOOKS = 100
+"""Pixels of a raster across one of the cube; each of the cube's is read as the mean of their square."""
 SQUARE_M, LEAST_SQUARES, LEAST_SHARE = 1000.0, 16, 0.1
 """Squares by which a mosaic is judged: their side, how many a side of the grid has at least, and the share of pixels
 from which a square counts as one with data."""
@@ -131,6 +133,11 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
         raise SourceDataError(
             f"The raster of {item} has pixels of {transform.a:g} m, the cube {grid.resolution_m:g} m.",
             f"Set resolution_m to {transform.a:g} or more in the area file.",
+        )
+    if ratio > MOST_LOOKS:
+        raise SourceDataError(
+            f"The raster of {item} has pixels of {transform.a:g} m, more than {MOST_LOOKS} times as fine as the cube.",
+            "Leave the item out of the search.",
         )
     looks = max(1, round(ratio))
     fine = grid.finer(looks)

@@ -4,8 +4,7 @@
 
 `FOLDER` has `dem_srtm_big_tujunga`, `dem_srtm_ventoux` (elevation in UTM) and OPERA RTC-S1 crops in `rtc_*_opera`.
 It prints Markdown. For each elevation model and incidence: the share of layover and of shadow, as the mean over looks
-to the east and to the west; of both in the worst square of 10 km; and how much of that square a build would take for
-empty.
+to east and west; of both in the worst square of 10 km; and how much of that square a build would take for empty.
 For each set of crops: the share of each burst's outline (the convex hull of its pixels with data) that has data.
 """
 
