@@ -7,8 +7,9 @@ gamma0, the mean over passes, then z-scores. The loss is the cross entropy of tw
 takes 100 epochs in batches of 64. The score is the average precision over all pixels of a split.
 
 Two things differ. In the code the logarithm of a value that is not positive is minus infinity, which spoils the
-statistics; here such a value is missing. A pixel with a missing value is 0 once standardised, as in the code, but does
-not enter the loss. Which pixels are scored does not depend on a trial's inputs, so that trials can be compared.
+statistics; here such a value is missing. In the code a pixel that nobody mapped counts as "no landslide"; here it
+neither enters the loss nor is scored. The published cubes have no such pixel. Which pixels are scored does not depend
+on a trial's inputs, so that trials can be compared.
 """
 
 from __future__ import annotations
@@ -127,10 +128,11 @@ def protocol_digest(task: TrialTask) -> str:
     plan = task.trial.paper or PaperPlan()
     parts = {
         "protocol": "paper",
-        "version": 2,
+        "version": 3,
         "chip_px": plan.chip_px,
         "split_seed": plan.split_seed,
         "reported": plan.switches.validation_as_test,
+        "pixels without input": plan.switches.pixels_without_input,
         "event": task.event.model_dump(mode="json") if task.event else None,
     }
     return digest_of_json(parts)
@@ -160,6 +162,7 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
     split = split_chips(chips_of(scene.labels, plan.chip_px), plan.split_seed)
     made = _prediction(prepared, plan, split, progress)
     score = made.filled()
+    scene = _as_scored(scene, plan.switches)
     validation, test = scene.within(split.validation), scene.within(split.test)
     truth = validation.truth
     of_validation, of_test = (Ranking.of(score[p.scored], truth[p.scored]) for p in (validation, test))
@@ -188,6 +191,13 @@ def run(prepared: PreparedTrial, progress: Progress) -> Outcome:
             number_of(len(split.train), "training chip"),
         ),
     )
+
+
+def _as_scored(scene: ScoredScene, switches: PaperSwitches) -> ScoredScene:
+    """The scene with the pixels that the switch lets be scored: every mapped one, or those with every input."""
+    if switches.pixels_without_input == "as published":
+        return replace(scene, scored=scene.labels != UNMAPPED)
+    return scene
 
 
 def _refuse_unpublished(trial: Trial) -> None:
@@ -245,30 +255,50 @@ class _Chips:
     selection: Selection
     channels: ScratchChannels
     statistics: Statistics
+    alone: bool
+    """whether a channel's missing values are its own, as published, or those of all channels"""
 
     @classmethod
     def of(cls, prepared: PreparedTrial, trial: Trial, selection: Selection, split: ChipSplit) -> _Chips:
         """Copy the channels to the scratch folder, and compute the statistics over the area that the switch names."""
         scene, names = prepared.scene, trial.inputs.channels
         prepared.scratch.mkdir(parents=True, exist_ok=True)
-        cube = CubeChannels(scene.dataset, trial.inputs, selection)
-        channels = ScratchChannels(cube, len(names), prepared.scratch)
         plan = trial.paper or PaperPlan()
+        alone = plan.switches.pixels_without_input == "as published"
+        cube = CubeChannels(scene.dataset, trial.inputs, selection, alone=alone)
+        channels = ScratchChannels(cube, len(names), prepared.scratch)
         whole_scene = plan.switches.whole_scene_statistics == "as published"
         boxes = (whole(channels.shape),) if whole_scene else split.train
-        statistics = Statistics.of(channels, names, boxes).model_copy(update={"clip_sd": UNCLIPPED_SD})
-        return cls(scene, selection, channels, statistics)
+        statistics = Statistics.of(channels, names, boxes, alone=alone)
+        statistics = statistics.model_copy(update={"clip_sd": UNCLIPPED_SD})
+        return cls(_as_scored(scene, plan.switches), selection, channels, statistics, alone)
 
     def read(self, boxes: Sequence[Box]) -> PaperChips:
         """Inputs, targets, and which pixels enter the loss."""
-        pairs = [self.statistics.standardise(self.channels.read(box)) for box in boxes]
+        pairs = [self._standardised(box) for box in boxes]
         labels = [self.scene.labels[box.slices] for box in boxes]
-        known = [valid & (mapped != UNMAPPED) for mapped, (_, valid) in zip(labels, pairs, strict=True)]
+        known = [counts & (mapped != UNMAPPED) for mapped, (_, counts) in zip(labels, pairs, strict=True)]
         return PaperChips(
             inputs=np.stack([scaled for scaled, _ in pairs]),
             targets=np.stack([(mapped == 1).astype(np.float32) for mapped in labels]),
             known=np.stack(known),
         )
+
+    def _standardised(self, box: Box) -> tuple[NDArray[np.float32], Mask]:
+        """(channel, y, x) values, 0 where they are missing; (y, x) the pixels that may enter the loss."""
+        values = self.channels.read(box)
+        if self.alone:
+            return self.statistics.standardise_alone(values), np.ones(values.shape[1:], dtype=bool)
+        return self.statistics.standardise(values)
+
+    def lacking(self, boxes: Sequence[Box]) -> float:
+        """The share of the scored pixels in the boxes that lack the value of a channel."""
+        scored = lacking = 0
+        for box in boxes:
+            inside = self.scene.scored[box.slices]
+            complete = np.isfinite(self.channels.read(box)).all(axis=0)
+            scored, lacking = scored + int(inside.sum()), lacking + int((inside & ~complete).sum())
+        return lacking / max(scored, 1)
 
 
 def _of_network(chips: _Chips, trial: Trial, split: ChipSplit, progress: Progress) -> Prediction:
@@ -284,8 +314,7 @@ def _of_network(chips: _Chips, trial: Trial, split: ChipSplit, progress: Progres
     for box in tested:
         score[box.slices] = trained.probability(chips.read((box,)).inputs[0])
     notes = []
-    scored = scene.within(tested).scored
-    if share := float(scored[~chips.channels.usable()].sum() / max(int(scored.sum()), 1)):
+    if share := chips.lacking(tested):
         notes.append(
             f"{100 * share:.2f} % of the scored pixels lack an input, which is 0 once standardised, as published"
         )

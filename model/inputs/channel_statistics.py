@@ -50,11 +50,14 @@ class Statistics(Frozen):
         names: tuple[str, ...],
         boxes: tuple[Box, ...],
         counted: Mask | None = None,
+        *,
+        alone: bool = False,
     ) -> Statistics:
         """Statistics over `boxes`, which must not overlap, and over nothing else.
 
         Args:
             counted: (y, x) of the whole scene, the pixels to use; None: all.
+            alone: each channel over every pixel that has a value in it, whatever the others have.
 
         Raises:
             ModelError: no pixel in them is valid.
@@ -63,7 +66,8 @@ class Statistics(Frozen):
         lacking, sums = may_lack(names), _Sums(np.zeros(width), np.zeros(width), np.zeros(width), None)
         for box in (tile for area in boxes for tile in _disjoint_tiles(area, 512)):
             values = source.read(box)
-            chosen = np.isfinite(values[~lacking]).all(axis=0)
+            known = np.isfinite(values)
+            chosen = known.any(axis=0) if alone else known[~lacking].all(axis=0)
             if counted is not None:
                 chosen &= counted[box.slices]
             sums.add(values[:, chosen].astype(np.float64))
@@ -100,13 +104,23 @@ class Statistics(Frozen):
     def standardise(self, values: Array) -> tuple[Array, Mask]:
         """(channel, y, x) standardised and cut at `clip_sd`, 0 where unknown; (y, x) whether valid."""
         valid = self.valid(values)
-        mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
-        sd = np.asarray(self.sd, dtype=np.float32)[:, None, None]
-        scaled = np.clip((values - mean) / sd, -self.clip_sd, self.clip_sd)
+        scaled = self._scaled(values)
         scaled[:, ~valid] = 0.0
         for index in np.flatnonzero(may_lack(self.channels)):  # the mean of the training pixels
             scaled[index, ~np.isfinite(scaled[index])] = 0.0
         return scaled.astype(np.float32, copy=False), valid
+
+    def standardise_alone(self, values: Array) -> Array:
+        """(channel, y, x) standardised and cut at `clip_sd`; 0 where the channel itself has no value."""
+        scaled = self._scaled(values)
+        scaled[~np.isfinite(scaled)] = 0.0
+        return scaled.astype(np.float32, copy=False)
+
+    def _scaled(self, values: Array) -> Array:
+        mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
+        sd = np.asarray(self.sd, dtype=np.float32)[:, None, None]
+        scaled: Array = np.clip((values - mean) / sd, -self.clip_sd, self.clip_sd)
+        return scaled
 
 
 @dataclass

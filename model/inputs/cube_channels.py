@@ -23,12 +23,18 @@ from pipeline.errors import ModelError
 class CubeChannels:
     """Channels computed from a cube, one box at a time; only a few layers of one box are in memory."""
 
-    def __init__(self, cube: xr.Dataset, inputs: Inputs, selection: Selection) -> None:
+    def __init__(
+        self, cube: xr.Dataset, inputs: Inputs, selection: Selection, *, alone: bool = False
+    ) -> None:
         """
+        Args:
+            alone: each channel is NaN only where it has no value itself, whatever the others have.
+
         Raises:
             ModelError: the selection lacks a view, a pair or a look geometry that the inputs need.
         """
         self._cube = cube
+        self._alone = alone
         self._channels = inputs.requested
         self.shape = shape_of(cube)
         self._may_lack = may_lack(inputs.channels)
@@ -62,6 +68,8 @@ class CubeChannels:
             if window is not None:
                 values = channel.compute(window)[inner]
                 stack[index] = np.nan_to_num(values) if channel.no_value == "zero" else values
+        if self._alone:
+            return stack
         seen = {number: self._seen(stack, number, window, inner) for number, window in windows.items()}
         every = list(seen.values())
         valid = np.any(every, axis=0) if self._any_view else np.all(every, axis=0)

@@ -35,6 +35,8 @@ class PaperNetwork:
     device: str
     parameters: int
     steps: int
+    losses: tuple[float, ...]
+    """mean training loss of each epoch"""
 
     def probability(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """(channel, y, x) standardised inputs of one chip to (y, x) in 0..1."""
@@ -73,7 +75,7 @@ def train_as_published(
         inputs = torch.from_numpy(chips.inputs).to(device)
         targets = torch.from_numpy(chips.targets).to(device)
         masks = torch.from_numpy(chips.known).to(device)
-        steps = 0
+        steps, means = 0, []
         for epoch in range(1, plan.epochs + 1):
             network.train()
             losses: list[float] = []
@@ -95,12 +97,15 @@ def train_as_published(
                 raise ModelError(
                     "The training loss is no finite number.", "Train with a lower learning rate."
                 )
-            mean = float(np.average(losses, weights=sizes))  # as the code's framework averages an epoch
-            schedule.step(mean)
-            progress("train", epoch, plan.epochs, f"loss {mean:.3f}")
+            means.append(
+                float(np.average(losses, weights=sizes))
+            )  # as the code's framework averages an epoch
+            schedule.step(means[-1])
+            progress("train", epoch, plan.epochs, f"loss {means[-1]:.3f}")
     return PaperNetwork(
         network=network.eval(),
         device=str(device),
         parameters=parameters(network),
         steps=steps,
+        losses=tuple(means),
     )

@@ -178,6 +178,11 @@ class PaperSwitches(Frozen):
         "as published", description="inputs are standardised with tested pixels too"
     )
     raw_aspect: Switch = Field("as published", description="aspect in degrees, with its jump at north")
+    pixels_without_input: Switch = Field(
+        "as published",
+        description="a missing value is 0 once standardised, each channel alone, and its pixel is trained on and "
+        "scored; corrected: such a pixel is neither",
+    )
     validation_as_test: Switch = Field(
         "as published",
         description="the validation chips (61 of 309) are reported as test; corrected: those never used (32) are",
