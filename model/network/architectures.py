@@ -102,7 +102,7 @@ def _of_smp(
 
 
 def _full_resolution(sizes: Sizes, weights: str | None) -> torch.nn.Module:
-    from model.network.view_networks import FullResolution
+    from model.network.parts.view_networks import FullResolution
 
     unet = _unet(sizes, weights)
     decoded = (sizes.decoder or (16,))[-1]
@@ -110,8 +110,8 @@ def _full_resolution(sizes: Sizes, weights: str | None) -> torch.nn.Module:
 
 
 def _shared_views(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.parts.view_networks import SharedViews
     from model.network.torch_guard import smp
-    from model.network.view_networks import SharedViews
 
     def unet(in_channels: int) -> torch.nn.Module:
         return _of_smp(smp.Unet, sizes, weights, in_channels)

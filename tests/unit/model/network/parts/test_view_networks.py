@@ -9,8 +9,8 @@ from model.inputs.channel import DIRECTIONS
 from model.inputs.inputs import Inputs
 from model.network.architectures import ARCHITECTURES
 from model.network.network import build
+from model.network.parts.view_networks import SharedViews, mirrored
 from model.network.training_plan import NetworkSpec
-from model.network.view_networks import SharedViews, mirrored
 
 INPUTS = Inputs(track="both", views="any", change=("log_ratio",))
 
