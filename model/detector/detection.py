@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from model.detector import ground
+from model.detector import searched_ground
 from model.detector.change_score import Array, change_score, fused, history
 from model.detector.detector_plan import DetectorPlan
 from model.detector.landslide_objects import Labels, Mask, labelled, objects_of
@@ -97,7 +97,7 @@ class Detector:
         alone: dict[tuple[int, int], list[Array]] = {key: [] for key in self.passes}
         found = _Found(shape)
         for number, view in enumerate(views):
-            hidden = ground.unseen(self.cube, view, box)
+            hidden = searched_ground.unseen(self.cube, view, box)
             for name in self.polarisations:
                 known = self.statistics.measurements[number, name]
                 before = len(view.before)
@@ -115,8 +115,8 @@ class Detector:
         score = fused(together)
         by_pass = np.stack([fused(alone[key]) for key in self.passes])
         reasons = found.reasons(np.isfinite(score))
-        reasons[ground.water(found.means, terrain.slope)] |= WATER
-        if (too_flat := ground.flat(terrain.slope, self.plan.smallest_slope_deg)) is not None:
+        reasons[searched_ground.water(found.means, terrain.slope)] |= WATER
+        if (too_flat := searched_ground.flat(terrain.slope, self.plan.smallest_slope_deg)) is not None:
             reasons[too_flat] |= TOO_FLAT
         unsearched = (reasons & (WATER | TOO_FLAT)) > 0
         score[unsearched & np.isfinite(score)] = 0
