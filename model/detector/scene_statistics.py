@@ -158,8 +158,8 @@ def statistics_of(
                 ],
                 axis=1,
             )
-            if number == 0:
-                means[name] = own_variance(passes[: len(view.before)])[1]
+            level = own_variance(passes[: len(view.before)])[1]
+            means[name] = np.where(np.isnan(means.get(name, level)), level, means.get(name, level))
             found, scores = _measured(passes, len(view.before), of_pixel, plan)
             measurements[number, name], quiet[number, name] = found, scores
     unsearched = searched_ground.water(means, terrain.slope)
