@@ -20,6 +20,7 @@ from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
 from pipeline.sandbox.earth.realism.switches import LANDS, Land
 from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
+from pipeline.sandbox.patch_statistics import HOKKAIDO_PATCHES, patches_as_markdown, patches_of_world
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
@@ -127,8 +128,11 @@ def deposit(world: Path, cube: Path, record: int) -> None:
 @sandbox.command()
 @click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def statistics(world: Path) -> None:
-    """Print level, spread, looks and correlations of WORLD's scenes and of the published cubes."""
-    click.echo(as_markdown({**of_world(World.open(world)), **PUBLISHED}))
+    """Print level, spread, looks and correlations of WORLD's scenes and of the published cubes, then of patches."""
+    opened = World.open(world)
+    click.echo(as_markdown({**of_world(opened), **PUBLISHED}))
+    patches = {"simulated": patches_of_world(opened), "Hokkaido, real": HOKKAIDO_PATCHES}
+    click.echo(f"\n{patches_as_markdown(patches)}")
 
 
 @sandbox.command()

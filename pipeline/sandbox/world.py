@@ -22,9 +22,9 @@ from pipeline.progress import Progress, no_progress
 from pipeline.sandbox.earth.dem_files import Bounds, make_tiles
 from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.inventory import (
-    inventory_classes,
     inventory_targets,
     map_slides,
+    simulated_inventory,
     write_extent,
     write_inventory,
 )
@@ -271,23 +271,13 @@ def _write_dem(scene: Scene, root: Path, reach_deg: Bounds | None) -> list[dict[
 def _write_area(scene: Scene, root: Path) -> None:
     """Write this world's area file to `aoi/`, with its pixel and inventory, marked as simulated."""
     area = scene.area
-    field, names = inventory_classes(area.inventory)
-    host, path = inventory_targets(scene)[0][-1]
     document = area.model_dump(mode="json", exclude_defaults=True) | {
         "title": f"{area.title or area.name} (simulated)",
         "resolution_m": scene.grid.resolution_m,
         "simulated": True,
         "licence": "simulated data, CC0-1.0",
         "sources": ["slidecube sandbox"],
-        "inventory": {
-            "name": "Simulated landslides",
-            "url": f"https://{host}/{path}",
-            "citation": "slidecube sandbox, simulated from a seed",
-            "licence": "CC0-1.0",
-            "class_field": field,
-            "classes": {kind: [name] for kind, name in names.items()},
-            "extent_assumed": "the simulation covers the whole area",
-        },
+        "inventory": simulated_inventory(scene),
     }
     (root / "aoi").mkdir(exist_ok=True)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

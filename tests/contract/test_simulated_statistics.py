@@ -14,6 +14,12 @@ import rasterio
 
 from pipeline.sandbox.earth.radar import observe, speckle
 from pipeline.sandbox.earth.scenarios import scenario
+from pipeline.sandbox.patch_statistics import (
+    HOKKAIDO_PATCHES,
+    PatchStatistics,
+    describe_patches,
+    patches_as_markdown,
+)
 from pipeline.sandbox.statistics import PUBLISHED, StackStatistics, as_markdown, coarser, describe
 from tests.bench.acceptance import scene_of
 
@@ -103,3 +109,72 @@ def test_change_in_time_is_that_of_real_stacks(
     for numbers in simulated.values():
         assert numbers.neighbour_correlation is not None
         assert min(correlations) < numbers.neighbour_correlation < max(0.5, *correlations)
+
+
+@pytest.fixture(scope="module")
+def patches() -> dict[str, PatchStatistics]:
+    """Patches of 1.28 km of the realistic forest, of four seeds together, and of the quiet one."""
+    found = {}
+    for name, seeds in (("forest", (1, 2, 3, 4)), ("quiet", (1,))):
+        rows = []
+        for seed in seeds:
+            scene = scene_of(scenario(name, seed), 384)
+            images = [observe(scene, scene.flights[0], pol) for pol in ("vv", "vh")]
+            for image in images:
+                image[scene.relief.water] = 0.0
+            rows.append(np.stack([*images, scene.relief.elevation_m])[:, :512, :512])
+        vv, vh, height = np.concatenate(rows, axis=1)
+        numbers = describe_patches(vv, vh, height)
+        assert numbers is not None
+        found[name] = numbers
+    return found
+
+
+def test_patches_are_like_those_of_hokkaido(
+    patches: dict[str, PatchStatistics], shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Medians within the middle nine tenths of the real patches, or near the real median where only that is known."""
+    ours, theirs = patches["forest"], HOKKAIDO_PATCHES
+    with capsys.disabled():
+        real = {name: numbers for name, numbers in real_patches(shared_data).items() if numbers is not None}
+        table = {"forest": ours, "quiet": patches["quiet"], "Hokkaido, real": theirs, **real}
+        print("\n" + patches_as_markdown(table))
+    assert ours.patches >= 40
+    for field in ("vv_mean", "vh_mean", "vv_variation", "vh_variation", "vh_largest"):
+        spread = getattr(theirs, field)
+        assert spread.low < getattr(ours, field).median < spread.high, field
+    for field, factor in (
+        ("vv_texture_db", 1.15),
+        ("vh_texture_db", 1.15),
+        ("vv_sd_spread", 1.8),
+        ("vv_99_spread", 2.0),
+    ):
+        ratio = getattr(ours, field) / getattr(theirs, field)
+        assert 1 / factor < ratio < factor, (field, ratio)
+    assert ours.vv_99.median == pytest.approx(theirs.vv_99.median, rel=0.15)
+    assert ours.elevation_mean_m is not None and ours.elevation_sd_m is not None
+    assert ours.elevation_mean_m.median == pytest.approx(151, rel=0.25)
+    assert ours.elevation_sd_m.median == pytest.approx(30, rel=0.25)
+
+
+def test_the_quiet_forest_is_not_like_hokkaido(patches: dict[str, PatchStatistics]) -> None:
+    """What the effects were added for: without them texture and spread are a half and less."""
+    quiet, real = patches["quiet"], HOKKAIDO_PATCHES
+    assert quiet.vv_texture_db < 0.6 * real.vv_texture_db and quiet.vv_sd_spread < 0.5 * real.vv_sd_spread
+
+
+def real_patches(shared_data: Path) -> dict[str, PatchStatistics | None]:
+    """One date of each burst of California: 30 m, so that a patch has 43 pixels a side and speckle of other looks."""
+    newest: dict[str, Path] = {}
+    for path in sorted((shared_data / "rtc_california_opera").rglob("*_VV*.tif")):
+        burst = re.findall(r"T137-(\d+-IW\d)_", path.name)[0]
+        if burst != "292318-IW1" and path.with_name(path.name.replace("_VV", "_VH")).exists():
+            newest[burst] = path
+    found: dict[str, PatchStatistics | None] = {}
+    for burst, path in newest.items():
+        images = []
+        for name in (path.name, path.name.replace("_VV", "_VH")):
+            with rasterio.open(path.with_name(name)) as source:
+                images.append(source.read(1))
+        found[f"California {burst}, 30 m"] = describe_patches(images[0], images[1], None, 30.0)
+    return found

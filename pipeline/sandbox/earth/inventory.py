@@ -114,6 +114,21 @@ def inventory_targets(scene: Scene) -> tuple[list[tuple[str, str]], list[str]]:
     return [target] if target == targets[0] else [*targets, target], notes
 
 
+def simulated_inventory(scene: Scene) -> dict[str, Any]:
+    """The part `inventory` of the area file that fits the simulated inventory."""
+    field, names = inventory_classes(scene.area.inventory)
+    host, path = inventory_targets(scene)[0][-1]
+    return {
+        "name": "Simulated landslides",
+        "url": f"https://{host}/{path}",
+        "citation": "slidecube sandbox, simulated from a seed",
+        "licence": "CC0-1.0",
+        "class_field": field,
+        "classes": {kind: [name] for kind, name in names.items()},
+        "extent_assumed": "the simulation covers the whole area",
+    }
+
+
 def write_inventory(slides: geopandas.GeoDataFrame, path: Path, layer: str | None) -> None:
     """Write the polygons in the format of the path's suffix; the same bytes every time."""
     path.parent.mkdir(parents=True, exist_ok=True)

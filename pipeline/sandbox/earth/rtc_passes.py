@@ -27,7 +27,7 @@ from pipeline.sandbox.earth.stac_items import (
     to_degrees,
 )
 
-_REPROCESSED_GAIN = np.float32(1.02)
+REPROCESSED_GAIN = np.float32(1.02)
 
 
 def write_pass(scene: Scene, flight: Flight, root: Path) -> list[dict[str, Any]]:
@@ -36,14 +36,16 @@ def write_pass(scene: Scene, flight: Flight, root: Path) -> list[dict[str, Any]]
     items = []
     for number in flight.slices:
         items.append(_write_slice(scene, flight, number, views, root))
-        if scene.parameters.reprocessed_item and number == 0 and flight is _first_after(scene):
-            anew: dict[str, Values] = {pol: view * _REPROCESSED_GAIN for pol, view in views.items()}
+        if is_reprocessed(scene, flight, number):
+            anew: dict[str, Values] = {pol: view * REPROCESSED_GAIN for pol, view in views.items()}
             items.append(_write_slice(scene, flight, number, anew, root, reprocessed=True))
     return items
 
 
-def _first_after(scene: Scene) -> Flight | None:
-    return next((flight for flight in scene.flights if flight.slid), None)
+def is_reprocessed(scene: Scene, flight: Flight, number: int) -> bool:
+    """Whether a slice is offered a second time, with `REPROCESSED_GAIN`: the first one after the event."""
+    first = next((other for other in scene.flights if other.slid), None)
+    return scene.parameters.reprocessed_item and number == 0 and flight is first
 
 
 def _in_neighbour_zone(scene: Scene, flight: Flight, number: int) -> bool:

@@ -23,24 +23,24 @@ from pipeline.sandbox.earth.realism.switches import (
 )
 
 # Hokkaido: levels so that patches have the real means of 0.173 (VV) and 0.045 (VH) in linear power. The law of change
-# is that of the quiet forest, twice as strong, because landslides show half of it on average; zones add to it.
+# is that of the quiet forest, about twice as strong, because landslides show half of it on average; zones add to it.
 _FOREST = Landscape(
     vv=Scattering(
-        level_db=-8.0,
+        level_db=-8.5,
         texture_db=0.0,
         facing_db=0.8,
-        slide_db=-1.3,
-        slide_facing_db=4.4,
-        slide_sd_db=1.6,
+        slide_db=-1.5,
+        slide_facing_db=5.5,
+        slide_sd_db=1.8,
         inner_sd_db=1.0,
         logged_db=-0.8,
     ),
     vh=Scattering(
-        level_db=-13.8,
+        level_db=-14.2,
         texture_db=0.0,
         facing_db=0.4,
-        slide_db=-2.2,
-        slide_facing_db=1.0,
+        slide_db=-2.0,
+        slide_facing_db=0.9,
         slide_sd_db=1.1,
         inner_sd_db=0.7,
         logged_db=-2.5,
@@ -59,7 +59,7 @@ _EFFECTS = Realism(
     disturbances=Disturbances(),
     rain=Rain(),
     rivers=Rivers(),
-    settlements=Settlements(town_share=0.02, lone_per_km2=10.0, building_sd_db=5.0),
+    settlements=Settlements(town_share=0.02, lone_per_km2=10.0, building_sd_db=5.0, vh_below_db=6.0),
     texture=Texture(stand_db=(0.8, 0.8), stand_m=700.0, spread=0.3),
     viewing=Viewing(),
     mapping=MappingErrors(),
