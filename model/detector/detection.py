@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from model.detector import ground
+from model.detector import searched_ground
 from model.detector.change_score import Array, change_score, fused, history
 from model.detector.detector_plan import DetectorPlan
 from model.detector.landslide_objects import Labels, Mask, labelled, objects_of
@@ -48,7 +48,7 @@ class Tile:
     """(pass, y, x) each pass after the event alone, in the order of their instants"""
     reasons: NDArray[np.uint8]
     change_db: Array
-    """(y, x) change in the first polarisation of the first track, steps removed"""
+    """(y, x) change in the first polarisation of the first track that sees the pixel, steps removed"""
     before_db: Array
     after_db: Array
 
@@ -97,7 +97,7 @@ class Detector:
         alone: dict[tuple[int, int], list[Array]] = {key: [] for key in self.passes}
         found = _Found(shape)
         for number, view in enumerate(views):
-            hidden = ground.unseen(self.cube, view, box)
+            hidden = searched_ground.unseen(self.cube, view, box)
             for name in self.polarisations:
                 known = self.statistics.measurements[number, name]
                 before = len(view.before)
@@ -110,13 +110,12 @@ class Detector:
                     part = change_score(passes[one], past, scale[position : position + 1])
                     alone[number, position].append(part)
                 found.add(passes, before, hidden)
-                if number == 0:
-                    found.keep(name, past.mean, passes[before:])
+                found.keep(name, past.mean, passes[before:])
         score = fused(together)
         by_pass = np.stack([fused(alone[key]) for key in self.passes])
         reasons = found.reasons(np.isfinite(score))
-        reasons[ground.water(found.means, terrain.slope)] |= WATER
-        if (too_flat := ground.flat(terrain.slope, self.plan.smallest_slope_deg)) is not None:
+        reasons[searched_ground.water(found.means, terrain.slope)] |= WATER
+        if (too_flat := searched_ground.flat(terrain.slope, self.plan.smallest_slope_deg)) is not None:
             reasons[too_flat] |= TOO_FLAT
         unsearched = (reasons & (WATER | TOO_FLAT)) > 0
         score[unsearched & np.isfinite(score)] = 0
@@ -133,7 +132,7 @@ class Detector:
 
 
 class _Found:
-    """Gathers, over tracks and polarisations, why a pixel has no score, and the levels of the first track."""
+    """Gathers, over tracks and polarisations, why a pixel has no score, and the levels of the first that sees it."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.means: dict[str, Array] = {}
@@ -150,11 +149,15 @@ class _Found:
         self._hidden &= False if hidden is None else hidden
 
     def keep(self, name: str, mean: Array, after: Array) -> None:
-        """The mean levels before and after of one polarisation."""
+        """The mean levels before and after of one polarisation; a later track fills what no earlier one sees."""
         valid = np.isfinite(after)
         level = np.full(mean.shape, np.nan, dtype=np.float32)
         count = valid.sum(axis=0)
         np.divide(np.where(valid, after, 0).sum(axis=0), count, out=level, where=count > 0)
+        if name in self.means:
+            lacking = np.isnan(self.means[name] + self.after[name])
+            mean = np.where(lacking, mean, self.means[name])
+            level = np.where(lacking, level, self.after[name])
         self.means[name], self.after[name] = mean, level
 
     def reasons(self, scored: Mask) -> NDArray[np.uint8]:

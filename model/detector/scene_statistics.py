@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from model.detector import ground
+from model.detector import searched_ground
 from model.detector.change_score import (
     Array,
     change_score,
@@ -46,7 +46,7 @@ class Terrain:
     def of(cls, cube: xr.Dataset, box: Box) -> Terrain:
         """Read a box."""
         names = ("dem_slope_radians", "dem_aspect", "dem")
-        slope, aspect, dem = (ground.layer(cube, name, box) for name in names)
+        slope, aspect, dem = (searched_ground.layer(cube, name, box) for name in names)
         return cls(slope, aspect, dem)
 
 
@@ -61,7 +61,7 @@ def passes_db(cube: xr.Dataset, view: View, name: str, box: Box, sigma_px: tuple
         slice(box.top - top, box.top - top + box.height),
         slice(box.left - left, box.left - left + box.width),
     )
-    hidden = ground.unseen(cube, view, box)
+    hidden = searched_ground.unseen(cube, view, box)
     result = np.empty((len(view.before) + len(view.after), box.height, box.width), dtype=np.float32)
     for number, used in enumerate((*view.before, *view.after)):
         power = np.asarray(cube[name].isel(timestep=used.index, y=rows, x=columns).values, dtype=np.float32)
@@ -158,12 +158,12 @@ def statistics_of(
                 ],
                 axis=1,
             )
-            if number == 0:
-                means[name] = own_variance(passes[: len(view.before)])[1]
+            level = own_variance(passes[: len(view.before)])[1]
+            means[name] = np.where(np.isnan(means.get(name, level)), level, means.get(name, level))
             found, scores = _measured(passes, len(view.before), of_pixel, plan)
             measurements[number, name], quiet[number, name] = found, scores
-    unsearched = ground.water(means, terrain.slope)
-    if (too_flat := ground.flat(terrain.slope, plan.smallest_slope_deg)) is not None:
+    unsearched = searched_ground.water(means, terrain.slope)
+    if (too_flat := searched_ground.flat(terrain.slope, plan.smallest_slope_deg)) is not None:
         unsearched |= too_flat
     for scores in quiet.values():
         scores[:, unsearched] = np.nan

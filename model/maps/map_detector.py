@@ -17,10 +17,10 @@ from model.detector import detection as found
 from model.detector.change_score import Array
 from model.detector.detection import Detection, Detector, detect
 from model.detector.detector_plan import DetectorPlan
-from model.detector.ground import layer
 from model.detector.pass_status import meanings
 from model.detector.scene_statistics import SceneStatistics
 from model.detector.scene_views import every_view, polarisations_of
+from model.detector.searched_ground import layer
 from model.inputs import cubes
 from model.inputs.cubes import Georeference, georeference
 from model.inputs.inputs import Inputs

@@ -148,6 +148,9 @@ def test_a_model_by_area_and_a_map_without_one_lie_in_folders_of_their_own(data,
     moved = shutil.copytree(bundle, data / "mailed")
     assert record(run(map_landslides, moved, "small", "--json"), new=False) == first
     assert record(run(map_landslides, "small", "--log-ratio", "--json"), new=False) == second
+    assert record(run(map_landslides, "small", "--json"), new=False) == second
+    plain = run(map_landslides, "small").output  # the detector, and it names the model that could map instead
+    assert str(bundle) in plain and "slidecube map small small" in plain
     other = run(map_landslides, "small", "--log-ratio", "--before", "1")
     assert other.exit_code == 7 and "before" in other.stderr
 

@@ -420,7 +420,7 @@ def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path)
     cube, bundle = str(folder / "cube.zarr"), str(folder / "bundle")
     done = runner.invoke(map_landslides, ["--log-ratio", cube, "--out", str(tmp_path / "a"), "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["kind"] == "log-ratio"
+    assert json.loads(done.stdout)["kind"] == "detector"
     done = runner.invoke(
         train_command,
         [cube, "--out", str(tmp_path / "b"), "--steps", "1", "--chip", "64", "--terrain", "none", "--json"],
@@ -430,7 +430,12 @@ def test_the_commands_print_json_and_exit_by_the_kind_of_error(folder, tmp_path)
     done = runner.invoke(map_landslides, [str(tmp_path / "b"), cube, "--out", str(tmp_path / "c")])
     assert done.exit_code == 0, done.output
     assert "SIMULATED" in done.stdout
-    for wrong in ([cube], [bundle, cube, "--log-ratio"], [bundle, cube, "--track", "0"]):
+    for wrong in (
+        [],
+        [bundle, cube, "--log-ratio"],
+        [bundle, cube, "--track", "0"],
+        [cube, "--standardise", "scene"],
+    ):
         assert runner.invoke(map_landslides, wrong).exit_code == 2
     assert runner.invoke(train_command, [cube, "--chip", "50", "--out", str(tmp_path / "d")]).exit_code == 2
     assert (
