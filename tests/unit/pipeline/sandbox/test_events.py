@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner
 from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -205,6 +206,10 @@ def test_a_kind_of_land_is_made_by_name(options: list[str], land: str, tmp_path:
     assert made.exit_code == 0, made.output
     parameters = World.open(world).document["parameters"]
     assert parameters["land"] == land and parameters["realism"]["rain"] is not None
+    with rasterio.open(world / "truth" / "landslide_shown.tif") as shown:
+        assert set(np.unique(shown.read(1))) <= {0.0, 0.5, 1.0}
+    with rasterio.open(world / "truth" / "landslide_zone.tif") as zones:
+        assert zones.read(1).max() <= 3
 
 
 @pytest.mark.parametrize("other", [["--scenario", "forest"], ["--scenario", "quiet"]])
