@@ -300,6 +300,11 @@ def _write_labels(scene: Scene, root: Path) -> list[str]:
         write_extent(scene.area.footprint_geojson, root / "blobs" / host / path)
     grid, truth = scene.grid, root / "truth"
     write_cog(truth / "landslide_id.tif", scene.slides.id_map, grid.affine, grid.epsg, None)
+    bodies = scene.slides
+    if bodies.shown is not None and bodies.zone_map is not None:
+        shown = bodies.shown[bodies.id_map]
+        write_cog(truth / "landslide_shown.tif", shown, grid.affine, grid.epsg, None)
+        write_cog(truth / "landslide_zone.tif", bodies.zone_map, grid.affine, grid.epsg, None)
     write_cog(truth / "elevation.tif", scene.relief.elevation_m, grid.affine, grid.epsg, None)
     write_cog(truth / "water.tif", scene.relief.water.astype(np.uint8), grid.affine, grid.epsg, None)
     return notes

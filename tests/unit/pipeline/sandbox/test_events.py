@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner
 from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -22,6 +23,11 @@ from pipeline.sandbox.world import World, make_world
 from tests.bench.acceptance import Sample, scene_of
 
 SIDE_PX = 256
+TINY = (
+    "name: tiny\nbbox: [142.30, 42.30, 142.312, 42.309]\nevent: {kind: earthquake, "
+    "start: 2018-09-05T18:07:59Z, end: 2018-09-05T18:07:59Z, source: simulated}\n"
+    "start: 2018-06-01T00:00:00Z\nend: 2018-12-01T00:00:00Z\n"
+)
 
 
 def small(name: str, seed: int = 1, **changes: object) -> Scene:
@@ -160,11 +166,7 @@ def test_statistics_of_a_known_stack_are_found() -> None:
 
 def test_the_command_makes_a_scenario_and_tells_its_statistics(tmp_path: Path) -> None:
     area = tmp_path / "tiny.yaml"
-    area.write_text(
-        "name: tiny\nbbox: [142.30, 42.30, 142.312, 42.309]\nevent: {kind: earthquake, "
-        "start: 2018-09-05T18:07:59Z, end: 2018-09-05T18:07:59Z, source: simulated}\n"
-        "start: 2018-06-01T00:00:00Z\nend: 2018-12-01T00:00:00Z\n"
-    )
+    area.write_text(TINY)
     world = tmp_path / "world"
     arguments = [
         "make",
@@ -185,6 +187,38 @@ def test_the_command_makes_a_scenario_and_tells_its_statistics(tmp_path: Path) -
     told = CliRunner().invoke(sandbox, ["statistics", str(world)], catch_exceptions=False)
     assert "Kaikoura published VV" in told.output
     assert "simulated track 46 VV" in told.output
+    assert "| VH largest |" in told.output and "0.37 to 1" in told.output
+
+
+@pytest.mark.parametrize(
+    ("options", "land"),
+    [
+        (["--land", "snow"], "snow"),
+        (["--scenario", "random", "--land", "tropical", "--seed", "4"], "tropical"),
+    ],
+)
+def test_a_kind_of_land_is_made_by_name(options: list[str], land: str, tmp_path: Path) -> None:
+    area = tmp_path / "tiny.yaml"
+    area.write_text(TINY)
+    world = tmp_path / "world"
+    arguments = ["make", str(area), "--out", str(world), "--before", "1", "--after", "1", *options]
+    made = CliRunner().invoke(sandbox, arguments, catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    parameters = World.open(world).document["parameters"]
+    assert parameters["land"] == land and parameters["realism"]["rain"] is not None
+    with rasterio.open(world / "truth" / "landslide_shown.tif") as shown:
+        assert set(np.unique(shown.read(1))) <= {0.0, 0.5, 1.0}
+    with rasterio.open(world / "truth" / "landslide_zone.tif") as zones:
+        assert zones.read(1).max() <= 3
+
+
+@pytest.mark.parametrize("other", [["--scenario", "forest"], ["--scenario", "quiet"]])
+def test_a_land_is_refused_where_the_scenario_has_one(other: list[str], tmp_path: Path) -> None:
+    arguments = ["make", "sandbox", "--out", str(tmp_path / "world"), "--land", "arid", *other]
+    assert CliRunner().invoke(sandbox, arguments).exit_code == 2
+    assert not (tmp_path / "world").exists()
+    with pytest.raises(SandboxError):
+        scenario(other[1], land="arid")
 
 
 def test_a_world_of_the_defaults_is_what_it_was(tmp_path: Path) -> None:
