@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.api import (
-        LogRatioMapPlan,
+        DetectorMapPlan,
         MapPlan,
         StrictSettings,
         TrainingRequest,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChipDataModule",
     "ChipDataset",
-    "LogRatioMapPlan",
+    "DetectorMapPlan",
     "MapPlan",
     "StrictSettings",
     "TrainingRequest",
@@ -51,7 +51,7 @@ __all__ = [
 _HOMES = {
     "pipeline.build.cube_api": ("areas", "build", "open_cube", "plan", "verify"),
     "model.api": (
-        "LogRatioMapPlan",
+        "DetectorMapPlan",
         "MapPlan",
         "StrictSettings",
         "TrainingRequest",

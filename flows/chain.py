@@ -78,8 +78,8 @@ def latest_versions() -> list[CubeVersion]:
 def standing(version: CubeVersion) -> Standing:
     """The model and the map of a version, from any command or flow of any release.
 
-    The model is the bundle without a name of its own. The map is made with that bundle, or by log-ratio if training was
-    refused.
+    The model is the bundle without a name of its own. The map is made with that bundle, or by the training-free
+    detector if training was refused.
     """
     place, refused = version.place, {}
     if place.refusals.is_file():

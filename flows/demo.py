@@ -18,6 +18,7 @@ from flows import chain
 from flows.demo_folder import claim, remove_results, remove_run
 from flows.serving.local_server import LocalPrefect
 from flows.serving.terminal import Stages
+from model import api
 from model.maps.map_report import REPORT
 from model.maps.release import PICTURE
 from pipeline.area import AreaOfInterest, load_area
@@ -47,11 +48,16 @@ class DemoResult:
     quicklook: str
     bundle: Path
     map: Path
+    detector: Path
+    """the map without a label or a model"""
     logs: Path
 
     def lines(self) -> list[tuple[str, str]]:
         """(name, text) of what a person opens first."""
-        report = json.loads((self.map / REPORT).read_text(encoding="utf-8"))["map"]
+        report, without = (
+            json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
+            for folder in (self.map, self.detector)
+        )
         return [
             ("cube", f"{self.cube}  (xarray.open_zarr opens it)"),
             ("layers", f"{self.quicklook}  (backscatter, labels, coherence)"),
@@ -63,6 +69,11 @@ class DemoResult:
             ),
             ("map", f"{self.map / 'landslides.gpkg'}, {self.map / 'probability.tif'}"),
             ("picture", f"{self.map / PICTURE}"),
+            (
+                "no label",
+                f"{self.detector / PICTURE}: the training-free detector, which needs neither labels nor a model; "
+                f"AUPRC {without['auprc']:.3f} at {without['prevalence']:.3f}, on {without['scored_on']}",
+            ),
             ("logs", f"{self.logs}"),
         ]
 
@@ -118,6 +129,8 @@ def _run(root: Path, stages: Stages) -> DemoResult:
             build(prefect, stages)
             version = chain.version_of(str(cube_root(AREA)))
             follow_chain(prefect, version, stages)
+            stages.begin("Mapping without labels")
+            without = api.map(version.uri).record.path
             stages.begin("Stopping worker, server and archives")
     found = chain.standing(version)
     if found.bundle is None or found.map is None:
@@ -128,6 +141,7 @@ def _run(root: Path, stages: Stages) -> DemoResult:
         quicklook=write_quicklook(version.uri).uri,
         bundle=found.bundle,
         map=found.map,
+        detector=without,
         logs=root / "logs",
     )
 

@@ -57,7 +57,7 @@ def remove_results(root: Path, area: str) -> None:
         _remove(root / name)
     by_chain = {
         "models": re.compile(r"v\d+(\.refused\.json)?"),
-        "maps": re.compile(rf"v\d+-(log-ratio|{re.escape(area)}-v\d+-[0-9a-f]{{8}})"),
+        "maps": re.compile(rf"v\d+-(detector|log-ratio|{re.escape(area)}-v\d+-[0-9a-f]{{8}})"),
     }
     for kind, pattern in by_chain.items():
         folder = root / kind / area

@@ -1,4 +1,4 @@
-"""The flow `map-landslides`: the map of a cube's version, by a bundle or by log-ratio, which needs no training."""
+"""The flow `map-landslides`: the map of a cube's version, by a bundle or by the detector, which needs no training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_name() -> str:
 def make_map(
     version: chain.CubeVersion, bundle: str | None, replace: bool
 ) -> api.Result[api.ReleaseRecord] | chain.Refusal:
-    """The map by the bundle, or without one the log-ratio map."""
+    """The map by the bundle, or without one that of the detector."""
     progress = log_progress.in_log()
     return chain.attempt(lambda: api.map(version.uri, bundle, replace=replace, progress=progress))
 
@@ -41,8 +41,8 @@ def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) 
 
     Parameters:
         cube: name of a built area, path of a cube's root for its newest version, or path of a version.
-        bundle: folder of a model bundle, or name of an area for its newest; without it the training-free log-ratio map
-            is made.
+        bundle: folder of a model bundle, or name of an area for its newest; without it the training-free detector
+            maps.
         replace: make the map in place of another one that was made with other options or changed by hand.
 
     The run ends Completed with the map's folder as its result. The name of its state is "Unchanged" if that map exists,

@@ -52,7 +52,7 @@ def train_model(
 
     The run makes only what the version lacks; its state has the name "Unchanged" if that is nothing. It fails if plan,
     seed or experiment are given and the version has a bundle made with others. If the cube cannot be trained on, for
-    lack of labels or of a pass after the event, the name is "LogRatioOnly", with the map that needs no training; if
+    lack of labels or of a pass after the event, the name is "DetectorOnly", with the map that needs no training; if
     that map is not possible either, the name is "Refused".
     """
     version = chain.version_of(cube)
@@ -108,8 +108,9 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
         name = "Refused"
         message = f"{uri} gets no map: {after.refused['map']}"
     elif after.bundle is None and "model" in after.refused:
-        name = "LogRatioOnly"
-        message = f"{uri} gets no model: {after.refused['model']} The log-ratio map is in {after.map}."
+        name = "DetectorOnly"
+        why = after.refused["model"]
+        message = f"{uri} gets no model: {why} The map of the training-free detector is in {after.map}."
     else:
         name = "Completed"
         message = f"The model is in {after.bundle}, the map in {after.map}."

@@ -1,7 +1,7 @@
 """What commands and flows call: train a bundle on a cube, map a cube with a bundle, map it without training.
 
 `train` and `map` know where a result belongs (`pipeline.places`) and make nothing twice; `train_bundle`,
-`map_cube` and `map_log_ratio` write to the folder that is given. Torch is imported late.
+`map_cube` and `map_detector` write to the folder that is given. Torch is imported late.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
-from model.maps.map_cube import map_cube, map_log_ratio
-from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.maps.map_cube import map_cube
+from model.maps.map_detector import map_detector
+from model.maps.map_plan import DetectorMapPlan, MapPlan
 from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BundleRecord",
+    "DetectorMapPlan",
     "Experiment",
     "FittedPredictor",
-    "LogRatioMapPlan",
     "MapPlan",
     "ReleaseRecord",
     "Result",
@@ -52,7 +53,7 @@ __all__ = [
     "load_bundle",
     "map",
     "map_cube",
-    "map_log_ratio",
+    "map_detector",
     "place_of",
     "run_strict",
     "train",
@@ -149,7 +150,7 @@ def train(
 def map(
     cube: str,
     bundle: str | None = None,
-    plan: MapPlan | LogRatioMapPlan | None = None,
+    plan: MapPlan | DetectorMapPlan | None = None,
     *,
     out: Path | None = None,
     replace: bool = False,
@@ -157,7 +158,7 @@ def map(
 ) -> Result[ReleaseRecord]:
     """Map a cube, or find the map that the same request made before.
 
-        >>> made = slidecube.map("sandbox")  # by log-ratio, which needs no bundle
+        >>> made = slidecube.map("sandbox")  # by the training-free detector, which needs no bundle
         >>> made.record.picture.is_file()
         True
         >>> slidecube.map("sandbox").new  # the same again: nothing to do
@@ -165,8 +166,9 @@ def map(
 
     Args:
         cube: path of a cube or of a version, or name of a built area.
-        bundle: folder of a bundle, or name of an area for its newest; None: the log-ratio map.
-        plan: a `MapPlan` with a bundle, a `LogRatioMapPlan` without one; None: the defaults.
+        bundle: folder of a bundle, or name of an area for its newest; None: the training-free detector, also where the
+            area has a bundle.
+        plan: a `MapPlan` with a bundle, a `DetectorMapPlan` without one; None: the defaults.
         out: folder of the map; None: where `pipeline.places` puts it.
         replace: map in any case, in place of another map.
         progress: called with the stage, the finished part of it, the whole, and a figure.
@@ -179,7 +181,7 @@ def map(
         ModelError: the bundle is absent or damaged, or the cube lacks what it needs.
         ReplaceError: something else is where the map belongs.
     """
-    wanted = MapPlan() if bundle is not None else LogRatioMapPlan()
+    wanted = MapPlan() if bundle is not None else DetectorMapPlan()
     if plan is None:
         plan = wanted
     if type(plan) is not type(wanted):
@@ -193,8 +195,8 @@ def map(
     def make(folder: Path) -> ReleaseRecord:
         if model is not None and isinstance(plan, MapPlan):
             return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
-        without = plan if isinstance(plan, LogRatioMapPlan) else LogRatioMapPlan()
-        return map_log_ratio(facts.uri, folder, plan=without, progress=progress)
+        without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
+        return map_detector(facts.uri, folder, plan=without, progress=progress)
 
     return _once(target, origin, make, replace)
 
@@ -360,7 +362,7 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
     }
 
 
-def _map_options(plan: MapPlan | LogRatioMapPlan) -> dict[str, JsonValue]:
+def _map_options(plan: MapPlan | DetectorMapPlan) -> dict[str, JsonValue]:
     if isinstance(plan, MapPlan):
         return plan.model_dump(mode="json", exclude={"allow_simulated"})
     options = plan.model_dump(mode="json", exclude={"inputs"})

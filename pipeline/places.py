@@ -9,11 +9,11 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     models/<area>/v3-<name>                 a further bundle of that version, named by a person
     models/<area>/v3.refused.json           why version 3 gets no bundle or no map
     maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
-    maps/<area>/v3-log-ratio                the map of version 3 that needs no training
+    maps/<area>/v3-detector                 the map of version 3 that needs no training
 
 The folder of a cube that was not built here begins with `unversioned` instead of `v3`. Earlier releases named folders
-`models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3` and `maps/<area>/v3-<area>-<version>`; they are found, and never
-renamed.
+`models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3`, `maps/<area>/v3-log-ratio` and
+`maps/<area>/v3-<area>-<version>`; they are found, and never renamed.
 """
 
 from __future__ import annotations
@@ -173,9 +173,9 @@ class Place(Frozen):
         return None
 
     def map(self, bundle: Path | None, digest: str = "") -> Path:
-        """Where the version's map by a bundle of that digest belongs; without a bundle: the log-ratio map."""
+        """Where the version's map by a bundle of that digest belongs; without a bundle: that of the detector."""
         if bundle is None:
-            return self.maps / f"{self.label}-log-ratio"
+            return self.maps / f"{self.label}-detector"
         folder = bundle.resolve()
         kept = settings().data_dir.resolve() / "models"
         name = f"{folder.parent.name}-{folder.name}" if folder.parent.parent == kept else folder.name

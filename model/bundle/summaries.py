@@ -52,7 +52,9 @@ class ReleaseRecord(Frozen):
     """A map: where its folder is, and its main figures."""
 
     path: ResultPath
-    kind: Literal["model", "log-ratio"]
+    kind: Literal["model", "detector", "log-ratio"] = Field(
+        description="log-ratio: of earlier releases, the grey raster of change alone"
+    )
     area: str
     cube: str
     cube_version: int | None
@@ -62,7 +64,15 @@ class ReleaseRecord(Frozen):
     passes_after: int
     days_since_event: float
     polygons: int | None
-    mapped_km2: float | None = Field(description="area of the polygons")
+    mapped_km2: float | None = Field(
+        description="area of the polygons; of the detector without those that are gone"
+    )
+    statuses: dict[str, int] = Field(
+        default_factory=dict, description="number of the detector's polygons by status over the passes"
+    )
+    threshold: float | None = Field(
+        None, description="lowest score of a landslide; None: of earlier releases"
+    )
     no_data_share: float = Field(description="share of the scene without a prediction")
     auprc: float | None = Field(description="where labels exist")
     prevalence: float | None

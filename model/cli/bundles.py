@@ -25,7 +25,7 @@ from pipeline.console import as_json, progress_bars, reports_errors
 from pipeline.errors import number_of
 
 if TYPE_CHECKING:
-    from model.api import LogRatioMapPlan, MapPlan, TrainingRequest
+    from model.api import DetectorMapPlan, MapPlan, TrainingRequest
     from model.bundle.summaries import BundleRecord, ReleaseRecord
 
 
@@ -189,11 +189,11 @@ def _train_words(record: BundleRecord) -> str:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the map; by default below the data folder."
 )
-@click.option("--log-ratio", is_flag=True, help="Map the change of backscatter instead; needs no BUNDLE.")
+@click.option("--log-ratio", is_flag=True, help="The same as no BUNDLE: the training-free detector.")
 @click.option(
     "--smallest-m2",
     type=click.FloatRange(0, min_open=True),
-    help="Smallest area that becomes a polygon.  [default: 400]",
+    help="Smallest area that becomes a polygon.  [default: 400 with a BUNDLE; without, 1200 above the threshold]",
 )
 @click.option(
     "--standardise",
@@ -219,28 +219,33 @@ def map_landslides(
     json_: bool,
     **options: Any,
 ) -> None:
-    """Map landslides in CUBE with the model in BUNDLE, or with --log-ratio without one.
+    """Map landslides in CUBE: with the training-free detector, or with the model in BUNDLE.
 
-    CUBE is the path of a cube or the name of a built area. BUNDLE is a folder, or the name of an area for its newest
-    model. The map is written below the data folder, to maps/<area>/v<version>-<model>-<digest>, one folder for each
+    CUBE is the path of a cube or the name of a built area. Without BUNDLE the detector maps it, which needs no label,
+    also where a model of the area exists. BUNDLE is a folder, or the name of an area for its newest model. The map is
+    written below the data folder, to maps/<area>/v<version>-<model>-<digest>, one folder for each
     model. If the same command has made it before, nothing is done. With a BUNDLE the passes and the track are those of
     the model, or fewer: --after 1 --track descending maps the first descending pass.
     """
     from model import api
 
-    if len(bundle_cube) != (1 if log_ratio else 2):
-        raise click.UsageError("Give either BUNDLE and CUBE, or --log-ratio and CUBE.")
-    cube, bundle = bundle_cube[-1], None if log_ratio else bundle_cube[0]
+    if len(bundle_cube) > (1 if log_ratio else 2):
+        raise click.UsageError("Give CUBE alone, or BUNDLE and CUBE; --log-ratio takes no BUNDLE.")
+    cube, bundle = bundle_cube[-1], bundle_cube[0] if len(bundle_cube) == 2 else None
     plan = _map_plan(options, by_model=bundle is not None)
     with progress_bars() as progress:
         result = api.map(cube, bundle, plan, out=out, replace=replace, progress=progress)
-    print_result(result, json_, _map_words(result.record))
+    print_result(
+        result, json_, _map_words(result.record) + ("" if bundle else _words_on_models(cube, result.record))
+    )
 
 
-def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioMapPlan:
+def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorMapPlan:
     """What the options of `map` ask for."""
-    from model.api import LogRatioMapPlan, MapPlan
+    from model.api import DetectorMapPlan, MapPlan
 
+    if not by_model and (options["standardise"] or options["allow_simulated_model"]):
+        raise click.UsageError("--standardise and --allow-simulated-model are for a map with a BUNDLE.")
     track: str | None = options["track"]
     passes = {
         "before": options["before"],
@@ -253,22 +258,22 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | LogRatioM
         "allow_simulated": options["allow_simulated_model"] or None,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    if given and not by_model:
-        raise click.UsageError(
-            "--smallest-m2, --standardise and --allow-simulated-model are for a map with a BUNDLE."
-        )
     with values_checked():
         event = parsed_event(options["event"])
         if by_model:
             return MapPlan(event=event, **passes, **given)
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
-        return LogRatioMapPlan(event=event, inputs=inputs)
+        return DetectorMapPlan(event=event, inputs=inputs, **given)
 
 
 def _map_words(record: ReleaseRecord) -> str:
     lines = []
     if record.polygons is not None and record.mapped_km2 is not None:
-        lines.append(f"{number_of(record.polygons, 'polygon')}, {record.mapped_km2:.3f} km², unreviewed.")
+        statuses = ", ".join(f"{count} {words}" for words, count in record.statuses.items())
+        lines.append(
+            f"{number_of(record.polygons, 'polygon')}{f' ({statuses})' if statuses else ''}, "
+            f"{record.mapped_km2:.3f} km², unreviewed."
+        )
     lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
     if record.auprc is not None:
         lines.append(
@@ -279,3 +284,15 @@ def _map_words(record: ReleaseRecord) -> str:
     if record.simulated:
         lines.append("SIMULATED: no real place, or a model that was not trained on real landslides.")
     return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])
+
+
+def _words_on_models(cube: str, record: ReleaseRecord) -> str:
+    """What a map without a bundle says where the area has one."""
+    from pipeline.places import bundles_of
+
+    if not (models := bundles_of(record.area)):
+        return ""
+    return (
+        f"\nMade by the training-free detector. A model of this area exists ({models[-1]}): "
+        f"`slidecube map {record.area} {cube}` maps with it."
+    )

@@ -44,6 +44,8 @@ def prepare(task: TrialTask, scratch: Path) -> PreparedTrial:
         CubeError: a cube does not exist.
         ModelError: a cube has no labels, no event, or no pass before or after the event.
     """
-    scene = open_scene(task.cube, task.event)
+    scene = open_scene(
+        task.cube, task.event, "best track" if task.trial.protocol == "paper" else "any direction"
+    )
     others = task.other_events.cubes if task.other_events else ()
     return PreparedTrial(task, scene, tuple(open_scene(cube) for cube in others), scratch)

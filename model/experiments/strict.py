@@ -40,7 +40,7 @@ class StrictPlan(Frozen):
         """sha256 of the protocol: its name, its version, the plan, the constants of the evaluation."""
         parts = {
             "protocol": "strict",
-            "version": 1,
+            "version": 2,  # 1: pixels that the best track sees; 2: that any direction sees
             "plan": self.model_dump(mode="json"),
             "evaluation": [CHIP_PX, CELL_M, CALIBRATION_CLASSES, SIZES_M2],
         }

@@ -255,7 +255,7 @@ def labels(cube: xr.Dataset) -> NDArray[np.uint8]:
         why = next((line for line in lines if line.startswith("labels")), "")
         raise ModelError(
             f"The cube has no labels (variable 'landslides'){f'; it records: {why}' if why else ''}.",
-            "Name an inventory in the area file and build again; `slidecube map --log-ratio` works without labels.",
+            "Name an inventory in the area file and build again; `slidecube map CUBE` works without labels.",
         )
     values = np.empty(shape_of(cube), dtype=np.uint8)
     for box in tiles(whole(values.shape), 1024):

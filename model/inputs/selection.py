@@ -65,7 +65,7 @@ class Selection(Frozen):
     rule: str = Field(description="how the track and the passes were chosen")
     notes: tuple[str, ...] = ()
     views: tuple[View, ...] = Field(
-        (), max_length=2, description="one for each track, the better one first; empty: in older documents"
+        (), description="one for each track, the better one first; empty: in older documents"
     )
 
     @property

@@ -1,1 +1,1 @@
-"""Maps of landslides from a cube, with a model or by log-ratio: rasters, polygons, report, picture."""
+"""Maps of landslides from a cube, with a model or by the detector: rasters, polygons, report, picture."""

@@ -1,8 +1,7 @@
-"""A map of a cube: with a model, or by log-ratio without training."""
+"""A map of a cube by a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,11 @@ from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
-from model.inputs.selection import Selection, select
+from model.inputs.selection import Selection
 from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import whole
-from model.maps.log_ratio import HIGHEST_DB, LogRatioPlan, log_ratio_rows
-from model.maps.map_description import MapDescription, MappedScene, MapRows
-from model.maps.map_plan import LogRatioMapPlan, MapPlan
+from model.maps.map_description import MapDescription, MappedScene
+from model.maps.map_plan import MapPlan
 from model.maps.model_passes import calibrations_of, has_views, passes_to_map, remarks_on_case
 from model.maps.release import release
 from model.maps.scored_area import ScoredArea, scored_area, training_event_of
@@ -24,8 +22,6 @@ from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from model.bundle.document import BundleDocument
 
 
@@ -58,7 +54,7 @@ def map_cube(
     if document.simulated and not facts.simulated and not plan.allow_simulated:
         raise ModelError(
             f"The model {document.digest[:12]} was trained on a simulated area, and {facts.area} is a real one.",
-            "Train on a real cube, map with --log-ratio, or give --allow-simulated-model: the map then warns of it.",
+            "Train on a real cube, map without a bundle, or give --allow-simulated-model: the map then warns of it.",
         )
     scene = MappedScene(dataset, facts, passes_to_map(dataset, document, plan))
     own = training_event_of(scene, document)
@@ -82,43 +78,6 @@ def map_cube(
         description.backscatter,
     )
     return release(description, model_rows(prediction, scene, progress), out)
-
-
-def map_log_ratio(
-    cube: str, out: Path, *, plan: LogRatioMapPlan | None = None, progress: Progress = no_progress
-) -> ReleaseRecord:
-    """Map the change of backscatter on slopes, without a trained model and without labels.
-
-    Args:
-        cube: path of a cube, or name of a built area.
-        out: folder of the map; a map that is there is replaced.
-
-    Raises:
-        CubeError: the cube does not exist.
-        ModelError: no track has passes before and after the event; `out` holds something else.
-    """
-    plan = plan or LogRatioMapPlan()
-    dataset, facts = cubes.load(cube)
-    detector = plan.detector
-    if detector is None:
-        detector = LogRatioPlan(polarisation="vh" if "vv" not in dataset and "vh" in dataset else "vv")
-    inputs = plan.inputs.model_copy(update={"backscatter": (detector.polarisation,), "terrain": ()})
-    scene = MappedScene(dataset, facts, select(dataset, inputs, plan.event))
-    description = MapDescription(
-        scene=scene,
-        inputs=inputs,
-        kind="log-ratio",
-        model=None,
-        threshold=None,
-        highest=HIGHEST_DB,
-        backscatter=detector.polarisation,
-        scored=(whole(facts.shape),),
-        scored_on="the whole scene; nothing was trained",
-        simulated=facts.simulated,
-        remarks=(_detector_in_words(dataset, detector),),
-    )
-    rows = log_ratio_rows(dataset, scene.selection, detector)
-    return release(description, _with_progress(rows, facts.shape[0], progress), out)
 
 
 def _described(
@@ -173,19 +132,3 @@ def _remarks(selection: Selection, document: BundleDocument, of_scene: bool) -> 
 
 def _or(numbers: list[int]) -> str:
     return " or ".join(map(str, numbers))
-
-
-def _detector_in_words(cube: xr.Dataset, plan: LogRatioPlan) -> str:
-    score = (
-        f"Score: absolute mean, over {plan.smoothing_px} x {plan.smoothing_px} pixels, of the change in "
-        f"{plan.polarisation.upper()} between the medians of the passes before and after"
-    )
-    if "dem_slope_radians" in cube:
-        return f"{score}; 0 where the slope is below {plan.smallest_slope_deg:g} degrees."
-    return f"{score}. The cube has no slope, so that flat terrain is not left out."
-
-
-def _with_progress(rows: Iterator[MapRows], height: int, progress: Progress) -> Iterator[MapRows]:
-    for part in rows:
-        yield part
-        progress("map", part.box.bottom, height)

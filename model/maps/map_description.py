@@ -30,6 +30,12 @@ class MapRows:
     dem: NDArray[np.float32] | None = None
     change_db: NDArray[np.float32] | None = None
     """written as a raster of its own where given"""
+    classes: NDArray[np.uint8] | None = None
+    """class raster; None: by the threshold"""
+    status: NDArray[np.uint8] | None = None
+    """written as a raster of its own where given"""
+    flags: NDArray[np.uint8] | None = None
+    """validity; None: found from the passes and the inputs"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class MapDescription:
 
     scene: MappedScene
     inputs: Inputs
-    kind: Literal["model", "log-ratio"]
+    kind: Literal["model", "detector"]
     model: str | None
     """digest of the model"""
     threshold: float | None
@@ -73,6 +79,8 @@ class MapDescription:
     expected_words: str = ""
     smallest_m2: float | None = None
     """minimum mapping unit, m², where there are polygons"""
+    status_values: dict[int, str] = field(default_factory=dict)
+    """what the values of the status raster mean"""
 
     @property
     def warning(self) -> str:
@@ -89,7 +97,7 @@ class MapDescription:
             "AREA": facts.area,
             "CUBE_VERSION": str(facts.version if facts.version is not None else "unknown"),
             "CUBE_DIGEST": facts.digest,
-            "MODEL": self.model or "none (log-ratio)",
+            "MODEL": self.model or "none (training-free detector)",
             "TRACK": self.scene.selection.track,
             "PASSES_BEFORE": ", ".join(p.id for view in views for p in view.before),
             "PASSES_AFTER": ", ".join(p.id for view in views for p in view.after),

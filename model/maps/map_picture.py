@@ -48,7 +48,7 @@ class Gathered:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.before, self.after, self.dem = Thumbnail(shape), Thumbnail(shape), Thumbnail(shape)
-        self.score, self.truth = Thumbnail(shape), Thumbnail(shape)
+        self.score, self.truth, self.mapped = Thumbnail(shape), Thumbnail(shape), Thumbnail(shape)
         self.has_truth = False
 
     def add_truth(self, box: Box, labels: NDArray[np.uint8]) -> None:
@@ -125,6 +125,8 @@ def _draw_score(
         step = caption.pixel_m * gathered.score.factor
         shade = LightSource(315, 45).hillshade(filled, dx=step, dy=step)
         axes.imshow(np.where(known, shade, np.nan), extent=extent, cmap="gray", vmin=-0.3, vmax=1.2)
+    else:  # what is faint must not look like no data
+        axes.imshow(np.where(np.isfinite(score), 0.9, np.nan), extent=extent, cmap="gray", vmin=0, vmax=1)
     level = np.clip(score / caption.highest, 0, 1)
     faint = np.where(np.isfinite(level), np.clip(level * 1.6, 0, 0.9), 0.0)
     drawn = axes.imshow(
@@ -141,6 +143,10 @@ def _draw_score(
         np.isnan(score).astype(float), levels=[0.5, 1.5], colors=["#d9c7a3"], extent=extent, origin="upper"
     )
     words = caption.score
+    mapped = np.nan_to_num(gathered.mapped.image)
+    if (mapped >= 0.5).any():
+        axes.contour(mapped, levels=[0.5], colors=["#39d353"], linewidths=0.7, extent=extent, origin="upper")
+        words += "; green: this map"
     if gathered.has_truth:
         truth = np.nan_to_num(gathered.truth.image)
         # outlines at full resolution; in a coarser picture, of blocks with at least half their pixels labelled
@@ -155,5 +161,5 @@ def _draw_score(
             )
         )  # fmt: skip
     if caption.framed:
-        words += "; green: test area"
+        words += "; dashed: test area"
     axes.set_title(words + "; sand: no data")

@@ -6,13 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from model.detector.detector_plan import DetectorPlan
 from model.inputs.inputs import EventSpan, Inputs
-from model.maps.log_ratio import LogRatioPlan
 from model.network.training_plan import InferencePlan, Standardise
 from pipeline.records import Frozen
 
 SMALLEST_M2 = 400.0
 """default minimum mapping unit, 4 pixels of 10 m: speckle makes single pixels meaningless"""
+
+DETECTOR_SMALLEST_M2 = 1200.0
+"""of the detector: its spatial mean of 20 m makes what is smaller mostly noise; 12 pixels of 10 m, 2 of 30 m"""
 
 
 class MapPlan(Frozen):
@@ -40,11 +43,15 @@ class MapPlan(Frozen):
     )
 
 
-class LogRatioMapPlan(Frozen):
-    """How a cube is mapped by log-ratio, without a model."""
+class DetectorMapPlan(Frozen):
+    """How a cube is mapped by the training-free detector."""
 
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
-    inputs: Inputs = Field(Inputs(), description="which passes and which track; its variables are not used")
-    detector: LogRatioPlan | None = Field(
-        None, description="None: the default one, with VH where the cube has no VV"
+    inputs: Inputs = Field(
+        Inputs(),
+        description="how many passes, and of which track; `best` and `both` are every track",
+    )
+    detector: DetectorPlan = DetectorPlan()
+    smallest_m2: float = Field(
+        DETECTOR_SMALLEST_M2, gt=0, description="minimum mapping unit above the threshold, m²"
     )

@@ -25,6 +25,7 @@ def write_report(
         "passes": selection.model_dump(mode="json"),
         "scores": scores.model_dump(mode="json") if scores else None,
         "remarks": list(description.remarks),
+        "status_values": description.status_values,
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     (folder / REPORT).write_text(text, encoding="utf-8")
@@ -36,6 +37,7 @@ def write_report(
         selection=selection,
         scores_of_map=scores,
         warning=description.warning,
+        status_values=description.status_values,
         remarks=[*description.remarks, *selection.notes],
     )
     (folder / "report.md").write_text(markdown, encoding="utf-8")

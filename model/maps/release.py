@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle.summaries import ReleaseRecord
+from model.detector.pass_status import GONE, WORDS
 from model.inputs.cubes import UNMAPPED, Georeference, georeference, label_window
 from model.inputs.windows import Box, whole
 from model.maps.map_description import MapDescription, MapRows
@@ -35,19 +37,29 @@ NO_VALIDITY = 255
 PICTURE = "quicklook.png"
 BAND_DESCRIPTIONS = {
     "probability": "calibrated probability of landslide, 0 to 1; NaN no data",
-    "score": "absolute smoothed backscatter change on slopes, dB; NaN no data",
-    "change_db": "backscatter after minus before, medians over passes, dB; NaN no data",
+    "score": "change in units of the spread before the event, larger is likelier; 0 not searched, NaN no data",
+    "change_db": "backscatter after minus before, smoothed, the scene's own steps removed, dB; NaN no data",
+    "status": "over the passes after the event: "
+    + "; ".join(f"{value} {words}" for value, words in WORDS.items())
+    + f"; {NO_DATA} no data",
     "landslides": f"{LANDSLIDE} landslide, {NOT_LANDSLIDE} no landslide, {NO_DATA} no data",
     "validity": "0 valid; otherwise the sum of flags: "
     + "; ".join(f"{flag} {words}" for flag, words in MEANINGS.items()),
 }
 
 
-def release(description: MapDescription, rows: Iterator[MapRows], target: Path) -> ReleaseRecord:
+Polygons = Callable[[dict[str, Any]], gpd.GeoDataFrame]
+"""the polygons of a map whose rows have all been made, from the attributes that they share"""
+
+
+def release(
+    description: MapDescription, rows: Iterator[MapRows], target: Path, polygons_of: Polygons | None = None
+) -> ReleaseRecord:
     """Write the folder of a map, whole or not at all.
 
     Args:
         rows: the map from top to bottom, computed as they are written.
+        polygons_of: None: the connected pixels of the class raster.
 
     Raises:
         ModelError: `target` holds something else, or the cube has no coordinate reference system.
@@ -60,7 +72,8 @@ def release(description: MapDescription, rows: Iterator[MapRows], target: Path) 
         for part in rows:
             writer.add(part)
         scores = writer.scores()
-        polygons, mapped_km2 = writer.finish()
+        frame = writer.finish(polygons_of)
+        mapped = frame[frame["status"] != GONE] if "status" in frame else frame
         draw(writer.gathered, _caption(description, reference, scores), folder / PICTURE)
         record = ReleaseRecord(
             path=target,
@@ -73,8 +86,10 @@ def release(description: MapDescription, rows: Iterator[MapRows], target: Path) 
             passes_before=len(scene.selection.before),
             passes_after=len(scene.selection.after),
             days_since_event=round(scene.selection.days_since_event, 3),
-            polygons=polygons,
-            mapped_km2=mapped_km2,
+            polygons=len(frame),
+            mapped_km2=round(float(mapped["area_m2"].sum()) / 1e6, 6),
+            statuses=_statuses(frame),
+            threshold=description.threshold,
             no_data_share=writer.no_data / scene.pixels,
             expected=description.expected,
             expected_words=description.expected_words,
@@ -108,8 +123,8 @@ class _MapWriter:
         names: dict[str, Literal["float32", "uint8"]] = {self._score_name: "float32"}
         if description.threshold is not None:
             names["landslides"] = "uint8"
-        if description.kind == "log-ratio":
-            names["change_db"] = "float32"
+        if description.kind == "detector":
+            names |= {"status": "uint8", "change_db": "float32"}
         with ExitStack() as stack:
             self._rasters = {
                 name: stack.enter_context(RowRaster(folder / f".{name}.tif", shape, reference, dtype))
@@ -126,13 +141,22 @@ class _MapWriter:
         self.no_data += int(invalid.sum())
         self._rasters[self._score_name].write(box, rows.score)
         if description.threshold is not None:
-            classes = np.where(rows.score >= description.threshold, LANDSLIDE, NOT_LANDSLIDE).astype(np.uint8)
-            classes[invalid] = NO_DATA
+            classes = rows.classes
+            if classes is None:
+                classes = np.where(rows.score >= description.threshold, LANDSLIDE, NOT_LANDSLIDE).astype(
+                    np.uint8
+                )
+                classes[invalid] = NO_DATA
             self._rasters["landslides"].write(box, classes)
-        flags = flags_of(scene.cube, description.inputs, scene.selection, box, invalid)
+            self.gathered.mapped.add(box, np.where(invalid, np.nan, classes == LANDSLIDE))
+        flags = rows.flags
+        if flags is None:
+            flags = flags_of(scene.cube, description.inputs, scene.selection, box, invalid)
         self._rasters["validity"].write(box, flags)
         for flag in self._flagged:
             self._flagged[flag] += int(((flags & flag) > 0).sum())
+        if rows.status is not None:
+            self._rasters["status"].write(box, rows.status)
         if rows.change_db is not None:
             self._rasters["change_db"].write(box, rows.change_db)
         self.gathered.score.add(box, rows.score)
@@ -157,33 +181,40 @@ class _MapWriter:
         pixels = self._description.scene.pixels
         return {MEANINGS[flag]: count / pixels for flag, count in self._flagged.items() if count}
 
-    def finish(self) -> tuple[int | None, float | None]:
+    def finish(self, polygons_of: Polygons | None) -> gpd.GeoDataFrame:
         """Publish the rasters and the polygons.
 
         Returns:
-            Number of polygons, and their area in square kilometres; None without a threshold.
+            The polygons as they were written.
         """
+        description = self._description
         for name, raster in self._rasters.items():
-            raster.describe(BAND_DESCRIPTIONS[name], self._description.tags)
+            raster.describe(BAND_DESCRIPTIONS[name], description.tags)
             raster.publish(self._folder / f"{name}.tif")
-        result = self._write_polygons()
+        attributes = description.polygon_attributes
+        frame = polygons_of(attributes) if polygons_of else self._polygons_of_classes(attributes)
+        write_polygons(frame, self._folder / "landslides.gpkg", description.tags)
         for raster in self._rasters.values():
             raster.path.unlink()
-        return result
+        return frame
 
-    def _write_polygons(self) -> tuple[int | None, float | None]:
-        smallest_m2 = self._description.smallest_m2
-        if smallest_m2 is None:
-            return None, None
-        frame = landslide_polygons(
+    def _polygons_of_classes(self, attributes: dict[str, Any]) -> gpd.GeoDataFrame:
+        smallest_m2 = self._description.smallest_m2 or 0.0
+        return landslide_polygons(
             self._rasters["landslides"].path,
             self._rasters[self._score_name].path,
             self._reference,
             max(1, math.ceil(smallest_m2 / self._reference.pixel_area_m2 - 1e-9)),
-            self._description.polygon_attributes,
+            attributes,
         )
-        write_polygons(frame, self._folder / "landslides.gpkg", self._description.tags)
-        return len(frame), round(float(frame["area_m2"].sum()) / 1e6, 6)
+
+
+def _statuses(frame: gpd.GeoDataFrame) -> dict[str, int]:
+    """Number of polygons by status, in the order of the values; empty for a map without a status."""
+    if "status" not in frame:
+        return {}
+    counts = frame["status"].value_counts()
+    return {words: int(counts[value]) for value, words in WORDS.items() if value in counts}
 
 
 def _inside(box: Box, areas: tuple[Box, ...]) -> NDArray[np.bool_]:
@@ -199,7 +230,7 @@ def _inside(box: Box, areas: tuple[Box, ...]) -> NDArray[np.bool_]:
 
 def _caption(description: MapDescription, reference: Georeference, scores: Scores | None) -> Caption:
     scene, expected, of_model = description.scene, description.expected, description.kind == "model"
-    made = f"model {description.model[:12]}" if description.model else "log-ratio, no training"
+    made = f"model {description.model[:12]}" if description.model else "training-free detector"
     days = scene.selection.days_since_event
     lines = [f"{scene.facts.area}: {made}; {scene.selection.track}, {days:.1f} days after the event"]
     if scores:
@@ -217,11 +248,11 @@ def _caption(description: MapDescription, reference: Georeference, scores: Score
     return Caption(
         title="\n".join(lines),
         backscatter=description.backscatter.upper(),
-        average="mean" if of_model else "median",
+        average="mean",
         passes_before=len(scene.selection.before),
         passes_after=len(scene.selection.after),
-        score="probability of landslide" if of_model else "absolute change on slopes, dB",
-        highest=1.0 if of_model else 6.0,
+        score="probability of landslide" if of_model else "change score (no probability)",
+        highest=1.0 if of_model else 8.0,
         warning=description.warning,
         pixel_m=reference.pixel_m[0],
         framed=() if complete else description.scored,

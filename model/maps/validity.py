@@ -12,6 +12,7 @@ from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import Box
 
 NO_PASS_BEFORE, NO_PASS_AFTER, NO_TERRAIN, LAYOVER_SHADOW, OTHER_INPUT_MISSING = 1, 2, 4, 8, 16
+TOO_FLAT, WATER, FEW_BEFORE = 32, 64, 128
 """flags of the validity raster; a pixel can have several"""
 MEANINGS = {
     NO_PASS_BEFORE: "no valid pass before the event",
@@ -19,6 +20,9 @@ MEANINGS = {
     NO_TERRAIN: "no terrain",
     LAYOVER_SHADOW: "layover or shadow in every view: the value is unreliable",
     OTHER_INPUT_MISSING: "another input is missing",
+    TOO_FLAT: "flat terrain, not searched",
+    WATER: "water, not searched",
+    FEW_BEFORE: "one valid pass before the event: the spread is not known",
 }
 COLUMNS_PX = 512
 

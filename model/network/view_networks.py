@@ -77,13 +77,16 @@ class SharedViews(torch.nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(chip, channel, y, x) to (chip, class, y, x)."""
+        found: torch.Tensor = self.segmentation_head(self.decoder(self.features(inputs)))
+        return found
+
+    def features(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """The merged features of both views at every level, from full resolution down."""
         ascending, descending = (inputs[:, view] for view in self._views)
-        together = torch.cat([_mirrored(ascending * self.signs), descending])
+        together = torch.cat([mirrored(ascending * self.signs), descending])
         features = [stage.chunk(2) for stage in self.encoder(together)]
         seen = inputs[:, self._seen] if self._seen else torch.ones_like(inputs[:, :2])
-        merged = [self._merged(_mirrored(first), second, seen) for first, second in features]
-        found: torch.Tensor = self.segmentation_head(self.decoder(merged))
-        return found
+        return [self._merged(mirrored(first), second, seen) for first, second in features]
 
     @staticmethod
     def _merged(first: torch.Tensor, second: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
@@ -101,7 +104,7 @@ def _convolved(inputs: int, outputs: int) -> tuple[torch.nn.Module, ...]:
     )
 
 
-def _mirrored(values: torch.Tensor) -> torch.Tensor:
+def mirrored(values: torch.Tensor) -> torch.Tensor:
     """Columns mirrored about column 0 and moved back by one: column c is column n - c, and column 0 the last one.
 
     A stride of 2 looks at columns 0, 2, 4: a plain mirror would look at odd columns, and features that are mirrored

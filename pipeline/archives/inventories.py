@@ -33,6 +33,10 @@ MOST_UNPACKED_BYTES = 2 * 2**30
 MOST_RATIO = 200
 """Deflate gives about 1000 at most; shapefiles and GeoJSON stay far below this."""
 MOST_MEMBERS = 10_000
+MOST_DIRECTORY_BYTES = 32 * 2**20
+"""Of a zip: a hundred times that of so many members."""
+_LONGEST_END_BYTES = 2**16 + 200
+"""of a zip's end: its record, the record of large zips, and a comment"""
 
 
 class LargerError(SourceDataError):
@@ -164,9 +168,11 @@ def check_zip(path: Path) -> None:
         )
 
     try:
+        if (size := _directory_bytes(path)) > MOST_DIRECTORY_BYTES:
+            raise refuse(f"has a directory of {size / 2**20:,.0f} MiB")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
         raise refuse(f"is a damaged zip ({type(error).__name__})") from error
     if len(members) > MOST_MEMBERS:
         raise refuse(f"holds {len(members)} files")
@@ -182,6 +188,21 @@ def check_zip(path: Path) -> None:
         total += member.file_size
     if total > MOST_UNPACKED_BYTES:
         raise refuse(f"unpacks to {total / 2**30:.0f} GiB")
+
+
+def _directory_bytes(path: Path) -> int:
+    """Size of a zip's directory as its end record states it (APPNOTE.TXT 4.3.14 and 4.3.16); zipfile reads it whole."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LONGEST_END_BYTES))
+        tail = file.read(_LONGEST_END_BYTES)
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + 16:
+        return 0
+    found = int.from_bytes(tail[end + 12 : end + 16], "little")
+    large = tail.rfind(b"PK\6\6", 0, end)
+    if found == 0xFFFFFFFF and large >= 0:
+        found = int.from_bytes(tail[large + 40 : large + 48], "little")
+    return found if found != 0xFFFFFFFF else 0
 
 
 def _problem(path: Path) -> str | None:

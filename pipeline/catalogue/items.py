@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import numpy as np
 import shapely
 from pydantic import AliasChoices, BeforeValidator, Field
 from shapely import Geometry
@@ -140,7 +139,7 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
     bbox = item.get("bbox") if isinstance(item, Mapping) else None
     if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
         return False
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in bbox):
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= 1e6 for v in bbox):
         return False
     half = len(bbox) // 2
     west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]

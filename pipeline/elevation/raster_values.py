@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -73,25 +73,38 @@ def declared_values(dataset: Any, name: str, units: Collection[str]) -> Declared
         raise refuse(f"holds {len(measured)} bands ({', '.join(c.name for c in colours)}), not one")
     if colours[0] not in _COLOURS:
         raise refuse(f"holds colours ({colours[0].name}), no measured values")
-    dtype = dataset.dtypes[0]
+    found = values_of_band(dataset, 1, refuse)
+    if found.unit and found.unit.lower() not in units:
+        raise refuse(f"is in {found.unit!r:.40}")
+    return found
+
+
+def values_of_band(dataset: Any, number: int, refuse: Callable[[str], Exception]) -> DeclaredValues:
+    """What the header of a rasterio dataset declares of one band; `refuse` makes the error of a problem.
+
+    Raises:
+        what `refuse` makes: complex or no numbers, a scale that is none, or a scale or offset in a form that GDAL does
+            not apply; what is declared is named.
+    """
+    index = number - 1
+    dtype = dataset.dtypes[index]
     if dtype.startswith("complex") or np.dtype(dtype).kind not in "iuf":
         raise refuse(f"holds {dtype}, no real numbers")
-    scale, offset = float(dataset.scales[0]), float(dataset.offsets[0])
+    scale, offset = float(dataset.scales[index]), float(dataset.offsets[index])
     if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0.0:
         raise refuse(f"declares the scale {scale:g} and the offset {offset:g}")
     if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
         raise refuse("declares that small numbers are white: its numbers are turned round")
-    of_band = {key.lower(): text for key, text in dataset.tags(1).items()}
+    of_band = {key.lower(): text for key, text in dataset.tags(number).items()}
     texts = {key.lower(): text for key, text in dataset.tags().items()} | of_band
-    nodata = dataset.nodata if dataset.nodata is not None else _stated(texts, _NODATAS)
+    given = dataset.nodata if number == 1 else dataset.nodatavals[index]
+    nodata = given if given is not None else _stated(texts, _NODATAS)
     for names, applied in ((_SCALES, scale), (_OFFSETS, offset), (_NODATAS, nodata)):
         stated = _stated(texts, names)
         if stated is not None and applied is not None and not _same(stated, applied):
             raise refuse(f"declares {' or '.join(names)} as {stated:g} beside GDAL's {applied:g}")
     # beside the file, and not beside its band, a unit may be that of the map
-    unit = str(dataset.units[0] or next((of_band[key] for key in _UNITS if key in of_band), "")).strip()
-    if unit and unit.lower() not in units:
-        raise refuse(f"is in {unit!r:.40}")
+    unit = str(dataset.units[index] or next((of_band[key] for key in _UNITS if key in of_band), "")).strip()
     return DeclaredValues(scale, offset, nodata, unit)
 
 

@@ -15,6 +15,7 @@ from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER
+from pipeline.grid import Grid
 from pipeline.layers import rtc_mosaic
 from pipeline.layers.former_entries import former_passes
 from pipeline.layers.kind import (
@@ -134,6 +135,18 @@ class Backscatter(LayerKind[BackscatterTask]):
             relative_orbit=overflight.relative_orbit,
             direction=overflight.direction,
             layers=layers,
+        )
+
+    def delivered(self, record: LayerRecord, grid: Grid) -> float | None:
+        """Share of the grid in squares that hold data: masked shadow and layover of steep terrain lack nothing.
+
+        Layers of earlier releases state the share of pixels alone.
+        """
+        reached = record.report.get("reached")
+        return (
+            float(reached)
+            if isinstance(reached, int | float) and reached > 0
+            else super().delivered(record, grid)
         )
 
     def describe_losses(self, lost: Sequence[Lost[BackscatterTask]], version: int | None) -> list[str]:

@@ -21,6 +21,12 @@ from pipeline.grid import Grid
 from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
 
 ALGORITHM = "backscatter-2"
+MOST_LOOKS = 100
+"""Pixels of a raster across one of the cube; each of the cube's is read as the mean of their square."""
+SQUARE_M, LEAST_SQUARES, LEAST_SHARE = 1000.0, 16, 0.1
+"""Squares by which a mosaic is judged: their side, how many a side of the grid has at least, and the share of pixels
+from which a square counts as one with data."""
+
 BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
 SEAM_REACH_PX = 2
@@ -52,8 +58,8 @@ def read_backscatter(
     on how the work is cut into windows.
 
     Returns:
-        LayerData with one array (y, x) float32; `report` has coverage (0..1), seam_pixels, seam_gap_pixels,
-        eroded_pixels, and the slices used.
+        LayerData with one array (y, x) float32; `report` has coverage (0..1), reached (`share_reached`), seam_pixels,
+        seam_gap_pixels, eroded_pixels, and the slices used.
 
     Raises:
         SourceDataError: a raster has pixels coarser than the grid, is in no usable reference system, declares what
@@ -86,6 +92,7 @@ def read_backscatter(
         },
         report={
             "coverage": float(np.count_nonzero(~np.isnan(mosaic)) / mosaic.size),
+            "reached": share_reached(~np.isnan(mosaic), grid.resolution_m),
             "slices": used,
             "slices_in_another_zone": resampled,
             "seam_pixels": seams,
@@ -93,6 +100,21 @@ def read_backscatter(
             "eroded_pixels": eroded,
         },
     )
+
+
+def share_reached(valid: NDArray[np.bool_], resolution_m: float) -> float:
+    """Share of (y, x) in squares that hold data, 0..1.
+
+    Radar shadow and layover, which some products mask, are narrow: they empty few squares. An absent slice, or one cut
+    short, empties all of its own.
+    """
+    side = max(1, min(round(SQUARE_M / resolution_m), min(valid.shape) // LEAST_SQUARES))
+    rows, columns = (np.arange(0, count, side) for count in valid.shape)
+    counts = np.add.reduceat(np.add.reduceat(valid, rows, axis=0, dtype=np.int64), columns, axis=1)
+    sizes = np.outer(
+        *(np.diff([*starts, count]) for starts, count in zip((rows, columns), valid.shape, strict=True))
+    )
+    return float(sizes[counts >= LEAST_SHARE * sizes].sum() / valid.size)
 
 
 def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
@@ -111,6 +133,11 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
         raise SourceDataError(
             f"The raster of {item} has pixels of {transform.a:g} m, the cube {grid.resolution_m:g} m.",
             f"Set resolution_m to {transform.a:g} or more in the area file.",
+        )
+    if ratio > MOST_LOOKS:
+        raise SourceDataError(
+            f"The raster of {item} has pixels of {transform.a:g} m, more than {MOST_LOOKS} times as fine as the cube.",
+            "Leave the item out of the search.",
         )
     looks = max(1, round(ratio))
     fine = grid.finer(looks)

@@ -56,10 +56,10 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
     """The small area is too small to be divided for training, so that only a map without training is possible."""
     end = site.chained(site.version(AREA, 2))
     assert end.state is not None
-    assert end.state.name == "LogRatioOnly", end.state.message
+    assert end.state.name == "DetectorOnly", end.state.message
     assert end.created_by is not None and end.created_by.type == "AUTOMATION"
-    folder = site.data / "maps" / AREA / "v2-log-ratio"
-    assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "log-ratio"
+    folder = site.data / "maps" / AREA / "v2-detector"
+    assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "detector"
     assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
 
 
@@ -138,12 +138,12 @@ def test_without_labels_and_without_a_pass_after_the_event_the_chain_refuses_by_
     assert (end.state.name, end.state.is_completed()) == ("Refused", True)
     refused = json.loads((site.data / "models" / TOO_EARLY / "v1.refused.json").read_text())
     assert set(refused) == {"model", "map"}
-    assert not (site.data / "maps" / TOO_EARLY / "v1-log-ratio").exists()
+    assert not (site.data / "maps" / TOO_EARLY / "v1-detector").exists()
 
 
 def test_the_reconciliation_finishes_what_an_event_left_and_then_has_nothing_to_do(site: Site) -> None:
     (site.data / "models" / AREA / "v2.refused.json").unlink()
-    folder = site.data / "maps" / AREA / "v2-log-ratio"
+    folder = site.data / "maps" / AREA / "v2-detector"
     folder.rename(folder.with_name("lost"))
     finished = site.run("prefect deployment run reconcile")
     assert finished.state is not None
@@ -176,7 +176,7 @@ def test_another_areas_model_maps_a_cube_by_their_names_and_once(site: Site) -> 
         assert run.state.name == name, run.state.message
     (folder,) = (site.data / "maps" / AREA).glob("v2-elsewhere-unversioned-*")
     assert (folder / "probability.tif").is_file()
-    assert (site.data / "maps" / AREA / "v2-log-ratio").is_dir()
+    assert (site.data / "maps" / AREA / "v2-detector").is_dir()
 
 
 def test_a_bundle_is_not_replaced_by_one_of_another_plan_unasked(site: Site, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
 from pipeline.layers.backscatter import Backscatter
 from pipeline.settings import settings
+from tests.faults.outcomes import NAMED, note
 from tests.unit.loopback import Loopback, Reply, Seen
 from tests.unit.pipeline.build.test_build_pairs import catalogue_of, here
 from tests.unit.pipeline.catalogue.test_passes import item
@@ -152,6 +153,7 @@ def check(published: build.Published, causes: dict[str, str], log: str) -> None:
         assert cube.sizes["timestep"] == 1
         np.testing.assert_array_equal(np.unique(cube["vv"].values), np.float32(0.2))
     recorded = [path.read_text() for path in Path(published.uri).parents[1].rglob("manifest*.json")]
+    note(NAMED, len(causes))
     assert recorded and "SECRET" not in "".join([*recorded, published.model_dump_json(), log])
 
 

@@ -19,6 +19,8 @@ from click.testing import Result
 from pipeline.cli import main
 from pipeline.settings import settings
 from tests.faults.corpus import AREAS, CUBES, SECRET, VECTORS, Maker
+from tests.faults.outcomes import HARMLESS, note
+from tests.faults.outcomes import NAMED as NAMED_ERROR
 from tests.faults.test_hostile_answers import AREA, BOUND_S, NAMED, World, run, work, world
 from tests.faults.writer import write
 
@@ -52,6 +54,7 @@ def safe(inside: Path, *words: str) -> Result:
     if result.exit_code:
         assert result.output.strip(), "what is wrong is said"
         assert len(result.output) < 20_000
+    note(NAMED_ERROR if result.exit_code else HARMLESS)
     assert SECRET not in result.output
     assert not any(line in result.output for line in PASSWORDS)
     assert {path.name for path in inside.parent.iterdir()} <= {inside.name, "home"}, "written outside"

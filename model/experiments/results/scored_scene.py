@@ -17,7 +17,7 @@ from model.inputs.selection import Selection, select
 from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
-from model.split.scored_pixels import labels_and_scored
+from model.split.scored_pixels import SeenBy, labels_and_scored
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ScoredScene:
         return ScoredPixels(self.labels, mask_of(boxes, self.shape) & self.scored, self.pixel_m)
 
 
-def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
+def open_scene(cube: str, event: EventSpan | None = None, seen_by: SeenBy = "any direction") -> ScoredScene:
     """Open a cube and find which of its pixels are scored.
 
     The rule is that of `model.split.scored_pixels`, which does not depend on a trial's inputs, so that trials can be
@@ -62,22 +62,26 @@ def open_scene(cube: str, event: EventSpan | None = None) -> ScoredScene:
 
     Args:
         event: None: the event that the cube records.
+        seen_by: the passes of which backscatter must be known: those of the best track of any direction, where the cube
+            records directions, or of the best track of all, as the protocol paper has it.
 
     Raises:
         CubeError: there is no such cube.
         ModelError: the cube has no labels, no event, or no pass before or after the event.
     """
     dataset, facts = cubes.load(cube)
-    labels, scored = _labels_and_scored(facts.uri, facts.digest, event)
+    labels, scored = _labels_and_scored(facts.uri, facts.digest, event, seen_by)
     return ScoredScene(dataset, facts, event, labels, scored, cubes.pixel_m(dataset))
 
 
 @lru_cache(maxsize=2)
-def _labels_and_scored(uri: str, digest: str, event: EventSpan | None) -> tuple[NDArray[np.uint8], Mask]:
+def _labels_and_scored(
+    uri: str, digest: str, event: EventSpan | None, seen_by: SeenBy
+) -> tuple[NDArray[np.uint8], Mask]:
     """(y, x) labels, and which pixels are scored.
 
     Args:
         digest: of the cube, so that another cube at the same path is read anew.
     """
     dataset, _ = cubes.load(uri)
-    return labels_and_scored(dataset, event)
+    return labels_and_scored(dataset, event, seen_by)

@@ -12,6 +12,7 @@ after the window was read.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -135,10 +136,12 @@ class RemoteRaster:
         if _lacks_blocks(layout) and MaskFlags.per_dataset not in flags[0]:
             # pixels of blocks that were left out are masked, see `read_masks`
             flags = [[MaskFlags.per_dataset, *of_band] for of_band in flags]
-        crs = dataset.crs
+        crs, transform = dataset.crs, dataset.transform
+        if not all(map(math.isfinite, transform)) or transform.determinant == 0:
+            raise TiffError("has pixels without a size or a place")
         return _Header(
             crs=horizontal(crs) if crs is not None else None,
-            transform=dataset.transform,
+            transform=transform,
             profile=dict(dataset.profile),
             width=dataset.width,
             height=dataset.height,

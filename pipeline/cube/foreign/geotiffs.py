@@ -9,6 +9,7 @@ dem.tif, dem_slope_radians.tif, dem_aspect.tif, dem_curvature.tif, landslides.ti
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,12 +23,14 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 from pyproj import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from zarr.storage import LocalStore
 
 from pipeline.cube import arrays
 from pipeline.cube.foreign.contract import ContractError, check_contract
 from pipeline.cube.schema import BACKSCATTER, SCHEMA_VERSION, TERRAIN, VARIABLES, Variable
+from pipeline.elevation.raster_values import values_of_band
 from pipeline.errors import CubeError
 from pipeline.files import put_folder, scratch_name, writing
 from pipeline.grid import MOST_PIXELS
@@ -150,7 +153,7 @@ def _examined(folder: Path) -> tuple[list[_Band], _Place]:
         raise _unfit(second, f"lies on another grid than {first.name}: warp all files to one grid first")
     place = next(iter(places))
     _, b, _, d, _, _ = place.transform
-    if b or d or place.transform[0] <= 0 or place.transform[4] >= 0:
+    if b or d or not (0 < place.transform[0] < math.inf and -math.inf < place.transform[4] < 0):
         raise _unfit(paths[0], "is not north-up")
     if place.shape[0] * place.shape[1] > MOST_PIXELS:
         raise _unfit(paths[0], f"has {place.shape[0] * place.shape[1]:,} pixels, of at most {MOST_PIXELS:,}")
@@ -244,13 +247,16 @@ def _values(band: _Band, wanted: GeoTiffImport, kind: Variable) -> tuple[NDArray
     """(y, x) values as the cube keeps them, and their unit as far as it is known."""
     try:
         with rasterio.open(band.path, driver="GTiff") as file:
+            stated = values_of_band(file, band.number, lambda problem: _unfit(band.path, problem))
+            if kind.name != "landslides" and file.colorinterp[band.number - 1] == ColorInterp.palette:
+                raise _unfit(band.path, "holds colours (palette), no measured values")
             read = file.read(band.number, masked=True)
-            scale, offset = file.scales[band.number - 1], file.offsets[band.number - 1]
-            declared = str(file.units[band.number - 1] or "").strip()
     except RasterioError as error:
         # rasterio's own words for a failed read only point to GDAL's error
         raise _unfit(band.path, f"cannot be read ({str(error.__cause__ or error)[:100]})") from error
-    values = np.ma.filled(read.astype(np.float64), np.nan) * scale + offset
+    declared = stated.unit
+    values = np.ma.filled(read.astype(np.float64), np.nan) * stated.scale + stated.offset
+    values[stated.is_nodata(np.ma.getdata(read))] = np.nan
     if kind.name == "landslides":
         return _labels(values, wanted), kind.units
     if kind.name in BACKSCATTER and wanted.backscatter == "dB":

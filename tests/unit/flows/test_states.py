@@ -117,7 +117,7 @@ def standing(has_bundle=False, has_map=False, **refused) -> chain.Standing:
     ("before", "after", "name"),
     [
         (standing(), standing(True, True), "Completed"),
-        (standing(), standing(False, True, model="no labels"), "LogRatioOnly"),
+        (standing(), standing(False, True, model="no labels"), "DetectorOnly"),
         (standing(), standing(model="no labels", map="no pass after"), "Refused"),
         (standing(True, True), standing(True, True), "Unchanged"),
         (standing(True, True), standing(True, True).model_copy(update={"map": Path("n")}), "Completed"),

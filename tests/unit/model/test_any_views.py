@@ -268,3 +268,26 @@ def test_fewer_passes_are_those_of_every_view(cube):
     assert [(len(view.before), len(view.after)) for view in fewer.every_view] == [(1, 1), (1, 1)]
     got = channels_of(cube, ANY, fewer)
     assert got["passes@descending"][200, 200] == pytest.approx(0.5**0.5)
+
+
+def test_a_bundle_that_needs_every_view_is_written_and_refuses_as_before(folder, cube, tmp_path):
+    inputs = Inputs(track="both", change=("log_ratio",))
+    experiment = Experiment(inputs=inputs)
+    api.train_bundle(str(folder / "cube.zarr"), tmp_path / "bundle", plan=PLAN, experiment=experiment)
+    text = (tmp_path / "bundle" / "bundle.json").read_text()
+    document = read_document(tmp_path / "bundle")
+    data = json.loads(text)
+    assert "views" not in data["inputs"] and "channels" not in data["network"]
+    assert "without_value" not in data["statistics"] and "one_view_share" not in data["training"]
+    assert all("views" not in row for row in (*data["expected"], *data["by_passes"]))
+    assert document.cases == (2, 1) and [row.after for row in document.expected] == [1, 2]
+    made = api.map_cube(tmp_path / "bundle", str(folder / "cube.zarr"), tmp_path / "map")
+    with rasterio.open(made.path / "probability.tif") as file:
+        assert np.isnan(file.read(1)[HOLE]).all()  # one of the views does not see it
+    one = write(cube.isel(timestep=cube.pass_id.values != "late"), tmp_path / "one.zarr")
+    with pytest.raises(ModelError, match="ascending") as refused:
+        api.map_cube(tmp_path / "bundle", str(one), tmp_path / "none")
+    assert "train" in refused.value.remedy
+    with pytest.raises(ModelError, match="both directions"):
+        plan = MapPlan(track="descending")
+        api.map_cube(tmp_path / "bundle", str(folder / "cube.zarr"), tmp_path / "none", plan=plan)

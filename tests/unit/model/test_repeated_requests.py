@@ -134,7 +134,7 @@ def test_a_model_by_area_and_a_map_without_one_lie_in_folders_of_their_own(data,
     digest = load_bundle("small").document.digest
     assert first["path"] == str(data / "maps" / "small" / f"v1-small-v1-{digest[:8]}")
     second = record(run(map_landslides, "small", "--log-ratio", "--json"))
-    assert second["path"] == str(data / "maps" / "small" / "v1-log-ratio")
+    assert second["path"] == str(data / "maps" / "small" / "v1-detector")
     assert (Path(first["path"]) / "probability.tif").is_file()
     assert (Path(second["path"]) / "score.tif").is_file()
     # the flows find what the commands made
@@ -142,7 +142,7 @@ def test_a_model_by_area_and_a_map_without_one_lie_in_folders_of_their_own(data,
     assert (found.lacks, found.bundle, str(found.map)) == ((), bundle, first["path"])
     # again, under other names of the same: nothing is done
     monkeypatch.setattr("model.api.map_cube", lambda *args, **given: pytest.fail("mapped again"))
-    monkeypatch.setattr("model.api.map_log_ratio", lambda *args, **given: pytest.fail("mapped again"))
+    monkeypatch.setattr("model.api.map_detector", lambda *args, **given: pytest.fail("mapped again"))
     assert record(run(map_landslides, "small", "small", "--json"), new=False) == first
     assert record(run(map_landslides, "small/v1", data / "cubes" / "small", "--json"), new=False) == first
     moved = shutil.copytree(bundle, data / "mailed")

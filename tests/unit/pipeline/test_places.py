@@ -42,7 +42,7 @@ def test_a_version_has_one_folder_for_its_bundle_and_one_for_each_map(data: Path
     assert place.bundle() == data / "models/hokkaido/v3"
     assert place.bundle("long") == data / "models/hokkaido/v3-long"
     assert place.refusals == data / "models/hokkaido/v3.refused.json"
-    assert place.map(None) == data / "maps/hokkaido/v3-log-ratio"
+    assert place.map(None) == data / "maps/hokkaido/v3-detector"
     assert place.map(place.bundle(), DIGEST) == data / "maps/hokkaido/v3-hokkaido-v3-01234567"
     assert place.map(Path("mailed model"), DIGEST) == data / "maps/hokkaido/v3-mailed-model-01234567"
 
@@ -50,7 +50,7 @@ def test_a_version_has_one_folder_for_its_bundle_and_one_for_each_map(data: Path
 def test_a_cube_that_was_not_built_here_has_no_number(data: Path) -> None:
     place = Place(area="hokkaido_japan", version=None)
     assert place.bundle() == data / "models/hokkaido_japan/unversioned"
-    assert place.map(None) == data / "maps/hokkaido_japan/unversioned-log-ratio"
+    assert place.map(None) == data / "maps/hokkaido_japan/unversioned-detector"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a b", "x" * 65])

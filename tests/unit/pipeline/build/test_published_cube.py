@@ -219,7 +219,7 @@ def test_a_disk_without_room_is_refused_before_the_first_byte(
     free = downloads.DISK_MARGIN_BYTES + 2 * size - 1  # the zip and the cube do not fit together
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free, 0, free))  # type: ignore[attr-defined]
     failed = zenodo.fetch()
-    assert failed.exit_code == 3 and "room" in failed.stderr
+    assert failed.exit_code == 9 and "room" in failed.stderr
     assert zenodo.requests() == [] and nothing_placed(zenodo.folder)
 
 

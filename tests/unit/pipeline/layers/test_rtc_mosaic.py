@@ -193,3 +193,14 @@ def test_rasters_that_cannot_be_aligned_are_refused(tmp_path: Path) -> None:
     degrees = write(tmp_path / "b.tif", speckle((50, 50)), 141, 42, pixel=0.0001, crs="EPSG:4326")
     with pytest.raises(SourceDataError, match="degrees"):
         rtc_mosaic.read_backscatter(overflight(degrees), "vv", GRID, opener)
+
+
+def test_masked_shadow_empties_no_square_and_an_absent_slice_does() -> None:
+    shape = (400, 400)
+    rows, columns = np.indices(shape)
+    assert rtc_mosaic.share_reached(np.ones(shape, bool), 10.0) == 1.0
+    assert rtc_mosaic.share_reached(np.zeros(shape, bool), 10.0) == 0.0
+    assert rtc_mosaic.share_reached(columns % 20 < 11, 10.0) == 1.0, "45 % of the pixels lack, in stripes"
+    assert rtc_mosaic.share_reached(columns < 200, 10.0) == pytest.approx(0.5, abs=0.05)
+    assert rtc_mosaic.share_reached((rows + columns) % 100 == 0, 10.0) == 0.0, "single pixels are no data"
+    assert rtc_mosaic.share_reached(np.ones((7, 3), bool), 10.0) == 1.0

@@ -1,0 +1,189 @@
+"""A map of a cube by the training-free detector: score, class, status, polygons, without a label or a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle.summaries import ReleaseRecord
+from model.detector import detection as found
+from model.detector.change_score import Array
+from model.detector.detection import Detection, Detector, detect
+from model.detector.detector_plan import DetectorPlan
+from model.detector.ground import layer
+from model.detector.pass_status import meanings
+from model.detector.scene_statistics import SceneStatistics
+from model.detector.scene_views import every_view, polarisations_of
+from model.inputs import cubes
+from model.inputs.cubes import Georeference, georeference
+from model.inputs.inputs import Inputs
+from model.inputs.windows import Box, whole
+from model.maps import validity
+from model.maps.detector_polygons import object_polygons
+from model.maps.map_description import MapDescription, MappedScene, MapRows
+from model.maps.map_plan import DetectorMapPlan
+from model.maps.map_rasters import LANDSLIDE, NO_DATA, NOT_LANDSLIDE
+from model.maps.release import release
+from pipeline.progress import Progress, no_progress
+
+ROWS_PX = 256
+HIGHEST_SCORE = 100.0
+"""scores above it count as it in the figures of a map with labels"""
+FLAGS = {
+    found.TOO_FLAT: validity.TOO_FLAT,
+    found.WATER: validity.WATER,
+    found.NO_BEFORE: validity.NO_PASS_BEFORE,
+    found.FEW_BEFORE: validity.FEW_BEFORE,
+    found.NO_AFTER: validity.NO_PASS_AFTER,
+    found.UNSEEN: validity.LAYOVER_SHADOW,
+}
+"""flags of the validity raster by the detector's reasons"""
+
+
+def map_detector(
+    cube: str, out: Path, *, plan: DetectorMapPlan | None = None, progress: Progress = no_progress
+) -> ReleaseRecord:
+    """Map a cube without a trained model and without labels.
+
+    Args:
+        cube: path of a cube, or name of a built area.
+        out: folder of the map; a map that is there is replaced.
+
+    Raises:
+        CubeError: the cube does not exist.
+        ModelError: no track has passes enough before and one after the event; too few pixels can be searched; `out`
+            holds something else.
+    """
+    plan = plan or DetectorMapPlan()
+    dataset, facts = cubes.load(cube)
+    polarisations = polarisations_of(dataset)
+    inputs = Inputs.model_validate(
+        {
+            **plan.inputs.model_dump(),
+            "backscatter": polarisations,
+            "terrain": (),
+            "change": (),
+            "geometry": (),
+            "coherence": (),
+            "further": (),
+        }
+    )
+    scene = MappedScene(dataset, facts, every_view(dataset, inputs, plan.event))
+    detector = Detector.of(dataset, scene.selection, polarisations, plan.detector)
+    description = MapDescription(
+        scene=scene,
+        inputs=inputs,
+        kind="detector",
+        model=None,
+        threshold=detector.statistics.thresholds.landslide,
+        highest=HIGHEST_SCORE,
+        backscatter=polarisations[0],
+        scored=(whole(facts.shape),),
+        scored_on="the whole scene; nothing was trained",
+        simulated=facts.simulated,
+        remarks=_remarks(detector),
+        smallest_m2=plan.smallest_m2,
+        status_values=meanings(plan.detector.confirmed_after, plan.detector.gone_after),
+    )
+    work = _Work(detector, plan.smallest_m2, georeference(dataset), out.absolute().parent, progress)
+    return release(description, work.rows(), out, work.polygons)
+
+
+@dataclass
+class _Work:
+    """The detection of a scene, which is made when the first rows are asked for."""
+
+    detector: Detector
+    smallest_m2: float
+    reference: Georeference
+    scratch: Path
+    progress: Progress
+    _detection: Detection | None = field(default=None, init=False)
+
+    def rows(self) -> Iterator[MapRows]:
+        """The rows of the map from top to bottom."""
+        smallest_px = max(1, math.ceil(self.smallest_m2 / self.reference.pixel_area_m2 - 1e-9))
+        detection = detect(self.detector, smallest_px, self.scratch, self.progress)
+        self._detection, mapped = detection, detection.mapped()
+        height, width = detection.score.shape
+        for top in range(0, height, ROWS_PX):
+            box = Box(top=top, left=0, height=min(ROWS_PX, height - top), width=width)
+            yield _rows_of(detection, box, mapped)
+            self.progress("map", box.bottom, height)
+
+    def polygons(self, attributes: dict[str, Any]) -> gpd.GeoDataFrame:
+        """The polygons, once the rows have been made."""
+        assert self._detection is not None
+        return object_polygons(self._detection, self.reference, attributes)
+
+
+def _rows_of(detection: Detection, box: Box, mapped: NDArray[np.bool_]) -> MapRows:
+    rows, _ = box.slices
+    score = np.array(detection.score[rows])
+    classes = np.where(mapped[detection.objects[rows]], LANDSLIDE, NOT_LANDSLIDE).astype(np.uint8)
+    classes[~np.isfinite(score)] = NO_DATA
+    reasons, flags = detection.reasons[rows], np.zeros(score.shape, dtype=np.uint8)
+    for reason, flag in FLAGS.items():
+        flags[(reasons & reason) > 0] |= flag
+    change, before, after = (_float32(values[rows]) for values in detection.levels)
+    return MapRows(
+        box=box,
+        score=score,
+        before_db=before,
+        after_db=after,
+        dem=layer(detection.detector.cube, "dem", box),
+        change_db=change,
+        classes=classes,
+        status=detection.pixel_status(rows),
+        flags=flags,
+    )
+
+
+def _float32(values: NDArray[np.float16]) -> Array:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _remarks(detector: Detector) -> tuple[str, ...]:
+    """What was done, and what could not be, in sentences for the report."""
+    plan, statistics, cube = detector.plan, detector.statistics, detector.cube
+    names = " and ".join(name.upper() for name in detector.polarisations)
+    remarks = [
+        f"Score: the change of {names} in units of each pixel's own spread before the event, after a mean of "
+        f"{plan.smoothing_m:g} m; all tracks and polarisations that see a pixel together. Larger is likelier; it is "
+        "no probability.",
+        _threshold_in_words(plan, statistics),
+    ]
+    if len(detector.polarisations) == 1:
+        remarks.append(
+            f"The cube has {names} alone: landslides that change only the other polarisation are not found."
+        )
+    if "dem_slope_radians" not in cube:
+        remarks.append("The cube has no slope: slopes are not masked, so that flat terrain is searched too.")
+    else:
+        remarks.append(f"Terrain below {plan.smallest_slope_deg:g} degrees is not searched (score 0).")
+    tracks = [int(v) for v in cube["track"].values] if "track" in cube.coords else []
+    unmasked = [view.track for view in detector.selection.every_view if view.relative_orbit not in tracks]
+    if "layover_shadow" not in cube or unmasked:
+        of = f" of {', '.join(unmasked)}" if unmasked and "layover_shadow" in cube else ""
+        remarks.append(f"The cube has no layover and shadow{of}: they are not masked.")
+    fewest = min(len(view.before) for view in detector.selection.every_view)
+    if fewest < 8:
+        remarks.append(
+            f"A track has {fewest} passes before the event; the spread is better known from 8 or more."
+        )
+    return tuple(remarks)
+
+
+def _threshold_in_words(plan: DetectorPlan, statistics: SceneStatistics) -> str:
+    return (
+        f"Threshold {statistics.thresholds.landslide:.2f}: {plan.false_km2_per_1000:g} km² of 1000 km² of this "
+        f"scene's own passes before the event ({statistics.quiet_passes}, each compared with the others) lie above "
+        "it. A pass after the event that differs in weather can have more."
+    )

@@ -1,0 +1,252 @@
+"""The training-free detector: candidates on events with labels, false alarms where nothing happened, time and memory.
+
+`python -m tests.bench detector`, or one part: `python -m tests.bench.detector candidates false speed`.
+
+- candidates: average precision of scores after the first pass, on the recorded landslide and on the cubes of
+  BENCH_DETECTOR_EVENTS (paths, separated by `:`; simulated events).
+- false: every date in turn as the first pass after, with 8 passes before or more: area that is mapped where nothing
+  happened, km² per 1000 km² and pass; then the cubes of BENCH_DETECTOR_QUIET.
+- speed: seconds and peak memory of a map of BENCH_DETECTOR_MAP (4398x5382) pixels with 10 passes.
+
+Recorded series lie in `shared/data` beside the checkout, or in BENCH_SHARED_DATA; without them those rows are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter
+
+from model.detector.change_score import change_score, fused, history, own_variance, smoothed_db
+from model.detector.detection import Detection, Detector, detect
+from model.detector.detector_plan import DetectorPlan
+from model.detector.scene_views import every_view, polarisations_of
+from model.inputs.cubes import load, pixel_m
+from model.inputs.inputs import Inputs
+from model.inputs.selection import Selection
+from model.maps.map_plan import DETECTOR_SMALLEST_M2
+from model.scores.scores import Ranking
+from pipeline.errors import ModelError
+from tests import real_series
+
+SHARED = Path(os.environ.get("BENCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+EVENTS = [path for path in os.environ.get("BENCH_DETECTOR_EVENTS", "").split(":") if path]
+QUIET = [path for path in os.environ.get("BENCH_DETECTOR_QUIET", "").split(":") if path]
+MAP = os.environ.get("BENCH_DETECTOR_MAP", "4398x5382")
+BEFORE = 8
+MOST_BEFORE = 10
+SCALES_M = (0.0, 10.0, 15.0, 20.0, 25.0, 30.0)
+FEWEST_M = 5.0
+
+
+def main() -> None:
+    """Every part."""
+    candidates()
+    false()
+    speed()
+
+
+def _selected(cube: xr.Dataset, before: int | None, after: int | None) -> tuple[Selection, tuple[str, ...]]:
+    names = polarisations_of(cube)
+    return every_view(cube, Inputs(backscatter=names, terrain=(), before=before, after=after), None), names
+
+
+def detected(
+    cube: xr.Dataset, before: int | None, after: int | None, plan: DetectorPlan | None = None
+) -> Detection:
+    """The detector on a cube, as a map has it."""
+    selection, names = _selected(cube, before, after)
+    size_x, size_y = pixel_m(cube)
+    smallest = int(np.ceil(DETECTOR_SMALLEST_M2 / (size_x * size_y) - 1e-9))
+    with tempfile.TemporaryDirectory() as folder:
+        return detect(Detector.of(cube, selection, names, plan), smallest, Path(folder))
+
+
+def candidates() -> None:
+    """Average precision of each score, with the spatial mean that it is best with, and with the default of 20 m."""
+    sets: dict[str, xr.Dataset] = {}
+    if (SHARED / real_series.ENGA).is_file():
+        real = real_series.enga(SHARED)
+        sets |= {"Enga 30 m": real, "Enga, VV and VH exchanged": real.assign(vv=real.vh, vh=real.vv)}
+    sets |= {load(path)[1].area: load(path)[0] for path in EVENTS}
+    for name, cube in sets.items():
+        labels = np.asarray(cube.landslides.values)
+        known = np.isfinite(labels)
+        print(
+            f"\n{name}: prevalence {np.mean(labels[known] > 0):.4f}, {BEFORE} passes before, the first after"
+        )
+        print(f"{'score':34}" + "".join(f"{scale:>7.0f} m" for scale in SCALES_M))
+        rows: dict[str, list[float]] = {}
+        for scale in SCALES_M:
+            for label, score in _scores(cube, scale):
+                ok = known & np.isfinite(score)
+                rows.setdefault(label, []).append(Ranking.of(score[ok].ravel(), labels[ok].ravel() > 0).auprc)
+        for label, values in rows.items():
+            print(f"{label:34}" + "".join(f"{value:9.3f}" for value in values))
+        for label, by_class in (("the detector", True), ("the detector, no classes", False)):
+            score = detected(cube, BEFORE, 1, DetectorPlan(classes=by_class)).score
+            ok = known & np.isfinite(score)
+            print(
+                f"{label:34}{Ranking.of(score[ok].ravel(), labels[ok].ravel() > 0).auprc:9.3f} at 20 m",
+                flush=True,
+            )
+
+
+def _scores(cube: xr.Dataset, scale_m: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Every candidate of each track, and of the tracks together; flat terrain has the score 0."""
+    selection, names = _selected(cube, BEFORE, 1)
+    sigma = (scale_m / pixel_m(cube)[1], scale_m / pixel_m(cube)[0])
+    slope = cube["dem_slope_radians"].values if "dem_slope_radians" in cube else None
+    steep = np.ones(cube.landslides.shape, bool) if slope is None else np.degrees(slope) >= FEWEST_M
+    together: dict[str, list[np.ndarray]] = {}
+    for view in selection.every_view:
+        change, score, pooled = {}, {}, {}
+        for name in names:
+            power = [cube[name].isel(timestep=p.index).values for p in (*view.before, *view.after)]
+            passes = np.stack([smoothed_db(one, sigma) for one in power])
+            mean = own_variance(passes[:BEFORE])[1]
+            passes -= np.nanmedian(passes - mean, axis=(1, 2), keepdims=True)
+            count, mean, squares = own_variance(passes[:BEFORE])
+            scene = float(np.nanmedian(squares / np.maximum(count - 1, 1)))
+            change[name] = passes[BEFORE] - mean
+            ones = np.ones_like(passes[BEFORE:])
+            score[name] = change_score(passes[BEFORE:], history(passes[:BEFORE], scene, 8.0), ones)
+            pooled[name] = change_score(passes[BEFORE:], history(passes[:BEFORE], scene, 0.0), ones)
+        found = {f"|change| {name.upper()}": np.abs(change[name]) for name in names}
+        found |= {f"z-score {name.upper()}": np.abs(score[name]) for name in names}
+        if len(names) == 2:
+            found["largest |change|"] = np.maximum(*(np.abs(change[name]) for name in names))
+            found["largest z, own spread alone"] = np.maximum(*(np.abs(pooled[name]) for name in names))
+            found["largest z, shrunk spread"] = np.maximum(*(np.abs(score[name]) for name in names))
+            found["VV minus VH, signed"] = change["vv"] - change["vh"]
+            found["|VV minus VH|"] = np.abs(change["vv"] - change["vh"])
+        found["root sum of squares, shrunk"] = fused([score[name] for name in names])
+        for label, values in found.items():
+            together.setdefault(label, []).append(np.where(steep, values, 0))
+            yield f"{label}, {view.track.split(' (')[0]}", together[label][-1]
+    if len(selection.every_view) > 1:
+        for label, parts in together.items():
+            if "signed" not in label:
+                yield f"{label}, largest of tracks", np.maximum.reduce(parts)
+                yield f"{label}, rss of tracks", np.sqrt(np.sum(np.square(parts), axis=0))
+
+
+def false() -> None:
+    """Area that is mapped where nothing happened."""
+    print("\nFalse area where nothing happened, km² per 1000 km² and pass")
+    print(f"{'series':34}{'dates':>6}{'km²':>8}{'mean':>8}{'median':>8}{'largest':>9}")
+    if SHARED.is_dir():
+        for name, cube in real_series.quiet_stacks(SHARED).items():
+            shares = [
+                share
+                for number in range(BEFORE, cube.sizes["timestep"])
+                if (share := _share(real_series.with_event_before(cube, number, MOST_BEFORE))) is not None
+            ]
+            _false_row(name, shares, cube)
+    for path in QUIET:
+        cube, facts = load(path)
+        selection, _ = _selected(cube, None, None)
+        for after in range(1, 1 + min(len(view.after) for view in selection.every_view)):
+            share = _share(cube, after)
+            passes = after * len(selection.every_view)
+            _false_row(
+                f"{facts.area}, {passes} passes after", [] if share is None else [share / passes], cube
+            )
+
+
+def _share(cube: xr.Dataset, after: int | None = 1) -> float | None:
+    """km² mapped per 1000 km² that has data; None: nothing can be searched."""
+    try:
+        detection = detected(cube, MOST_BEFORE, after)
+    except ModelError as error:
+        print(f"  {error.message}")
+        return None
+    known = np.isfinite(detection.score)
+    return float(1000 * detection.mapped()[detection.objects][known].mean())
+
+
+def _false_row(name: str, shares: list[float], cube: xr.Dataset) -> None:
+    if not shares:
+        print(f"{name:34}   nothing is searched")
+        return
+    km2 = cube.sizes["y"] * cube.sizes["x"] * pixel_m(cube)[0] * pixel_m(cube)[1] / 1e6
+    print(
+        f"{name:34}{len(shares):6}{km2:8.1f}{np.mean(shares):8.2f}{np.median(shares):8.2f}{max(shares):9.2f}",
+        flush=True,
+    )
+
+
+def speed() -> None:
+    """A map of speckle: seconds and peak memory of this process."""
+    from model.maps.map_detector import map_detector
+    from tests.quiet_cube import quiet_cube
+
+    height, width = (int(part) for part in MAP.split("x"))
+    with tempfile.TemporaryDirectory(prefix="slidecube-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
+        path = Path(folder) / "cube.zarr"
+        _large_cube(quiet_cube(64, before=8, after=2), height, width, path)
+        started = time.perf_counter()
+        map_detector(str(path), Path(folder) / "map")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds = time.perf_counter() - started
+        print(
+            f"\nMap of {height} x {width} pixels, 10 passes, VV and VH: {seconds:.0f} s, peak {peak:.0f} MiB"
+        )
+
+
+def _large_cube(small: xr.Dataset, height: int, width: int, path: Path) -> None:
+    """Write a cube with the layout of this project, pass by pass."""
+    import zarr
+
+    rng = np.random.default_rng(0)
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    relief = gaussian_filter(rng.standard_normal((height // 8, width // 8)).astype(np.float32), 12)
+    relief = np.kron(relief / relief.std() * 150 + 600, np.ones((8, 8), np.float32))
+    relief = np.pad(relief, ((0, height - relief.shape[0]), (0, width - relief.shape[1])), mode="edge")
+    south, east = np.gradient(gaussian_filter(relief, 6), 10.0)
+    static = {
+        "dem": relief,
+        "dem_slope_radians": np.arctan(np.hypot(south, east)),
+        "dem_aspect": np.degrees(np.arctan2(-east, south)) % 360,
+    }
+    for name, values in static.items():
+        array = group.create_array(
+            name,
+            shape=(height, width),
+            dtype="float32",
+            chunks=(256, 256),
+            shards=(2048, 2048),
+            dimension_names=("y", "x"),
+        )
+        array[:] = values
+    count = small.sizes["timestep"]
+    for name, level in (("vv", -8.0), ("vh", -14.0)):
+        array = group.create_array(
+            name,
+            shape=(count, height, width),
+            dtype="float32",
+            chunks=(1, 256, 256),
+            shards=(1, 2048, 2048),
+            dimension_names=("timestep", "y", "x"),
+        )
+        for number in range(count):
+            noise = rng.standard_gamma(4.4, (height, width), dtype=np.float32) / np.float32(4.4)
+            array[number] = noise * np.float32(10 ** (level / 10))
+    coordinates = small.drop_vars([*small.data_vars, "x", "y"]).assign_coords(
+        y=4_700_000.0 - 5 - 10.0 * np.arange(height), x=500_005.0 + 10.0 * np.arange(width)
+    )
+    coordinates.to_zarr(path, mode="a", zarr_format=3, consolidated=False)
+    zarr.consolidate_metadata(path)
+
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or ("candidates", "false", "speed"):
+        {"candidates": candidates, "false": false, "speed": speed}[part]()
