@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.ndimage import uniform_filter
 
+from model.inputs.change import local_mean
 from model.inputs.cubes import shape_of
 from model.inputs.selection import PassUsed, Selection
 from model.inputs.windows import Box
@@ -50,7 +50,7 @@ def log_ratio_rows(cube: xr.Dataset, selection: Selection, plan: LogRatioPlan) -
         change = after - before
         kept = slice(top - first, top - first + bottom - top)
         box = Box(top=top, left=0, height=bottom - top, width=width)
-        score = np.abs(box_mean(change, plan.smoothing_px))[kept]
+        score = np.abs(local_mean(change, plan.smoothing_px))[kept].astype(np.float32)
         if "dem_slope_radians" in cube:
             score[_static(cube, "dem_slope_radians", box) < np.deg2rad(plan.smallest_slope_deg)] = 0.0
         score[~np.isfinite(change[kept])] = np.nan
@@ -93,13 +93,3 @@ def nan_median(values: Array) -> Array:
     pair = np.take_along_axis(ordered, lower, 0)[0], np.take_along_axis(ordered, upper, 0)[0]
     median: Array = np.where(count > 0, (pair[0] + pair[1]) / 2, np.nan).astype(np.float32)
     return median
-
-
-def box_mean(values: Array, size: int) -> Array:
-    """Box mean over valid pixels; NaN where no pixel of the box is valid."""
-    valid = np.isfinite(values)
-    total = uniform_filter(np.where(valid, values, 0.0).astype(np.float64), size, mode="constant")
-    share = uniform_filter(valid.astype(np.float64), size, mode="constant")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = np.where(share > 1e-9, total / share, np.nan).astype(np.float32)
-    return mean

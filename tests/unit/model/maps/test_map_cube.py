@@ -20,12 +20,13 @@ from model import api
 from model.bundle.bundle import read_document
 from model.cli.bundles import map_landslides
 from model.cli.bundles import train as train_command
+from model.inputs.change import local_mean
 from model.inputs.cubes import Georeference
 from model.inputs.inputs import Inputs
 from model.inputs.pass_subsets import limit_passes
 from model.inputs.selection import select
 from model.inputs.windows import Box
-from model.maps.log_ratio import LogRatioPlan, box_mean, log_ratio_rows, nan_median
+from model.maps.log_ratio import LogRatioPlan, log_ratio_rows, nan_median
 from model.maps.map_picture import Thumbnail
 from model.maps.map_plan import MapPlan
 from model.maps.map_rasters import COLUMNS, RowRaster, landslide_polygons, write_polygons
@@ -399,7 +400,7 @@ def test_medians_and_means_ignore_missing_values():
     assert np.isnan(found[0, 0])
     known = np.isfinite(values).any(axis=0)
     np.testing.assert_allclose(found[known], np.nanmedian(values[:, known], axis=0), rtol=1e-6)
-    assert box_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
+    assert local_mean(np.array([[1, np.nan, 5]], np.float32), 3)[0, 1] == 3
 
 
 def test_thumbnails_do_not_depend_on_how_rows_arrive():
