@@ -23,8 +23,9 @@ def quiet_cube(
     tracks: Sequence[int] = (46,),
     pixel_m: float = 10.0,
     seed: int = 0,
+    days: int = 12,
 ) -> xr.Dataset:
-    """Passes of every track each 12 days, the first after the event two hours or three days later.
+    """Passes of every track each 12 (`days`) days, the first after the event two hours or three days later.
 
     The terrain is a plane of 20 degrees that faces east; elevations rise from 0 in the east.
     """
@@ -32,7 +33,7 @@ def quiet_cube(
     passes = sorted(
         (
             EVENT
-            + (number - before) * 12 * DAY
+            + (number - before) * days * DAY
             + (2 + 70 * list(TRACKS).index(track)) * HOUR
             - (number < before) * DAY,
             track,

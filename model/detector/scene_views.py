@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import xarray as xr
 
 from model.detector.detector_plan import MINIMUM_BEFORE
 from model.inputs.inputs import EventSpan, Inputs
-from model.inputs.selection import Selection, select
+from model.inputs.selection import PassUsed, Selection, View, select
 from model.inputs.tracks import sampled_validity, tracks_of
 from pipeline.cube.schema import BACKSCATTER
 from pipeline.errors import ModelError
+
+YEAR_DAYS = 365.2425
+SEASON_DAYS = 60.0
+"""A pass is of the event's season if its time of the year is at most this far from that of the first pass after."""
+ENOUGH_OF_SEASON = 8
+"""with fewer passes of the season every pass before the event is used"""
 
 
 def polarisations_of(cube: xr.Dataset) -> tuple[str, ...]:
@@ -38,6 +46,10 @@ def _has_data(cube: xr.Dataset, name: str) -> bool:
 
 def every_view(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> Selection:
     """One view for each track that has `MINIMUM_BEFORE` passes before the event and one after it.
+
+    Where a track has `ENOUGH_OF_SEASON` passes of the event's season, those of other seasons are left out: a year of
+    leaves, moisture and snow is no spread of the days around an event. `inputs.before` chooses the newest passes
+    whatever their season.
 
     Args:
         inputs: its polarisations; numbers of passes before and after; `best` and `both` mean every track, a relative
@@ -72,12 +84,15 @@ def every_view(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> Sel
             "Let the area file's time range start earlier and build again; 8 passes before or more are better.",
         )
     views = tuple(view for each in enough for view in each.every_view)
+    notes = [note for each in enough for note in each.notes]
+    if inputs.before is None:
+        notes += [note for view in views if (note := _season_note(view))]
+        views = tuple(_of_season(view) for view in views)
     left_out = [
         f"not used: {each.track} has {len(each.before)} of {MINIMUM_BEFORE} passes before"
         for each in found
         if each not in enough
     ] + [f"not used: {error.message}" for error in refused]
-    notes = [note for each in enough for note in each.notes]
     return Selection(
         event=enough[0].event,
         track=" and ".join(view.track for view in views),
@@ -87,6 +102,24 @@ def every_view(cube: xr.Dataset, inputs: Inputs, event: EventSpan | None) -> Sel
         notes=tuple(dict.fromkeys([*notes, *left_out])),
         views=views,
     )
+
+
+def _of_season(view: View) -> View:
+    """The view with the passes before the event of the event's season, where there are enough of them."""
+    kept = tuple(used for used in view.before if _same_season(used, view.after[0].instant))
+    return view.model_copy(update={"before": kept}) if len(kept) >= ENOUGH_OF_SEASON else view
+
+
+def _same_season(used: PassUsed, instant: datetime) -> bool:
+    days = (instant - used.instant).total_seconds() / 86400.0 % YEAR_DAYS
+    return min(days, YEAR_DAYS - days) <= SEASON_DAYS
+
+
+def _season_note(view: View) -> str | None:
+    left_out = len(view.before) - len(_of_season(view).before)
+    if not left_out:
+        return None
+    return f"{view.track}: {left_out} of {len(view.before)} passes before the event are of other seasons and not used"
 
 
 def in_order(selection: Selection) -> tuple[tuple[int, int], ...]:

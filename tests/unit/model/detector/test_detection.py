@@ -18,6 +18,7 @@ from model.inputs.windows import Box
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests.quiet_cube import changed, ellipse, later, quiet_cube
+from tests.small_cube import EVENT
 
 SIZE = 128
 SLIDE = ellipse(SIZE, 50, 70, 14, 7)
@@ -228,3 +229,35 @@ def test_the_status_of_an_object_follows_its_passes(tmp_path):
         assert status.last[detection.objects[30, 30] - 1] == 0
     assert mapped(detection)[90, 90] and not mapped(detection)[30, 30]
     assert detection.pixel_status(slice(0, SIZE))[5, 100] == NONE
+
+
+def with_seasons(cube: xr.Dataset, amplitude_db: float = 4.0) -> xr.Dataset:
+    """The cube with a year's wave whose size differs from place to place, at its height when the event happens."""
+    rng = np.random.default_rng(5)
+    size = np.kron(rng.normal(size=(SIZE // 8, SIZE // 8)), np.ones((8, 8)))
+    years = (cube.timestep.values - EVENT) / np.timedelta64(1, "D") / 365.2425
+    wave = np.cos(2 * np.pi * years)[:, None, None] * size * amplitude_db
+    return cube.assign({name: cube[name] * (10 ** (wave / 10)).astype(np.float32) for name in ("vv", "vh")})
+
+
+def test_passes_of_other_seasons_are_left_out_where_years_are_there(tmp_path):
+    cube = with_seasons(with_slide(quiet_cube(SIZE, before=33, days=24), 4.0))
+    inputs = Inputs(backscatter=("vv", "vh"), terrain=())
+    chosen = every_view(cube, inputs, None)
+    days = [
+        (chosen.after[0].instant - used.instant).total_seconds() / 86400
+        for used in chosen.every_view[0].before
+    ]
+    assert len(days) == 12 and all(min(d % 365.2425, 365.2425 - d % 365.2425) <= 60 for d in days)
+    assert any("21 of 33" in note for note in chosen.notes)
+    newest = every_view(cube, inputs.model_copy(update={"before": 33}), None)
+    assert len(newest.every_view[0].before) == 33 and not any("season" in note for note in newest.notes)
+    seasonal, every = (run(cube, tmp_path), run(cube, tmp_path, before=33))
+    gained = average_precision(seasonal.score, SLIDE) - average_precision(every.score, SLIDE)
+    assert gained > 0.1
+
+
+def test_every_pass_is_used_where_too_few_are_of_the_season():
+    cube = quiet_cube(32, before=20, days=24)
+    chosen = every_view(cube, Inputs(backscatter=("vv", "vh"), terrain=()), None)
+    assert len(chosen.every_view[0].before) == 20
