@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,17 @@ class _Work:
     reference: Georeference
     scratch: Path
     progress: Progress
-    _detection: Detection | None = field(default=None, init=False)
+
+    @cached_property
+    def detection(self) -> Detection:
+        """The scene's scores and objects, made once."""
+        smallest_px = max(1, math.ceil(self.smallest_m2 / self.reference.pixel_area_m2 - 1e-9))
+        return detect(self.detector, smallest_px, self.scratch, self.progress)
 
     def rows(self) -> Iterator[MapRows]:
         """The rows of the map from top to bottom."""
-        smallest_px = max(1, math.ceil(self.smallest_m2 / self.reference.pixel_area_m2 - 1e-9))
-        detection = detect(self.detector, smallest_px, self.scratch, self.progress)
-        self._detection, mapped = detection, detection.mapped()
+        detection = self.detection
+        mapped = detection.mapped()
         height, width = detection.score.shape
         for top in range(0, height, ROWS_PX):
             box = Box(top=top, left=0, height=min(ROWS_PX, height - top), width=width)
@@ -119,9 +124,8 @@ class _Work:
             self.progress("map", box.bottom, height)
 
     def polygons(self, attributes: dict[str, Any]) -> gpd.GeoDataFrame:
-        """The polygons, once the rows have been made."""
-        assert self._detection is not None
-        return object_polygons(self._detection, self.reference, attributes)
+        """The polygons of the scene."""
+        return object_polygons(self.detection, self.reference, attributes)
 
 
 def _rows_of(detection: Detection, box: Box, mapped: NDArray[np.bool_]) -> MapRows:
