@@ -13,7 +13,7 @@ from model.bundle.bundle import ModelBundle
 from model.bundle.document import BundleDocument
 from model.bundle.map_calibrations import Calibrations, calibrations_of
 from model.inputs.pass_subsets import limit_passes
-from model.network.ensemble import probability_of
+from model.network.ensemble import log_odds_rounding, probability_of, rounding_of
 from model.network.export.export_files import (
     TOLERANCE,
     ExportKind,
@@ -42,7 +42,8 @@ class ExportRecord(Frozen):
     passes_after: int = Field(description="whose calibration and threshold it holds")
     threshold: float
     largest_difference: float = Field(
-        description="of a probability from the bundle's own, over the windows compared"
+        description="of a probability from the bundle's own, over the windows compared, beyond what the bundle's own "
+        "float32 probabilities resolve"
     )
     tolerance: float
     size_bytes: int
@@ -101,7 +102,7 @@ def export_bundle(
 def _largest_difference(
     bundle: ModelBundle, calibrations: Calibrations, expects: Expects, file: Path, kind: ExportKind
 ) -> float:
-    """The largest difference of a probability; infinite where one of both has none."""
+    """The largest difference of a probability beyond rounding; infinite where one of both has none."""
     document = bundle.document
     windows = [_window(document, *size) for size in CHECKED]
     given = [
@@ -109,17 +110,22 @@ def _largest_difference(
         for batch in windows
     ]
     largest = 0.0
-    predict = probability_of(
-        bundle.networks, choose_device("cpu"), document.inputs.channels, document.test_time
-    )
+    device, names = choose_device("cpu"), document.inputs.channels
+    predict = probability_of(bundle.networks, device, names, document.test_time)
     for batch, found in zip(windows, outputs_of_file(file, kind, given), strict=True):
         for channels, ours in zip(batch, found, strict=True):
             scaled, valid = document.statistics.standardise(channels)
-            calibrated = calibrations.apply(predict(scaled), channels, document.inputs.channels)
+            probability = predict(scaled)
+            calibrated = calibrations.apply(probability, channels, names)
             expected = np.where(valid, calibrated, np.float32(np.nan))
             if found.shape[1:] != expected.shape or (np.isnan(ours) != np.isnan(expected)).any():
                 return float("inf")
-            largest = max(largest, float(np.nanmax(np.abs(ours - expected))))
+            coarse = rounding_of(bundle.networks, scaled, device, names, document.test_time)
+            coarse = 2.0 * coarse + log_odds_rounding(probability)
+            steepest = max(abs(one.slope) for one in (calibrations.whole, *calibrations.alone.values()))
+            # a map calibrates the log-odds of float32 probabilities, and the file those of the networks
+            rounding = steepest * coarse * expected * (1.0 - expected)
+            largest = max(largest, float(np.nanmax(np.abs(ours - expected) - rounding)))
     return largest
 
 
