@@ -30,6 +30,7 @@ from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
+from pipeline.cube.read import decoding
 from pipeline.errors import ModelError
 from pipeline.places import Place, bundle_named
 from pipeline.progress import Progress, no_progress
@@ -160,6 +161,7 @@ def train(
             experiment=request.experiment,
             progress=progress,
         ),
+        facts.uri,
         replace,
     )
 
@@ -215,7 +217,7 @@ def map(
         without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
         return map_detector(facts.uri, folder, plan=without, progress=progress)
 
-    return _once(target, origin, make, replace)
+    return _once(target, origin, make, facts.uri, replace)
 
 
 def load_bundle(bundle: str) -> ModelBundle:
@@ -316,12 +318,12 @@ def export_bundle(
     return exported(load_bundle(bundle), kind, file, expects, after)
 
 
-def _once(target: Path, origin: Origin, make: Callable[[Path], R], replace: bool) -> Result[R]:
-    """What is at `target` where it is what is wanted, else what `make` writes there."""
+def _once(target: Path, origin: Origin, make: Callable[[Path], R], uri: str, replace: bool) -> Result[R]:
+    """What is at `target` where it is what is wanted, else what `make` writes there from the cube at `uri`."""
     if (made := existing(target, origin, replace=replace)) is not None:
         record: Any = _kept(target, made)
         return Result(record, new=False, changes=tuple(changes(target, made)))
-    with whole_result(target, origin, replace=replace) as result:
+    with whole_result(target, origin, replace=replace) as result, decoding(uri):
         written = make(result.folder)
         result.record = _moved(written, result.folder, Path()).model_dump(mode="json")
     return Result(_moved(written, result.folder, target), new=True)

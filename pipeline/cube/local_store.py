@@ -72,6 +72,15 @@ class LocalStore:
         folder = self.path(prefix)
         return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
+    def irregular(self, prefix: str) -> list[str]:
+        """Keys below `prefix` that are neither file nor folder, such as a pipe or a device, sorted."""
+        folder = self.path(prefix)
+        return sorted(
+            p.relative_to(folder).as_posix()
+            for p in folder.rglob("*")
+            if p.exists() and not (p.is_file() or p.is_dir())
+        )
+
     def stamp(self, prefix: str) -> str:
         """From the names, sizes and times of change of all files below `prefix`."""
         states = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
@@ -52,6 +55,31 @@ def open_cube(address: str | Path, *, dask: bool = False) -> xr.Dataset:
         ) from error
     dataset.encoding["source"] = version.uri
     return dataset
+
+
+DECODERS = ("zarr", "numcodecs", "zarrs")
+"""packages that decode a cube's bytes, and raise what they like where these are damaged"""
+
+
+@contextmanager
+def decoding(uri: str) -> Iterator[None]:
+    """Name the cube in an error that the decoding of its values raised, long after it was opened.
+
+    Raises:
+        CubeError: an error came from a package that decodes.
+    """
+    try:
+        yield
+    except SlidecubeError:
+        raise
+    except Exception as error:  # only what the packages that decode raised is taken
+        called = [Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)]
+        if not any(f"/site-packages/{name}/" in path for name in DECODERS for path in called):
+            raise
+        raise CubeError(
+            f"{uri} cannot be decoded ({type(error).__name__}: {str(error)[:300]}).",
+            "Run `slidecube verify` on it, and `slidecube build`, which makes damaged layers again.",
+        ) from error
 
 
 def _opened(version: VersionAddress, *, dask: bool) -> xr.Dataset:

@@ -70,6 +70,10 @@ class Store(Protocol):
         """Keys of all files below `prefix`, relative to it, sorted."""
         ...
 
+    def irregular(self, prefix: str) -> list[str]:
+        """Keys below `prefix` that are neither file nor folder, such as a pipe, whose reading may never end, sorted."""
+        ...
+
     def stamp(self, prefix: str) -> str:
         """Another text once a file below `prefix` has changed; found without reading the files."""
         ...

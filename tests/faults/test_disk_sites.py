@@ -40,6 +40,7 @@ from pipeline.files import is_partial, whole_folder, write_whole, writing
 from pipeline.insar.job_state import State, write_state
 from pipeline.layers.outlines.vectors import read_features
 from pipeline.lock import held
+from pipeline.settings import settings
 from tests.faults.corpus import RING, geojson, polygon
 from tests.faults.failing_disk import Moment, failing_disk
 from tests.faults.made_bundle import made_document, made_weights
@@ -258,7 +259,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(made))
     monkeypatch.setenv("SLIDECUBE_LOCAL_ITEMS", "true")
+    settings.cache_clear()
     yield made
+    settings.cache_clear()
 
 
 def unfinished(folder: Path) -> list[str]:

@@ -38,8 +38,10 @@ def check_storage(version: VersionAddress) -> None:
     """Refuse a Zarr group with codecs that are not known to be harmless, or with arrays or chunks that no memory holds.
 
     Raises:
-        CubeError: metadata cannot be read, or name such a codec, array or chunk.
+        CubeError: metadata cannot be read, or name such a codec, array or chunk; a pipe or a device is among the files.
     """
+    if irregular := version.store.irregular(version.key):
+        raise CubeError(f"{version.uri}/{irregular[0]} is no file, and is not read.", "Build the cube again.")
     for key, found in _metadata(version):
         for codec in _codecs(found):
             if codec.removeprefix("numcodecs.") not in CODECS:

@@ -78,6 +78,9 @@ class MemoryStore:
         start = len(f"{self._key(prefix)}/") if self._key(prefix) else 0
         return sorted(key[start:] for key in self._below(prefix))
 
+    def irregular(self, prefix: str) -> list[str]:
+        return []
+
     def stamp(self, prefix: str) -> str:
         return digest_of(
             b"".join(self.read(f"{prefix}/{key}" if prefix else key) or b"" for key in self.files(prefix))

@@ -52,4 +52,4 @@ def test_passes_that_fail_alike_are_one_line_of_a_version() -> None:
     lines = Backscatter().describe_losses([*lost, Lost(made[0], "The disk is full.", kept=True)], 4)  # type: ignore[list-item]
     assert len(lines) == 2
     assert all(task.key in lines[0] for task in made) and lines[0].count("403") == 1
-    assert "version 4" in lines[1] and "disk" in lines[1]
+    assert "pass-0" in lines[1] and "disk" in lines[1]

@@ -104,9 +104,9 @@ def test_workers_read_the_same_chips_as_the_training_process(chips):
         loader = DataLoader(chips, batch_size=16, num_workers=workers, multiprocessing_context=context)
         return list(loader)
 
-    alone, forked = batches(0), batches(2, "fork")
-    assert len(alone) == len(forked) == -(-len(chips) // 16)
-    for one, two in zip(alone, forked, strict=True):
+    alone, started = batches(0), batches(2, "spawn")  # a fork beside other threads is not safe
+    assert len(alone) == len(started) == -(-len(chips) // 16)
+    for one, two in zip(alone, started, strict=True):
         assert torch.equal(one["image"], two["image"]) and torch.equal(one["mask"], two["mask"])
         assert one["crs"] == two["crs"] == ["EPSG:32654"] * len(one["mask"])
 
@@ -120,7 +120,11 @@ def test_workers_that_are_started_anew_read_them_too(chips):
 def drawn(chips: ChipDataset, workers: int, seed: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     loader = DataLoader(
-        torch.utils.data.Subset(chips, [0] * 8), num_workers=workers, generator=generator, batch_size=1
+        torch.utils.data.Subset(chips, [0] * 8),
+        num_workers=workers,
+        generator=generator,
+        batch_size=1,
+        multiprocessing_context="spawn" if workers else None,
     )
     return [batch["image"] for _ in range(2) for batch in loader]
 
