@@ -91,7 +91,8 @@ class FoldPredictor:
         return found
 
     def _by_single_pixels(self, channels: Array) -> NDArray[np.float32]:
-        assert self._statistics is not None  # it was fitted
+        if self._statistics is None:
+            raise ModelError("The predictor has not been fitted.", "Call fit before scores.")
         scaled, valid = self._statistics.standardise(channels)
         score = np.full(valid.shape, np.nan, dtype=np.float32)
         if valid.any():

@@ -82,16 +82,19 @@ class ChipDataModule(Base or object):  # type: ignore[misc]
         Raises:
             CubeError, ModelError: as `ChipDataset`.
         """
+        self._training_chips()
+
+    def _training_chips(self) -> ChipDataset:
         if self._chips is None:
             self._chips = ChipDataset(
                 self._cube, self._inputs, "train", self._fold, self._chip, **self._options
             )
+        return self._chips
 
     def chips(self, part: ChipPart) -> ChipDataset:
         """The dataset of a part."""
-        self.setup()
-        assert self._chips is not None
-        return self._chips if part == "train" else self._chips.of_part(part)
+        chips = self._training_chips()
+        return chips if part == "train" else chips.of_part(part)
 
     def train_dataloader(self) -> torch.utils.data.DataLoader[Sample]:
         """Training chips in random order; an epoch has as many draws as there are chips."""
