@@ -279,7 +279,8 @@ def run_strict(
         ModelError: the cube cannot be scored on, no fold can be run, the predictor cannot be used, or it leaks.
     """
     chosen = None if inputs is None else Inputs.model_validate(inputs)
-    return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
+    with decoding(cube):
+        return score_predictor(cube, chosen, predictor, settings or StrictSettings(), out, progress)
 
 
 def export_bundle(

@@ -17,6 +17,7 @@ from model.experiments.substitutes import substitute_for
 from model.inputs.cubes import CubeFacts
 from model.network.workers import run_each
 from model.scores.intervals import counts_of_file
+from pipeline.cube.read import decoding
 from pipeline.errors import DiskError, IncompleteError, ModelError, SlidecubeError, number_of
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
@@ -85,10 +86,16 @@ def run_trial(
         until: time (`time.time`) after which nothing is trained.
 
     Raises:
-        CubeError: a cube does not exist.
+        CubeError: a cube does not exist, or cannot be decoded.
         ModelError: the cube lacks what the trial needs (labels, size, a variable), the trial is incomplete,
             or training would leak.
     """
+    others = task.other_events.cubes if task.other_events else ()
+    with decoding(" or ".join((task.cube, *others))):
+        return _run_trial(task, out, progress, until)
+
+
+def _run_trial(task: TrialTask, out: Path | None, progress: Progress, until: float | None) -> TrialResult:
     asked = prepare(task, out or Path())
     if (earlier := _earlier_result(asked, out)) is not None:
         return earlier

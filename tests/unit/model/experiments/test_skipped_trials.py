@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import slidecube
 from model.cli.bundles import train
 from model.cli.experiments import ablate, ladder
 from model.experiments.ladder import run_ladder
 from model.experiments.recipes import improvements
 from model.experiments.results.comparison import Scored, on_common_units
-from model.experiments.results.results import CrossValidation
+from model.experiments.results.results import CrossValidation, TrialTask
 from model.experiments.studies import selected, several_events
+from model.experiments.trial_runs import run_trial
 from model.network.training_plan import NetworkSpec, TrainingPlan
 from model.scores.intervals import BlockCounts
-from pipeline.errors import IncompleteError, ModelError
+from pipeline.errors import CubeError, IncompleteError, ModelError
 from tests.small_cube import small_cube, write
 from tests.unit.made_results import made_result
 
@@ -166,3 +168,26 @@ def test_two_methods_are_compared_on_the_units_of_both():
     )
     first, second = on_common_units(ours, theirs)
     assert [s.result.trial.seed for s in first] == [s.result.trial.seed for s in second] == [1, 2]
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory) -> Path:
+    """A cube of which one chunk of VV is not what was compressed."""
+    root = tmp_path_factory.mktemp("damaged") / "damaged.zarr"
+    write(small_cube(SIZE), root)
+    chunk = next(path for path in sorted((root / "vv" / "c").rglob("*")) if path.is_file())
+    chunk.write_bytes(b"nothing that was compressed")
+    return root
+
+
+def test_a_trial_on_a_cube_that_cannot_be_decoded_names_it(damaged):
+    (recipe,) = selected(quick(improvements()), ("plain",))
+    with pytest.raises(CubeError, match="damaged") as told:
+        run_trial(TrialTask(cube=str(damaged), trial=recipe.trial.model_copy(update={"fold": 0})))
+    assert told.value.exit_code == 5
+
+
+def test_a_predictor_on_a_cube_that_cannot_be_decoded_names_it(damaged):
+    with pytest.raises(CubeError, match="damaged") as told:
+        slidecube.run_strict(str(damaged), predictor=lambda channels: channels[0])
+    assert told.value.exit_code == 5
