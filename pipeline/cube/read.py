@@ -70,7 +70,7 @@ def decoding(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except SlidecubeError:
+    except (SlidecubeError, OSError):  # an error of the disk is no error of what is on it
         raise
     except Exception as error:  # only what the packages that decode raised is taken
         called = [Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)]

@@ -38,9 +38,9 @@ def export(cube: str, target: Path, background: str, bare: bool, json_: bool) ->
     """Write CUBE (a path, or the name of an area) for other programs."""
     from pipeline.cube.addresses import named_cube
     from pipeline.cube.export.published_form import write_published
-    from pipeline.cube.read import open_cube
+    from pipeline.cube.read import decoding, open_cube
 
-    with progress_bars(one_line=True) as progress:
+    with progress_bars(one_line=True) as progress, decoding(cube):
         made = write_published(
             open_cube(named_cube(cube)),
             target,

@@ -21,7 +21,7 @@ def test_a_chunk_that_cannot_be_decoded_names_the_cube(tmp_path: Path) -> None:
     assert told.value.exit_code == 5
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), ModelError("ours")])
+@pytest.mark.parametrize("error", [ValueError("ours"), ModelError("ours"), OSError(28, "full")])
 def test_an_error_of_another_origin_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as told, decoding("data/one.zarr"):
         raise error
