@@ -81,6 +81,8 @@ class MapDescription:
     """minimum mapping unit, m², where there are polygons"""
     status_values: dict[int, str] = field(default_factory=dict)
     """what the values of the status raster mean"""
+    model_item: dict[str, Any] | None = None
+    """the STAC item of the model"""
 
     @property
     def warning(self) -> str:

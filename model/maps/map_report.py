@@ -20,7 +20,7 @@ def write_report(
     facts, selection = description.scene.facts, description.scene.selection
     document = {
         "format": "slidecube-map-1",
-        "map": record.model_dump(mode="json", exclude={"path", "picture", "report"}),
+        "map": record.model_dump(mode="json", exclude={"path", "picture", "report", "page"}),
         "cube": facts.model_dump(mode="json"),
         "passes": selection.model_dump(mode="json"),
         "scores": scores.model_dump(mode="json") if scores else None,
