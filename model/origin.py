@@ -27,7 +27,7 @@ EDITABLE = ("landslides.gpkg",)
 """files of a result that a person changes by hand"""
 LARGEST_BYTES = 8 << 20
 
-LATER = {"before", "after", "track", "threshold", "recall", "precision", "experiment.left_out"}
+LATER = {"before", "after", "track", "threshold", "recall", "precision", "experiment.left_out", "exposure"}
 """options that older results do not know, and that are absent where they are not chosen"""
 LONGEST_VALUE = 80
 """characters of an option's value that an error shows"""

@@ -74,6 +74,7 @@ def map_cube(
     remarks = (*warnings, *area.remarks, *_remarks(scene.selection, document, of_scene))
     description = replace(
         _described(scene, document, area, remarks, plan.smallest_m2),
+        exposure=plan.exposure,
         model_item=_item_in(bundle.absolute(), item_of(document, WEIGHTS, CARD)),
     )
     prediction = Prediction(

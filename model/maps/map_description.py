@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -83,6 +84,8 @@ class MapDescription:
     """what the values of the status raster mean"""
     model_item: dict[str, Any] | None = None
     """the STAC item of the model"""
+    exposure: tuple[Path, ...] = ()
+    """files of which is counted what lies within the polygons"""
 
     @property
     def warning(self) -> str:

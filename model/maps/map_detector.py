@@ -91,6 +91,7 @@ def map_detector(
         simulated=facts.simulated,
         remarks=_remarks(detector),
         smallest_m2=plan.smallest_m2,
+        exposure=plan.exposure,
         status_values=meanings(plan.detector.confirmed_after, plan.detector.gone_after),
     )
     work = _Work(detector, plan.smallest_m2, georeference(dataset), out.absolute().parent, progress)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord
 from model.detector.pass_status import GONE, WORDS
 from model.inputs.cubes import UNMAPPED, Georeference, georeference, label_window
@@ -23,9 +25,10 @@ from model.maps.map_rasters import RowRaster, disk_named, landslide_polygons
 from model.maps.map_report import REPORT, write_report
 from model.maps.validity import MEANINGS, flags_of
 from model.releases.categories import LANDSLIDE, NO_DATA, NOT_LANDSLIDE, palette
-from model.releases.finished_map import FinishedMap, PageImages
-from model.releases.page import PAGE
+from model.releases.exposure import exposure
+from model.releases.finished_map import FinishedMap, PageImages, scene_extent
 from model.releases.products import POLYGONS, add_products
+from model.releases.web_page.page import PAGE
 from model.scores.scores import Scores, Tally
 from pipeline.files import whole_folder
 
@@ -72,6 +75,8 @@ def release(
         frame = writer.finish(polygons_of)
         mapped = frame[frame["status"] != GONE] if "status" in frame else frame
         draw(writer.gathered, _caption(description, reference, scores), folder / PICTURE)
+        extent = scene_extent(reference, scene.facts.shape)
+        exposed = exposure(description.exposure, mapped, extent)
         record = ReleaseRecord(
             path=target,
             kind=description.kind,
@@ -103,9 +108,11 @@ def release(
             simulated=description.simulated,
             seconds=round(time.monotonic() - started, 1),
         )
-        write_report(folder, record, description, scores)
+        write_report(folder, record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
-            add_products(_finished(description, record, folder, frame, writer.gathered))
+            add_products(
+                replace(_finished(description, record, folder, frame, writer.gathered), exposure=exposed)
+            )
     return record
 
 
@@ -268,7 +275,9 @@ def _caption(description: MapDescription, reference: Georeference, scores: Score
     scene, expected, of_model = description.scene, description.expected, description.kind == "model"
     made = f"model {description.model[:12]}" if description.model else "training-free detector"
     days = scene.selection.days_since_event
-    lines = [f"{scene.facts.area}: {made}; {scene.selection.track}, {days:.1f} days after the event"]
+    lines = [
+        f"{one_line(scene.facts.area)}: {made}; {scene.selection.track}, {days:.1f} days after the event"
+    ]
     if scores:
         lines.append(
             f"AUPRC {scores.auprc:.3f} at a prevalence of {scores.prevalence:.4f}, on {description.scored_on}"

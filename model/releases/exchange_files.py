@@ -27,6 +27,8 @@ ON_TILES = (
     "last_seen", "review", "simulated",
 )  # fmt: skip
 """columns of the tiles: each more makes them slower to write, and a browser loads them all"""
+ON_BALLOON = (*ON_TILES, "mean_slope_deg", "epicentre_km", "longitude", "latitude")
+"""columns that a click shows in Google Earth"""
 NAMESPACE = "http://www.opengis.net/kml/2.2"
 K = ElementMaker(namespace=NAMESPACE, nsmap={None: NAMESPACE})
 
@@ -91,7 +93,7 @@ def _kml(finished: FinishedMap, layer: Layer, frame: gpd.GeoDataFrame) -> bytes:
     styles = [_kml_style(number, fill.colour) for number, fill in enumerate(layer.fills)]
     styles.append(_kml_style(len(layer.fills), OTHER))
     numbers = {fill.value: number for number, fill in enumerate(layer.fills)}
-    columns = [name for name in frame.columns if name != "geometry"]
+    columns = [name for name in frame.columns if name in (*ON_BALLOON, layer.column)]
     values = frame[columns].to_dict("records")
     marks = [
         K.Placemark(

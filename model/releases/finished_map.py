@@ -18,8 +18,16 @@ from shapely.geometry import Polygon, box
 from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
+from model.releases.exposure import ExposureRow
 
 Image = NDArray[np.float64]
+
+
+def scene_extent(reference: Georeference, shape: tuple[int, int]) -> Polygon:
+    """The rectangle of a scene of (y, x) pixels, in the coordinates of its reference system."""
+    left, top = reference.affine @ (0, 0)
+    right, bottom = reference.affine @ (shape[1], shape[0])
+    return box(left, bottom, right, top)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class FinishedMap:
     """metadata of every layer and raster"""
     model_item: Mapping[str, Any] | None = None
     """the STAC item of the model; None: no model"""
+    exposure: tuple[ExposureRow, ...] = ()
+    """what lies within the polygons, of the files that a person gave"""
 
     @property
     def by_model(self) -> bool:
@@ -78,11 +88,7 @@ class FinishedMap:
     @cached_property
     def extent(self) -> Polygon:
         """The scene's rectangle in the cube's coordinates."""
-        height, width = self.facts.shape
-        affine = self.reference.affine
-        left, top = affine @ (0, 0)
-        right, bottom = affine @ (width, height)
-        return box(left, bottom, right, top)
+        return scene_extent(self.reference, self.facts.shape)
 
     @property
     def epicentre(self) -> tuple[float, float] | None:

@@ -161,4 +161,6 @@ def _styles(polygons: Path) -> list[tuple[str, str, str]]:
             "SELECT f_table_name, description, styleQML FROM layer_styles WHERE useAsDefault ORDER BY id"
         ).fetchall()
     known = {str(name): (str(title), str(style)) for name, title, style in rows}
-    return [(name, *known[name]) for name in GROUPS if name in known]
+    if missing := sorted(GROUPS.keys() - known.keys()):
+        raise DataLayerError(f"no style of {', '.join(missing)}")
+    return [(name, *known[name]) for name in GROUPS]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from model.releases.exchange_files import write_exchange_files
+from model.releases.exposure import CSV, table
 from model.releases.finished_map import FinishedMap
 from model.releases.geopackage import write_geopackage
-from model.releases.page import write_page
 from model.releases.raster_styles import write_raster_styles
 from model.releases.stac_catalog import write_stac
 from model.releases.vector_layers import layers_of
+from model.releases.web_page.page import write_page
 
 POLYGONS = "landslides.gpkg"
 
@@ -23,5 +24,7 @@ def add_products(finished: FinishedMap) -> None:
     of_classes = write_raster_styles(finished, layers[0])
     write_geopackage(layers, finished.folder / POLYGONS, finished.tags)
     write_exchange_files(finished, layers[0])
+    if finished.exposure:
+        (finished.folder / CSV).write_text(table(finished.exposure), encoding="utf-8")
     write_page(finished, layers[0])
     write_stac(finished, of_classes)

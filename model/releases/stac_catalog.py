@@ -1,4 +1,4 @@
-"""`stac/`: a static catalogue beside the map, with an item of the map, of its cube and of its model, and checksums.
+"""`catalog.json`: a static STAC catalogue of a release, with items of the map, its cube and its model, and checksums.
 
 Extensions by pystac where it has them: classification, file, mlm, projection, sar, sat. The fields of `processing` are
 those of version 1.2.0 (https://github.com/stac-extensions/processing).
@@ -21,6 +21,7 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.sar import FrequencyBand, ObservationDirection, Polarization, SarExtension
 from pystac.extensions.sat import OrbitState, SatExtension
+from pystac.layout import CustomLayoutStrategy
 from shapely.geometry import mapping
 
 from model.bundle.markdown import one_line
@@ -28,11 +29,10 @@ from model.inputs.cubes import footprint
 from model.releases.categories import VALIDITY_NAME, Category
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.finished_map import FinishedMap
-from model.releases.page import PAGE
 from model.releases.raster_styles import TITLES, rasters_of
+from model.releases.web_page.page import PAGE
 
-FOLDER = "stac"
-CATALOG = "catalog.json"
+CATALOG, MAP, CUBE, MODEL = "catalog.json", "map.stac.json", "cube.stac.json", "model.stac.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 COG = str(pystac.MediaType.COG)
 FILES = {
@@ -49,36 +49,29 @@ FILES = {
 
 
 def write_stac(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> None:
-    """Write the catalogue and its items to the folder `stac`; links are relative, so that the release can be moved.
+    """Write the catalogue and its items beside the map; links are relative, so that the release can be moved.
 
     Args:
         of_classes: categories of each raster of classes.
     """
-    cube, items = _cube(finished), [_map(finished, of_classes)]
-    items.append(cube)
+    items = {MAP: _map(finished, of_classes), CUBE: _cube(finished)}
     if finished.model_item is not None:
-        items.append(pystac.Item.from_dict(copy.deepcopy(dict(finished.model_item)), preserve_dict=False))
-    for item in items[1:]:
-        items[0].add_link(pystac.Link(pystac.RelType.DERIVED_FROM, item, media_type=pystac.MediaType.GEOJSON))
+        items[MODEL] = pystac.Item.from_dict(copy.deepcopy(dict(finished.model_item)), preserve_dict=False)
+    for name in items.keys() - {MAP}:
+        items[MAP].add_link(
+            pystac.Link(pystac.RelType.DERIVED_FROM, items[name], media_type=pystac.MediaType.GEOJSON)
+        )
     catalog = pystac.Catalog(
         id=_id(finished),
         title=_title(finished),
         description=f"{_title(finished)}: the map, the cube that it is made of"
         + (", and its model." if finished.model_item is not None else "."),
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
     )
-    folder = finished.folder / FOLDER
-    catalog.set_self_href(str(folder / CATALOG))
-    catalog.add_items(items)
-    for item in items:  # beside the catalogue, not in folders of their own
-        item.set_self_href(str(folder / f"{item.id}.json"))
-    _save(catalog, folder)
-
-
-def _save(catalog: pystac.Catalog, folder: Path) -> None:
-    """Write what `Catalog.save` would, without asking any address whether it exists."""
-    catalog.catalog_type = pystac.CatalogType.SELF_CONTAINED
-    folder.mkdir()
-    for item in catalog.get_items():
+    files = {item.id: str(finished.folder / name) for name, item in items.items()}
+    catalog.set_self_href(str(finished.folder / CATALOG))
+    catalog.add_items(items.values(), CustomLayoutStrategy(item_func=lambda item, _: files[item.id]))
+    for item in items.values():
         item.save_object(include_self_link=False)
     catalog.save_object(include_self_link=False)
 
@@ -105,7 +98,7 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
     }
     item.stac_extensions.append(PROCESSING)
     for name in rasters_of(finished):
-        asset = pystac.Asset(f"../{name}.tif", TITLES[name], media_type=COG, roles=["data"])
+        asset = pystac.Asset(f"./{name}.tif", TITLES[name], media_type=COG, roles=["data"])
         if name == VALIDITY_NAME:
             asset.roles = ["data", "metadata"]
         _add(item, name, asset, finished.folder / f"{name}.tif")
@@ -118,7 +111,7 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
             ClassificationExtension.ext(asset, add_if_missing=True).apply(bitfields=_bits(finished))
     for file, (key, title, kind, roles) in FILES.items():
         if (finished.folder / file).is_file():
-            asset = pystac.Asset(f"../{file}", title, media_type=kind, roles=list(roles))
+            asset = pystac.Asset(f"./{file}", title, media_type=kind, roles=list(roles))
             _add(item, key, asset, finished.folder / file)
     return item
 

@@ -34,8 +34,8 @@ from model.releases.qgis_style import Fill, polygon_style
 
 LARGEST_PX = 1000
 """side of the raster by which ground that was not analysed is outlined"""
-SMALLEST_PX = 4
-"""of that raster; smaller parts are left out of the outlines"""
+SMALLEST_M2 = 10_000.0
+"""smaller parts are left out of the outlines; the raster has them"""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,7 @@ def _not_analysed_ground(finished: FinishedMap) -> gpd.GeoDataFrame:
     main = np.zeros_like(flags)
     for flag in reversed(FLAG_COLOURS):
         main[(flags & flag > 0) & (flags != NO_DATA)] = flag
-    if step > 1:
-        main = sieve(main, SMALLEST_PX)
+    main = sieve(main, max(2, round(SMALLEST_M2 / (finished.reference.pixel_area_m2 * step**2))))
     parts: dict[int, list[Any]] = {}
     for outline, value in shapes(main, mask=main > 0, transform=finished.reference.affine @ scale):
         parts.setdefault(int(value), []).append(shape(outline))

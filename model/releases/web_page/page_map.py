@@ -13,8 +13,8 @@ from shapely.affinity import affine_transform
 
 from model.releases.categories import OTHER
 from model.releases.finished_map import FinishedMap
-from model.releases.page_images import data_address
 from model.releases.vector_layers import Layer
+from model.releases.web_page.page_images import data_address
 
 MOST_POLYGONS = 2000
 """on the page; the files have all"""

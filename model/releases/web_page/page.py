@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,11 +12,18 @@ from markupsafe import Markup
 from model.bundle.markdown import instant, one_line
 from model.releases.categories import score_ramp
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
+from model.releases.exposure import CSV
 from model.releases.finished_map import FinishedMap
-from model.releases.page_images import before_and_after, data_address, hillshade, map_picture, score_overlay
-from model.releases.page_map import COLUMNS, MOST_POLYGONS, largest, page_map
 from model.releases.raster_styles import TITLES, rasters_of, scale_of
 from model.releases.vector_layers import Layer
+from model.releases.web_page.page_images import (
+    before_and_after,
+    data_address,
+    hillshade,
+    map_picture,
+    score_overlay,
+)
+from model.releases.web_page.page_map import COLUMNS, MOST_POLYGONS, largest, page_map
 
 PAGE = "index.html"
 PRINTED_ROWS = 30
@@ -42,9 +48,10 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         GEOJSON: "Polygons for the web and for scripts (GeoJSON)",
         KML: "Polygons for Google Earth (KML)",
         PMTILES: "Polygons as tiles for maps on the web (PMTiles)",
+        CSV: "What lies within the polygons (CSV)",
         "report.md": "The report as text",
         "report.json": "The report for scripts",
-        "stac/catalog.json": "Catalogue of cube, map and model (STAC)",
+        "catalog.json": "Catalogue of cube, map and model (STAC)",
     }
     text = (
         _environment()
@@ -52,6 +59,7 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         .render(
             map=finished.record,
             by_model=finished.by_model,
+            exposure=finished.exposure,
             facts=finished.facts,
             selection=finished.selection,
             warning=finished.warning,
@@ -74,7 +82,7 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
             files={
                 name: words
                 for name, words in files.items()
-                if Path(name).name in WRITTEN_LATER or (finished.folder / name).is_file()
+                if name in WRITTEN_LATER or (finished.folder / name).is_file()
             },
         )
     )
@@ -102,7 +110,7 @@ def _cell(value: Any, form: str) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("model.releases"),
+        loader=PackageLoader("model.releases.web_page"),
         undefined=StrictUndefined,
         autoescape=True,
         finalize=lambda value: value if isinstance(value, Markup) else one_line(value),
