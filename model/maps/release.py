@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +24,9 @@ from model.maps.map_rasters import RowRaster, disk_named, landslide_polygons
 from model.maps.map_report import REPORT, write_report
 from model.maps.validity import MEANINGS, flags_of
 from model.releases.categories import LANDSLIDE, NO_DATA, NOT_LANDSLIDE, palette
-from model.releases.exposure import exposure
+from model.releases.exposure import ExposureRow, exposure
 from model.releases.finished_map import FinishedMap, PageImages, scene_extent
-from model.releases.products import POLYGONS, add_products
+from model.releases.release_products import POLYGONS, add_products
 from model.releases.web_page.page import PAGE
 from model.scores.scores import Scores, Tally
 from pipeline.files import whole_folder
@@ -75,8 +74,7 @@ def release(
         frame = writer.finish(polygons_of)
         mapped = frame[frame["status"] != GONE] if "status" in frame else frame
         draw(writer.gathered, _caption(description, reference, scores), folder / PICTURE)
-        extent = scene_extent(reference, scene.facts.shape)
-        exposed = exposure(description.exposure, mapped, extent)
+        exposed = exposure(description.exposure, mapped, scene_extent(reference, scene.facts.shape))
         record = ReleaseRecord(
             path=target,
             kind=description.kind,
@@ -110,9 +108,7 @@ def release(
         )
         write_report(folder, record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
-            add_products(
-                replace(_finished(description, record, folder, frame, writer.gathered), exposure=exposed)
-            )
+            add_products(_finished(description, record, folder, frame, writer.gathered, exposed))
     return record
 
 
@@ -122,6 +118,7 @@ def _finished(
     folder: Path,
     frame: gpd.GeoDataFrame,
     gathered: Gathered,
+    exposed: tuple[ExposureRow, ...],
 ) -> FinishedMap:
     """What the products of the release need of the map."""
     scene = description.scene
@@ -147,6 +144,7 @@ def _finished(
         remarks=description.remarks,
         tags=description.tags,
         model_item=description.model_item,
+        exposure=exposed,
     )
 
 
