@@ -14,10 +14,10 @@ from model.experiments.results.prediction import Prediction, Score
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_scene import ScoredScene
 from model.inputs.channel_statistics import Statistics
-from model.inputs.pass_subsets import limit_passes, passes_by_view
+from model.inputs.pass_subsets import limit_passes
 from model.inputs.selection import Selection
 from model.inputs.windows import Box, whole
-from model.network.training_plan import InferencePlan, TrainingPlan, member_seed, weights_of_cases
+from model.network.training_plan import InferencePlan, TrainingPlan, member_seed
 from model.scores.scores import Ranking
 from model.split.chips import ChipTable
 from model.split.leakage import MaskedChannels, assert_no_leak
@@ -237,11 +237,10 @@ def _scenes(
     cases: list[Selection] = [limit_passes(full, case.before, case.after) for case in trial.cases] or [full]
     if mapped:
         cases = [_mapped(full, trial)]
-    weights = weights_of_cases([passes_by_view(one) == passes_by_view(full) for one in cases])
     labelled = _labelled(divided, trial)
     buffer_px = getattr(parts, "buffer_px", 0)
     scenes: list[Scene] = []
-    for selection, weight in zip(cases, weights, strict=True):
+    for selection in cases:
         channels = scene.copied(inputs, selection, scratch)
         if scenes:
             statistics = scenes[0].statistics
@@ -256,7 +255,7 @@ def _scenes(
             plan = _plan(trial)
             chips = ChipTable(labelled, scene.labels, usable, plan.chip_px, plan.stride_px).every()
             assert_no_leak(parts, shape, buffer_px, chips)
-        scenes.append(Scene(channels, scene.labels, usable, labelled, statistics, weight))
+        scenes.append(Scene(channels, scene.labels, usable, labelled, statistics))
     return scenes
 
 

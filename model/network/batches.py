@@ -57,8 +57,6 @@ class Batches:
             ModelError: no chip fits, or none holds a landslide that counts; or a channel cannot be mirrored.
         """
         self._plan, self._rng, self._scenes, self._part = plan, rng, tuple(scenes), part
-        weights = np.array([scene.weight for scene in scenes])
-        self._shares = weights / weights.sum()
         if "mirror along track" in plan.augmentation:
             for scene in scenes:
                 mirror_signs(scene.statistics.channels)
@@ -126,8 +124,7 @@ class Batches:
         if count == 1:
             return np.zeros(batch, dtype=np.int64)
         size = 1 if self._plan.sampling == "fixed chips" else batch
-        drawn = self._rng.choice(count, size=size, p=self._shares)
-        return np.broadcast_to(drawn, batch).astype(np.int64)
+        return np.broadcast_to(self._rng.integers(count, size=size), batch)
 
     def _random(self, numbers: NDArray[np.int64]) -> list[Box]:
         """A random chip of each scene; the first ones hold a landslide."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,8 +18,6 @@ LARGEST_PX = 4096
 """largest side of a chip or window: one of 64 channels then takes 4 GiB"""
 LARGEST_BATCH = 4096
 ONE_VIEW_SHARE = 0.5
-WHOLE_SHARE = 0.5
-"""share of chips that have all passes, where a network is trained on several numbers of them"""
 MOST_STEPS = 10_000_000
 
 ArchitectureName = Annotated[str, AfterValidator(architecture_name)]
@@ -245,16 +242,3 @@ class Case(Frozen):
 def member_seed(seed: int, number: int) -> int:
     """The seed of a network of an ensemble; that of the first one is the seed itself."""
     return seed + 1000 * number
-
-
-def weights_of_cases(whole: Sequence[bool]) -> tuple[float, ...]:
-    """How often chips are drawn with each of several numbers of passes of one event; the sum is 1.
-
-    Args:
-        whole: whether a case has all passes.
-    """
-    all_passes = sum(whole)
-    fewer = len(whole) - all_passes
-    if not fewer or not all_passes:
-        return (1 / len(whole),) * len(whole)
-    return tuple(WHOLE_SHARE / all_passes if each else (1 - WHOLE_SHARE) / fewer for each in whole)

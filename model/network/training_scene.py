@@ -26,8 +26,6 @@ class Scene:
     """(y, x) whether the inputs are valid"""
     split: Partition
     statistics: Statistics
-    weight: float = 1.0
-    """chips are drawn from scenes in proportion to their weights"""
 
 
 @dataclass(frozen=True)

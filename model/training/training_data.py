@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from model.inputs.cubes import CubeFacts, footprint, grid_of
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.pass_subsets import PassSubset, limit_passes, most_after, passes_by_view
 from model.inputs.selection import Selection, select
-from model.network.training_plan import Case, TrainingPlan, weights_of_cases
+from model.network.training_plan import Case, TrainingPlan
 from model.split.partition import Mask
 from model.split.split import divide
 from model.training.experiment import Experiment
@@ -95,11 +95,7 @@ class EventData:
 
     def training_scenes(self) -> list[Scene]:
         """The scenes that a network is trained on, one for each selection of passes."""
-        whole = [selection == self.event.selection for selection in self.selections]
-        return [
-            replace(self._scene(channels, channels.usable()), weight=weight)
-            for channels, weight in zip(self.channels, weights_of_cases(whole), strict=True)
-        ]
+        return [self._scene(channels, channels.usable()) for channels in self.channels]
 
     def scene_with(self, case: PassSubset) -> Scene | None:
         """The scene with some of its passes, for evaluation; None: the event has not as many.

@@ -20,8 +20,7 @@ from pipeline.records import Frozen, digest_of_json
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 BATCHES = 2
-"""version of the rule of `model.network.batches` for several scenes. 1: a batch is of one of them, each as often as the
-others"""
+"""version of the rule of `model.network.batches` for several scenes. 1: a batch is of one of them"""
 
 
 class OtherEvents(Frozen):

@@ -17,7 +17,6 @@ from model.bundle.bundle import read_document
 from model.bundle.map_calibrations import Calibrations, calibrations_of
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
-from model.inputs.cubes import facts
 from model.inputs.inputs import Inputs
 from model.inputs.pass_subsets import in_directions, limit_passes
 from model.inputs.selection import select
@@ -26,11 +25,9 @@ from model.maps.map_plan import MapPlan
 from model.maps.validity import NO_PASS_AFTER, NO_PASS_BEFORE
 from model.network.augmentation import ViewChannels, draw_changes, draw_shown
 from model.network.batches import apply_changes
-from model.network.training_plan import WHOLE_SHARE, TrainingPlan
+from model.network.training_plan import TrainingPlan
 from model.training.experiment import Experiment
-from model.training.training_data import LabelledCube, TrainingRun, event_data, select_passes
 from pipeline.errors import ModelError
-from pipeline.progress import no_progress
 from tests.small_cube import BORDER_PX, small_cube, write
 from tests.unit.model.bundle.test_bundle import both_ways
 
@@ -263,15 +260,6 @@ def test_the_same_seed_trains_the_same_network(folder, tmp_path):
     api.train_bundle(str(folder / "cube.zarr"), tmp_path / "bundle", plan=PLAN)
     again = read_document(tmp_path / "bundle")
     assert again.digest == read_document(folder / "bundle").digest
-
-
-def test_chips_of_all_passes_have_their_share_of_the_training(cube, tmp_path):
-    labelled = [LabelledCube(cube, facts(cube, "memory"), None)]
-    (selected,) = select_passes(labelled, ANY)
-    run = TrainingRun(ANY, Experiment(inputs=ANY), PLAN, 0, tmp_path, no_progress)
-    scenes = event_data(selected, run).training_scenes()
-    assert len(scenes) == 2 and sum(scene.weight for scene in scenes) == pytest.approx(1)
-    assert scenes[0].weight == pytest.approx(WHOLE_SHARE)
 
 
 def test_fewer_passes_are_those_of_every_view(cube):

@@ -14,7 +14,7 @@ from model.network.batches import Batches
 from model.network.inference import NetworkProbability
 from model.network.torch_guard import torch
 from model.network.training import predictions, train
-from model.network.training_plan import WHOLE_SHARE, NetworkSpec, TrainingPlan, weights_of_cases
+from model.network.training_plan import NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene
 from model.split.split import Split
 from pipeline.errors import ModelError
@@ -138,8 +138,8 @@ def test_several_scenes_take_turns_and_are_judged_by_the_mean_of_their_scores():
     assert trained.best.validation_auprc == pytest.approx(np.mean(alone), abs=2e-3)
 
 
-def test_the_chips_of_a_batch_are_of_several_scenes_by_their_weights():
-    scenes = [replace(scene(number), weight=weight) for number, weight in enumerate((0.5, 0.25, 0.25))]
+def test_the_chips_of_a_batch_are_of_several_scenes():
+    scenes = [scene(number) for number in range(3)]
     for number, one in enumerate(scenes):
         one.channels.values[0] = number  # tells of which scene a chip is
     flat = Statistics(channels=CHANNELS, mean=(0.0, 0.0), sd=(1.0, 1.0), pixels=1)
@@ -153,20 +153,10 @@ def test_the_chips_of_a_batch_are_of_several_scenes_by_their_weights():
     found = scenes_of(wanted)
     assert found.shape == (100, 8)
     shares = [(found == number).mean() for number in range(3)]
-    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.05)
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
     assert np.mean([len(set(batch)) > 1 for batch in found]) > 0.9
     fixed = scenes_of(wanted.model_copy(update={"sampling": "fixed chips"}))
     assert all(len(set(batch)) == 1 for batch in fixed)
-
-
-def test_all_passes_have_a_share_of_their_own_whatever_the_number_of_cases():
-    assert weights_of_cases([True]) == (1.0,)
-    assert weights_of_cases([False, False]) == (0.5, 0.5)
-    for whole in ([True, False], [False, False, True], [False, True, False, False]):
-        weights = np.array(weights_of_cases(whole))
-        assert weights.sum() == pytest.approx(1) and weights[whole] == pytest.approx(WHOLE_SHARE)
-        assert len(set(weights[~np.array(whole)])) == 1
-    assert sum(weights_of_cases([True, False, True])) == pytest.approx(1)
 
 
 def test_a_part_of_a_batch_of_several_scenes_holds_chips_of_the_whole_batch():
