@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SandboxError
+from pipeline.sandbox.earth.parameters import SandboxError
 from pipeline.sandbox.world import PARTS, UNFINISHED, clear, finish
 
 
