@@ -118,9 +118,11 @@ def scene_statements(found: SceneFindings, tested: TestedModel, mapped_km2: floa
             "happened here."
         )
     if found.perhaps_nothing:
-        sentences.append(
-            "PERHAPS NOTHING HAPPENED HERE: the estimate is below a quarter of the lowest one on a tested event with "
-            "landslides. What is mapped may all be false."
+        sentences.insert(
+            0,
+            "PERHAPS NOTHING HAPPENED HERE: the estimated share of landslides is below a quarter of the lowest one of "
+            "a tested event with landslides. What is mapped may all be false, and the areas below hold only if "
+            "something did happen.",
         )
     sentences += _outside(found)
     return tuple(sentences)
