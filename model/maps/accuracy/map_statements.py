@@ -120,7 +120,7 @@ def scene_statements(found: SceneFindings, tested: TestedModel, mapped_km2: floa
     if found.perhaps_nothing:
         sentences.insert(
             0,
-            "PERHAPS NOTHING HAPPENED HERE: the estimated share of landslides is below a quarter of the lowest one of "
+            "PERHAPS NOTHING HAPPENED HERE: the estimated share of landslides is below a tenth of the lowest one of "
             "a tested event with landslides. What is mapped may all be false, and the areas below hold only if "
             "something did happen.",
         )

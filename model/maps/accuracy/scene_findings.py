@@ -15,8 +15,8 @@ from model.scores.prevalence_shift import shifted_prevalence
 
 CLASSES = 2048
 HIGHEST_LOG_ODDS = 20.0
-EMPTY_SHARE = 0.25
-"""An estimated share of landslides below a quarter of the lowest one of the tested events with landslides: perhaps
+EMPTY_SHARE = 0.1
+"""An estimated share of landslides below a tenth of the lowest one of the tested events with landslides: perhaps
 nothing happened."""
 
 
