@@ -16,6 +16,7 @@ from flows.serving import log_progress
 from flows.serving.artifacts import show_map
 from flows.serving.run_log import in_pages
 from model import api
+from model.maps.map_plan import plan_with_threshold
 from pipeline.lock import held
 from pipeline.places import bundle_named
 
@@ -27,16 +28,26 @@ def run_name() -> str:
 
 @task(name="map", cache_policy=NO_CACHE)
 def make_map(
-    version: chain.CubeVersion, bundle: str | None, replace: bool
+    version: chain.CubeVersion,
+    bundle: str | None,
+    replace: bool,
+    plan: api.MapPlan | api.DetectorMapPlan | None = None,
 ) -> api.Result[api.ReleaseRecord] | chain.Refusal:
     """The map by the bundle, or without one that of the detector."""
     progress = log_progress.in_log()
-    return chain.attempt(lambda: api.map(version.uri, bundle, replace=replace, progress=progress))
+    return chain.attempt(lambda: api.map(version.uri, bundle, plan, replace=replace, progress=progress))
 
 
 @flow(name="map-landslides", flow_run_name=run_name)
 @in_pages
-def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) -> State[Any]:
+def map_landslides(
+    cube: str,
+    bundle: str | None = None,
+    replace: bool = False,
+    threshold: float | None = None,
+    recall: float | None = None,
+    precision: float | None = None,
+) -> State[Any]:
     """Map the landslides of a cube.
 
     Parameters:
@@ -44,14 +55,18 @@ def map_landslides(cube: str, bundle: str | None = None, replace: bool = False) 
         bundle: folder of a model bundle, or name of an area for its newest; without it the training-free detector
             maps.
         replace: make the map in place of another one that was made with other options or changed by hand.
+        threshold: lowest calibrated probability that is mapped; without a bundle, lowest score of the detector.
+        recall: instead, the share of the landslide area that is mapped, by the events that the bundle was tested on.
+        precision: instead, the share of the mapped area that is landslide, likewise.
 
     The run ends Completed with the map's folder as its result. The name of its state is "Unchanged" if that map exists,
     and "Refused" if no map is possible, such as for a cube without a pass after the event.
     """
     version = chain.version_of(cube)
     source = None if bundle is None else str(bundle_named(bundle))  # a wrong name is an error, not a refusal
+    plan = plan_with_threshold(source, threshold=threshold, recall=recall, precision=precision)
     with held(version.place.maps / ".lock"):
-        outcome = make_map(version, source, replace)
+        outcome = make_map(version, source, replace, plan)
     if isinstance(outcome, chain.Refusal):
         return Completed(name="Refused", message=outcome.why, data=outcome)
     folder = outcome.record.path

@@ -22,7 +22,7 @@ from model.inputs.channel import DIRECTIONS
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.inputs import Inputs
-from model.inputs.pass_subsets import distance, passes_by_view
+from model.inputs.pass_subsets import ViewPasses, distance, passes_by_view
 from model.inputs.selection import Selection
 from model.network.training_plan import Check, NetworkSpec, TestTime, TrainingPlan
 from model.scores.case_evidence import CaseEvidence
@@ -174,6 +174,11 @@ class BundleDocument(Frozen):
             (*self.by_passes, self.every_case),
             key=lambda case: (*distance(case.views, 1, case.after, selection)[:2], case.after),
         )
+
+    def calibrated_case(self, after: int, views: tuple[ViewPasses, ...]) -> CaseCalibration:
+        """The calibration and threshold of a case by its numbers; of all passes where none is of its own."""
+        own = (case for case in self.by_passes if (case.after, case.views) == (after, views))
+        return next(own, self.every_case)
 
     def evidence_for(self, selection: Selection) -> CaseEvidence | None:
         """The evidence of maps of these views and passes after the event; of several, with the nearest number of

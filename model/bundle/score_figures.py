@@ -65,7 +65,8 @@ def draw_reliability(document: BundleDocument, file: Path) -> None:
     axes.legend(loc="upper left", fontsize=9)
     for part in (axes, counts):
         part.grid(alpha=0.3)
-    _set_title(axes, document, ": validation")
+    left_out = any(case.part == "left-out event" for case in document.evidence)
+    _set_title(axes, document, ": events left out" if left_out else ": validation")
     figure.savefig(file, dpi=120)
 
 

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 
 from model.bundle.document import BundleDocument
 from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore
+from model.scores.case_evidence import MapAccuracy
+from model.scores.map_findings import LabelComparison, SceneFindings
 from pipeline.records import Frozen
 
 
@@ -80,6 +82,12 @@ class ReleaseRecord(Frozen):
         None, description="of the model on its test area with as many passes; None: not scored with so many"
     )
     expected_words: str = ""
+    accuracy: MapAccuracy | None = Field(
+        None, description="what maps of these passes and this threshold were worth; None: not known"
+    )
+    findings: SceneFindings | None = Field(None, description="of the scene itself, by a model")
+    beside_labels: LabelComparison | None = Field(None, description="where labels exist")
+    statements: tuple[str, ...] = Field((), description="what the map is worth, in sentences")
     smallest_m2: float | None = Field(None, description="minimum mapping unit, m²; None: no polygons")
     flagged_share: dict[str, float] = Field(
         default_factory=dict, description="share of the scene by flag of the validity raster"

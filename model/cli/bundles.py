@@ -211,6 +211,22 @@ def _train_words(record: BundleRecord) -> str:
     help="Smallest area that becomes a polygon.  [default: 400 with a BUNDLE; without, 1200 above the threshold]",
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(0, min_open=True),
+    help="Map what is at least as likely: a calibrated probability; without BUNDLE a score of the detector.",
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Choose the threshold that maps this share of the landslide area, in the mean over the events that the model "
+    "was tested on.",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Choose the threshold at which this share of the mapped area is landslide, likewise.",
+)
+@click.option(
     "--standardise",
     type=click.Choice(["auto", "scene", "training"]),
     help="Use the statistics of the training area, or of this scene.  [default: auto: of this scene if the model was "
@@ -269,6 +285,14 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorM
 
     if not by_model and (options["standardise"] or options["allow_simulated_model"]):
         raise click.UsageError("--standardise and --allow-simulated-model are for a map with a BUNDLE.")
+    thresholds = {name: options[name] for name in ("threshold", "recall", "precision")}
+    if sum(value is not None for value in thresholds.values()) > 1:
+        raise click.UsageError("Give one of --threshold, --recall and --precision.")
+    if not by_model and (thresholds["recall"] or thresholds["precision"]):
+        raise click.UsageError(
+            "--recall and --precision need a BUNDLE: the detector was tested on one real landslide, by which no "
+            "threshold can be chosen. Give --threshold, in units of its score."
+        )
     track: str | None = options["track"]
     passes = {
         "before": options["before"],
@@ -285,9 +309,9 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorM
     with values_checked():
         event = parsed_event(options["event"])
         if by_model:
-            return MapPlan(event=event, **passes, **given)
+            return MapPlan(event=event, **passes, **given, **thresholds)
         inputs = inputs_of({**options, "polarisation": (), "terrain": "none"})
-        return DetectorMapPlan(event=event, inputs=inputs, **given)
+        return DetectorMapPlan(event=event, inputs=inputs, threshold=thresholds["threshold"], **given)
 
 
 def _map_words(record: ReleaseRecord) -> str:
@@ -305,6 +329,7 @@ def _map_words(record: ReleaseRecord) -> str:
         )
     if record.expected_words:
         lines.append(f"{record.expected_words}.")
+    lines += record.statements
     if record.simulated:
         lines.append("SIMULATED: no real place, or a model that was not trained on real landslides.")
     lines += [f"Picture: {record.picture}", f"Map: {record.path}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeVar
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.detector import searched_ground
 from model.detector.change_score import Array, change_score, fused, history
 from model.detector.detector_plan import DetectorPlan
-from model.detector.landslide_objects import Labels, Mask, labelled, objects_of
+from model.detector.landslide_objects import objects_of
 from model.detector.pass_status import GONE, NO_DATA, Status, StatusCount, at_least_first
 from model.detector.scene_statistics import (
     SceneStatistics,
@@ -29,6 +29,7 @@ from model.detector.scene_views import in_order
 from model.inputs.cubes import shape_of
 from model.inputs.selection import Selection
 from model.inputs.windows import Box
+from model.scores.mapped_objects import Labels, Mask, labelled
 from pipeline.progress import Progress, no_progress
 
 K = TypeVar("K", bound=np.generic)
@@ -78,6 +79,11 @@ class Detector:
         """
         plan = plan or DetectorPlan()
         return cls(cube, selection, polarisations, plan, statistics_of(cube, selection, polarisations, plan))
+
+    def with_threshold(self, score: float) -> Detector:
+        """The same with another score that makes an object."""
+        thresholds = self.statistics.thresholds.at(score)
+        return replace(self, statistics=replace(self.statistics, thresholds=thresholds))
 
     @property
     def passes(self) -> tuple[tuple[int, int], ...]:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, binary_fill_holes, label
+from scipy.ndimage import binary_closing, binary_fill_holes
+
+from model.scores.mapped_objects import EDGES, Mask, labelled
 
 Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Labels = NDArray[np.int32]
-EDGES = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
-"""pixels of an object are connected by their edges, as its polygon is"""
-
-
-def labelled(mask: Mask) -> tuple[Labels, int]:
-    """(y, x) the number of each pixel's object, 0 none; and how many there are."""
-    numbers = np.empty(mask.shape, dtype=np.int32)
-    count = label(mask, structure=EDGES, output=numbers)
-    return numbers, int(count)
 
 
 def objects_of(score: Array, threshold: float, edge: float, smallest_px: int) -> Mask:

@@ -112,6 +112,16 @@ class Thresholds:
     again: float
     """of one pass that looks at an object"""
 
+    def at(self, score: float) -> Thresholds:
+        """With another score that makes an object; the others in proportion, and a pass sees its own objects."""
+        part = score / self.landslide
+        return Thresholds(
+            landslide=score,
+            edge=part * self.edge,
+            one_pass=part * self.one_pass,
+            again=min(self.again, part * self.one_pass),
+        )
+
 
 @dataclass(frozen=True)
 class SceneStatistics:

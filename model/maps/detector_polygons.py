@@ -33,6 +33,10 @@ COLUMNS: dict[str, str] = {
     "newest_pass": "str",
     "days_since_event": "float64",
     "threshold": "float64",
+    "false_share": "float64",
+    "false_low": "float64",
+    "false_high": "float64",
+    "events": "int64",
     "simulated": "bool",
     "review": "str",
 }

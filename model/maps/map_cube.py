@@ -11,21 +11,28 @@ from model.bundle.expected_scores import expected_for
 from model.bundle.map_calibrations import calibrations_of
 from model.bundle.mlm import item_of
 from model.bundle.summaries import ReleaseRecord
+from model.detector.land import OverLand
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.selection import Selection
 from model.inputs.tracks import deciding_polarisations
 from model.inputs.windows import whole
+from model.maps.accuracy.map_statements import model_statements
+from model.maps.accuracy.scene_findings import TestedModel
+from model.maps.accuracy.tested_threshold import tested_model
 from model.maps.map_description import MapDescription, MappedScene
 from model.maps.map_plan import MapPlan
 from model.maps.model_passes import has_views, passes_to_map, remarks_on_case
 from model.maps.release import release
 from model.maps.scored_area import ScoredArea, scored_area, training_event_of
+from model.scores.input_ranges import OutOfRange
 from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from model.bundle.document import BundleDocument
 
 
@@ -69,11 +76,13 @@ def map_cube(
         plan.standardise == "auto" and (own is None or not has_views(statistics, scene.selection))
     )
     if of_scene:
-        statistics = _statistics_of_scene(channels, statistics, progress)
+        statistics = _statistics_of_scene(channels, statistics, dataset, progress)
     warnings = (loaded.warning,) if loaded.warning else ()
     remarks = (*warnings, *area.remarks, *_remarks(scene.selection, document, of_scene))
+    outside = OutOfRange(document.input_ranges, statistics) if document.input_ranges else None
+    tested = tested_model(document, scene.selection, plan, outside)
     description = replace(
-        _described(scene, document, area, remarks, plan.smallest_m2),
+        _described(scene, document, area, remarks, (plan, tested)),
         exposure=plan.exposure,
         model_item=_item_in(bundle.absolute(), item_of(document, WEIGHTS, CARD)),
     )
@@ -84,6 +93,7 @@ def map_cube(
         calibrations_of(document, scene.selection),
         plan.windows,
         description.backscatter,
+        outside,
     )
     return release(description, model_rows(prediction, scene, progress), out)
 
@@ -93,16 +103,17 @@ def _described(
     document: BundleDocument,
     area: ScoredArea,
     remarks: tuple[str, ...],
-    smallest_m2: float,
+    how: tuple[MapPlan, TestedModel],
 ) -> MapDescription:
     """The description of a model's map."""
+    plan, tested = how
     expected, words = expected_for(document.expected, scene.selection)
     return MapDescription(
         scene=scene,
         inputs=document.inputs,
         kind="model",
         model=document.digest,
-        threshold=document.calibrated_for(scene.selection).threshold,
+        threshold=tested.threshold,
         highest=1.0,
         backscatter=deciding_polarisations(scene.cube, document.inputs)[0],
         scored=area.boxes,
@@ -111,7 +122,10 @@ def _described(
         remarks=remarks,
         expected=expected,
         expected_words=words,
-        smallest_m2=smallest_m2,
+        accuracy=tested.accuracy,
+        worth=model_statements(tested, scene.selection, plan.smallest_m2),
+        tested=tested,
+        smallest_m2=plan.smallest_m2,
     )
 
 
@@ -124,10 +138,13 @@ def _item_in(bundle: Path, item: dict[str, Any]) -> dict[str, Any]:
     return {**item, "assets": assets}
 
 
-def _statistics_of_scene(channels: CubeChannels, trained: Statistics, progress: Progress) -> Statistics:
-    """The statistics of the scene's own inputs, with the clipping of the model."""
+def _statistics_of_scene(
+    channels: CubeChannels, trained: Statistics, cube: xr.Dataset, progress: Progress
+) -> Statistics:
+    """The statistics of the scene's own inputs over land, with the clipping of the model."""
     progress("statistics", 0, 1, "of the scene's own inputs")
-    own = Statistics.of(channels, trained.channels, (whole(channels.shape),))
+    land = OverLand(channels, trained.channels, cube)
+    own = Statistics.of(land, trained.channels, (whole(channels.shape),))
     progress("statistics", 1, 1, "of the scene's own inputs")
     return own.model_copy(update={"clip_sd": trained.clip_sd})
 
@@ -143,7 +160,9 @@ def _remarks(selection: Selection, document: BundleDocument, of_scene: bool) -> 
             f"the event; this map has {before} and {after}."
         )
     if of_scene:
-        remarks.append("The inputs are standardised with the statistics of this scene, not of the model's.")
+        remarks.append(
+            "The inputs are standardised with the statistics of this scene over land, not of the model's."
+        )
     return (*remarks, *remarks_on_case(document, selection))
 
 

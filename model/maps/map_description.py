@@ -17,6 +17,9 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
 from model.inputs.windows import Box
+from model.maps.accuracy.map_statements import short_words
+from model.maps.accuracy.scene_findings import TestedModel
+from model.scores.case_evidence import MapAccuracy
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class MapDescription:
     expected: ExpectedScore | None = None
     """score of the model with as many passes"""
     expected_words: str = ""
+    accuracy: MapAccuracy | None = None
+    """what maps of these passes and this threshold were worth"""
+    worth: tuple[str, ...] = ()
+    """the same in sentences"""
+    tested: TestedModel | None = None
+    """of a model's map"""
     smallest_m2: float | None = None
     """minimum mapping unit, m², where there are polygons"""
     status_values: dict[int, str] = field(default_factory=dict)
@@ -109,6 +118,7 @@ class MapDescription:
             "SIMULATED": f"yes: {self.warning}" if self.simulated else "no",
             "REVIEW": "unreviewed",
             "EXPECTED": self.expected_words,
+            "ACCURACY": short_words(self.accuracy) or "not known",
             "LICENSE": facts.licence,
             "ATTRIBUTION": facts.attribution,
             "TIFFTAG_COPYRIGHT": "; ".join(word for word in (facts.attribution, facts.licence) if word),
@@ -119,12 +129,18 @@ class MapDescription:
     def polygon_attributes(self) -> dict[str, Any]:
         """Attributes that all polygons share."""
         selection = self.scene.selection
+        false = self.accuracy.false_polygons if self.accuracy else None
+        several = false is not None and false.events > 1
         return {
             "passes_before": len(selection.before),
             "passes_after": len(selection.after),
             "track": selection.track,
             "newest_pass": max(view.after[-1].instant for view in selection.every_view).isoformat(),
             "days_since_event": round(selection.days_since_event, 3),
+            "false_share": false.mean if false else math.nan,
+            "false_low": false.lowest if false and several else math.nan,
+            "false_high": false.highest if false and several else math.nan,
+            "events": false.events if false else 0,
             "expected_auprc": self.expected.auprc if self.expected else math.nan,
             "expected_prevalence": self.expected.prevalence if self.expected else math.nan,
             "model": self.model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,11 +26,13 @@ from model.inputs.cubes import Georeference, georeference
 from model.inputs.inputs import Inputs
 from model.inputs.windows import Box, whole
 from model.maps import validity
+from model.maps.accuracy.tested_detector import tested_detector
 from model.maps.detector_polygons import object_polygons
 from model.maps.map_description import MapDescription, MappedScene, MapRows
 from model.maps.map_plan import DetectorMapPlan
 from model.maps.release import release
 from model.releases.categories import LANDSLIDE, NO_DATA, NOT_LANDSLIDE
+from model.scores.mapped_objects import smallest_pixels
 from pipeline.progress import Progress, no_progress
 
 ROWS_PX = 256
@@ -78,6 +79,14 @@ def map_detector(
     )
     scene = MappedScene(dataset, facts, every_view(dataset, inputs, plan.event))
     detector = Detector.of(dataset, scene.selection, polarisations, plan.detector)
+    if plan.threshold is not None:
+        detector = detector.with_threshold(plan.threshold)
+    tested = tested_detector(
+        scene.selection,
+        float(np.sqrt(np.prod(cubes.pixel_m(dataset)))),
+        plan.smallest_m2,
+        default=plan.model_copy(update={"event": None, "inputs": Inputs()}) == DetectorMapPlan(),
+    )
     description = MapDescription(
         scene=scene,
         inputs=inputs,
@@ -89,7 +98,9 @@ def map_detector(
         scored=(whole(facts.shape),),
         scored_on="the whole scene; nothing was trained",
         simulated=facts.simulated,
-        remarks=_remarks(detector),
+        remarks=_remarks(detector, plan.threshold),
+        accuracy=tested.accuracy,
+        worth=tested.statements,
         smallest_m2=plan.smallest_m2,
         exposure=plan.exposure,
         status_values=meanings(plan.detector.confirmed_after, plan.detector.gone_after),
@@ -111,7 +122,7 @@ class _Work:
     @cached_property
     def detection(self) -> Detection:
         """The scene's scores and objects, made once."""
-        smallest_px = max(1, math.ceil(self.smallest_m2 / self.reference.pixel_area_m2 - 1e-9))
+        smallest_px = smallest_pixels(self.smallest_m2, self.reference.pixel_area_m2)
         return detect(self.detector, smallest_px, self.scratch, self.progress)
 
     def rows(self) -> Iterator[MapRows]:
@@ -155,7 +166,7 @@ def _float32(values: NDArray[np.float16]) -> Array:
     return np.asarray(values, dtype=np.float32)
 
 
-def _remarks(detector: Detector) -> tuple[str, ...]:
+def _remarks(detector: Detector, asked: float | None) -> tuple[str, ...]:
     """What was done, and what could not be, in sentences for the report."""
     plan, statistics, cube = detector.plan, detector.statistics, detector.cube
     names = " and ".join(name.upper() for name in detector.polarisations)
@@ -163,7 +174,9 @@ def _remarks(detector: Detector) -> tuple[str, ...]:
         f"Score: the change of {names} in units of each pixel's own spread before the event, after a mean of "
         f"{plan.smoothing_m:g} m; all tracks and polarisations that see a pixel together. Larger is likelier; it is "
         "no probability.",
-        _threshold_in_words(plan, statistics),
+        _threshold_in_words(plan, statistics)
+        if asked is None
+        else f"Threshold {asked:g}, as it was asked for.",
     ]
     if len(detector.polarisations) == 1:
         remarks.append(

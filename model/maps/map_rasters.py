@@ -39,13 +39,19 @@ COLUMNS: dict[str, str] = {
     "track": "str",
     "newest_pass": "str",
     "days_since_event": "float64",
+    "false_share": "float64",
+    "false_low": "float64",
+    "false_high": "float64",
+    "events": "int64",
     "expected_auprc": "float64",
     "expected_prevalence": "float64",
     "model": "str",
     "simulated": "bool",
     "review": "str",
 }
-"""attributes of a polygon and their types"""
+"""Attributes of a polygon and their types. `false_share` is the share of polygons that held no landslide on the tested
+events, in their mean; `false_low` and `false_high` are those of the best and the worst event, `events` is their
+number."""
 
 
 @contextmanager
@@ -115,6 +121,11 @@ class RowRaster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._dataset.close()
+
+    def close(self) -> None:
+        """Write what is still in memory; nothing can be written afterwards."""
+        with disk_named(self.path):
+            self._dataset.close()
 
     def write(self, box: Box, values: NDArray[Any]) -> None:
         """Write (y, x) values at `box`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from model.bundle.markdown import render_markdown
 from model.bundle.summaries import ReleaseRecord
+from model.maps.accuracy.map_statements import ESTIMATOR
 from model.maps.map_description import MapDescription
 from model.releases.exposure import ExposureRow
 from model.scores.scores import Scores
@@ -46,6 +47,7 @@ def write_report(
         scores_of_map=scores,
         warning=description.warning,
         status_values=description.status_values,
+        estimator=ESTIMATOR,
         remarks=[*description.remarks, *selection.notes],
     )
     (folder / "report.md").write_text(markdown, encoding="utf-8")

@@ -19,6 +19,7 @@ from model.network.ensemble import probability_of
 from model.network.inference import predict
 from model.network.network import choose_device
 from model.network.training_plan import InferencePlan
+from model.scores.input_ranges import OutOfRange
 from pipeline.progress import Progress
 
 
@@ -33,6 +34,8 @@ class Prediction:
     windows: InferencePlan
     polarisation: str
     """of the picture"""
+    outside: OutOfRange | None = None
+    """counts inputs that are unlike the training set's"""
 
 
 def model_rows(prediction: Prediction, scene: MappedScene, progress: Progress) -> Iterator[MapRows]:
@@ -55,6 +58,8 @@ def model_rows(prediction: Prediction, scene: MappedScene, progress: Progress) -
         progress,
     )
     for strip in strips:
+        if prediction.outside is not None:
+            prediction.outside.add(strip.channels)
         rows, columns = strip.box.slices
         before, after = pictured.read(strip.box)
         dem = None

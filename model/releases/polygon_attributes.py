@@ -34,7 +34,9 @@ ALIASES = {
     "longitude": "Longitude, degrees", "latitude": "Latitude, degrees", "review": "Review",
     "passes_before": "Passes before the event", "passes_after": "Passes after the event", "track": "Tracks",
     "newest_pass": "Newest pass (UTC)", "days_since_event": "Days from the event to the newest pass",
-    "threshold": "Threshold of the score", "expected_auprc": "Expected AUPRC",
+    "false_share": "Share of such polygons that was false on tested events",
+    "false_low": "The same on the best event", "false_high": "The same on the worst event",
+    "events": "Tested events", "threshold": "Threshold of the score", "expected_auprc": "Expected AUPRC",
     "expected_prevalence": "Prevalence where that was scored", "model": "Model", "simulated": "Simulated",
     "event_type": "Event type", "obj_desc": "Object", "det_method": "Determination method",
 }  # fmt: skip

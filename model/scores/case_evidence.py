@@ -60,10 +60,12 @@ class OverEvents(Frozen):
 class MapAccuracy(Frozen):
     """What a map of a case and a threshold is worth, by the events that were tested."""
 
-    before: int = Field(ge=1, description="passes of the first view in the evidence, as after and views")
+    before: int = Field(ge=1, description="passes of the first view in the tests, as after and views")
     after: int = Field(ge=1)
     views: tuple[ViewPasses, ...] = Field((), exclude_if=lambda views: not views)
-    threshold: Share = Field(description="lowest calibrated probability of a mapped pixel")
+    threshold: Share | None = Field(
+        description="lowest calibrated probability of a mapped pixel; None: of a method without one"
+    )
     part: Part
     events: int = Field(ge=1)
     simulated: int = Field(ge=0, description="events that are simulations")
@@ -199,9 +201,12 @@ class CaseEvidence(Frozen):
         means = [float(np.mean([share.f1 for share in self._shares(value)])) for value in tried]
         return _after(float(tried[int(np.argmax(means))]), calibration)
 
-    def prevalences(self, calibration: Calibration) -> tuple[float, ...]:
-        """For each event the prevalence that is estimated without its labels (`shifted_prevalence`)."""
-        prior = self.prior
+    def prevalences(self, calibration: Calibration, prior: float) -> tuple[float, ...]:
+        """For each event the prevalence that is estimated without its labels (`shifted_prevalence`).
+
+        Args:
+            prior: prevalence of the pixels that the calibration was fitted to.
+        """
         moved = calibration.slope * centres() + calibration.intercept
         return tuple(shifted_prevalence(moved, np.array(one.pixels, float), prior) for one in self.events)
 

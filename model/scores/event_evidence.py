@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Counts = Annotated[
     tuple[Annotated[int, Field(ge=0, le=1 << 50)], ...], Field(min_length=CLASSES, max_length=CLASSES)
 ]
-Part = Literal["left-out event", "test area"]
+Part = Literal["left-out event", "test area", "untrained"]
 Rectangle = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """(y, x) probability as a network predicts it, NaN no data; (y, x) labels: 1, 0, or 255 not mapped"""
 
@@ -44,7 +44,7 @@ class CountedEvent(Frozen):
     simulated: bool
     part: Part = Field(
         description="left-out event: no network that is counted was trained on any of it; test area: the network was "
-        "trained on another part of the same scene"
+        "trained on another part of the same scene; untrained: the method was trained on nothing"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,59 +20,72 @@ from pipeline.records import Frozen
 
 INSIDE = (0.01, 0.99)
 """quantiles of the training set at the ends of a channel's range"""
-BINS = 1200
-"""classes of standardised values between the cuts at `Statistics.clip_sd`"""
+SAMPLE_PX = 40_000
+"""of each training event about so many pixels are looked at, on a lattice, so that each event counts as much"""
 EVERY_PX = 4
 """of a mapped scene each fourth pixel of each fourth row is looked at"""
 FLAGGED_SHARE = 0.1
 """a channel of which more lies outside is flagged: five times as much as of the training set"""
+MEASURED = ("backscatter", "change", "coherence")
+"""groups of channels whose level means the same everywhere; the elevation of another place says nothing"""
 Value = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class ChannelRange(Frozen):
+    """The range that holds 98 % of a channel."""
+
+    low: Value = Field(description="1 % of the training set lies below")
+    high: Value = Field(description="1 % lies above")
+
+
 class InputRanges(Frozen):
-    """The range of each channel of the training set: standardised, over land, each event counting as much."""
+    """The range of each channel of the training set over land, each event counting as much."""
 
     channels: tuple[str, ...] = Field(min_length=1)
-    low: tuple[Value, ...] = Field(description="1 % of the training set lies below")
-    high: tuple[Value, ...] = Field(description="1 % lies above")
+    seen: tuple[ChannelRange, ...] = Field(description="standardised, as the network sees them")
+    measured: tuple[ChannelRange, ...] = Field(description="in the channels' own units")
 
     @model_validator(mode="after")
     def _one_each(self) -> InputRanges:
-        if not len(self.channels) == len(self.low) == len(self.high):
-            raise ValueError("channels, low and high differ in length")
+        if not len(self.channels) == len(self.seen) == len(self.measured):
+            raise ValueError("channels and ranges differ in number")
         return self
 
     @classmethod
-    def of(cls, events: Iterable[tuple[ChannelSource, Statistics, Iterable[Box]]]) -> InputRanges:
+    def of(cls, events: Iterable[tuple[ChannelSource, Statistics, tuple[Box, ...]]]) -> InputRanges:
         """From the channels, statistics and training rectangles of each event.
 
         Raises:
             ValueError: there is no event.
         """
-        shares: list[NDArray[np.float64]] = []
+        seen: list[Array] = []
+        measured: list[Array] = []
         names: tuple[str, ...] = ()
         for source, statistics, boxes in events:
-            names, edge = statistics.channels, statistics.clip_sd
-            counts = np.zeros((len(names), BINS))
+            names = statistics.channels
+            every = max(1, math.isqrt(sum(box.pixels for box in boxes) // SAMPLE_PX))
             for box in (tile for area in boxes for tile in tiles(area, 512)):
-                values = source.read(box)[:, ::EVERY_PX, ::EVERY_PX]
-                for number, scaled in enumerate(_scaled(values, statistics)):
-                    counts[number] += np.histogram(scaled[np.isfinite(scaled)], BINS, (-edge, edge))[0]
-            shares.append(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-        if not shares:
+                values = source.read(box)[:, ::every, ::every].reshape(len(names), -1)
+                measured.append(values)
+                seen.append(_scaled(values, statistics))
+        if not names:
             raise ValueError("there is no event")
-        total = np.cumsum(np.sum(shares, axis=0), axis=1)
-        edges = np.linspace(-edge, edge, BINS + 1)
-        low, high = (
-            tuple(float(edges[int(np.searchsorted(row, share * row[-1])) + add]) for row in total)
-            for share, add in ((INSIDE[0], 0), (INSIDE[1], 1))
-        )
-        return cls(channels=names, low=low, high=high)
+        return cls(channels=names, seen=_ranges(seen), measured=_ranges(measured))
+
+
+def _ranges(parts: list[Array]) -> tuple[ChannelRange, ...]:
+    """Of each channel of (channel, pixel) values; NaN is left out, a channel without a value has the range 0 to 0."""
+    found = []
+    for values in np.concatenate(parts, axis=1):
+        known = values[np.isfinite(values)]
+        low, high = np.quantile(known, INSIDE) if known.size else (0.0, 0.0)
+        found.append(ChannelRange(low=float(low), high=float(high)))
+    return tuple(found)
 
 
 def _scaled(values: Array, statistics: Statistics) -> Array:
-    """(channel, y, x) standardised and cut; NaN where unknown."""
-    mean, sd = (np.asarray(one, dtype=np.float32)[:, None, None] for one in (statistics.mean, statistics.sd))
+    """(channel, pixel) standardised and cut; NaN where unknown."""
+    mean, sd = (np.asarray(one, dtype=np.float32)[:, None] for one in (statistics.mean, statistics.sd))
     scaled: Array = np.clip((values - mean) / sd, -statistics.clip_sd, statistics.clip_sd)
     return scaled
 
@@ -85,22 +99,32 @@ class OutOfRange:
     """that the scene is standardised with"""
 
     def __post_init__(self) -> None:
-        self._outside = np.zeros(len(self.ranges.channels), dtype=np.int64)
-        self._known = np.zeros_like(self._outside)
+        size = len(self.ranges.channels)
+        self._seen, self._measured, self._known = (np.zeros(size, dtype=np.int64) for _ in range(3))
 
     def add(self, values: Array) -> None:
         """(channel, y, x) values as read; NaN is left out."""
-        scaled = _scaled(values[:, ::EVERY_PX, ::EVERY_PX], self.statistics)
-        low, high = (np.asarray(one)[:, None, None] for one in (self.ranges.low, self.ranges.high))
-        # a step of the histogram is no difference
-        step = 2 * self.statistics.clip_sd / BINS
-        self._outside += ((scaled < low - step) | (scaled > high + step)).sum(axis=(1, 2))
-        self._known += np.isfinite(scaled).sum(axis=(1, 2))
+        sample = values[:, ::EVERY_PX, ::EVERY_PX].reshape(len(values), -1)
+        self._seen += _outside(_scaled(sample, self.statistics), self.ranges.seen)
+        self._measured += _outside(sample, self.ranges.measured)
+        self._known += np.isfinite(sample).sum(axis=1)
 
     def shares(self) -> dict[str, float]:
-        """Share of each standardised channel that lies outside; a channel without a value is left out."""
-        return {
-            name: float(outside / known)
-            for name, outside, known in zip(self.ranges.channels, self._outside, self._known, strict=True)
-            if known and channel_named(name).standardised
-        }
+        """Share of each standardised channel that lies outside, as the network sees it or as it was measured, whichever
+        is larger; a channel without a value is left out."""
+        found = {}
+        for number, name in enumerate(self.ranges.channels):
+            channel, known = channel_named(name), int(self._known[number])
+            if known and channel.standardised:
+                counts = [self._seen[number]]
+                counts += [self._measured[number]] if channel.group in MEASURED else []
+                found[name] = float(max(counts) / known)
+        return found
+
+
+def _outside(values: Array, ranges: tuple[ChannelRange, ...]) -> NDArray[np.int64]:
+    """(channel,) number of (channel, pixel) values outside; rounding of float32 is no difference."""
+    low, high = (np.array([getattr(one, name) for one in ranges])[:, None] for name in ("low", "high"))
+    edge = 1e-5 * np.maximum(np.abs(low), np.abs(high))
+    counts: NDArray[np.int64] = ((values < low - edge) | (values > high + edge)).sum(axis=1)
+    return counts

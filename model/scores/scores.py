@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -149,6 +150,34 @@ class Ranking:
                 recall=float(self.recall[i]),
             )
             for i in index
+        )
+
+
+@dataclass
+class MappedPixels:
+    """Counts of what a map says and what the labels say, whatever its rule."""
+
+    pixels: int = 0
+    landslides: int = 0
+    mapped: int = 0
+    hits: int = 0
+
+    def add(self, mapped: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
+        """(n,) whether a pixel is mapped, and whether it is a landslide."""
+        self.pixels += mapped.size
+        self.landslides += int(truth.sum())
+        self.mapped += int(mapped.sum())
+        self.hits += int((mapped & truth).sum())
+
+    def in_place_of(self, scores: Scores) -> Scores:
+        """The scores with F1, precision and recall of the map in place of those of a threshold."""
+        both = self.mapped + self.landslides
+        return scores.model_copy(
+            update={
+                "precision": self.hits / self.mapped if self.mapped else 0.0,
+                "recall": self.hits / self.landslides if self.landslides else 0.0,
+                "f1": 2 * self.hits / both if both else 0.0,
+            }
         )
 
 

@@ -6,6 +6,7 @@
   BENCH_DETECTOR_EVENTS (paths, separated by `:`; simulated events).
 - false: every date in turn as the first pass after, with 8 passes before or more: area that is mapped where nothing
   happened, km² per 1000 km² and pass; then the cubes of BENCH_DETECTOR_QUIET.
+- events: what is false and missed of the default maps of BENCH_DETECTOR_EVENTS after the first pass of each track.
 
 Recorded series lie in `shared/data` beside the checkout, or in BENCH_SHARED_DATA; without them those rows are left out.
 """
@@ -28,7 +29,8 @@ from model.detector.scene_views import every_view, polarisations_of
 from model.inputs.cubes import load, pixel_m
 from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
-from model.maps.map_plan import DETECTOR_SMALLEST_M2
+from model.maps.map_detector import map_detector
+from model.maps.map_plan import DETECTOR_SMALLEST_M2, DetectorMapPlan
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests import real_series
@@ -178,6 +180,22 @@ def _false_row(name: str, shares: list[float], cube: xr.Dataset) -> None:
     )
 
 
+def events() -> None:
+    """What is false and missed on each labelled event, by its map."""
+    plan = DetectorMapPlan(inputs=Inputs(after=1))
+    for path in EVENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            made = map_detector(path, Path(folder) / "map", plan=plan)
+        found = made.beside_labels
+        if found is None:
+            continue
+        print(
+            f"{made.area}: {found.polygons} polygons, {found.false_polygons} false; {found.mapped_km2:.4f} km² mapped, "
+            f"{found.false_km2:.4f} false; {found.landslide_km2:.4f} km² landslides, {found.missed_km2:.4f} missed",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
     for part in sys.argv[1:] or ("candidates", "false"):
-        {"candidates": candidates, "false": false}[part]()
+        {"candidates": candidates, "events": events, "false": false}[part]()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.detector.landslide_objects import labelled, objects_of
+from model.detector.landslide_objects import objects_of
+from model.scores.mapped_objects import labelled
 
 
 def test_an_object_needs_its_smallest_unit_above_the_threshold_and_grows_to_the_edge():

@@ -119,8 +119,8 @@ def test_the_prevalence_of_a_scene_is_found_without_labels(prevalence):
     found = shifted_prevalence(log_odds.ravel(), np.ones(log_odds.size), 0.05)
     assert found == pytest.approx(labels.mean(), abs=0.002 + 0.1 * prevalence)
     if prevalence:
-        (by_classes,) = case(counted(3, prevalence=prevalence)).prevalences(PLAIN)
-        assert by_classes > 0
+        (by_classes,) = case(counted(3, prevalence=prevalence)).prevalences(PLAIN, 0.05)
+        assert by_classes == pytest.approx(found, abs=0.002 + 0.2 * prevalence)
 
 
 def test_the_landslide_area_has_the_interval_of_the_next_event():
