@@ -32,7 +32,7 @@ from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle
 from pipeline.cube.read import decoding
 from pipeline.errors import ModelError
-from pipeline.places import Place, bundle_named
+from pipeline.places import Place, bundle_named, feed_of_maps, maps_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -146,7 +146,8 @@ def train(
     request, marks = _with_own(_as_run(request or TrainingRequest()), own)
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
-    inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
+    with decoding(" or ".join((cube, *request.experiment.others))):
+        inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
     target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
@@ -217,7 +218,21 @@ def map(
         without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
         return map_detector(facts.uri, folder, plan=without, progress=progress)
 
-    return _once(target, origin, make, facts.uri, replace)
+    made = _once(target, origin, make, facts.uri, replace)
+    if out is None:
+        _announce(place_of(facts), made)
+    return made
+
+
+def _announce(place: Place, made: Result[ReleaseRecord]) -> None:
+    """Point `latest` at a new map, and write the feed of all maps; also where an interrupted run did not come to it."""
+    from model.releases.feed import write_feed
+    from model.releases.latest_map import point_at
+
+    if made.new or not (place.latest_map.exists() and feed_of_maps().exists()):
+        if made.new or not place.latest_map.exists():
+            point_at(made.record.path, place.latest_map)
+        write_feed(maps_root(), feed_of_maps())
 
 
 def load_bundle(bundle: str) -> ModelBundle:
@@ -451,7 +466,17 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
 
 
 def _map_options(plan: MapPlan | DetectorMapPlan) -> dict[str, JsonValue]:
+    """What a map is recognised by.
+
+    Raises:
+        ModelError: a file of `exposure` cannot be read.
+    """
+    exposed: dict[str, Any] = {}
+    if plan.exposure:
+        from model.releases.exposure import digest_of_file
+
+        exposed["exposure"] = [digest_of_file(file) for file in plan.exposure]
     if isinstance(plan, MapPlan):
-        return plan.model_dump(mode="json", exclude={"allow_simulated"})
-    options = plan.model_dump(mode="json", exclude={"inputs"})
-    return options | plan.inputs.model_dump(mode="json", include=PASSES)
+        return plan.model_dump(mode="json", exclude={"allow_simulated", "exposure"}) | exposed
+    options = plan.model_dump(mode="json", exclude={"inputs", "exposure"})
+    return options | plan.inputs.model_dump(mode="json", include=PASSES) | exposed

@@ -10,6 +10,8 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     models/<area>/v3.refused.json           why version 3 gets no bundle or no map
     maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
     maps/<area>/v3-detector                 the map of version 3 that needs no training
+    maps/<area>/latest                      a link to the map of the area that was written last
+    maps/feed.atom                          the feed of all maps
 
 The folder of a cube that was not built here begins with `unversioned` instead of `v3`. Earlier releases named folders
 `models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3`, `maps/<area>/v3-log-ratio` and
@@ -124,6 +126,16 @@ def folder_name(text: str) -> str:
     return text
 
 
+def maps_root() -> Path:
+    """The folder of all maps: `<data>/maps`."""
+    return settings().data_dir / "maps"
+
+
+def feed_of_maps() -> Path:
+    """The Atom feed of all maps: `<data>/maps/feed.atom`."""
+    return maps_root() / "feed.atom"
+
+
 class Place(Frozen):
     """Where the results of one version of one cube belong."""
 
@@ -144,7 +156,12 @@ class Place(Frozen):
     @property
     def maps(self) -> Path:
         """The folder of all maps of the area."""
-        return settings().data_dir / "maps" / self.area
+        return maps_root() / self.area
+
+    @property
+    def latest_map(self) -> Path:
+        """The link to the map of the area that was written last."""
+        return self.maps / "latest"
 
     @property
     def refusals(self) -> Path:

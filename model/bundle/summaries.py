@@ -87,6 +87,7 @@ class ReleaseRecord(Frozen):
     scored_on: str = Field(description="the pixels of the AUPRC, in words")
     picture: ResultPath
     report: ResultPath
+    page: ResultPath | None = Field(None, description="None: of earlier releases, which made none")
     simulated: bool
     seconds: float
 

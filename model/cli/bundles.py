@@ -221,6 +221,14 @@ def _train_words(record: BundleRecord) -> str:
     is_flag=True,
     help="Map a real place with a model that was trained on a simulated one; the map warns of it.",
 )
+@click.option(
+    "--exposure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Buildings, roads or administrative units (any vector file): count what lies within the polygons; may be "
+    "given several times.",
+)
 @pass_options
 @event_option
 @replace_option
@@ -271,6 +279,7 @@ def _map_plan(options: dict[str, Any], *, by_model: bool) -> MapPlan | DetectorM
         "smallest_m2": options["smallest_m2"],
         "standardise": options["standardise"],
         "allow_simulated": options["allow_simulated_model"] or None,
+        "exposure": options["exposure"] or None,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
     with values_checked():
@@ -298,7 +307,10 @@ def _map_words(record: ReleaseRecord) -> str:
         lines.append(f"{record.expected_words}.")
     if record.simulated:
         lines.append("SIMULATED: no real place, or a model that was not trained on real landslides.")
-    return "\n".join([*lines, f"Picture: {record.picture}", f"Map: {record.path}"])
+    lines += [f"Picture: {record.picture}", f"Map: {record.path}"]
+    if record.page is not None:
+        lines.append(f"Page: {record.page}")
+    return "\n".join(lines)
 
 
 def _words_on_models(cube: str, record: ReleaseRecord) -> str:

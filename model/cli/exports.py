@@ -1,4 +1,4 @@
-"""The commands of a bundle: export. Heavy modules are imported when a command runs."""
+"""The commands `bundle export` and `export`. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -82,4 +82,76 @@ def _words(record: ExportRecord) -> str:
         f"{record.threshold:.3f}.\n"
         f"Its probabilities differ from the bundle's by at most {record.largest_difference:.1e} "
         f"({record.tolerance:.0e} is allowed).{simulated}"
+    )
+
+
+@click.command("export")
+@click.argument("map_or_cube", metavar="MAP|CUBE")
+@click.option(
+    "--zip",
+    "zip_",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a map: this file with all of its files and a QGIS project.",
+)
+@click.option(
+    "--published",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Of a cube: this Zarr in the form of the cubes that were published with the paper.",
+)
+@click.option(
+    "--background",
+    type=click.Choice(["zero", "nan"]),
+    default="zero",
+    show_default=True,
+    help="With --published, label of mapped ground without a landslide; nan as the published cubes have it.",
+)
+@click.option(
+    "--bare",
+    is_flag=True,
+    help="With --published, leave out what the published cubes are not known to have: platform, orbits, CF grid "
+    "mapping, attributes.",
+)
+@as_json
+@reports_errors
+@click.pass_context
+def export_map_or_cube(
+    context: click.Context,
+    map_or_cube: str,
+    zip_: Path | None,
+    target: Path | None,
+    background: str,
+    bare: bool,
+    json_: bool,
+) -> None:
+    """Write a map or a cube for other people and programs.
+
+    What a path holds decides: the folder of a map goes into one file to mail (--zip), a cube into another form
+    (--published). The name of an area means its newest cube.
+    """
+    from model.releases.mailed_zip import is_map, write_zip
+    from pipeline.cube.addresses import named_cube
+    from pipeline.cube.export.cli import export as export_cube
+
+    if is_map(Path(map_or_cube)):
+        if zip_ is None or target is not None:
+            raise click.UsageError(f"{map_or_cube} is a map: give --zip FILE, and no --published.")
+        record = write_zip(Path(map_or_cube), zip_)
+        if json_:
+            click.echo(json.dumps(record.model_dump(mode="json"), indent=1))
+            return
+        simulated = " SIMULATED: no real place, or no real landslides." if record.simulated else ""
+        click.echo(
+            f"Wrote {record.path}: {number_of(record.files, 'file')}, {record.size_bytes / 1e6:.1f} MB.{simulated} "
+            "Unpack it, and open index.html in a browser or landslides.qgs in QGIS."
+        )
+        return
+    named_cube(map_or_cube)  # names what is neither
+    if zip_ is not None or target is None:
+        raise click.UsageError(
+            f"{map_or_cube} is a cube: give --published ZARR. --zip packs a map: `slidecube map {map_or_cube}` makes "
+            "one and prints its folder."
+        )
+    context.invoke(
+        export_cube, cube=map_or_cube, target=target, background=background, bare=bare, json_=json_
     )

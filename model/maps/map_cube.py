@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from model.bundle.document import CARD, WEIGHTS
 from model.bundle.expected_scores import expected_for
 from model.bundle.map_calibrations import calibrations_of
+from model.bundle.mlm import item_of
 from model.bundle.summaries import ReleaseRecord
 from model.inputs import cubes
 from model.inputs.channel_statistics import Statistics
@@ -69,7 +72,11 @@ def map_cube(
         statistics = _statistics_of_scene(channels, statistics, progress)
     warnings = (loaded.warning,) if loaded.warning else ()
     remarks = (*warnings, *area.remarks, *_remarks(scene.selection, document, of_scene))
-    description = _described(scene, document, area, remarks, plan.smallest_m2)
+    description = replace(
+        _described(scene, document, area, remarks, plan.smallest_m2),
+        exposure=plan.exposure,
+        model_item=_item_in(bundle.absolute(), item_of(document, WEIGHTS, CARD)),
+    )
     prediction = Prediction(
         loaded,
         channels,
@@ -106,6 +113,15 @@ def _described(
         expected_words=words,
         smallest_m2=smallest_m2,
     )
+
+
+def _item_in(bundle: Path, item: dict[str, Any]) -> dict[str, Any]:
+    """The item of a bundle with the paths of its files where the bundle lies."""
+    assets = {
+        key: {**asset, "href": str(bundle / Path(asset["href"]).name)}
+        for key, asset in item["assets"].items()
+    }
+    return {**item, "assets": assets}
 
 
 def _statistics_of_scene(channels: CubeChannels, trained: Statistics, progress: Progress) -> Statistics:

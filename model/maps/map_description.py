@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -81,6 +82,10 @@ class MapDescription:
     """minimum mapping unit, m², where there are polygons"""
     status_values: dict[int, str] = field(default_factory=dict)
     """what the values of the status raster mean"""
+    model_item: dict[str, Any] | None = None
+    """the STAC item of the model"""
+    exposure: tuple[Path, ...] = ()
+    """files of which is counted what lies within the polygons"""
 
     @property
     def warning(self) -> str:

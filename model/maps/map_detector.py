@@ -30,8 +30,8 @@ from model.maps import validity
 from model.maps.detector_polygons import object_polygons
 from model.maps.map_description import MapDescription, MappedScene, MapRows
 from model.maps.map_plan import DetectorMapPlan
-from model.maps.map_rasters import LANDSLIDE, NO_DATA, NOT_LANDSLIDE
 from model.maps.release import release
+from model.releases.categories import LANDSLIDE, NO_DATA, NOT_LANDSLIDE
 from pipeline.progress import Progress, no_progress
 
 ROWS_PX = 256
@@ -91,6 +91,7 @@ def map_detector(
         simulated=facts.simulated,
         remarks=_remarks(detector),
         smallest_m2=plan.smallest_m2,
+        exposure=plan.exposure,
         status_values=meanings(plan.detector.confirmed_after, plan.detector.gone_after),
     )
     work = _Work(detector, plan.smallest_m2, georeference(dataset), out.absolute().parent, progress)

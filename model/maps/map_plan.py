@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,6 +42,11 @@ class MapPlan(Frozen):
     allow_simulated: bool = Field(
         False, description="map a real area with a model trained on a simulated one; the map warns of it"
     )
+    exposure: tuple[Path, ...] = Field(
+        (),
+        exclude_if=lambda files: not files,
+        description="buildings, roads, administrative units: what lies within the polygons is counted",
+    )
 
 
 class DetectorMapPlan(Frozen):
@@ -54,4 +60,9 @@ class DetectorMapPlan(Frozen):
     detector: DetectorPlan = DetectorPlan()
     smallest_m2: float = Field(
         DETECTOR_SMALLEST_M2, gt=0, description="minimum mapping unit above the threshold, m²"
+    )
+    exposure: tuple[Path, ...] = Field(
+        (),
+        exclude_if=lambda files: not files,
+        description="buildings, roads, administrative units: what lies within the polygons is counted",
     )

@@ -23,9 +23,7 @@ from shapely.geometry import shape
 
 from model.inputs.cubes import Georeference
 from model.inputs.windows import Box
-
-NOT_LANDSLIDE, LANDSLIDE, NO_DATA = 0, 1, 255
-"""values of the class raster"""
+from model.releases.categories import LANDSLIDE, NO_DATA
 
 PROBE_BYTES = 16 << 20
 """a disk that has no room for so much has none for a raster"""
@@ -81,10 +79,13 @@ class RowRaster:
         reference: Georeference,
         dtype: Literal["float32", "uint8"],
         nodata: float | None = None,
+        *,
+        palette: Mapping[int, tuple[int, int, int, int]] | None = None,
     ) -> None:
         """
         Args:
             nodata: None: NaN, and `NO_DATA` for whole numbers.
+            palette: red, green, blue and opacity of each value of a raster of bytes.
         """
         self.path = scratch
         self._dtype = dtype
@@ -104,6 +105,8 @@ class RowRaster:
             blockysize=256,
             BIGTIFF="IF_SAFER",
         )
+        if palette:
+            self._dataset.write_colormap(1, dict(palette))
 
     def __enter__(self) -> RowRaster:
         return self
@@ -199,16 +202,3 @@ def _values_inside(polygon: Any, file: Any) -> NDArray[np.float32]:
     )
     chosen: NDArray[np.float32] = values[inside & np.isfinite(values)]
     return chosen
-
-
-def write_polygons(frame: gpd.GeoDataFrame, target: Path, tags: Mapping[str, str]) -> None:
-    """Write a GeoPackage with the layer `landslides`, also where there is no polygon; `tags` are its metadata."""
-    with disk_named(target):
-        frame.to_file(
-            target,
-            layer="landslides",
-            driver="GPKG",
-            engine="pyogrio",
-            geometry_type="Polygon",
-            layer_metadata=dict(tags),
-        )

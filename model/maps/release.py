@@ -13,22 +13,21 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord
 from model.detector.pass_status import GONE, WORDS
 from model.inputs.cubes import UNMAPPED, Georeference, georeference, label_window
 from model.inputs.windows import Box, whole
 from model.maps.map_description import MapDescription, MapRows
 from model.maps.map_picture import Caption, Gathered, draw
-from model.maps.map_rasters import (
-    LANDSLIDE,
-    NO_DATA,
-    NOT_LANDSLIDE,
-    RowRaster,
-    landslide_polygons,
-    write_polygons,
-)
+from model.maps.map_rasters import RowRaster, disk_named, landslide_polygons
 from model.maps.map_report import REPORT, write_report
 from model.maps.validity import MEANINGS, flags_of
+from model.releases.categories import LANDSLIDE, NO_DATA, NOT_LANDSLIDE, palette
+from model.releases.exposure import ExposureRow, exposure
+from model.releases.finished_map import FinishedMap, PageImages, scene_extent
+from model.releases.release_products import POLYGONS, add_products
+from model.releases.web_page.page import PAGE
 from model.scores.scores import Scores, Tally
 from pipeline.files import whole_folder
 
@@ -75,6 +74,7 @@ def release(
         frame = writer.finish(polygons_of)
         mapped = frame[frame["status"] != GONE] if "status" in frame else frame
         draw(writer.gathered, _caption(description, reference, scores), folder / PICTURE)
+        exposed = exposure(description.exposure, mapped, scene_extent(reference, scene.facts.shape))
         record = ReleaseRecord(
             path=target,
             kind=description.kind,
@@ -102,11 +102,50 @@ def release(
             else "no pixels: no labelled landslide has a prediction",
             picture=target / PICTURE,
             report=target / REPORT,
+            page=target / PAGE,
             simulated=description.simulated,
             seconds=round(time.monotonic() - started, 1),
         )
-        write_report(folder, record, description, scores)
+        write_report(folder, record, description, scores, exposed)
+        with disk_named(folder / POLYGONS):
+            add_products(_finished(description, record, folder, frame, writer.gathered, exposed))
     return record
+
+
+def _finished(
+    description: MapDescription,
+    record: ReleaseRecord,
+    folder: Path,
+    frame: gpd.GeoDataFrame,
+    gathered: Gathered,
+    exposed: tuple[ExposureRow, ...],
+) -> FinishedMap:
+    """What the products of the release need of the map."""
+    scene = description.scene
+    return FinishedMap(
+        folder=folder,
+        record=record,
+        cube=scene.cube,
+        facts=scene.facts,
+        selection=scene.selection,
+        reference=georeference(scene.cube),
+        frame=frame,
+        images=PageImages(
+            before=gathered.before.image,
+            after=gathered.after.image,
+            dem=gathered.dem.image,
+            score=gathered.score.image,
+            block_px=gathered.score.factor,
+        ),
+        backscatter=description.backscatter,
+        highest=description.highest,
+        warning=description.warning,
+        flag_meanings=MEANINGS,
+        remarks=description.remarks,
+        tags=description.tags,
+        model_item=description.model_item,
+        exposure=exposed,
+    )
 
 
 class _MapWriter:
@@ -127,10 +166,17 @@ class _MapWriter:
             names |= {"status": "uint8", "change_db": "float32"}
         with ExitStack() as stack:
             self._rasters = {
-                name: stack.enter_context(RowRaster(folder / f".{name}.tif", shape, reference, dtype))
+                name: stack.enter_context(
+                    RowRaster(
+                        folder / f".{name}.tif", shape, reference, dtype, palette=palette(name, MEANINGS)
+                    )
+                )
                 for name, dtype in names.items()
             }
-            validity = RowRaster(folder / ".validity.tif", shape, reference, "uint8", NO_VALIDITY)
+            validity = RowRaster(
+                folder / ".validity.tif", shape, reference, "uint8", NO_VALIDITY,
+                palette=palette("validity", MEANINGS),
+            )  # fmt: skip
             self._rasters["validity"] = stack.enter_context(validity)
             stack.pop_all()
 
@@ -182,18 +228,13 @@ class _MapWriter:
         return {MEANINGS[flag]: count / pixels for flag, count in self._flagged.items() if count}
 
     def finish(self, polygons_of: Polygons | None) -> gpd.GeoDataFrame:
-        """Publish the rasters and the polygons.
-
-        Returns:
-            The polygons as they were written.
-        """
+        """Publish the rasters, and make the polygons."""
         description = self._description
         for name, raster in self._rasters.items():
             raster.describe(BAND_DESCRIPTIONS[name], description.tags)
             raster.publish(self._folder / f"{name}.tif")
         attributes = description.polygon_attributes
         frame = polygons_of(attributes) if polygons_of else self._polygons_of_classes(attributes)
-        write_polygons(frame, self._folder / "landslides.gpkg", description.tags)
         for raster in self._rasters.values():
             raster.path.unlink()
         return frame
@@ -232,7 +273,9 @@ def _caption(description: MapDescription, reference: Georeference, scores: Score
     scene, expected, of_model = description.scene, description.expected, description.kind == "model"
     made = f"model {description.model[:12]}" if description.model else "training-free detector"
     days = scene.selection.days_since_event
-    lines = [f"{scene.facts.area}: {made}; {scene.selection.track}, {days:.1f} days after the event"]
+    lines = [
+        f"{one_line(scene.facts.area)}: {made}; {scene.selection.track}, {days:.1f} days after the event"
+    ]
     if scores:
         lines.append(
             f"AUPRC {scores.auprc:.3f} at a prevalence of {scores.prevalence:.4f}, on {description.scored_on}"

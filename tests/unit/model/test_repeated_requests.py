@@ -190,7 +190,9 @@ def test_a_folder_that_is_given_obeys_the_same_rule(data, tmp_path):
 def test_what_an_earlier_command_made_is_found_and_stays_where_it_is(data, no_training, monkeypatch):
     record(run(map_landslides, "small", "small", "--json"))
     for kind in ("models", "maps"):
-        (folder,) = [path for path in (data / kind / "small").iterdir() if path.is_dir()]
+        (folder,) = [
+            path for path in (data / kind / "small").iterdir() if path.is_dir() and not path.is_symlink()
+        ]
         (folder / "origin.json").unlink()
         folder.rename(folder.with_name("1"))
     found = chain.standing(chain.version_of("small"))

@@ -29,7 +29,7 @@ from model.inputs.windows import Box
 from model.maps.log_ratio import LogRatioPlan, log_ratio_rows, nan_median
 from model.maps.map_picture import Thumbnail
 from model.maps.map_plan import MapPlan
-from model.maps.map_rasters import COLUMNS, RowRaster, landslide_polygons, write_polygons
+from model.maps.map_rasters import COLUMNS, RowRaster, landslide_polygons
 from model.network.training_plan import InferencePlan, TrainingPlan
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
@@ -214,7 +214,7 @@ def test_every_map_names_its_passes_and_its_expected_score(folder, tmp_path):
         words = (tmp_path / str(number) / "report.md").read_text()
         assert f"AUPRC {row['auprc']:.3f} at a prevalence of {row['prevalence']:.4f}" in words
         assert f"3 passes before and {number} after the event" in words
-        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg", layer="landslides")
         assert frame.expected_auprc.iloc[0] == pytest.approx(row["auprc"])
         assert (frame.passes_after == number).all()
         *_, tags, _ = read(tmp_path / str(number) / "probability.tif")
@@ -276,13 +276,13 @@ def test_the_minimum_mapping_unit_is_an_area(folder, tmp_path):
             tmp_path / str(number),
             plan=MapPlan(windows=WINDOWS, smallest_m2=area),
         )
-        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg")
+        frame = gpd.read_file(tmp_path / str(number) / "landslides.gpkg", layer="landslides")
         assert frame.area_m2.min() >= area and record.polygons == len(frame) > 0
-    assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg"))
+    assert len(frame) < len(gpd.read_file(tmp_path / "0" / "landslides.gpkg", layer="landslides"))
 
 
 def test_polygons_have_the_attributes_that_a_reviewer_needs(folder):
-    frame = gpd.read_file(folder / "map" / "landslides.gpkg")
+    frame = gpd.read_file(folder / "map" / "landslides.gpkg", layer="landslides")
     classes, *_ = read(folder / "map" / "landslides.tif")
     assert len(frame) > 10
     assert set(COLUMNS) <= set(frame.columns)
@@ -319,11 +319,8 @@ def test_small_and_diagonal_pixels_make_no_polygon(tmp_path):
     assert frame.mean_probability[0] == pytest.approx(probability[5:7, 5:8].mean())
     assert frame.max_probability[0] == probability[6, 7]
     none = landslide_polygons(tmp_path / "c.tif", tmp_path / "p.tif", reference, 99, rest)
-    write_polygons(none, tmp_path / "none.gpkg", {"ATTRIBUTION": "by nobody"})
-    assert pyogrio.read_info(tmp_path / "none.gpkg")["layer_metadata"] == {"ATTRIBUTION": "by nobody"}
-    again = gpd.read_file(tmp_path / "none.gpkg")
-    assert len(again) == 0
-    assert set(COLUMNS) <= set(again.columns)
+    assert len(none) == 0
+    assert set(COLUMNS) <= set(none.columns)
 
 
 def log_ratio(cube: xr.Dataset, plan: LogRatioPlan) -> dict[str, np.ndarray]:
@@ -367,7 +364,7 @@ def test_every_product_carries_licence_and_attribution(folder):
             assert raster.tags()["ATTRIBUTION"] == cube.attrs["attribution"]
             assert raster.tags()["LICENSE"] == cube.attrs["license"]
             assert cube.attrs["attribution"] in raster.tags()["TIFFTAG_COPYRIGHT"]
-    metadata = pyogrio.read_info(folder / "map" / "landslides.gpkg")["layer_metadata"]
+    metadata = pyogrio.read_info(folder / "map" / "landslides.gpkg", layer="landslides")["layer_metadata"]
     assert metadata["ATTRIBUTION"] == cube.attrs["attribution"]
     report = json.loads((folder / "map" / "report.json").read_text())
     assert (report["cube"]["licence"], report["cube"]["attribution"]) == (

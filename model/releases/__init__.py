@@ -1,0 +1,1 @@
+"""What makes the folder of a map a release: colours, styles, exchange files, page, catalogue."""

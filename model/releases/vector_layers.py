@@ -1,0 +1,202 @@
+"""The layers of a release's GeoPackage: landslides, ground that was not analysed, the area, the passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.features import shapes, sieve
+from shapely import unary_union
+from shapely.geometry import MultiPolygon, shape
+
+from model.bundle.markdown import one_line
+from model.detector.pass_status import WORDS
+from model.releases.categories import (
+    CLASS_COLOURS,
+    FLAG_COLOURS,
+    LIKELIHOODS,
+    NO_DATA,
+    OTHER,
+    STATUS_COLOURS,
+    STRENGTHS,
+    VALIDITY_NAME,
+)
+from model.releases.finished_map import FinishedMap
+from model.releases.polygon_attributes import ALIASES, described
+from model.releases.qgis_style import Fill, polygon_style
+
+LARGEST_PX = 1000
+"""side of the raster by which ground that was not analysed is outlined"""
+SMALLEST_M2 = 10_000.0
+"""smaller parts are left out of the outlines; the raster has them"""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the GeoPackage."""
+
+    name: str
+    title: str
+    ems: str
+    """name of the same thing in Copernicus EMS Rapid Mapping
+    (https://emergency.copernicus.eu/mapping/book/export/html/138109)"""
+    geometry: str
+    frame: gpd.GeoDataFrame
+    aliases: dict[str, str]
+    column: str
+    """by whose values it is drawn; empty: all alike"""
+    fills: tuple[Fill, ...]
+
+    @property
+    def style(self) -> list[Any]:
+        """QGIS's elements of the layer's style."""
+        columns = [name for name in self.frame.columns if name != "geometry"]
+        return polygon_style(
+            self.column, self.fills, {name: self.aliases.get(name, name) for name in columns}
+        )
+
+
+def layers_of(finished: FinishedMap) -> tuple[Layer, ...]:
+    """The layers in the order in which they are drawn, the topmost first."""
+    makers: tuple[Callable[[FinishedMap], Layer], ...] = (_landslides, _not_analysed, _area, _passes)
+    return tuple(make(finished) for make in makers)
+
+
+def _landslides(finished: FinishedMap) -> Layer:
+    if finished.by_model:
+        column, names = "probability_class", [words for _, words in LIKELIHOODS]
+        fills = [Fill(value=name, label=name, colour=CLASS_COLOURS[name], opacity=150) for name in names]
+    elif "status_words" in finished.frame:
+        column = "status_words"
+        fills = [
+            Fill(value=WORDS[value], label=WORDS[value], colour=colour, opacity=150)
+            for value, colour in STATUS_COLOURS.items()
+        ]
+    else:
+        column, names = "score_class", [words for _, words in STRENGTHS]
+        fills = [Fill(value=name, label=name, colour=CLASS_COLOURS[name], opacity=150) for name in names]
+    return Layer(
+        "landslides", "Landslides (unreviewed)", "observedEventA", "Polygon", described(finished), ALIASES, column,
+        tuple(fills),
+    )  # fmt: skip
+
+
+def _not_analysed(finished: FinishedMap) -> Layer:
+    frame = _not_analysed_ground(finished)
+    fills = tuple(
+        Fill(
+            value=words, label=words, colour=FLAG_COLOURS.get(flag, OTHER), pattern="b_diagonal",
+            outline=FLAG_COLOURS.get(flag, OTHER),
+        )
+        for flag, words in finished.flag_meanings.items()
+        if words in set(frame["reason"])
+    )  # fmt: skip
+    return Layer(
+        "not_analysed", "Not analysed", "notAnalysedA", "MultiPolygon", frame,
+        {"reason": "Why", "area_km2": "Area, km²", "outlined_m": "Outlined with blocks of, m"}, "reason", fills,
+    )  # fmt: skip
+
+
+def _not_analysed_ground(finished: FinishedMap) -> gpd.GeoDataFrame:
+    """One row a reason: outlines of the validity raster, coarser where the scene is large."""
+    with rasterio.open(finished.folder / f"{VALIDITY_NAME}.tif") as file:
+        step = max(1, math.ceil(max(file.height, file.width) / LARGEST_PX))
+        size = math.ceil(file.height / step), math.ceil(file.width / step)
+        flags = file.read(1, out_shape=size, resampling=Resampling.nearest)
+        scale = Affine.scale(file.width / size[1], file.height / size[0])
+        pixel = finished.reference.pixel_m[0] * step
+    main = np.zeros_like(flags)
+    for flag in reversed(FLAG_COLOURS):
+        main[(flags & flag > 0) & (flags != NO_DATA)] = flag
+    main = sieve(main, max(2, round(SMALLEST_M2 / (finished.reference.pixel_area_m2 * step**2))))
+    parts: dict[int, list[Any]] = {}
+    for outline, value in shapes(main, mask=main > 0, transform=finished.reference.affine @ scale):
+        parts.setdefault(int(value), []).append(shape(outline))
+    known = [flag for flag in finished.flag_meanings if flag in parts]
+    grounds = [_multi(unary_union(parts[flag])) for flag in known]
+    return gpd.GeoDataFrame(
+        {
+            "reason": np.array([finished.flag_meanings[flag] for flag in known], dtype=object),
+            "area_km2": np.array([round(ground.area / 1e6, 3) for ground in grounds], dtype=np.float64),
+            "outlined_m": np.full(len(known), pixel),
+        },
+        geometry=grounds,
+        crs=finished.reference.crs.to_wkt(),
+    )
+
+
+def _multi(ground: Any) -> MultiPolygon:
+    return ground if isinstance(ground, MultiPolygon) else MultiPolygon([ground])
+
+
+def _area(finished: FinishedMap) -> Layer:
+    facts, event = finished.facts, finished.selection.event
+    frame = gpd.GeoDataFrame(
+        {
+            "name": [one_line(facts.area)],
+            "event_start": [event.start],
+            "event_end": [event.end],
+            "cube_version": ["unknown" if facts.version is None else str(facts.version)],
+            "cube_digest": [facts.digest],
+            "simulated": [finished.record.simulated],
+            "review": ["unreviewed"],
+            "expected": [one_line(finished.record.expected_words)],
+            "licence": [one_line(facts.licence)],
+            "attribution": [one_line(facts.attribution)],
+        },
+        geometry=[finished.extent],
+        crs=finished.reference.crs.to_wkt(),
+    )
+    aliases = {
+        "name": "Area", "event_start": "Event from (UTC)", "event_end": "Event to (UTC)",
+        "cube_version": "Cube version", "cube_digest": "Cube digest",
+        "simulated": "Simulated", "review": "Review", "licence": "Licence",
+        "attribution": "Attribution", "expected": "How good such a map is",
+    }  # fmt: skip
+    fill = Fill(value="", label="Area", colour="#000000", pattern="no", outline="#000000", width_mm=0.5)
+    return Layer("area", "Area", "areaOfInterestA", "Polygon", frame, aliases, "", (fill,))
+
+
+def _passes(finished: FinishedMap) -> Layer:
+    """The passes that the map is made of, with the names that Copernicus EMS has for sources.
+
+    The geometry is the area: how far a pass reaches beyond it the cube does not keep.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "src_id": used.index,
+            "source_nam": one_line(used.platform or "Sentinel-1"),
+            "src_date": used.instant,
+            "eventphase": phase,
+            "sensor_gsd": round(finished.reference.pixel_m[0], 2),
+            "track": one_line(view.track),
+            "direction": one_line(view.direction),
+            "pass_id": one_line(used.id),
+            "valid_share": round(used.valid, 4),
+        }
+        for view in finished.selection.every_view
+        for phase, passes in (("Pre-event", view.before), ("Post-event", view.after))
+        for used in passes
+    ]
+    rows.sort(key=lambda row: row["src_date"])
+    frame = gpd.GeoDataFrame(
+        {name: [row[name] for row in rows] for name in rows[0]},
+        geometry=[finished.extent] * len(rows),
+        crs=finished.reference.crs.to_wkt(),
+    )
+    aliases = {
+        "src_id": "Number in the cube", "source_nam": "Satellite", "src_date": "Acquired (UTC)",
+        "eventphase": "Before or after the event", "sensor_gsd": "Pixel, m", "track": "Track", "direction": "Direction",
+        "pass_id": "Name of the pass", "valid_share": "Share of the area with data",
+    }  # fmt: skip
+    fill = Fill(
+        value="", label="Passes", colour="#000000", pattern="no", outline="#7570b3", outline_style="dash"
+    )
+    return Layer("passes", "Passes", "imageFootprintA", "Polygon", frame, aliases, "", (fill,))

@@ -1,0 +1,1 @@
+"""The page of a release: pictures, the map that answers a click, the frame."""

@@ -1,0 +1,121 @@
+"""`index.html`: a release as one page that opens from the disk without a network, and prints on A4."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from model.bundle.markdown import instant, one_line
+from model.releases.categories import score_ramp
+from model.releases.exchange_files import GEOJSON, KML, PMTILES
+from model.releases.exposure import CSV
+from model.releases.finished_map import FinishedMap
+from model.releases.raster_styles import TITLES, rasters_of, scale_of
+from model.releases.vector_layers import Layer
+from model.releases.web_page.page_images import (
+    before_and_after,
+    data_address,
+    hillshade,
+    map_picture,
+    score_overlay,
+)
+from model.releases.web_page.page_map import COLUMNS, MOST_POLYGONS, largest, page_map
+
+PAGE = "index.html"
+PRINTED_ROWS = 30
+WRITTEN_LATER = ("catalog.json",)
+"""files of a release that are written after the page"""
+
+
+def write_page(finished: FinishedMap, layer: Layer) -> None:
+    """Write the page; text from outside is escaped.
+
+    Args:
+        layer: the landslides.
+    """
+    shade = hillshade(finished)
+    ramp = score_ramp(*scale_of(finished))
+    score = score_overlay(finished, ramp)
+    before, after = before_and_after(finished)
+    live = page_map(finished, layer, shade, score)
+    files = {
+        **{f"{name}.tif": f"{TITLES[name]} (cloud-optimised GeoTIFF)" for name in rasters_of(finished)},
+        "landslides.gpkg": "Polygons, ground that was not analysed, area, passes, with styles (GeoPackage)",
+        GEOJSON: "Polygons for the web and for scripts (GeoJSON)",
+        KML: "Polygons for Google Earth (KML)",
+        PMTILES: "Polygons as tiles for maps on the web (PMTiles)",
+        CSV: "What lies within the polygons (CSV)",
+        "report.md": "The report as text",
+        "report.json": "The report for scripts",
+        "catalog.json": "Catalogue of cube, map and model (STAC)",
+    }
+    text = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            map=finished.record,
+            by_model=finished.by_model,
+            exposure=finished.exposure,
+            facts=finished.facts,
+            selection=finished.selection,
+            warning=finished.warning,
+            remarks=[*finished.remarks, *finished.selection.notes],
+            backscatter=finished.backscatter.upper(),
+            live=live,
+            ramp=[stop for stop in ramp if stop.opacity],
+            fills=[fill for fill in layer.fills if fill.value in set(layer.frame[layer.column])],
+            pictures={
+                "before": data_address(before),
+                "after": data_address(after),
+                "map": data_address(map_picture(finished, shade, score, layer)),
+            },
+            shown=min(len(layer.frame), MOST_POLYGONS),
+            printed=_printed(layer),
+            width_km=(finished.extent.bounds[2] - finished.extent.bounds[0]) / 1e3,
+            height_km=(finished.extent.bounds[3] - finished.extent.bounds[1]) / 1e3,
+            pixel_m=finished.reference.pixel_m[0],
+            has_terrain="dem" in finished.cube,
+            files={
+                name: words
+                for name, words in files.items()
+                if name in WRITTEN_LATER or (finished.folder / name).is_file()
+            },
+        )
+    )
+    (finished.folder / PAGE).write_text(text, encoding="utf-8")
+
+
+def _printed(layer: Layer) -> dict[str, Any]:
+    """The first rows of the table on paper: titles, and cells as text."""
+    frame = largest(layer).head(PRINTED_ROWS)
+    names = [name for name in COLUMNS if name in frame]
+    rows = [[_cell(value, COLUMNS[name][2]) for name, value in zip(names, row, strict=True)]
+            for row in frame[names].itertuples(index=False)]  # fmt: skip
+    return {"titles": [COLUMNS[name][0] for name in names], "rows": rows, "all": len(layer.frame)}
+
+
+def _cell(value: Any, form: str) -> str:
+    if pd.isna(value):
+        return ""
+    if form == "date":
+        return f"{value:%Y-%m-%d}"
+    digits = len(form.partition(".")[2])
+    return f"{value:.{digits}f}" if form else str(value)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("model.releases.web_page"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else one_line(value),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"instant": instant}
+    return environment

@@ -1,0 +1,96 @@
+"""The pictures of a release's page: backscatter before and after, hillshade, the map, as data addresses."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from model.releases.categories import OTHER, Stop, rgb
+from model.releases.finished_map import FinishedMap
+from model.releases.vector_layers import Layer
+
+Rgb = NDArray[np.uint8]
+NO_DATA_COLOUR = (217, 199, 163)
+"""sand: of what nothing is known"""
+PAPER = 235
+"""grey of the ground where there is no terrain to shade"""
+JPEG_QUALITY = 82
+
+
+def data_address(picture: Image.Image) -> str:
+    """A picture inside a page: JPEG, or PNG where it has transparent parts."""
+    buffer = io.BytesIO()
+    if picture.mode == "RGBA":
+        picture.save(buffer, "PNG", optimize=True)
+    else:
+        picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    kind = "png" if picture.mode == "RGBA" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def before_and_after(finished: FinishedMap) -> tuple[Image.Image, Image.Image]:
+    """Backscatter before and after in the same grey scale, from the 2nd to the 98th percentile of that before."""
+    before, after = finished.images.before, finished.images.after
+    seen = before[np.isfinite(before)]
+    low, high = np.percentile(seen, [2, 98]) if seen.size else (-20.0, 0.0)
+    return _grey(before, low, high), _grey(after, low, high)
+
+
+def hillshade(finished: FinishedMap) -> Image.Image:
+    """The terrain lit from the north-west; plain where there is none, sand where nothing is known."""
+    from matplotlib.colors import LightSource
+
+    images, pixel = finished.images, finished.reference.pixel_m[0] * finished.images.block_px
+    known, grey = np.isfinite(images.dem), np.full(images.score.shape, PAPER / 255.0)
+    if known.any() and min(images.dem.shape) > 1:
+        filled = np.where(known, images.dem, np.nanmean(images.dem))
+        shade = LightSource(315, 45).hillshade(filled, dx=pixel, dy=pixel)
+        grey = np.where(known, 0.45 + 0.55 * shade, grey)
+    found = np.repeat((255 * np.clip(grey, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    found[~np.isfinite(images.score)] = NO_DATA_COLOUR
+    return Image.fromarray(found)
+
+
+def score_overlay(finished: FinishedMap, ramp: Sequence[Stop]) -> Image.Image:
+    """The scores in the colours of their ramp, transparent where they are low or unknown."""
+    score = finished.images.score
+    levels = [stop.value for stop in ramp]
+    bands = [[rgb(stop.colour)[band] for stop in ramp] for band in range(3)] + [[s.opacity for s in ramp]]
+    filled = np.where(np.isfinite(score), score, levels[0])
+    found = np.stack([np.interp(filled, levels, band) for band in bands], axis=-1).astype(np.uint8)
+    found[~np.isfinite(score)] = 0
+    found[found[..., 3] == 0] = 0  # one colour for what is not seen: it takes no room in the file
+    return Image.fromarray(found, "RGBA")
+
+
+def map_picture(finished: FinishedMap, shade: Image.Image, score: Image.Image, layer: Layer) -> Image.Image:
+    """The map for paper: scores over the hillshade, and the outlines of the polygons in the colours of their layer."""
+    picture = shade.convert("RGBA")
+    picture.alpha_composite(score)
+    picture = picture.convert("RGB")
+    canvas, colours = ImageDraw.Draw(picture), {fill.value: fill.colour for fill in layer.fills}
+    to_pixel = ~finished.reference.affine
+    step = finished.images.block_px
+    for polygon, value in zip(layer.frame.geometry, _drawn_by(layer), strict=True):
+        points = [tuple(part / step for part in (to_pixel @ (x, y))) for x, y, *_ in polygon.exterior.coords]
+        canvas.line(points, fill=rgb(colours.get(value, OTHER)), width=2)
+    return picture
+
+
+def _drawn_by(layer: Layer) -> list[str]:
+    frame: gpd.GeoDataFrame = layer.frame
+    return [str(value) for value in frame[layer.column]] if layer.column in frame else [""] * len(frame)
+
+
+def _grey(decibels: NDArray[np.float64], low: float, high: float) -> Image.Image:
+    level = np.clip((decibels - low) / max(high - low, 1e-6), 0, 1)
+    grey = (255 * np.where(np.isfinite(level), level, 0)).astype(np.uint8)
+    found = np.repeat(grey[..., None], 3, axis=2)
+    found[~np.isfinite(decibels)] = NO_DATA_COLOUR
+    return Image.fromarray(found)

@@ -1,0 +1,145 @@
+"""The page opens without a network, says what a reader must know, and shows text from outside as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from model.releases.categories import STATUS_COLOURS, rgb, score_ramp
+from model.releases.vector_layers import layers_of
+from model.releases.web_page import page_map
+from model.releases.web_page.page import PAGE, write_page
+from model.releases.web_page.page_images import NO_DATA_COLOUR, hillshade, map_picture, score_overlay
+from tests.unit.model.releases.conftest import LICENCE
+
+
+class Reader(HTMLParser):
+    """The elements of a page, the text outside of scripts, and the addresses that it names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.words: list[str] = []
+        self._within: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._within.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "poster", "data"):
+                self.addresses.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(f"{tag} {name}")
+
+    def handle_endtag(self, tag):
+        if tag in self._within:
+            while self._within.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._within[-1:]):
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(folder) -> str:
+    return (folder / PAGE).read_text(encoding="utf-8")
+
+
+def words(text: str) -> str:
+    return " ".join(" ".join(Reader(text).words).split())
+
+
+def test_nothing_is_loaded_from_elsewhere(text):
+    read = Reader(text)
+    assert read.addresses and all(address.startswith("data:image/") for address in read.addresses)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(read.tags)
+    assert "default-src 'none'" in text and not re.search(
+        r"(connect|script|style|img)-src[^;\"]*https?:", text
+    )
+    assert "@import" not in text.partition("</style>")[0]
+    assert len(text) < 6_000_000
+
+
+def test_text_from_outside_is_text(text):
+    read = Reader(text)
+    assert not read.handlers
+    shown = words(text)
+    assert "<script>alert(1)</script>]]>" in shown and LICENCE in shown, "they are shown as they are"
+    assert "<script>alert(1)" not in text and "<img src=x" not in text, "and are no markup"
+    assert "49" not in re.findall(r"reversed ([^ ]+)", shown) and "{{ 7*7 }}" in shown
+    assert "\x07" not in text and "\u202e" not in text
+
+
+def test_it_says_what_a_reader_must_know(made, text):
+    finished, _ = made
+    shown = words(text)
+    for part in (
+        "SIMULATED AREA", "Unreviewed.", "track 46 (descending)", "2018-09-05 18:07:59 UTC",
+        "No ascending pass is used", "What it cannot see", "layover", "felling",
+        "1200 m²", "without data", "The cube lacks:", "the detector is not trained",
+        "8 passes before and 2 after the event", "exposure.csv", "landslides.gpkg",
+    ):  # fmt: skip
+        assert part in shown, part
+    for view in finished.selection.every_view:
+        for used in (*view.before, *view.after):
+            assert f"{used.instant:%Y-%m-%d %H:%M}" in shown
+    assert f"{finished.record.polygons} polygon" in shown.replace("  ", " ")
+
+
+def test_a_models_page_states_its_score_and_no_detector(by_model, tmp_path):
+    record = by_model.record.model_copy(update={"expected_words": "Expected score with 3 passes: AUPRC 0.5"})
+    finished = replace(by_model, record=record, warning="", exposure=())
+    layers = layers_of(finished)
+    write_page(replace(finished, folder=tmp_path), layers[0])
+    shown = words((tmp_path / PAGE).read_text(encoding="utf-8"))
+    assert "Expected score with 3 passes: AUPRC 0.5." in shown and "Probability of landslide" in shown
+    assert "detector" not in shown and "SIMULATED" not in shown and "What lies within" not in shown
+
+
+def test_without_a_polygon_the_page_says_so(made, tmp_path):
+    record = made[0].record.model_copy(update={"polygons": 0, "mapped_km2": 0.0, "statuses": {}})
+    finished = replace(made[0], frame=made[0].frame.iloc[:0], record=record)
+    layer = layers_of(finished)[0]
+    write_page(replace(finished, folder=tmp_path), layer)
+    assert "Nothing was found above the threshold" in words((tmp_path / PAGE).read_text(encoding="utf-8"))
+
+
+def test_the_page_shows_the_largest_polygons(made, monkeypatch):
+    layer = layers_of(made[0])[0]
+    monkeypatch.setattr(page_map, "MOST_POLYGONS", 2)
+    shown = page_map.largest(layer)
+    assert list(shown.area_m2) == sorted(layer.frame.area_m2, reverse=True)[:2]
+
+
+def test_pictures_show_no_data_as_no_data_and_low_scores_not_at_all(made):
+    finished, _ = made
+    shade = hillshade(finished)
+    score = score_overlay(finished, score_ramp(finished.record.threshold, 11.0))
+    ground, over = np.asarray(shade), np.asarray(score)
+    unknown = ~np.isfinite(finished.images.score)
+    assert unknown.any() and (ground[unknown] == NO_DATA_COLOUR).all() and (over[unknown] == 0).all()
+    low = finished.images.score < 0.5 * finished.record.threshold
+    assert (over[low, 3] == 0).all() and over[
+        finished.images.score > finished.record.threshold, 3
+    ].min() > 200
+    layer = layers_of(finished)[0]
+    paper = map_picture(finished, shade, score, layer)
+    (colour,) = {fill.colour for fill in layer.fills} & {
+        STATUS_COLOURS[int(v)] for v in finished.frame.status
+    }
+    assert paper.size == shade.size and (np.asarray(paper) == np.array(rgb(colour))).all(axis=-1).any()
+
+
+def test_without_terrain_the_ground_is_plain(made):
+    finished, _ = made
+    flat = replace(finished, images=replace(finished.images, dem=np.full_like(finished.images.dem, np.nan)))
+    known = np.isfinite(finished.images.score)
+    assert len(np.unique(np.asarray(hillshade(flat))[known])) == 1
