@@ -7,20 +7,26 @@ an event was lost or a run was killed, the next reconciliation finds the version
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from model.api import place_of
 from model.inputs import cubes
 from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
-from pipeline.errors import ModelError, ReplaceError
-from pipeline.files import write_whole
+from pipeline.errors import ModelError, ReplaceError, SlidecubeError
+from pipeline.files import read_regular, write_whole
 from pipeline.places import Place
 from pipeline.records import Frozen
 
 Made = TypeVar("Made")
+log = logging.getLogger(__name__)
+MOST_REFUSALS_BYTES = 2**20
+_REFUSED = TypeAdapter(dict[str, str])
 
 
 class CubeVersion(Frozen):
@@ -66,13 +72,16 @@ def version_of(cube: str) -> CubeVersion:
     return CubeVersion(place=place_of(facts), uri=addresses.canonical_address(facts.uri), digest=facts.digest)
 
 
-def latest_versions() -> list[CubeVersion]:
-    """The newest version of every cube in the data folder, by name of the area.
-
-    Raises:
-        CubeError: a cube is damaged.
-    """
-    return [version_of(version.uri) for version in addresses.latest_versions()]
+def latest_versions() -> tuple[list[CubeVersion], list[str]]:
+    """The newest version of every cube in the data folder, by name of the area, and what is wrong with the others."""
+    found, damaged = [], []
+    for area in addresses.built_areas():
+        try:
+            if (version := addresses.latest_version(area)) is not None:
+                found.append(version_of(version.uri))
+        except SlidecubeError as error:
+            damaged.append(f"{area}: {error}")
+    return found, damaged
 
 
 def standing(version: CubeVersion) -> Standing:
@@ -81,9 +90,7 @@ def standing(version: CubeVersion) -> Standing:
     The model is the bundle without a name of its own. The map is made with that bundle, or by the training-free
     detector if training was refused.
     """
-    place, refused = version.place, {}
-    if place.refusals.is_file():
-        refused = json.loads(place.refusals.read_text(encoding="utf-8"))
+    place, refused = version.place, _refused(version.place.refusals)
     bundle = place.found_bundle()
     if bundle is not None and not _of(bundle, version):
         bundle = None
@@ -92,6 +99,20 @@ def standing(version: CubeVersion) -> Standing:
     if bundle is not None or "model" in refused:
         found = next((each for each in place.found_maps() if _of(each, version, model)), None)
     return Standing(version=version, bundle=bundle, map=found, refused=refused)
+
+
+def _refused(file: Path) -> dict[str, str]:
+    """Why a version gets no model or no map.
+
+    A file that cannot be read refuses nothing, so that the chain tries again.
+    """
+    try:
+        return _REFUSED.validate_json(read_regular(file, MOST_REFUSALS_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("%s is not used (%s): what it refused is tried again", file, type(error).__name__)
+        return {}
 
 
 def _of(folder: Path, version: CubeVersion, model: str | None = None) -> bool:

@@ -24,6 +24,7 @@ from model.maps.release import PICTURE
 from pipeline.area import AreaOfInterest, load_area
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.files import read_regular
 from pipeline.lock import LockedError, held
 from pipeline.places import cube_root
 from pipeline.sandbox.earth.parameters import SandboxError, SlcPlan, WorldParameters
@@ -38,6 +39,7 @@ event."""
 EVENT_WAIT_S = 60.0
 """longest wait for the training that the event starts; then the demo runs `reconcile`"""
 STAGE_LIMIT_S = 1800.0
+MOST_REPORT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class DemoResult:
     def lines(self) -> list[tuple[str, str]]:
         """(name, text) of what a person opens first."""
         report, without = (
-            json.loads((folder / REPORT).read_text(encoding="utf-8"))["map"]
+            json.loads(read_regular(folder / REPORT, MOST_REPORT_BYTES))["map"]
             for folder in (self.map, self.detector)
         )
         return [

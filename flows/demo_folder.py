@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 from pipeline.errors import SlidecubeError
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole
 
 MARK = ".slidecube-demo.json"
 CONTENT = {"format": "slidecube-demo-1", "made by": "slidecube demo"}
+MOST_MARK_BYTES = 4096
 FOLDERS = ("world", "cubes", "insar", "models", "maps", "logs", "prefect")
 """what a demo writes to, below its folder"""
 OF_ONE_RUN = ("logs", "prefect")
@@ -38,8 +39,8 @@ def claim(root: Path) -> None:
 def is_claimed(root: Path) -> bool:
     """Whether a folder has the mark of the demo."""
     try:
-        return bool(json.loads((root / MARK).read_text(encoding="utf-8")) == CONTENT)
-    except (OSError, ValueError):
+        return bool(json.loads(read_regular(root / MARK, MOST_MARK_BYTES)) == CONTENT)
+    except (OSError, ValueError, RecursionError):
         return False
 
 

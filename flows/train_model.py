@@ -120,15 +120,18 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
 @flow(name="reconcile")
 @in_pages
 def reconcile() -> State[Any]:
-    """Finish the newest version of every cube that lacks a model or a map; do nothing if none does."""
-    versions = chain.latest_versions()
+    """Finish the newest version of every cube that lacks a model or a map; do nothing if none does.
+
+    A cube that is damaged stops no other; the run names it and fails in the end.
+    """
+    versions, failed = chain.latest_versions()
     unfinished = [version for version in versions if chain.standing(version).lacks]
-    if not unfinished:
+    if not unfinished and not failed:
         return Completed(
             name="Unchanged", message=f"Nothing to do: {len(versions)} cubes, none lacks anything."
         )
     ends = {version.uri: train_model(version.uri, return_state=True) for version in unfinished}
-    failed = [f"{uri}: {end.message}" for uri, end in ends.items() if not end.is_completed()]
+    failed += [f"{uri}: {end.message}" for uri, end in ends.items() if not end.is_completed()]
     if failed:
         return Failed(message=" ".join(failed))
     return Completed(message=f"Finished {', '.join(ends)}.")

@@ -146,7 +146,8 @@ def train(
     request, marks = _with_own(_as_run(request or TrainingRequest()), own)
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
-    inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
+    with decoding(" or ".join((cube, *request.experiment.others))):
+        inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
     target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from pipeline.errors import ModelError, ReplaceError
-from pipeline.files import put_folder, scratch_name, writing
+from pipeline.files import put_folder, read_regular, scratch_name, writing
 from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
 
@@ -253,9 +253,7 @@ def _model(digest: str | None) -> str:
 def _read(file: Path) -> dict[str, Any] | None:
     """An object of a JSON file; None where there is none, or it is no JSON or too large."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST_BYTES:
-            return None
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_regular(file, LARGEST_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -18,6 +18,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from pipeline.errors import DiskError, SlidecubeError, disk_error_of
+from pipeline.pending_reads import cancel_reads
 from pipeline.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(
                 error.exit_code if disk is None and isinstance(error, SlidecubeError) else DiskError.exit_code
             )
+        finally:
+            cancel_reads()
 
     return wrapper
 

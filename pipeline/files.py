@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import DiskError, ModelError, disk_error_of
 
@@ -28,22 +29,37 @@ class UnreadableError(OSError):
     """A file is no regular file, or larger than one of its kind may be; its message says which."""
 
 
+class TooLargeError(UnreadableError):
+    """A file is larger than one of its kind may be."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises:
+        UnreadableError: it is a folder, pipe or device, which may never end.
+        OSError: it does not exist or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
 def read_regular(path: Path, most_bytes: int) -> bytes:
     """The content of a regular file of at most `most_bytes`; its size is asked before memory is taken.
 
     Raises:
-        UnreadableError: it is a folder, pipe or device, which may never end, or larger.
+        UnreadableError: it is a folder, pipe or device, which may never end.
+        TooLargeError: it is larger.
         OSError: it does not exist or cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise UnreadableError(f"{path} is no regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        content = b"" if status.st_size > most_bytes else file.read(most_bytes + 1)
-        if max(status.st_size, len(content)) > most_bytes:
-            raise UnreadableError(f"{path} is larger than {max(1, most_bytes // MIB)} MiB")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most_bytes else file.read(most_bytes + 1)
+        if max(size, len(content)) > most_bytes:
+            raise TooLargeError(f"{path} is larger than {max(1, most_bytes // MIB)} MiB")
         return content
 
 

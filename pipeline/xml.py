@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 
 from pipeline.errors import SourceDataError
+from pipeline.files import TooLargeError, read_regular
 
 
 def read_document(path: Path, most_bytes: int, called: str, remedy: str) -> Any:
@@ -19,12 +20,11 @@ def read_document(path: Path, most_bytes: int, called: str, remedy: str) -> Any:
         SourceDataError: unreadable, too large, not XML, or with a document type.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(most_bytes + 1)
+        raw = read_regular(path, most_bytes)
+    except TooLargeError:
+        raise SourceDataError(f"{called} is larger than {most_bytes // 2**20} MiB.", remedy) from None
     except OSError as error:
-        raise SourceDataError(f"{called} cannot be read ({error.strerror}).", remedy) from None
-    if len(raw) > most_bytes:
-        raise SourceDataError(f"{called} is larger than {most_bytes // 2**20} MiB.", remedy)
+        raise SourceDataError(f"{called} cannot be read ({error.strerror or 'no file'}).", remedy) from None
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
     )

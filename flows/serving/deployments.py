@@ -84,7 +84,7 @@ def set_up() -> Iterator[str]:
     """Make pool, limits and deployments on the server of `PREFECT_API_URL`; yields a line for each step.
 
     Raises:
-        SettingsError: no server is named, or it does not respond.
+        SettingsError: no server is named, or it does not respond, or refuses, or is no Prefect server.
         SlidecubeError: deploying failed.
     """
     if not (address := PREFECT_API_URL.value()):
@@ -106,6 +106,17 @@ def set_up() -> Iterator[str]:
             yield from prefect_file.add_schedules(client, document)
             names = ", ".join(entry["name"] for entry in document["deployments"])
             yield f"deployed from {PROJECT}: {names}"
+    except httpx.HTTPStatusError as error:
+        raise SettingsError(
+            f"The server {address} answers with status {error.response.status_code}, not as Prefect's API does.",
+            "Correct PREFECT_API_URL, which ends in /api; where the server asks for a key, set PREFECT_API_KEY or "
+            "PREFECT_API_AUTH_STRING.",
+        ) from error
+    except (httpx.DecodingError, ValueError) as error:
+        raise SettingsError(
+            f"The server {address} answers, but not as Prefect's API does ({type(error).__name__}).",
+            "Correct PREFECT_API_URL, which ends in /api.",
+        ) from error
     except httpx.TransportError as error:
         raise SettingsError(
             f"The Prefect server {address} does not respond: {error}.",

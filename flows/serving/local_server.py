@@ -29,6 +29,7 @@ from flows.serving.deployments import POOL
 from flows.serving.limits import LEASE_STORAGE, LEASE_VARIABLE
 from flows.serving.prefect_file import PROJECT
 from pipeline.errors import SlidecubeError
+from pipeline.files import open_regular
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -64,6 +65,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def tail_of(log: Path, most_bytes: int = 1500) -> str:
+    """The end of a log, of which no more is read; nothing where it cannot be read."""
+    try:
+        with open_regular(log) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            return file.read(most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 @dataclass
 class Child:
     """A child process in a session of its own, with its log."""
@@ -94,8 +105,9 @@ class Child:
             SlidecubeError: the process has ended.
         """
         if self.process.poll() is not None:
-            tail = self.log.read_text(encoding="utf-8", errors="replace")[-1500:]
-            raise SlidecubeError(f"The {self.name} ended with status {self.process.returncode}: {tail}")
+            raise SlidecubeError(
+                f"The {self.name} ended with status {self.process.returncode}: {tail_of(self.log)}"
+            )
 
     def stop(self) -> None:
         """Interrupt the process, then terminate it, then kill it with all processes of its session."""

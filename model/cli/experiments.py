@@ -211,6 +211,7 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
     from model.experiments import studies
     from model.experiments.ladder import REPORT, run_ladder
     from model.experiments.results.results import CrossValidation
+    from pipeline.cube.read import decoding
 
     study = studies.STUDIES[options["study"]]
     chosen = study(options["steps"], network_of(options["network"]), options["after"])
@@ -223,7 +224,7 @@ def ladder(cubes: tuple[str, ...], out: Path, jobs: int, recipes: tuple[str, ...
             seeds=tuple(range(options["seeds"])),
             event=parsed_event(options["event"]),
         )
-    with progress_bars() as progress:
+    with progress_bars() as progress, decoding(" or ".join(cubes)):
         until = started + 60 * minutes if minutes else None
         made = run_ladder(chosen, validation, out, workers=jobs, progress=progress, until=until)
     click.echo((out / REPORT).read_text(encoding="utf-8"))
@@ -240,13 +241,14 @@ def train_by_protocol(
     """
     from model.experiments.results.results import TrialTask
     from model.training.reference_scores import COMPARED
+    from pipeline.cube.read import decoding
 
     _refuse_unused(options, protocol)
     with values_checked():
         task = TrialTask(cube=cube, trial=_trial_of(options, protocol), event=parsed_event(options["event"]))
     left_out: dict[str, str] = {}
     others: dict[str, list[TrialResult]] = {}
-    with progress_bars() as progress:
+    with progress_bars() as progress, decoding(cube):
         folds = _folds_of(task)
         own, skipped = _results_of(folds, out, progress)
         missing = [one.task for one in skipped]

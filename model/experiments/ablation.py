@@ -12,6 +12,7 @@ from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import SkippedTrial, TrialResult
 from model.experiments.results.scored_scene import open_scene
 from model.experiments.trial_runs import run_trials, skipped_of
+from pipeline.cube.read import decoding
 from pipeline.files import whole_file, write_whole
 from pipeline.progress import Progress, no_progress
 
@@ -38,8 +39,9 @@ def run_ablation(
         CubeError: there is no such cube.
         ModelError: the cube has no labels, no event or no pass before or after it, or no trial can be run.
     """
-    trials = trials_of(cube, plan)
-    open_scene(cube, plan.event)
+    with decoding(cube):
+        trials = trials_of(cube, plan)
+        open_scene(cube, plan.event)
     ends = run_trials([trial.task for trial in trials], out / TRIALS, workers=workers, progress=progress)
     rows = [
         FinishedRow(trial, end)
@@ -47,7 +49,8 @@ def run_ablation(
         if not isinstance(end, SkippedTrial)
     ]
     skipped = skipped_of(ends)
-    write_tables(rows, skipped, out)
+    with decoding(cube):
+        write_tables(rows, skipped, out)
     return AblationResult([row.result for row in rows], skipped)
 
 

@@ -14,6 +14,7 @@ from model.experiments.trial_runs import FinishedTrial
 from model.inputs.change import DB_PER_NEPER
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
+from model.scores.stored_scores import read_scores
 from pipeline.errors import number_of
 
 CHIPS = 6
@@ -81,6 +82,9 @@ def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
 
     Args:
         scores: `.npz` of the trial.
+
+    Raises:
+        ModelError: the scores cannot be read.
     """
     from matplotlib.figure import Figure
 
@@ -88,8 +92,8 @@ def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
     from model.inputs.cube_channels import CubeChannels
 
     task, result = finished.task, finished.result
-    with np.load(scores, allow_pickle=False) as stored:
-        score, labels, corner = stored["score"], stored["labels"], stored["corner"]
+    stored = read_scores(scores)
+    score, labels, corner = stored.score, stored.labels, stored.corner
     wanted = task.trial.paper.chip_px if task.trial.paper is not None else 128
     size = wanted if min(score.shape) >= wanted else 32 * (min(score.shape) // 32)
     chips = _spread(score, labels, size)
@@ -104,7 +108,7 @@ def draw_chips(finished: FinishedTrial, scores: Path, file: Path) -> None:
     name = polarisation.upper()
     titles = (f"{name} before, dB", f"{name} after, dB", "change, dB", "mapped landslides", "probability")
     for row, chip in zip(axes, chips, strict=False):
-        at = Box(top=chip.top + int(corner[0]), left=chip.left + int(corner[1]), height=size, width=size)
+        at = Box(top=chip.top + corner[0], left=chip.left + corner[1], height=size, width=size)
         before, after = (DB_PER_NEPER * source.read(at)[:2]).astype(np.float32)
         low, high = np.nanpercentile(before, [2, 98])
         truth = np.where(labels[chip.slices] == UNMAPPED, np.nan, labels[chip.slices].astype(np.float32))

@@ -16,7 +16,6 @@ from model.experiments.results.results import Trial
 from model.experiments.results.scored_scene import ScoredScene
 from model.inputs.channel_source import ChannelSource, ScratchChannels
 from model.inputs.channel_statistics import Statistics
-from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import UNMAPPED
 from model.inputs.inputs import Inputs
 from model.inputs.windows import Box, tiles, whole
@@ -82,8 +81,7 @@ def _read(scene: ScoredScene, trial: Trial, scratch: Path) -> ScratchChannels:
     selection = scene.select(trial.inputs)
     if trial.tested is not None and (passes := trial.tested.of(selection)) is not None:
         selection = passes
-    cube = CubeChannels(scene.dataset, trial.inputs, selection)
-    return ScratchChannels(cube, len(trial.inputs.channels), scratch)
+    return scene.copied(trial.inputs, selection, scratch)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from model.experiments.baselines import baseline_prediction
 from model.experiments.network_prediction import DividedScene, Division, network_prediction
 from model.experiments.prepared_trial import PreparedTrial
 from model.experiments.results.prediction import Outcome
-from model.experiments.results.results import OtherEvents, TrialTask
+from model.experiments.results.results import BATCHES, OtherEvents, TrialTask
 from model.experiments.results.scored_scene import ScoredScene
 from model.experiments.strict import StrictPlan, fold_of, scored_outcome
 from model.inputs.cubes import CubeFacts
@@ -93,6 +93,8 @@ def digest_of(task: TrialTask, tested: CubeFacts, trained_on: Sequence[CubeFacts
         parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
     if task.trial.begins_with_tied_filters:
         parts["imagenet filters"] = 2  # version of the rule in `model.network.parts.imagenet`
+    if task.trial.mixes_scenes(len(trained_on) + others.own_scene):
+        parts["batches"] = BATCHES
     return digest_of_json(parts)
 
 

@@ -13,9 +13,7 @@ import numpy as np
 from model.experiments.results.prediction import Prediction, Score
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_scene import ScoredScene
-from model.inputs.channel_source import ScratchChannels
 from model.inputs.channel_statistics import Statistics
-from model.inputs.cube_channels import CubeChannels
 from model.inputs.pass_subsets import limit_passes
 from model.inputs.selection import Selection
 from model.inputs.windows import Box, whole
@@ -243,8 +241,7 @@ def _scenes(
     buffer_px = getattr(parts, "buffer_px", 0)
     scenes: list[Scene] = []
     for selection in cases:
-        cube = CubeChannels(scene.dataset, inputs, selection)
-        channels = ScratchChannels(cube, len(inputs.channels), scratch)
+        channels = scene.copied(inputs, selection, scratch)
         if scenes:
             statistics = scenes[0].statistics
         elif whole_scene:

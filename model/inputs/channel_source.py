@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from multiprocessing import reduction
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -73,3 +75,31 @@ class ScratchChannels:
         self._values = np.memmap(file, dtype=np.float32, mode=mode, shape=shape)
         self._number = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._number)
+
+
+class ScratchCopies:
+    """The newest scratch copies, for trials that read the same channels one after the other."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """
+        Args:
+            most_bytes: those used longest ago are given back while the copies take more, but never the newest.
+        """
+        self._most = most_bytes
+        self._copies: OrderedDict[Hashable, tuple[ScratchChannels, int]] = OrderedDict()
+
+    def get(self, key: Hashable, channels: int, make: Callable[[], ScratchChannels]) -> ScratchChannels:
+        """The copy of this key; made if there is none.
+
+        Args:
+            key: everything that decides the values.
+            channels: their number.
+        """
+        found, size = self._copies.pop(key, (None, 0))
+        if found is None:
+            found = make()
+            size = 4 * channels * found.shape[0] * found.shape[1]
+        self._copies[key] = found, size
+        while len(self._copies) > 1 and sum(size for _, size in self._copies.values()) > self._most:
+            self._copies.popitem(last=False)
+        return found

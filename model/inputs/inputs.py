@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Literal
 
 import xarray as xr
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from model.inputs.channel import DIRECTIONS, Channel, Group
@@ -75,7 +75,7 @@ class EventSpan(Frozen):
         try:
             data = json.loads(raw) if isinstance(raw, str) else dict(raw)
             return cls(start=data["start"], end=data["end"])
-        except (ValueError, TypeError, KeyError, ValidationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(
                 "The cube's attribute 'event' is no JSON object with the instants 'start' and 'end'.",
                 "Give the event with --event.",

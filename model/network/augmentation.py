@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,15 @@ class Changes:
     shown: NDArray[np.bool_] | None = None
     """(chip, view) which views are shown; None: the network needs all of them"""
 
-    def of(self, part: slice) -> Changes:
-        """The changes of some of the chips."""
+    @classmethod
+    def together(cls, several: Sequence[Changes]) -> Changes:
+        """The changes of the chips of several draws, which show all views."""
+        return cls(
+            np.concatenate([one.mirrored for one in several]), np.concatenate([one.shift for one in several])
+        )
+
+    def of(self, part: NDArray[np.int64]) -> Changes:
+        """The changes of the chips of these numbers."""
         return Changes(
             self.mirrored[part], self.shift[part], None if self.shown is None else self.shown[part]
         )

@@ -1,4 +1,4 @@
-"""Batches for training: random chips, standardised and augmented."""
+"""Batches for training: random chips of one or several scenes, standardised and augmented."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ ROWS = 256
 
 
 class Batches:
-    """Endless batches, each of chips of one scene. The same generator gives the same batches."""
+    """Endless batches. The same generator gives the same batches.
+
+    Each chip of a batch is of a scene that is drawn for it, so that the means of batch normalisation are those of a
+    prediction: of all scenes (events, numbers of passes), not of one of them. Fixed chips are of one scene a batch.
+    """
 
     def __init__(
         self,
@@ -92,35 +96,68 @@ class Batches:
             self._drawn()
 
     def _begun(self) -> _Begun:
-        """Draw a batch, and read its chips if the scene is not on the device."""
-        number, boxes, changes = self._drawn()
-        return _Begun(number, changes, self._stores[number].read(boxes))
+        """Draw a batch, and read its chips if the scenes are not on the device."""
+        numbers, boxes, changes = self._drawn()
+        order = np.argsort(numbers, kind="stable")
+        reads = [
+            self._stores[number].read([boxes[index] for index in order if numbers[index] == number])
+            for number in np.unique(numbers)
+        ]
+        return _Begun(None if changes is None else changes.of(order), reads)
 
-    def _drawn(self) -> tuple[int, list[Box], Changes | None]:
-        """The number of the scene, and the chips of this process with their changes."""
+    def _drawn(self) -> tuple[NDArray[np.int64], list[Box], Changes | None]:
+        """(chip,) the numbers of the scenes, and the chips of this process with their changes."""
         plan = self._plan
-        number = int(self._rng.integers(len(self._scenes))) if len(self._scenes) > 1 else 0
-        statistics = self._scenes[number].statistics
+        numbers = self._scenes_of_chips()
         if plan.sampling == "fixed chips":
-            boxes = self._fixed(number)
+            boxes = self._fixed(int(numbers[0]))
         else:
-            table = self._tables[number]
-            boxes = table.draw(plan.batch, plan.share_with_landslide, plan.stride_px // 2, self._rng)
-        changes, channels = None, statistics.channels
-        views = ViewChannels.of(channels)
-        if plan.augmentation or views is not None:
-            changes = draw_changes(len(boxes), channels, statistics.sd, plan.augmentation, self._rng)
-            if views is not None:
-                changes = replace(changes, shown=draw_shown(len(boxes), plan, self._rng))
-            changes = changes.of(self._part)
-        return number, boxes[self._part], changes
+            boxes = self._random(numbers)
+        changes = self._changes(numbers)
+        if changes is not None:
+            changes = changes.of(np.arange(plan.batch)[self._part])
+        return numbers[self._part], boxes[self._part], changes
+
+    def _scenes_of_chips(self) -> NDArray[np.int64]:
+        """(chip,) the number of the scene of each chip."""
+        batch, count = self._plan.batch, len(self._scenes)
+        if count == 1:
+            return np.zeros(batch, dtype=np.int64)
+        size = 1 if self._plan.sampling == "fixed chips" else batch
+        return np.broadcast_to(self._rng.integers(count, size=size), batch)
+
+    def _random(self, numbers: NDArray[np.int64]) -> list[Box]:
+        """A random chip of each scene; the first ones hold a landslide."""
+        plan = self._plan
+        with_landslide = round(plan.batch * plan.share_with_landslide)
+        boxes = []
+        for index, number in enumerate(numbers):
+            share = 1.0 if index < with_landslide else 0.0
+            boxes += self._tables[number].draw(1, share, plan.stride_px // 2, self._rng)
+        return boxes
+
+    def _changes(self, numbers: NDArray[np.int64]) -> Changes | None:
+        """The random changes of each chip; None: there are none."""
+        plan = self._plan
+        every = [self._scenes[number].statistics for number in numbers]
+        views = ViewChannels.of(every[0].channels)
+        if not plan.augmentation and views is None:
+            return None
+        changes = Changes.together(
+            [draw_changes(1, one.channels, one.sd, plan.augmentation, self._rng) for one in every]
+        )
+        return changes if views is None else replace(changes, shown=draw_shown(len(every), plan, self._rng))
 
     def _finished(self, begun: _Begun) -> Tensors:
         """The batch on the device, standardised and augmented."""
-        tensors = begun.read()
+        parts = [read() for read in begun.reads]
+        tensors = parts[0]
+        if len(parts) > 1:
+            inputs, targets, masks = (torch.cat(one) for one in zip(*parts, strict=True))
+            tensors = inputs.contiguous(memory_format=torch.channels_last), targets, masks
         if begun.changes is None:
             return tensors
-        return apply_changes(tensors, begun.changes, self._scenes[begun.scene].statistics.channels)
+        return apply_changes(tensors, begun.changes, self._scenes[0].statistics.channels)
 
     def _fixed(self, number: int) -> list[Box]:
         """Chips in the shuffled order of an epoch; the next epoch begins where one ends."""
@@ -172,10 +209,9 @@ def _with_shown(
 class _Begun:
     """A batch that has been drawn but is not on the device yet."""
 
-    scene: int
     changes: Changes | None
-    read: Callable[[], Tensors]
-    """the remaining work, which uses torch"""
+    reads: Sequence[Callable[[], Tensors]]
+    """the remaining work, which uses torch: one for the chips of each scene"""
 
 
 class _Store(Protocol):

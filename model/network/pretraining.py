@@ -35,7 +35,7 @@ from model.network.weights import WeightsError, forms_of, read_weights
 from model.split.chips import window_sums
 from model.split.partition import Mask, Partition
 from pipeline.errors import ModelError
-from pipeline.files import whole_folder
+from pipeline.files import read_regular, whole_folder
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -196,9 +196,7 @@ def load(
 def _document(folder: Path) -> PretrainingDocument:
     file = folder / DOCUMENT
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST_DOCUMENT_BYTES:
-            raise OSError(f"{file} is no regular file of at most {LARGEST_DOCUMENT_BYTES} bytes")
-        return PretrainingDocument.model_validate_json(file.read_bytes())
+        return PretrainingDocument.model_validate_json(read_regular(file, LARGEST_DOCUMENT_BYTES))
     except (OSError, ValidationError) as error:
         raise _unreadable(folder, error) from error
 

@@ -45,8 +45,9 @@ def train(
 ) -> Trained:
     """Train a network; the weights of the step with the best validation AUPRC are kept.
 
-    With several scenes (events, or one scene with other numbers of passes) each batch is of one scene, drawn at random
-    and standardised with its own statistics. The score is the mean of the scenes' AUPRC; their pixels are never pooled.
+    With several scenes (events, or one scene with other numbers of passes) each chip of a batch is of a scene that is
+    drawn for it, and standardised with the statistics of that scene. The score is the mean of the scenes' AUPRC; their
+    pixels are never pooled.
     The same seed on the same machine with the same number of threads gives the same weights.
 
     With `plan.processes` above 1 further processes are started, one for each GPU, and each trains on its part of every

@@ -11,7 +11,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from pydantic import Field
 from scipy.stats import norm, t
 
 from model.inputs.cubes import UNMAPPED
+from model.scores.stored_scores import read_scores
 from pipeline.errors import ModelError
 from pipeline.records import Frozen
 
@@ -113,20 +113,13 @@ class BlockCounts:
 
 
 def counts_of_file(file: Path) -> BlockCounts:
-    """The counts of a trial's stored scores: (y, x) `score`, (y, x) `labels`, `corner` of the rectangle in the scene.
+    """The counts of a trial's stored scores.
 
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the file is missing or damaged, or has no landslide pixel.
     """
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            score, labels, corner = stored["score"], stored["labels"], stored["corner"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise ModelError(
-            f"The scores of a trial cannot be read: {file} ({type(error).__name__}).",
-            "Delete the trial's two files and run it again.",
-        ) from error
-    return counts_of(score, labels, (int(corner[0]), int(corner[1])))
+    stored = read_scores(file)
+    return counts_of(stored.score, stored.labels, stored.corner)
 
 
 def counts_of(score: NDArray[np.floating], labels: NDArray[np.uint8], corner: tuple[int, int]) -> BlockCounts:

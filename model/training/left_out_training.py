@@ -29,8 +29,8 @@ from pipeline.errors import ModelError
 from pipeline.files import write_whole
 from pipeline.records import Frozen, digest_of_json
 
-ALGORITHM = 1
-"""version of what is trained and counted"""
+ALGORITHM = 2
+"""version of what is trained and counted; 1: every batch was of one scene"""
 
 log = logging.getLogger(__name__)
 

@@ -21,14 +21,15 @@ from pipeline.archives.zenodo import Record, RecordFile, Zenodo
 from pipeline.cube.fetched import DOCUMENT, FetchedCube, parse_fetched
 from pipeline.cube.foreign.published import PUBLISHED, RECORD
 from pipeline.cube.read import open_cube
-from pipeline.errors import SettingsError, SourceDataError
-from pipeline.files import put_folder, write_whole, writing
+from pipeline.errors import CubeError, SettingsError, SourceDataError
+from pipeline.files import UnreadableError, put_folder, read_regular, write_whole, writing
 from pipeline.places import did_you_mean, published_name, published_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
 LIMITS = Limits(entries=2_000_000, unpacked_bytes=512 * 2**30)
 """A file for each chunk: a Zarr v2 of 26 passes of 4398 x 5382 pixels in chunks of 128 x 128 has 80,000."""
+MOST_RECORD_BYTES = 2**20
 MOST_ZIP_BYTES = 256 * 2**30
 CITATION = "CITATION.txt"
 
@@ -121,9 +122,11 @@ def held(area: str) -> Fetched | None:
     name = PUBLISHED[store_of(area)]
     folder = published_root(name)
     try:
-        raw = (folder / DOCUMENT).read_bytes()
+        raw = read_regular(folder / DOCUMENT, MOST_RECORD_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except UnreadableError as error:
+        raise CubeError(f"{error}.", f"Delete {folder} and fetch the cube again.") from error
     found = Fetched(parse_fetched(raw, str(folder)), folder, new=False)
     return found if found.path.is_dir() else None
 

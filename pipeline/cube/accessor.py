@@ -40,7 +40,7 @@ class CubeAccessor:
         try:
             event = json.loads(self._cube.attrs["event"])
             start, end = (_instant(event[name]) for name in ("start", "end"))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CubeError(
                 "The cube records no event that can be read.",
                 'Set it: cube.attrs[\'event\'] = \'{"start": "2018-09-05T18:07:59Z", '

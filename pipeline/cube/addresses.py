@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 
 from pipeline.cube.fetched import DOCUMENT, FetchedCube, parse_fetched
 from pipeline.cube.local_store import LocalStore
-from pipeline.cube.store import Store, ZarrStore
+from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import CubeError
 from pipeline.places import cubes_root, did_you_mean, is_name
@@ -148,20 +148,22 @@ def fetched_as(version: VersionAddress) -> FetchedCube | None:
     if version.number is not None:
         return None
     root, _, group = canonical_address(version.uri).rstrip("/").rpartition("/")
-    raw = open_store(root).read(DOCUMENT) if root else None
+    raw = open_store(root).read(DOCUMENT, MOST_DOCUMENT_BYTES) if root else None
     found = parse_fetched(raw, root) if raw is not None else None
     return found if found is not None and found.group == group else None
 
 
-def latest_versions() -> list[VersionAddress]:
-    """The latest version of every cube in the data folder, by name of the area.
+def built_areas() -> list[str]:
+    """Names of the areas that have a folder for a cube, sorted."""
+    return open_store(cubes_address()).names("")
+
+
+def latest_version(area: str) -> VersionAddress | None:
+    """The latest version of the cube of an area; None: none was published.
 
     Raises:
-        CubeError: a cube's pointer is damaged.
+        CubeError: the cube's pointer is damaged.
     """
-    found = []
-    for name in open_store(cubes_address()).names(""):
-        store = store_of_area(name)
-        if (number := current_version(store)) is not None:
-            found.append(VersionAddress(store, number, version_key(number)))
-    return found
+    store = store_of_area(area)
+    number = current_version(store)
+    return None if number is None else VersionAddress(store, number, version_key(number))

@@ -158,7 +158,7 @@ def _event(cube: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
     try:
         event = json.loads(cube.attrs["event"])
         start, end = (np.datetime64(event[key].removesuffix("Z"), "us") for key in ("start", "end"))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return start, end
 

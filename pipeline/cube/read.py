@@ -17,6 +17,7 @@ from pipeline.cube.manifest import MANIFEST
 from pipeline.cube.portable import portable
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError, SlidecubeError
+from pipeline.pending_reads import wait_for_reads
 
 
 def open_cube(address: str | Path, *, dask: bool = False) -> xr.Dataset:
@@ -49,6 +50,7 @@ def open_cube(address: str | Path, *, dask: bool = False) -> xr.Dataset:
     except (
         Exception
     ) as error:  # zarr, its codecs and xarray raise what they like for a damaged or hostile store
+        wait_for_reads()
         raise CubeError(
             f"{version.uri} cannot be opened as Zarr ({type(error).__name__}: {str(error)[:300]}).",
             "Run `slidecube verify` on it.",
@@ -76,6 +78,7 @@ def decoding(uri: str) -> Iterator[None]:
         called = [Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)]
         if not any(f"/site-packages/{name}/" in path for name in DECODERS for path in called):
             raise
+        wait_for_reads()
         raise CubeError(
             f"{uri} cannot be decoded ({type(error).__name__}: {str(error)[:300]}).",
             "Run `slidecube verify` on it, and `slidecube build`, which makes damaged layers again.",

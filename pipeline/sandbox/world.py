@@ -208,18 +208,32 @@ def _finished(root: Path) -> World | None:
     return World.open(root) if (root / "world.json").exists() else None
 
 
+PARTS = ("items", "blobs", "truth", "aoi", "slc", "zenodo")
+"""folders of a world"""
+UNFINISHED = ".slidecube-world-unfinished"
+"""a file that marks a folder in which a world is being made"""
+
+
 def clear(root: Path) -> None:
-    """Make `root` an empty folder; files of an unfinished attempt are removed.
+    """Make `root` an empty folder for a world; files of an unfinished attempt are removed.
+
+    An attempt is known by its mark, so that nothing is removed that no attempt made. A symbolic link in the folder is
+    removed, and not what it leads to.
 
     Raises:
-        SandboxError: it has other files.
+        SandboxError: it is no folder, or has files that no unfinished attempt made.
     """
-    ours = {"items", "blobs", "truth", "aoi", "slc", "zenodo"}
-    if root.exists():
-        others = sorted(path.name for path in root.iterdir() if path.name not in ours)
-        if not root.is_dir() or others:
-            raise SandboxError(f"{root} has other files ({', '.join(others[:3])}).", "Give an empty folder.")
-    for name in ours:
+    if root.exists() and not root.is_dir():
+        raise SandboxError(f"{root} is no folder.", "Give an empty folder.")
+    there = {path.name for path in root.iterdir()} if root.exists() else set()
+    others = sorted(there - {*PARTS, UNFINISHED} if UNFINISHED in there else there)
+    if others:
+        raise SandboxError(f"{root} has other files ({', '.join(others[:3])}).", "Give an empty folder.")
+    root.mkdir(parents=True, exist_ok=True)
+    (root / UNFINISHED).touch()
+    for name in PARTS:
+        if (root / name).is_symlink() or (root / name).is_file():
+            (root / name).unlink()
         shutil.rmtree(root / name, ignore_errors=True)
     for name in ("items", "blobs"):
         (root / name).mkdir(parents=True)
@@ -238,6 +252,7 @@ def finish(root: Path, document: dict[str, Any], items: list[dict[str, Any]], or
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     text = json.dumps(document | {"order": order, "digest": digest.hexdigest()}, indent=1)
     write_whole(root / "world.json", text)
+    (root / UNFINISHED).unlink(missing_ok=True)
 
 
 def _order(items: list[dict[str, Any]], parameters: WorldParameters) -> list[str]:

@@ -2,6 +2,10 @@
 
     python -m tests.faults.tally               # all, about 15 minutes on two cores
     python -m tests.faults.tally --documents   # documents and files alone, two minutes
+    python -m tests.faults.tally zips rasters  # these classes, which are named as in the table
+
+Each class, and each test, says on standard error when it ended and how long it took; the table comes last. A test that
+takes longer than half an hour ends the run with the stack of every thread.
 
 The classes of documents and files are read in this process; those that need commands, servers or cubes are the tests of
 this folder, which pytest runs. The exit status is 1 where an input had another outcome than a named error or none.
@@ -9,9 +13,12 @@ this folder, which pytest runs. The exit status is 1 where an input had another 
 
 from __future__ import annotations
 
+import argparse
+import faulthandler
 import logging
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,6 +42,7 @@ CLASSES: dict[str, Callable[[], Iterator[tuple[str, Action]]]] = {
     "rasters to import": odd_files.imports,
     "zips": odd_files.zips,
 }
+MOST_S = 1800.0
 TESTS = {
     "test_hostile_answers.py": "answers of servers",
     "test_hostile_archive.py": "archives that do not deliver",
@@ -68,17 +76,32 @@ class Counting:
     def __init__(self) -> None:
         self.found: dict[str, Counter[str]] = {}
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Bound a test."""
+        faulthandler.dump_traceback_later(MOST_S, exit=True, file=sys.__stderr__)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Lift the bound."""
+        faulthandler.cancel_dump_traceback_later()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test that ended, by what it noted; one that noted nothing is an error by name or no harm."""
         name = next((words for part, words in TESTS.items() if part in report.nodeid), None)
         if name is None or (report.when != "call" and not report.failed):
             return
         counted = self.found.setdefault(name, Counter())
+        words = "FAILED" if report.failed else "passed"
+        _say(f"{name}: {report.nodeid.rpartition('/')[2]}: {words}, {report.duration:.0f} s")
         if report.failed:
             counted["traceback"] += 1
         else:
             counted.update(outcomes.NOTED or [outcomes.NAMED])
         outcomes.NOTED.clear()
+
+
+def _say(words: str) -> None:
+    """To the standard error of this process, also where pytest keeps what tests write."""
+    print(words, file=sys.__stderr__, flush=True)
 
 
 def table(found: dict[str, Counter[str]]) -> str:
@@ -96,8 +119,18 @@ def table(found: dict[str, Counter[str]]) -> str:
 def main() -> int:
     logging.disable(logging.ERROR)
     warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.tally", description=__doc__)
+    parser.add_argument(
+        "classes", nargs="*", metavar="CLASS", help=f"of {', '.join((*CLASSES, *TESTS.values()))}"
+    )
+    parser.add_argument("--documents", action="store_true", help="no command, server or cube")
+    asked = parser.parse_args()
+    if odd := [name for name in asked.classes if name not in (*CLASSES, *TESTS.values())]:
+        parser.error(f"no class: {', '.join(odd)}")
+    wanted = asked.classes or [*CLASSES, *(() if asked.documents else TESTS.values())]
     found: dict[str, Counter[str]] = {}
-    for name in CLASSES:
+    for name in (name for name in CLASSES if name in wanted):
+        began = time.monotonic()
         with TemporaryDirectory() as folder:
             counted = Counter[str]()
             for label, outcome, words in outcomes_of(name, Path(folder)):
@@ -105,20 +138,23 @@ def main() -> int:
                 if outcome in outcomes.BAD:
                     print(f"{name}: {label}: {outcome}: {words}", file=sys.stderr)
         found[name] = counted
-    tested, status = ({}, 0) if "--documents" in sys.argv[1:] else of_tests()
+        _say(f"{name}: {counted.total()} inputs, {time.monotonic() - began:.0f} s")
+    parts = [part for part, name in TESTS.items() if name in wanted]
+    tested, status = of_tests(parts) if parts else ({}, 0)
     print(table({**found, **tested}))
     bad = any(counted[one] for counted in (*found.values(), *tested.values()) for one in outcomes.BAD)
     return int(bad or status != 0)
 
 
-def of_tests() -> tuple[dict[str, Counter[str]], int]:
-    """The outcomes of the tests of this folder by class, and the status of pytest."""
+def of_tests(parts: list[str]) -> tuple[dict[str, Counter[str]], int]:
+    """The outcomes of tests of this folder by class, and the status of pytest."""
     logging.disable(logging.NOTSET)
     counting = Counting()
     here = Path(__file__).parent
-    files = {str(here / part.partition("::")[0]) for part in TESTS}
+    files = {str(here / part.partition("::")[0]) for part in parts}
+    chosen = " or ".join(part.rpartition("::")[2].removesuffix(".py") for part in parts)
     options = ["-q", "--no-header", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    status = pytest.main([*options, *sorted(files)], [counting])
+    status = pytest.main([*options, "-k", chosen, *sorted(files)], [counting])
     return counting.found, int(status)
 
 

@@ -9,19 +9,21 @@ import numpy as np
 from model.experiments.results.prediction import Outcome
 from model.experiments.results.results import TrialResult
 from model.inputs.cubes import UNMAPPED
-from pipeline.files import whole_file, write_whole
+from pipeline.files import UnreadableError, read_regular, whole_file, write_whole
 
 TRIALS = "trials"
 """folder of these files in the folder of an ablation or a ladder"""
+MOST_RESULT_BYTES = 64 * 2**20
+"""of a result without its scores; one has some 20 kB"""
 
 
 def read_result(file: Path) -> TrialResult | None:
-    """A result that was written before; None: there is none, or one of its files is missing or damaged."""
+    """A result that was written before; None: there is none, or one of its files is missing, damaged or too large."""
     if not file.is_file() or not file.with_suffix(".npz").is_file():
         return None
     try:
-        return TrialResult.model_validate_json(file.read_text(encoding="utf-8"))
-    except ValueError:
+        return TrialResult.model_validate_json(read_regular(file, MOST_RESULT_BYTES))
+    except (ValueError, UnreadableError):
         return None
 
 

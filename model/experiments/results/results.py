@@ -19,6 +19,9 @@ from pipeline.records import Frozen, digest_of_json
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+BATCHES = 2
+"""version of the rule of `model.network.batches` for several scenes. 1: a batch is of one of them"""
+
 
 class OtherEvents(Frozen):
     """Other events that a network is trained on."""
@@ -74,6 +77,15 @@ class Trial(Frozen):
         imagenet = self.network is not None and self.network.initial_weights == "imagenet"
         return imagenet and self.protocol != "paper"
 
+    def mixes_scenes(self, events: int = 1) -> bool:
+        """Whether the chips of a batch are of several scenes, as events or numbers of passes of one.
+
+        Args:
+            events: in the training set.
+        """
+        random = self.plan is not None and self.plan.sampling == "random crops"
+        return random and (events > 1 or len(self.cases) > 1)
+
 
 class TrialTask(Frozen):
     """A trial on a cube, with the settings of its protocol that are not the trial's own."""
@@ -99,6 +111,8 @@ class TrialTask(Frozen):
             parts["newest before"] = 2  # version of the rule in `model.inputs.selection`
         if self.trial.begins_with_tied_filters:
             parts["imagenet filters"] = 2  # version of the rule in `model.network.parts.imagenet`
+        if self.trial.mixes_scenes():
+            parts["batches"] = BATCHES
         return digest_of_json(parts)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from model.inputs import cubes
+from model.inputs.channel_source import ScratchChannels, ScratchCopies
+from model.inputs.cube_channels import CubeChannels
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import Selection, select
@@ -18,6 +21,15 @@ from model.inputs.windows import Box, mask_of
 from model.scores.evaluation import ScoredPixels
 from model.split.partition import Mask
 from model.split.scored_pixels import SeenBy, labels_and_scored
+
+KEPT_SCENES = 16
+"""cubes whose labels and scored pixels a process keeps: the events of a ladder are each opened by many trials"""
+KEPT_BYTES = 2**30
+"""room for scratch copies of channels, which the trials of a ladder share"""
+KEPT_SELECTIONS = 128
+_COPIES = ScratchCopies(KEPT_BYTES)
+_SELECTIONS: dict[Hashable, Selection] = {}
+"""by the cube's address and digest, inputs and event"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,29 @@ class ScoredScene:
         Raises:
             ModelError: the cube lacks what the inputs need.
         """
-        return select(self.dataset, inputs, self.event)
+        key = (self.facts.uri, self.facts.digest, inputs, self.event)
+        found = _SELECTIONS.get(key) or select(self.dataset, inputs, self.event)
+        if key not in _SELECTIONS and len(_SELECTIONS) == KEPT_SELECTIONS:
+            _SELECTIONS.pop(next(iter(_SELECTIONS)))
+        _SELECTIONS[key] = found
+        return found
+
+    def copied(self, inputs: Inputs, selection: Selection, scratch: Path) -> ScratchChannels:
+        """The channels of these passes in a scratch copy, which trials one after the other share.
+
+        Args:
+            scratch: folder of a new copy, which leaves no file.
+
+        Raises:
+            ModelError: the selection lacks what the inputs need.
+        """
+        count = len(inputs.channels)
+
+        def made() -> ScratchChannels:
+            return ScratchChannels(CubeChannels(self.dataset, inputs, selection), count, scratch)
+
+        key = (self.facts.uri, self.facts.digest, inputs, selection.model_dump_json())
+        return _COPIES.get(key, count, made)
 
     def within(self, boxes: Iterable[Box]) -> ScoredPixels:
         """The scored pixels inside some rectangles."""
@@ -74,7 +108,7 @@ def open_scene(cube: str, event: EventSpan | None = None, seen_by: SeenBy = "any
     return ScoredScene(dataset, facts, event, labels, scored, cubes.pixel_m(dataset))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=KEPT_SCENES)
 def _labels_and_scored(
     uri: str, digest: str, event: EventSpan | None, seen_by: SeenBy
 ) -> tuple[NDArray[np.uint8], Mask]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+import psutil
 
 from model.network.torch_guard import torch
 from pipeline.files import whole_file
@@ -28,16 +30,18 @@ class Checkpoint:
     def read(self) -> dict[str, Any] | None:
         """The state that an earlier, unfinished training left; None: there is none, or it cannot be used.
 
-        Nothing in the file is executed: torch reads tensors and plain values alone.
+        Nothing in the file is executed: torch reads tensors and plain values alone. Nothing in it is unpacked, since
+        torch writes without compression; a file larger than the free memory is not read.
         """
         if not self.file.is_file():
             return None
         try:
+            _refuse_packed(self.file)
             found: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
             if found["identity"] == self._identity:
                 return found
             why = "it is of another training"
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # zipfile, pickle and torch raise what they like
             why = type(error).__name__
         log.warning("%s is not used (%s): the training begins anew", self.file, why)
         return None
@@ -55,3 +59,18 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the file of a finished training."""
         self.file.unlink(missing_ok=True)
+
+
+def _refuse_packed(file: Path) -> None:
+    """
+    Raises:
+        ValueError: the file is larger than it looks, or than the free memory.
+    """
+    if file.stat().st_size > psutil.virtual_memory().available:
+        raise ValueError("it does not fit into memory")
+    with ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != ZIP_STORED for member in members):
+            raise ValueError("it is compressed, and torch does not compress")
+        if sum(member.file_size for member in members) > file.stat().st_size:
+            raise ValueError("its members are larger than the file")

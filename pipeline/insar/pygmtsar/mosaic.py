@@ -15,8 +15,8 @@ from pyproj import Transformer
 from rasterio.windows import Window
 
 from pipeline.errors import InterferometryError
-from pipeline.files import whole_file, write_whole
-from pipeline.insar.job import PRODUCTS, Step
+from pipeline.files import read_regular, whole_file, write_whole
+from pipeline.insar.job import MOST_BYTES, PRODUCTS, Step
 from pipeline.insar.pygmtsar.lattice import BurstEstimates, Lattice
 from pipeline.records import Frozen
 
@@ -71,7 +71,8 @@ def write_burst(folder: Path, burst: BurstEstimates, step: Step) -> None:
 
 def read_burst(folder: Path) -> StoredBurst:
     """A stored burst."""
-    return StoredBurst(_BurstRecord.model_validate_json((folder / "burst.json").read_bytes()), folder)
+    record = read_regular(folder / "burst.json", MOST_BYTES)
+    return StoredBurst(_BurstRecord.model_validate_json(record), folder)
 
 
 def write_products(folder: Path, lattice: Lattice, bbox: Box, target: Path) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InterferometryError, disk_error_of
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole
 from pipeline.insar.job import (
     METADATA,
+    MOST_BYTES,
     Esd,
     JobAcquisition,
     JobManifest,
@@ -160,7 +161,7 @@ def _discard_other_work(scratch: Path, mark: str) -> None:
     """Delete stored work of other inputs or of another algorithm."""
     path = scratch / "claim.txt"
     with suppress(OSError):
-        if path.read_text(encoding="utf-8") == mark:
+        if read_regular(path, MOST_BYTES) == mark.encode():
             return
     shutil.rmtree(scratch / "bursts", ignore_errors=True)
     shutil.rmtree(scratch / "work", ignore_errors=True)

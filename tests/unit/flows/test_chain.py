@@ -72,7 +72,7 @@ def test_a_version_is_named_by_its_area_its_root_or_itself(version, data):
     assert version == chain.version_of(str(root)) == chain.version_of(str(root / "versions" / "3.zarr"))
     assert (version.place.area, version.place.version) == ("small", 3)
     assert version.uri == str(root / "versions" / "3.zarr")
-    assert chain.latest_versions() == [version]
+    assert chain.latest_versions() == ([version], [])
 
 
 def test_a_new_version_lacks_both(version):
@@ -192,4 +192,4 @@ def test_no_cube_is_an_error(data):
 
 def test_without_cubes_there_is_nothing_to_finish(data):
     shutil.rmtree(data / "cubes")
-    assert chain.latest_versions() == []
+    assert chain.latest_versions() == ([], [])

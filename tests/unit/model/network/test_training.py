@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,38 @@ def test_several_scenes_take_turns_and_are_judged_by_the_mean_of_their_scores():
         order = np.argsort(-score, kind="stable")
         alone.append(float((np.cumsum(truth[order]) / np.arange(1, len(order) + 1))[truth[order]].mean()))
     assert trained.best.validation_auprc == pytest.approx(np.mean(alone), abs=2e-3)
+
+
+def test_the_chips_of_a_batch_are_of_several_scenes():
+    scenes = [scene(number) for number in range(3)]
+    for number, one in enumerate(scenes):
+        one.channels.values[0] = number  # tells of which scene a chip is
+    flat = Statistics(channels=CHANNELS, mean=(0.0, 0.0), sd=(1.0, 1.0), pixels=1)
+    scenes = [replace(one, statistics=flat) for one in scenes]
+    wanted = plan(batch=8, augmentation=())
+
+    def scenes_of(recipe):
+        drawn = Batches(scenes, recipe, np.random.default_rng(0), CPU).take(100)
+        return np.array([inputs[:, 0].amax(dim=(1, 2)).numpy() for inputs, _, _ in drawn])
+
+    found = scenes_of(wanted)
+    assert found.shape == (100, 8)
+    shares = [(found == number).mean() for number in range(3)]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert np.mean([len(set(batch)) > 1 for batch in found]) > 0.9
+    fixed = scenes_of(wanted.model_copy(update={"sampling": "fixed chips"}))
+    assert all(len(set(batch)) == 1 for batch in fixed)
+
+
+def test_a_part_of_a_batch_of_several_scenes_holds_chips_of_the_whole_batch():
+    def batches(part):
+        one = Batches([scene(0), scene(1)], plan(), np.random.default_rng(3), CPU, part=part)
+        return list(one.take(5))
+
+    for whole, *parts in zip(*map(batches, (slice(None), slice(0, 2), slice(2, 4))), strict=True):
+        for index in (0, 1, 2):
+            rows = {tuple(chip.flatten().tolist()) for chip in torch.cat([part[index] for part in parts])}
+            assert rows == {tuple(chip.flatten().tolist()) for chip in whole[index]}
 
 
 @pytest.mark.parametrize("name", RECIPES)

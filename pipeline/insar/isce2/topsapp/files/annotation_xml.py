@@ -9,6 +9,7 @@ from typing import Any
 from xml.parsers import expat
 
 from pipeline.errors import InterferometryError
+from pipeline.files import read_regular
 
 _LARGEST_BYTES = 128 * 2**20
 
@@ -36,9 +37,7 @@ def read_annotation(path: Path) -> ET.Element:
     Raises InterferometryError `annotation-unreadable`.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise ValueError("the file is too large")
-        return parse(path.read_bytes())
+        return parse(read_regular(path, _LARGEST_BYTES))
     except (OSError, ValueError, ET.ParseError) as error:
         raise InterferometryError(
             "annotation-unreadable", f"{path.name}: {error}.", "Fetch the acquisition again."

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from pipeline.errors import InterferometryError
+from pipeline.files import read_regular
 from pipeline.insar.isce2.topsapp.files.annotation_xml import parse
 from pipeline.records import Frozen
 
@@ -66,9 +67,7 @@ def read_header(raster: Path) -> IsceImage:
     """
     header = raster.with_name(raster.name + ".xml")
     try:
-        if header.stat().st_size > _LARGEST_HEADER_BYTES:
-            raise ValueError("the file is too large")
-        root = parse(header.read_bytes())
+        root = parse(read_regular(header, _LARGEST_HEADER_BYTES))
         values = {_plain(item.get("name")): _value(item) for item in root.findall("property")}
         axes = {
             _plain(item.get("name")): {
