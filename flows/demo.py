@@ -70,6 +70,7 @@ class DemoResult:
                 f"would score; on {report['scored_on']}. Simulated data: it says nothing of real landslides.",
             ),
             ("map", f"{self.map / 'landslides.gpkg'}, {self.map / 'probability.tif'}"),
+            ("page", f"{self.map / 'index.html'}  (opens in a browser without a network)"),
             ("picture", f"{self.map / PICTURE}"),
             (
                 "no label",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.features import geometry_mask, shapes
@@ -54,6 +55,10 @@ events, in their mean; `false_low` and `false_high` are those of the best and th
 number."""
 
 
+DISK_LIKE = (RasterioError, DataSourceError, DataLayerError, FeatureError, CPLE_BaseError, sqlite3.Error)
+"""errors of GDAL and SQLite, which do not tell a full disk from other reasons"""
+
+
 @contextmanager
 def disk_named(path: Path) -> Iterator[None]:
     """Name the disk where GDAL fails to write a file in the folder of `path`: its own errors do not.
@@ -63,7 +68,7 @@ def disk_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (RasterioError, DataSourceError, DataLayerError, CPLE_BaseError, OSError) as error:
+    except (*DISK_LIKE, OSError) as error:
         probe = path.with_name(f".{path.name}.probe")
         try:
             with probe.open("wb") as file:

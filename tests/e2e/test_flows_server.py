@@ -60,6 +60,7 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
     assert end.created_by is not None and end.created_by.type == "AUTOMATION"
     folder = site.data / "maps" / AREA / "v2-detector"
     assert json.loads((folder / "report.json").read_text())["map"]["kind"] == "detector"
+    assert (folder.parent / "latest").resolve() == folder.resolve() and (folder / "index.html").is_file()
     assert set(json.loads((site.data / "models" / AREA / "v2.refused.json").read_text())) == {"model"}
 
 

@@ -55,6 +55,15 @@ window.slidecube = (function () {
   Array.prototype.forEach.call(document.querySelectorAll("input[data-layer]"), function (box) {
     box.addEventListener("change", function () { model(box.dataset.layer).visible = box.checked; });
   });
+  // a finger that scrolls the page must not move the map
+  window.addEventListener("load", function () {
+    if (!window.matchMedia || !window.matchMedia("(pointer: coarse)").matches) { return; }
+    var tries = 0, timer = setInterval(function () {
+      var figure = window.Bokeh && window.Bokeh.documents.length ? model("map") : null;
+      if (figure) { figure.toolbar.active_drag = null; }
+      if (figure || ++tries > 50) { clearInterval(timer); }
+    }, 200);
+  });
   var compare = document.getElementById("compare"), slider = compare.querySelector("input");
   slider.addEventListener("input", function () { compare.style.setProperty("--cut", slider.value + "%"); });
   return { show: show };

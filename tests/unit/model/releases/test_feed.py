@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ from lxml import etree
 
 from model import api
 from model.cli.bundles import map_landslides
+from model.maps.map_rasters import disk_named
 from model.origin import ORIGIN
+from model.releases import release_products
 from model.releases.feed import write_feed
 from model.releases.latest_map import point_at
+from pipeline.errors import DiskError
 from pipeline.settings import settings
 from tests.quiet_cube import quiet_cube
 from tests.small_cube import write
@@ -100,3 +106,26 @@ def test_a_map_of_other_exposure_is_another_map(data, tmp_path, folder):
     done = runner.invoke(map_landslides, [cube, "--exposure", file, "--replace", "--json"])
     report = json.loads(Path(json.loads(done.stdout)["report"]).read_text())
     assert [row["file"] for row in report["exposure"]] == ["houses.gpkg"]
+
+
+@pytest.mark.parametrize("broken", ["write_geopackage", "write_exchange_files", "write_page", "write_stac"])
+def test_a_release_is_whole_or_absent(data, tmp_path, monkeypatch, broken):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(quiet_cube(48), tmp_path / "cube.zarr")
+    monkeypatch.setattr(release_products, broken, full)
+    with pytest.raises(DiskError):
+        api.map(str(tmp_path / "cube.zarr"))
+    assert not (data / "maps").exists() or not any((data / "maps").rglob("*"))
+
+
+def test_a_full_disk_is_named_where_sqlite_met_it(tmp_path, monkeypatch):
+    def no_room(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    with pytest.raises(OSError) as full, disk_named(tmp_path / "landslides.gpkg"):
+        raise sqlite3.OperationalError("database or disk is full")
+    assert full.value.errno == errno.ENOSPC
+    assert not any(tmp_path.iterdir())
