@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from model.inputs.channel_source import ChannelSource
 from model.inputs.channel_statistics import Statistics
+from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box, starts, taper
 from model.network.network import log_odds
 from model.network.torch_guard import torch
 from model.network.training_plan import STRIDE_PX, InferencePlan
+from model.network.training_scene import Scene
 from pipeline.progress import Progress, no_progress
 
 Array = NDArray[np.float32]
@@ -161,3 +163,23 @@ class _RowReader:
             ],
             axis=2,
         )
+
+
+def predictions(
+    scene: Scene,
+    areas: Sequence[Box],
+    probability: Probability,
+    plan: InferencePlan | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(n,) probability and (n,) truth of every labelled pixel with valid inputs in `areas`.
+
+    Each area is predicted from its own pixels alone.
+    """
+    scores, truths = [], []
+    for area in areas:
+        for strip in predict(scene.channels, area, scene.statistics, probability, plan):
+            label = scene.labels[strip.box.slices]
+            counted = np.isfinite(strip.probability) & (label != UNMAPPED)
+            scores.append(strip.probability[counted])
+            truths.append(label[counted] == 1)
+    return np.concatenate(scores), np.concatenate(truths)

@@ -25,6 +25,7 @@ Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
 TestTime = Literal["plain", "mirrored"]
 Standardise = Literal["auto", "scene", "training"]
+LoggerName = Literal["csv", "tensorboard", "mlflow"]
 
 
 class NetworkSpec(Frozen):
@@ -143,6 +144,11 @@ class TrainingPlan(Frozen):
         None,
         exclude=True,  # where a training keeps its state does not decide what is trained
         description="folder where the state is kept at each evaluation; a killed training goes on from there",
+    )
+    logger: LoggerName = Field(
+        "csv",
+        exclude=True,
+        description="where the evaluations are written too, besides metrics.csv in the folder of the checkpoint",
     )
     processes: int = Field(
         1,

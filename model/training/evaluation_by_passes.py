@@ -18,8 +18,7 @@ from model.bundle.expected_scores import (
 )
 from model.inputs.pass_subsets import PassSubset, ViewPasses, passes_by_view
 from model.inputs.selection import Selection
-from model.network.inference import Probability
-from model.network.training import predictions
+from model.network.inference import Probability, predictions
 from model.scores import probability_calibration
 from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.scores.scores import Ranking, Scores
