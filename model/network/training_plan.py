@@ -158,6 +158,12 @@ class TrainingPlan(Frozen):
     )
 
     @model_validator(mode="after")
+    def _in_a_folder(self) -> TrainingPlan:
+        if self.logger != "csv" and self.checkpoints is None:
+            raise ValueError(f"the logger {self.logger} needs a folder for checkpoints (--checkpoints)")
+        return self
+
+    @model_validator(mode="after")
     def _shared_evenly(self) -> TrainingPlan:
         if self.batch % self.processes or self.batch < 2 * self.processes:
             raise ValueError(

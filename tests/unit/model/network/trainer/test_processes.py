@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from model.network.parts.losses import masked_loss
 from model.network.torch_guard import torch
 from model.network.training import train
 from model.network.training_plan import TrainingPlan
+from pipeline.errors import ModelError
 from tests.unit.model.network.test_training import CHANNELS, SPEC, plan, scene
 
 CPU = torch.device("cpu")
@@ -100,3 +104,46 @@ def test_a_batch_that_cannot_be_shared_is_refused():
     for batch, processes in ((9, 2), (4, 4)):
         with pytest.raises(ValueError, match="shared evenly"):
             TrainingPlan(batch=batch, processes=processes)
+
+
+class BadSource:
+    """Channels that another process cannot read, by an error or by being killed."""
+
+    def __init__(self, source, kill):
+        self.shape, self.values, self.kill, self.home = source.shape, source.values, kill, os.getpid()
+
+    def read(self, box):
+        if os.getpid() != self.home:
+            if self.kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ModelError("the scratch copy is gone")
+        return self.values[:, box.slices[0], box.slices[1]].copy()
+
+
+@pytest.mark.parametrize(("kill", "named"), [(False, "scratch copy is gone"), (True, "SIGKILL")])
+def test_a_process_that_fails_ends_the_training_and_says_why(kill, named):
+    plain = scene()
+    bad = type(plain)(
+        BadSource(plain.channels, kill), plain.labels, plain.usable, plain.split, plain.statistics
+    )
+    environment = dict(os.environ)
+    with pytest.raises(ModelError, match=named):
+        train(bad, SPEC, plan(**SHARED), 0)
+    assert not torch.distributed.is_initialized() and dict(os.environ) == environment
+
+
+def test_an_error_of_the_progress_ends_the_processes(scratch_scene):
+    threads = torch.get_num_threads()
+
+    def progress(*_):
+        raise ModelError("the page is gone")
+
+    with pytest.raises(ModelError, match="page is gone"):
+        train(scratch_scene, SPEC, plan(**SHARED), 0, progress)
+    assert torch.get_num_threads() == threads
+
+
+def test_too_few_gpus_are_named(monkeypatch):
+    monkeypatch.setattr("model.network.training.choose_device", lambda _: torch.device("cuda"))
+    with pytest.raises(ModelError, match=r"64 processes .*GPU"):
+        train(scene(), SPEC, plan(processes=64, batch=128), 0)
