@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: setup demo test lint types contracts unit docs bench clean lock
+.PHONY: setup demo test lint types contracts unit docs bench experiments clean lock
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -43,9 +43,14 @@ unit: setup
 docs: setup
 	$(BIN)/mkdocs build --clean
 
-# Side by side with what a user would otherwise use; ratios of one run. Takes many minutes.
+# Time and memory, side by side with what a user would otherwise use; ratios of one run. Takes some 20 minutes.
+# One alone: `.venv/bin/python -m tests.bench NAME`.
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# What the simulated events hold against the paper, what the detector finds and misses: one takes minutes to hours.
+experiments: setup
+	$(BIN)/python -m tests.bench --experiments
 
 # Pin again what this environment has (where the tests pass), with the hashes that the package index gives for each release.
 lock: setup

@@ -27,8 +27,8 @@ EDITABLE = ("landslides.gpkg",)
 """files of a result that a person changes by hand"""
 LARGEST_BYTES = 8 << 20
 
-PASSES = {"before", "after", "track"}
-"""options of a map that older results with a model do not know"""
+LATER = {"before", "after", "track", "threshold", "recall", "precision", "experiment.left_out"}
+"""options that older results do not know, and that are absent where they are not chosen"""
 LONGEST_VALUE = 80
 """characters of an option's value that an error shows"""
 
@@ -55,15 +55,15 @@ class Origin(Frozen):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="what was chosen, by name")
 
     def differences(self, wanted: Origin) -> list[str]:
-        """How `wanted` differs, one line each. An option that only one of them knows is not compared, but for the
-        passes of a map: a map that names none has all.
+        """How `wanted` differs, one line each. An option that only one of them knows is not compared, but for
+        those of `LATER`: a map that names no passes has all.
         """
         found = []
         if self.cube != wanted.cube:
             found.append(f"the cube {self.cube[:12]} instead of {wanted.cube[:12]}")
         if self.model != wanted.model:
             found.append(f"{_model(self.model)} instead of {_model(wanted.model)}")
-        for name in sorted(self.options.keys() & wanted.options.keys() | PASSES):
+        for name in sorted(self.options.keys() & wanted.options.keys() | LATER):
             if self.options.get(name) != wanted.options.get(name):
                 values = (_short(each.options.get(name)) for each in (self, wanted))
                 found.append(f"{name} {' instead of '.join(values)}")

@@ -25,8 +25,10 @@ from model.inputs.inputs import Inputs
 from model.inputs.pass_subsets import distance, passes_by_view
 from model.inputs.selection import Selection
 from model.network.training_plan import Check, NetworkSpec, TestTime, TrainingPlan
+from model.scores.case_evidence import CaseEvidence
+from model.scores.input_ranges import InputRanges
 from model.scores.probability_calibration import Calibration, CaseCalibration
-from model.scores.scores import Scores
+from model.scores.scores import Scores, Share
 from model.split.split import Split
 from pipeline.records import Frozen, Utc, digest_of_json
 
@@ -84,6 +86,22 @@ class BundleDocument(Frozen):
         (), max_length=32, description="with fewer passes after the event, or fewer views"
     )
     expected: tuple[ExpectedScore, ...] = Field(description="scores on the test area by number of passes")
+    evidence: tuple[CaseEvidence, ...] = Field(
+        (),
+        max_length=32,
+        exclude_if=lambda cases: not cases,
+        description="by case, what maps were worth on the events that were tested; empty: in older documents",
+    )
+    chosen_threshold: Share | None = Field(
+        None,
+        exclude_if=lambda threshold: threshold is None,
+        description="of maps with all passes: the best mean F1 over left-out events; None: that of `validation`",
+    )
+    input_ranges: InputRanges | None = Field(
+        None,
+        exclude_if=lambda ranges: ranges is None,
+        description="what the inputs of the training set were like; None: in older documents",
+    )
     device: str
     software: dict[str, str]
     created: Utc
@@ -94,6 +112,8 @@ class BundleDocument(Frozen):
             raise ValueError("the statistics and the inputs differ in their channels")
         if any(one.statistics.channels != self.inputs.channels for one in self.others):
             raise ValueError("the statistics of a further event and the inputs differ in their channels")
+        if self.input_ranges is not None and self.input_ranges.channels != self.inputs.channels:
+            raise ValueError("the ranges of the inputs and the inputs differ in their channels")
         if self.network.in_channels != len(self.inputs.channels):
             raise ValueError("the network and the inputs differ in the number of channels")
         _ = self.training_events  # refuses a split that reaches out of its scene
@@ -134,21 +154,43 @@ class BundleDocument(Frozen):
 
     @property
     def threshold(self) -> float:
-        """Lowest calibrated probability of a mapped pixel, chosen on the validation areas with all passes."""
-        return self.validation.threshold
+        """Lowest calibrated probability of a mapped pixel, with all passes: the best F1 on the validation areas, or
+        over left-out events."""
+        return self.validation.threshold if self.chosen_threshold is None else self.chosen_threshold
 
-    def calibrated_for(self, selection: Selection) -> CaseCalibration:
-        """The calibration and threshold for a map of these passes, or for the nearest case that has them."""
-        every = CaseCalibration(
+    @property
+    def every_case(self) -> CaseCalibration:
+        """The calibration and threshold of maps with all passes."""
+        return CaseCalibration(
             after=len(self.selection.after),
             views=passes_by_view(self.selection) if self.inputs.views == "any" else (),
             calibration=self.calibration,
             threshold=self.threshold,
         )
+
+    def calibrated_for(self, selection: Selection) -> CaseCalibration:
+        """The calibration and threshold for a map of these passes, or for the nearest case that has them."""
         return min(
-            (*self.by_passes, every),
+            (*self.by_passes, self.every_case),
             key=lambda case: (*distance(case.views, 1, case.after, selection)[:2], case.after),
         )
+
+    def evidence_for(self, selection: Selection) -> CaseEvidence | None:
+        """The evidence of maps of these views and passes after the event; of several, with the nearest number of
+        passes before it. None: there is none."""
+        known = [
+            (apart, case)
+            for case in self.evidence
+            if (apart := distance(case.views, case.before, case.after, selection))[:2] == (0, 0)
+        ]
+        return min(known, key=lambda pair: pair[0])[1] if known else None
+
+    def prior_for(self, selection: Selection) -> float:
+        """The prevalence of the pixels that the calibration of a map of these passes was fitted to."""
+        evidence = self.evidence_for(selection)
+        if evidence is not None and evidence.part == "left-out event":
+            return evidence.prior
+        return self.validation.prevalence
 
     @property
     def directions(self) -> tuple[str, ...]:

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     help="A further event to train on; may be given several times. The inputs are those that all of them have; each "
     "event is standardised with its own statistics.",
 )
+@click.option(
+    "--left-out",
+    is_flag=True,
+    help="Train once more for each event, on the others, so that maps state what they are worth on an event that was "
+    "left out, and are calibrated by it. Needs three events (--with); with --checkpoints a finished event is kept.",
+)
 @click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 300]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the learning rate.")
 @chip_option(None, "  [default: 128]")
@@ -129,6 +135,8 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
             raise click.UsageError(
                 "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
             )
+        if options.pop("left_out"):
+            raise click.UsageError("--left-out is for a model, not for --protocol.")
         train_by_protocol(cube, protocol, out, options)
         return
     if out is not None and name is not None:
@@ -167,6 +175,7 @@ def _training_request(options: dict[str, Any]) -> TrainingRequest:
             initial_weights="imagenet" if options["imagenet"] else "random",
             members=options["members"],
             others=options["others"],
+            left_out=options["left_out"],
             event=parsed_event(options["event"]),
             **({} if options["mirrored"] is None else {"test_time": TEST_TIME[options["mirrored"]]}),
         )

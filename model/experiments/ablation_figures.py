@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from model.experiments.baselines import METHODS
 from model.experiments.results.results import TrialResult
 from model.experiments.trial_runs import FinishedTrial
+from model.inputs.change import DB_PER_NEPER
 from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box
-from model.maps.log_ratio import DB_PER_NEPER
 from pipeline.errors import number_of
 
 CHIPS = 6

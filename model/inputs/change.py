@@ -15,6 +15,8 @@ from pipeline.errors import ModelError
 
 Change = Literal["log_ratio", "before_sd", "z_score"]
 
+DB_PER_NEPER = 10.0 / np.log(10.0)
+"""decibels for one unit of the natural logarithm of power"""
 LOOKS = 4.4
 """equivalent number of looks of Sentinel-1 IW products of high resolution (ESA, Sentinel-1 Product Definition)"""
 SPECKLE_SD = float(np.sqrt(polygamma(1, LOOKS)))

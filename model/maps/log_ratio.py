@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from model.inputs.change import local_mean
+from model.inputs.change import DB_PER_NEPER, local_mean
 from model.inputs.cubes import shape_of
 from model.inputs.selection import PassUsed, Selection
 from model.inputs.windows import Box
@@ -18,8 +18,6 @@ from model.maps.map_description import MapRows
 from pipeline.records import Frozen
 
 Array = NDArray[np.float32]
-DB_PER_NEPER = 10.0 / np.log(10.0)
-"""decibels for one unit of the natural logarithm of power"""
 ROWS_PX, COLUMNS_PX = 256, 512
 HIGHEST_DB = 30.0
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from model.bundle.bundle import ModelBundle
 from model.bundle.map_calibrations import Calibrations
+from model.inputs.change import DB_PER_NEPER
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
 from model.inputs.windows import whole
-from model.maps.log_ratio import DB_PER_NEPER
 from model.maps.map_description import MappedScene, MapRows
 from model.network.ensemble import probability_of
 from model.network.inference import predict

@@ -166,20 +166,34 @@ class _RowReader:
 
 
 def predictions(
-    scene: Scene,
-    areas: Sequence[Box],
-    probability: Probability,
-    plan: InferencePlan | None = None,
+    scene: Scene, areas: Sequence[Box], probability: Probability
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(n,) probability and (n,) truth of every labelled pixel with valid inputs in `areas`.
+    """(n,) probability and (n,) truth of every labelled pixel with valid inputs in `areas`."""
+    return labelled_pixels(predicted_areas(scene, areas, probability))
+
+
+def predicted_areas(
+    scene: Scene, areas: Sequence[Box], probability: Probability, plan: InferencePlan | None = None
+) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """(y, x) probability, NaN where an input is not valid, and (y, x) labels of each of `areas`.
 
     Each area is predicted from its own pixels alone.
     """
-    scores, truths = [], []
+    found = []
     for area in areas:
-        for strip in predict(scene.channels, area, scene.statistics, probability, plan):
-            label = scene.labels[strip.box.slices]
-            counted = np.isfinite(strip.probability) & (label != UNMAPPED)
-            scores.append(strip.probability[counted])
-            truths.append(label[counted] == 1)
+        strips = predict(scene.channels, area, scene.statistics, probability, plan)
+        predicted = np.concatenate([strip.probability for strip in strips])
+        found.append((predicted, scene.labels[area.slices]))
+    return found
+
+
+def labelled_pixels(
+    predicted: Sequence[tuple[NDArray[np.float32], NDArray[np.uint8]]],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(n,) probability and (n,) truth of the pixels of (y, x) probabilities and labels that have both."""
+    scores, truths = [], []
+    for probability, labels in predicted:
+        counted = np.isfinite(probability) & (labels != UNMAPPED)
+        scores.append(probability[counted])
+        truths.append(labels[counted] == 1)
     return np.concatenate(scores), np.concatenate(truths)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from pydantic import JsonValue
 
-from model.network.inference import predictions
+from model.network.inference import labelled_pixels, predicted_areas, predictions
 from model.network.network import build, choose_device, parameters
 from model.network.parts.imagenet import same_filter_for_both_dates
 from model.network.torch_guard import torch
@@ -20,7 +20,7 @@ from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress
 from pipeline.records import digest_of_json
 
-__all__ = ["predictions", "train"]
+__all__ = ["labelled_pixels", "predicted_areas", "predictions", "train"]
 
 
 def train(

@@ -102,22 +102,9 @@ def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibr
     index = np.rint((log_odds + edge) / (2 * edge) * (CLASSES - 1)).astype(np.int64)
     total = np.bincount(index, minlength=CLASSES).astype(np.float64)
     used = total > 0
-    hits = np.bincount(index, weights=truth, minlength=CLASSES)[used]
+    hits = np.bincount(index, weights=truth, minlength=CLASSES)[used].astype(np.float64)
     centre = (np.bincount(index, weights=log_odds, minlength=CLASSES)[used]) / total[used]
-    weight = total[used] / truth.size
-    share = hits / total[used]
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value = parameters[0] * centre + parameters[1]
-        entropy = np.logaddexp(0.0, value) - share * value
-        residual = weight * (expit(value) - share)
-        return float((weight * entropy).sum()), np.array([(residual * centre).sum(), residual.sum()])
-
-    found = minimize(
-        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[SLOPES, (-30.0, 30.0)],
-        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
-    )  # fmt: skip
-    slope, intercept = float(found.x[0]), float(found.x[1])
+    slope, intercept = _slope_and_intercept(centre, total[used], hits)
     before, after = probability.astype(np.float64), expit(slope * log_odds + intercept)
     classes_before, classes_after = reliability(before, truth), reliability(after, truth)
     return Calibration(
@@ -131,17 +118,79 @@ def fitted(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Calibr
     )
 
 
+def fitted_to_counts(
+    log_odds: NDArray[np.float64], total: NDArray[np.float64], hits: NDArray[np.float64], pixels: int
+) -> Calibration:
+    """The same from counts of pixels by class, which may be weighted.
+
+    Args:
+        log_odds: (n,) centres of the classes, as predicted.
+        total: (n,) weight of the pixels of each.
+        hits: (n,) weight of the landslide pixels among them.
+        pixels: how many pixels were counted.
+
+    Raises:
+        ModelError: the pixels are all of one kind.
+    """
+    used = total > 0
+    centre, total, hits = log_odds[used], total[used], hits[used]
+    if not 0 < hits.sum() < total.sum():
+        raise ModelError(
+            "Nothing can be calibrated: the pixels of the tested events are all of one kind.",
+            "Test on an event with landslides.",
+        )
+    slope, intercept = _slope_and_intercept(centre, total, hits)
+    before, after = (
+        _reliability(expit(values), total, hits) for values in (centre, slope * centre + intercept)
+    )
+    return Calibration(
+        slope=slope,
+        intercept=intercept,
+        pixels=pixels,
+        error_before=error_of(before),
+        error_after=error_of(after),
+        before=before,
+        after=after,
+    )
+
+
+def _slope_and_intercept(
+    centre: NDArray[np.float64], total: NDArray[np.float64], hits: NDArray[np.float64]
+) -> tuple[float, float]:
+    """The smallest cross entropy over (class,) log-odds, weights of pixels, and of landslide pixels among them."""
+    weight, share = total / total.sum(), hits / total
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value = parameters[0] * centre + parameters[1]
+        entropy = np.logaddexp(0.0, value) - share * value
+        residual = weight * (expit(value) - share)
+        return float((weight * entropy).sum()), np.array([(residual * centre).sum(), residual.sum()])
+
+    found = minimize(
+        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[SLOPES, (-30.0, 30.0)],
+        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
+    )  # fmt: skip
+    return float(found.x[0]), float(found.x[1])
+
+
 def reliability(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[Reliability, ...]:
     """(n,) probabilities in classes of equal width; empty classes are left out."""
+    return _reliability(probability, np.ones(probability.size), truth.astype(np.float64))
+
+
+def _reliability(
+    probability: NDArray[np.float64], total: NDArray[np.float64], hits: NDArray[np.float64]
+) -> tuple[Reliability, ...]:
+    """Probabilities with weights, of pixels and of landslides among them, in classes of equal width."""
     index = np.minimum((probability * RELIABILITY_CLASSES).astype(np.int64), RELIABILITY_CLASSES - 1)
-    pixels = np.bincount(index, minlength=RELIABILITY_CLASSES)
-    predicted = np.bincount(index, weights=probability, minlength=RELIABILITY_CLASSES)
-    observed = np.bincount(index, weights=truth, minlength=RELIABILITY_CLASSES)
+    pixels = np.bincount(index, weights=total, minlength=RELIABILITY_CLASSES)
+    predicted = np.bincount(index, weights=probability * total, minlength=RELIABILITY_CLASSES)
+    observed = np.bincount(index, weights=hits, minlength=RELIABILITY_CLASSES)
     return tuple(
         Reliability(
             predicted=min(float(predicted[i] / pixels[i]), 1.0),
-            observed=float(observed[i] / pixels[i]),
-            pixels=int(pixels[i]),
+            observed=min(float(observed[i] / pixels[i]), 1.0),
+            pixels=max(1, round(pixels[i])),
         )
         for i in np.flatnonzero(pixels)
     )

@@ -16,10 +16,14 @@ from model.bundle.expected_scores import (
     mean_score,
     scored_cases,
 )
+from model.inputs import cubes
 from model.inputs.pass_subsets import PassSubset, ViewPasses, passes_by_view
 from model.inputs.selection import Selection
-from model.network.inference import Probability, predictions
+from model.maps.map_plan import SMALLEST_M2
+from model.network.inference import Probability, labelled_pixels, predicted_areas
 from model.scores import probability_calibration
+from model.scores.case_evidence import CaseEvidence
+from model.scores.event_evidence import CountedEvent, EventEvidence
 from model.scores.probability_calibration import Calibration, CaseCalibration
 from model.scores.scores import Ranking, Scores
 from model.training.training_data import EventData
@@ -43,6 +47,8 @@ class Evaluation:
     validation_events: tuple[EventScore, ...]
     """scores on the validation area of each event"""
 
+    evidence: CaseEvidence
+    """what maps are worth, counted on the test areas"""
     selection: Selection
     """the passes of the first event"""
     views: tuple[ViewPasses, ...]
@@ -91,13 +97,15 @@ def evaluations(events: Sequence[EventData], probability: Probability) -> Iterat
 
 def _evaluation(events: Sequence[EventData], case: PassSubset, probability: Probability) -> Evaluation:
     """One calibration and one threshold for all events: a map of another event has no labels to choose them by."""
-    scenes = [(one.event.cube, scene) for one in events if (scene := one.scene_with(case)) is not None]
+    able = [(one, scene) for one in events if (scene := one.scene_with(case)) is not None]
+    scenes = [(one.event.cube, scene) for one, scene in able]
     first = events[0]
     selection = case.of(first.event.selection) or first.event.selection
-    validations, tests = (
-        [predictions(scene, scene.split.boxes(part), probability) for _, scene in scenes]
+    in_validation, in_test = (
+        [predicted_areas(scene, scene.split.boxes(part), probability) for _, scene in scenes]
         for part in ("validation", "test")
     )
+    validations, tests = (list(map(labelled_pixels, parts)) for parts in (in_validation, in_test))
     validation = _joined(validations)
     calibration = probability_calibration.fitted(*validation)
     on_validation = Ranking.of(*validation).scores()
@@ -112,14 +120,36 @@ def _evaluation(events: Sequence[EventData], case: PassSubset, probability: Prob
         )
         for parts in (validations, tests)
     )
+    views = passes_by_view(selection) if first.inputs.views == "any" else ()
+    evidence = CaseEvidence(
+        before=len(selection.before),
+        after=len(selection.after),
+        views=views,
+        smallest_m2=SMALLEST_M2,
+        events=tuple(
+            EventEvidence.of(
+                CountedEvent(
+                    area=one.event.cube.area,
+                    cube=one.event.cube.digest,
+                    simulated=one.event.cube.simulated,
+                    part="test area",
+                ),
+                rectangles,
+                float(np.prod(cubes.pixel_m(one.dataset))),
+                SMALLEST_M2,
+            )
+            for (one, _), rectangles in zip(able, in_test, strict=True)
+        ),
+    )
     return Evaluation(
         calibration,
         calibration.applied_to(on_validation),
         calibration.applied_to(on_test),
         on_test_by_event,
         on_validation_by_event,
+        evidence,
         selection,
-        passes_by_view(selection) if first.inputs.views == "any" else (),
+        views,
     )
 
 

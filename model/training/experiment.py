@@ -32,6 +32,12 @@ class Experiment(Frozen):
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, each with its own seed")
     split: SplitPlan = SplitPlan()
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
+    left_out: bool = Field(
+        False,
+        exclude_if=lambda wanted: not wanted,
+        description="train once more for each event, on the others, and state what maps are worth by the events that "
+        "were left out; needs three events",
+    )
     others: tuple[str, ...] = Field(
         (),
         max_length=30,

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.bundle.left_out import with_left_out
 from model.bundle.summaries import BundleRecord, record_of
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
 from model.network.architectures import architecture_named
 from model.network.augmentation import mirror_signs
 from model.network.training_plan import NetworkSpec, TrainingPlan, member_seed
+from model.scores.input_ranges import InputRanges
 from model.training.experiment import Experiment
 from model.training.reference_scores import reference_scores
 from model.training.training_data import (
@@ -24,14 +26,20 @@ from model.training.training_data import (
     labelled_cubes,
     select_passes,
 )
+from pipeline.errors import ModelError
 from pipeline.files import writable_parent
 from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from model.bundle.document import BundleDocument
+    from model.network.inference import Probability
     from model.network.training_scene import Trained
+    from model.scores.case_evidence import CaseEvidence
 
 log = logging.getLogger(__name__)
+
+LEAST_EVENTS = 3
+"""that can be left out in turn: with two, each network would be trained on one"""
 
 
 def train_bundle(
@@ -64,6 +72,11 @@ def train_bundle(
     if experiment.test_time == "mirrored":
         mirror_signs(inputs.channels)  # refuses, before training, a channel that cannot be mirrored
     selected = select_passes(labelled, inputs)  # refuses before anything is written
+    if experiment.left_out and len(selected) < LEAST_EVENTS:
+        raise ModelError(
+            f"Leaving events out needs {LEAST_EVENTS} events or more, and there are {len(selected)}.",
+            "Name more with --with, or train without --left-out.",
+        )
     run = TrainingRun(inputs, experiment, plan, seed, writable_parent(out), progress)
     events = [event_data(one, run) for one in selected]
     spec = NetworkSpec(
@@ -75,6 +88,8 @@ def train_bundle(
     ).on(inputs.channels)
     members = _trained(events, spec, run)
     document, weights = _evaluated(events, spec, members, run, notes)
+    if experiment.left_out:
+        document = with_left_out(document, _left_out(events, spec, run))
 
     from model.bundle import bundle
 
@@ -125,6 +140,28 @@ def _member_progress(progress: Progress, number: int, members: int) -> Progress:
     return member_progress
 
 
+def _left_out(events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun) -> tuple[CaseEvidence, ...]:
+    """What maps are worth on each event, by networks that were trained on the others."""
+    from model.training.left_out_training import LeftOutTraining
+
+    return LeftOutTraining(
+        events, run, lambda others: _probability(_trained(others, spec, run), run), spec.model_dump_json()
+    ).evidence()
+
+
+def _probability(members: Sequence[Trained], run: TrainingRun) -> Probability:
+    """The mean of trained members."""
+    from model.network.ensemble import probability_of
+    from model.network.network import choose_device
+
+    return probability_of(
+        [member.network for member in members],
+        choose_device(run.plan.device),
+        run.inputs.channels,
+        run.experiment.test_time,
+    )
+
+
 def _evaluated(
     events: Sequence[EventData],
     spec: NetworkSpec,
@@ -134,16 +171,11 @@ def _evaluated(
 ) -> tuple[BundleDocument, bytes]:
     """Evaluate the trained networks; the document of their bundle, and their weights."""
     from model.bundle import bundle
-    from model.network.ensemble import probability_of
-    from model.network.network import choose_device
     from model.network.weights import weights_of
     from model.training.evaluation_by_passes import evaluations
 
     networks, experiment = [member.network for member in members], run.experiment
-    probability = probability_of(
-        networks, choose_device(run.plan.device), run.inputs.channels, experiment.test_time
-    )
-    *by_passes, every = evaluations(events, probability)
+    *by_passes, every = evaluations(events, _probability(members, run))
     first, *others = (one.event for one in events)
     weights = weights_of(networks)
     document = bundle.new_document(
@@ -175,6 +207,10 @@ def _evaluated(
         calibration=every.calibration,
         by_passes=tuple(found.case_calibration() for found in by_passes),
         expected=tuple(found.expected_score() for found in (*by_passes, every)),
+        evidence=tuple(found.evidence for found in (*by_passes, every)),
+        input_ranges=InputRanges.of(
+            (one.land, one.event.statistics, one.event.split.train) for one in events
+        ),
         device=members[0].device,
     )
     return document, weights

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle.training_event import TrainingEvent
+from model.detector.land import OverLand
 from model.inputs import cubes
 from model.inputs.channel_source import ScratchChannels
 from model.inputs.channel_statistics import Statistics
@@ -87,6 +88,11 @@ class EventData:
     channels: tuple[ScratchChannels, ...]
     """one for each selection"""
 
+    @property
+    def land(self) -> OverLand:
+        """The channels with all passes, NaN over water."""
+        return OverLand(self.channels[0], self.inputs.channels, self.dataset)
+
     def training_scenes(self) -> list[Scene]:
         """The scenes that a network is trained on, one for each selection of passes."""
         return [self._scene(channels, channels.usable()) for channels in self.channels]
@@ -147,7 +153,7 @@ def select_passes(labelled: Sequence[LabelledCube], inputs: Inputs) -> list[Sele
 
 
 def event_data(selected: SelectedCube, run: TrainingRun) -> EventData:
-    """Read the channels of an event, split its scene and compute the statistics of its training area.
+    """Read the channels of an event, split its scene and compute the statistics of its training area, over land.
 
     Raises:
         ModelError: a part of the split (train, validation or test) holds no landslide.
@@ -164,12 +170,13 @@ def event_data(selected: SelectedCube, run: TrainingRun) -> EventData:
     usable = channels[0].usable()
     split_plan = run.experiment.split.model_copy(update={"shortest_px": run.plan.chip_px})
     split = divide(labels, usable, split_plan, run.seed)
+    land = OverLand(channels[0], inputs.channels, cube.dataset)
     event = TrainingEvent(
         cube=cube.facts,
         grid=grid_of(cube.dataset),
         split=split,
         selection=selected.selection,
-        statistics=Statistics.of(channels[0], inputs.channels, split.train),
+        statistics=Statistics.of(land, inputs.channels, split.train),
     )
     return EventData(cube.dataset, inputs, event, labels, usable, tuple(selections), tuple(channels))
 

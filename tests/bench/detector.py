@@ -1,12 +1,11 @@
-"""The training-free detector: candidates on events with labels, false alarms where nothing happened, time and memory.
+"""The training-free detector: candidates on events with labels, false alarms where nothing happened.
 
-`python -m tests.bench detector`, or one part: `python -m tests.bench.detector candidates false speed`.
+`python -m tests.bench detector`, or one part: `python -m tests.bench.detector candidates`, or `false`.
 
 - candidates: average precision of scores after the first pass, on the recorded landslide and on the cubes of
   BENCH_DETECTOR_EVENTS (paths, separated by `:`; simulated events).
 - false: every date in turn as the first pass after, with 8 passes before or more: area that is mapped where nothing
   happened, km² per 1000 km² and pass; then the cubes of BENCH_DETECTOR_QUIET.
-- speed: seconds and peak memory of a map of BENCH_DETECTOR_MAP (4398x5382) pixels with 10 passes.
 
 Recorded series lie in `shared/data` beside the checkout, or in BENCH_SHARED_DATA; without them those rows are left out.
 """
@@ -16,13 +15,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import gaussian_filter
 
 from model.detector.change_score import change_score, fused, history, own_variance, smoothed_db
 from model.detector.detection import Detection, Detector, detect
@@ -35,11 +32,10 @@ from model.maps.map_plan import DETECTOR_SMALLEST_M2
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests import real_series
+from tests.bench import SHARED
 
-SHARED = Path(os.environ.get("BENCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 EVENTS = [path for path in os.environ.get("BENCH_DETECTOR_EVENTS", "").split(":") if path]
 QUIET = [path for path in os.environ.get("BENCH_DETECTOR_QUIET", "").split(":") if path]
-MAP = os.environ.get("BENCH_DETECTOR_MAP", "4398x5382")
 BEFORE = 8
 MOST_BEFORE = 10
 SCALES_M = (0.0, 10.0, 15.0, 20.0, 25.0, 30.0)
@@ -50,7 +46,6 @@ def main() -> None:
     """Every part."""
     candidates()
     false()
-    speed()
 
 
 def _selected(cube: xr.Dataset, before: int | None, after: int | None) -> tuple[Selection, tuple[str, ...]]:
@@ -183,85 +178,6 @@ def _false_row(name: str, shares: list[float], cube: xr.Dataset) -> None:
     )
 
 
-def speed() -> None:
-    """A map of speckle: seconds (of the clock, and of the processor) and peak memory of this process."""
-    from model.inputs.selection import select
-    from model.maps.log_ratio import LogRatioPlan, log_ratio_rows
-    from model.maps.map_detector import map_detector
-    from tests.quiet_cube import quiet_cube
-
-    height, width = (int(part) for part in MAP.split("x"))
-    with tempfile.TemporaryDirectory(prefix="slidecube-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
-        path = Path(folder) / "cube.zarr"
-        _large_cube(quiet_cube(64, before=8, after=2), height, width, path)
-        cube, _ = load(str(path))
-        print(
-            f"\n{height} x {width} pixels, 8 passes before and 2 after, VV and VH; before the map {_peak_mib():.0f} MiB"
-        )
-        started = time.perf_counter(), time.process_time()
-        map_detector(str(path), Path(folder) / "map")
-        print(f"{'map by the detector':34}{_seconds(started)}, peak {_peak_mib():.0f} MiB", flush=True)
-        started = time.perf_counter(), time.process_time()
-        for _ in log_ratio_rows(cube, select(cube, Inputs(backscatter=("vv",), terrain=())), LogRatioPlan()):
-            pass
-        print(f"{'log-ratio of VV, values alone':34}{_seconds(started)}")
-
-
-def _seconds(started: tuple[float, float]) -> str:
-    now = time.perf_counter(), time.process_time()
-    return f"{now[0] - started[0]:.0f} s ({now[1] - started[1]:.0f} s of the processor)"
-
-
-def _peak_mib() -> float:
-    """Largest resident memory of this process so far; not ru_maxrss, which begins with that of its parent."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-
-def _large_cube(small: xr.Dataset, height: int, width: int, path: Path) -> None:
-    """Write a cube with the layout of this project, pass by pass."""
-    import zarr
-
-    rng = np.random.default_rng(0)
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    relief = gaussian_filter(rng.standard_normal((height // 8, width // 8)).astype(np.float32), 12)
-    relief = np.kron(relief / relief.std() * 150 + 600, np.ones((8, 8), np.float32))
-    relief = np.pad(relief, ((0, height - relief.shape[0]), (0, width - relief.shape[1])), mode="edge")
-    south, east = np.gradient(gaussian_filter(relief, 6), 10.0)
-    static = {
-        "dem": relief,
-        "dem_slope_radians": np.arctan(np.hypot(south, east)),
-        "dem_aspect": np.degrees(np.arctan2(-east, south)) % 360,
-    }
-    for name, values in static.items():
-        array = group.create_array(
-            name,
-            shape=(height, width),
-            dtype="float32",
-            chunks=(256, 256),
-            shards=(2048, 2048),
-            dimension_names=("y", "x"),
-        )
-        array[:] = values
-    count = small.sizes["timestep"]
-    for name, level in (("vv", -8.0), ("vh", -14.0)):
-        array = group.create_array(
-            name,
-            shape=(count, height, width),
-            dtype="float32",
-            chunks=(1, 256, 256),
-            shards=(1, 2048, 2048),
-            dimension_names=("timestep", "y", "x"),
-        )
-        for number in range(count):
-            noise = rng.standard_gamma(4.4, (height, width), dtype=np.float32) / np.float32(4.4)
-            array[number] = noise * np.float32(10 ** (level / 10))
-    coordinates = small.drop_vars([*small.data_vars, "x", "y"]).assign_coords(
-        y=4_700_000.0 - 5 - 10.0 * np.arange(height), x=500_005.0 + 10.0 * np.arange(width)
-    )
-    coordinates.to_zarr(path, mode="a", zarr_format=3, consolidated=False)
-    zarr.consolidate_metadata(path)
-
-
 if __name__ == "__main__":
-    for part in sys.argv[1:] or ("candidates", "false", "speed"):
-        {"candidates": candidates, "false": false, "speed": speed}[part]()
+    for part in sys.argv[1:] or ("candidates", "false"):
+        {"candidates": candidates, "false": false}[part]()

@@ -87,10 +87,16 @@ def step(folder: Path) -> None:
     """Seconds a training step, ours and plain, in turns."""
     import torch
 
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     print(f"{'seconds a step':44}{'slidecube':>11}{'plain':>9}{'ratio':>8}")
     for name, (spec, plan) in CONTESTANTS.items():
-        pairs = [(_ours(spec, plan, folder), _plain(spec, plan)) for _ in range(ROUNDS)]
+        pairs = []
+        for number in range(ROUNDS):
+            pairs.append((_ours(spec, plan, folder), _plain(spec, plan)))
+            print(
+                f"  round {number + 1} of {ROUNDS}: {pairs[-1][0]:.3f} and {pairs[-1][1]:.3f} s a step",
+                flush=True,
+            )
         ours, plain = (float(np.median([pair[i] for pair in pairs])) for i in (0, 1))
         ratio = float(np.median([a / b for a, b in pairs]))
         print(f"{name:44}{ours:11.3f}{plain:9.3f}{ratio:8.3f}", flush=True)

@@ -51,7 +51,10 @@ def main() -> None:
     else:
         print("sarsen is not installed and left out (pip install sarsen)")
     with tempfile.TemporaryDirectory(prefix="slidecube-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
-        rounds = [{name: _run(name, Path(folder)) for name in names} for _ in range(ROUNDS)]
+        rounds = []
+        for number in range(ROUNDS):
+            rounds.append({name: _run(name, Path(folder)) for name in names})
+            print(f"round {number + 1} of {ROUNDS}: {json.dumps(rounds[-1])}", flush=True)
         _compare(Path(folder), names)
         print(
             f"{SIDE} x {SIDE} pixels, margin {MARGIN_PX}\n{'':12}{'CPU s':>9}{'peak MiB':>10}{'over slidecube':>16}"

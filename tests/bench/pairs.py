@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ import yaml
 
 from pipeline.area import SHIPPED_AREAS, load_area
 from pipeline.insar.job import METADATA, JobMetadata
+from pipeline.insar.pygmtsar.pygmtsar_backend import PACKAGE
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox
@@ -109,6 +111,9 @@ class Bench:
 
 def main() -> None:
     """Make the world, build its pairs in every way, print the figures."""
+    if find_spec(PACKAGE) is None:
+        print(f"{PACKAGE} is not installed: pairs are left out (pip install 'slidecube[insar]')")
+        return
     root = Path(tempfile.mkdtemp(prefix="slidecube-bench-", dir=os.environ.get("BENCH_DIR")))
     try:
         print("making the world ...", flush=True)

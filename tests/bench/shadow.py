@@ -1,8 +1,9 @@
 """Share of ground that a radar with a shadow mask leaves without data: of steep terrain by geometry, of real products.
 
-    python -m tests.bench.shadow FOLDER
+    python -m tests.bench.shadow [FOLDER]
 
-`FOLDER` has `dem_srtm_big_tujunga`, `dem_srtm_ventoux` (elevation in UTM) and OPERA RTC-S1 crops in `rtc_*_opera`.
+`FOLDER` (`shared/data` beside the checkout, or BENCH_SHARED_DATA) has `dem_srtm_big_tujunga`, `dem_srtm_ventoux`
+(elevation in UTM) and OPERA RTC-S1 crops in `rtc_*_opera`.
 It prints Markdown. For each elevation model and incidence: the share of layover and of shadow, as the mean over looks
 to east and west; of both in the worst square of 10 km; and how much of that square a build would take for empty.
 For each set of crops: the share of each burst's outline (the convex hull of its pixels with data) that has data.
@@ -21,6 +22,7 @@ from shapely.geometry import Polygon
 
 from pipeline.layers.rtc_mosaic import LEAST_SHARE
 from pipeline.layers.rtc_mosaic import SQUARE_M as SQUARE_OF_RULE_M
+from tests.bench import SHARED
 
 INCIDENCES_DEG = (30.0, 33.0, 36.0, 39.0, 42.0, 45.0)
 SQUARE_M = 10_000.0
@@ -130,6 +132,14 @@ def of_products(folder: Path) -> None:
         print(f"| {crops.name} | {len(shares)} | {np.mean(shares):.1%} | {low:.1%} | {least:.1%} |")
 
 
+def main(folder: Path = SHARED) -> None:
+    """Both tables."""
+    if not folder.is_dir():
+        print(f"{folder} is not there: elevation models and crops are left out")
+        return
+    of_terrain(folder)
+    of_products(folder)
+
+
 if __name__ == "__main__":
-    of_terrain(Path(sys.argv[1]))
-    of_products(Path(sys.argv[1]))
+    main(*[Path(word) for word in sys.argv[1:2]])

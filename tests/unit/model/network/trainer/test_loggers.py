@@ -9,6 +9,7 @@ import logging
 import pytest
 from pydantic import ValidationError
 
+from model.network.trainer.lightning_guard import lightning
 from model.network.training import train
 from pipeline.errors import ModelError
 from tests.unit.model.network.test_training import SPEC, plan, scene
@@ -17,7 +18,7 @@ from tests.unit.model.network.test_training import SPEC, plan, scene
 def test_the_csv_file_has_each_evaluation_and_nothing_lies_elsewhere(tmp_path, monkeypatch, capfd):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    level = logging.getLogger("pytorch_lightning").level
+    level = logging.getLogger(lightning.__name__).level
     trained = train(scene(), SPEC, plan(checkpoints=tmp_path / "kept", steps=4, validate_every=3), 0)
     (folder,) = (tmp_path / "kept").iterdir()
     assert sorted(each.name for each in folder.iterdir()) == ["hparams.yaml", "metrics.csv"]
@@ -30,7 +31,7 @@ def test_the_csv_file_has_each_evaluation_and_nothing_lies_elsewhere(tmp_path, m
     train(scene(), SPEC, plan(steps=1), 0)
     assert not list((tmp_path / "here").iterdir())
     assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("pytorch_lightning").level == level
+    assert logging.getLogger(lightning.__name__).level == level
 
 
 def test_tensorboard_by_name(tmp_path):
