@@ -51,6 +51,7 @@ def train(
 
     scenes = (scenes,) if isinstance(scenes, Scene) else tuple(scenes)
     device = choose_device(plan.device)
+    _refuse_too_few_gpus(plan, device)
     with _deterministic(seed, device):
         network = _initial(scenes, spec, start)
         task = Task(scenes, spec, plan, seed, device, _identity(scenes, spec, plan, seed, start))
@@ -63,6 +64,15 @@ def train(
         chips=found.chips,
         device=str(device),
     )
+
+
+def _refuse_too_few_gpus(plan: TrainingPlan, device: torch.device) -> None:
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and count < plan.processes:
+        raise ModelError(
+            f"{plan.processes} processes need a GPU each, and there are {count}.",
+            f"Train with --processes {max(1, count)}.",
+        )
 
 
 def _initial(

@@ -67,15 +67,10 @@ def fit(network: torch.nn.Module, task: Task, progress: Progress) -> Fitted:
     """Train a network, which has the best weights at the end.
 
     Raises:
-        ModelError: no chip holds a landslide, the loss is no longer a number, there are too few GPUs, the package of a
-            logger is not installed, or another process failed.
+        ModelError: no chip holds a landslide, the loss is no longer a number, the package of a logger is not installed,
+            or another process failed.
     """
     processes = task.plan.processes
-    if task.device.type == "cuda" and torch.cuda.device_count() < processes:
-        raise ModelError(
-            f"{processes} processes need a GPU each, and there are {torch.cuda.device_count()}.",
-            f"Train with --processes {max(1, torch.cuda.device_count())}.",
-        )
     step, data = NetworkStep(network.train(), task.plan), SceneBatches(task.scenes, task.plan, task.seed)
     with quiet(), TemporaryDirectory(prefix="slidecube-") as unused, signals_kept() as signals:
         folder = task.folder or Path(unused)
