@@ -91,6 +91,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the state of the training in this folder at each evaluation; the same command goes on from there.",
 )
+@click.option(
+    "--logger",
+    type=click.Choice(["csv", "tensorboard", "mlflow"]),
+    help="Write the evaluations for this program too, besides metrics.csv; needs --checkpoints.",
+)
 @device_option
 @click.option(
     "--processes",
@@ -161,6 +166,7 @@ def _training_request(options: dict[str, Any]) -> TrainingRequest:
             "device": options["device"],
             "processes": options["processes"],
             "checkpoints": options["checkpoints"],
+            "logger": options["logger"],
         }
         plan = TrainingPlan(**{name: value for name, value in chosen.items() if value is not None})
         experiment = Experiment(

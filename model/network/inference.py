@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from model.inputs.channel_source import ChannelSource
 from model.inputs.channel_statistics import Statistics
+from model.inputs.cubes import UNMAPPED
 from model.inputs.windows import Box, starts, taper
 from model.network.network import log_odds
 from model.network.torch_guard import torch
 from model.network.training_plan import STRIDE_PX, InferencePlan
+from model.network.training_scene import Scene
 from pipeline.progress import Progress, no_progress
 
 Array = NDArray[np.float32]
@@ -161,3 +163,37 @@ class _RowReader:
             ],
             axis=2,
         )
+
+
+def predictions(
+    scene: Scene, areas: Sequence[Box], probability: Probability
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(n,) probability and (n,) truth of every labelled pixel with valid inputs in `areas`."""
+    return labelled_pixels(predicted_areas(scene, areas, probability))
+
+
+def predicted_areas(
+    scene: Scene, areas: Sequence[Box], probability: Probability, plan: InferencePlan | None = None
+) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """(y, x) probability, NaN where an input is not valid, and (y, x) labels of each of `areas`.
+
+    Each area is predicted from its own pixels alone.
+    """
+    found = []
+    for area in areas:
+        strips = predict(scene.channels, area, scene.statistics, probability, plan)
+        predicted = np.concatenate([strip.probability for strip in strips])
+        found.append((predicted, scene.labels[area.slices]))
+    return found
+
+
+def labelled_pixels(
+    predicted: Sequence[tuple[NDArray[np.float32], NDArray[np.uint8]]],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(n,) probability and (n,) truth of the pixels of (y, x) probabilities and labels that have both."""
+    scores, truths = [], []
+    for probability, labels in predicted:
+        counted = np.isfinite(probability) & (labels != UNMAPPED)
+        scores.append(probability[counted])
+        truths.append(labels[counted] == 1)
+    return np.concatenate(scores), np.concatenate(truths)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.network.network import build, choose_device, log_odds, parameters
+from model.network.parts.losses import masked_loss
 from model.network.torch_guard import torch
-from model.network.training import masked_loss
 from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import ModelError
 from pipeline.progress import Progress, no_progress

@@ -25,6 +25,7 @@ Encoder = Literal["resnet18", "resnet34", "resnet50"]
 Augmentation = Literal["mirror along track", "gain"]
 TestTime = Literal["plain", "mirrored"]
 Standardise = Literal["auto", "scene", "training"]
+LoggerName = Literal["csv", "tensorboard", "mlflow"]
 
 
 class NetworkSpec(Frozen):
@@ -144,12 +145,23 @@ class TrainingPlan(Frozen):
         exclude=True,  # where a training keeps its state does not decide what is trained
         description="folder where the state is kept at each evaluation; a killed training goes on from there",
     )
+    logger: LoggerName = Field(
+        "csv",
+        exclude=True,
+        description="where the evaluations are written too, besides metrics.csv in the folder of the checkpoint",
+    )
     processes: int = Field(
         1,
         ge=1,
         le=64,
         description="processes that share each batch, one for each GPU; on a CPU they share its cores",
     )
+
+    @model_validator(mode="after")
+    def _in_a_folder(self) -> TrainingPlan:
+        if self.logger != "csv" and self.checkpoints is None:
+            raise ValueError(f"the logger {self.logger} needs a folder for checkpoints (--checkpoints)")
+        return self
 
     @model_validator(mode="after")
     def _shared_evenly(self) -> TrainingPlan:

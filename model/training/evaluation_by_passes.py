@@ -20,8 +20,7 @@ from model.inputs import cubes
 from model.inputs.pass_subsets import PassSubset, ViewPasses, passes_by_view
 from model.inputs.selection import Selection
 from model.maps.map_plan import SMALLEST_M2
-from model.network.inference import Probability
-from model.network.training import labelled_pixels, predicted_areas
+from model.network.inference import Probability, labelled_pixels, predicted_areas
 from model.scores import probability_calibration
 from model.scores.case_evidence import CaseEvidence
 from model.scores.event_evidence import CountedEvent, EventEvidence

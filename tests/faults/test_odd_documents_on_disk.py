@@ -13,7 +13,7 @@ from flows import chain, demo_folder
 from flows.serving.local_server import tail_of
 from model.experiments.results.result_files import read_result
 from model.inputs.inputs import EventSpan
-from model.network.parts.checkpoint import Checkpoint
+from model.network.trainer.checkpoint import CheckpointFiles
 from model.origin import read_made
 from pipeline.build import published_cube
 from pipeline.cube.accessor import CubeAccessor as Accessor
@@ -72,7 +72,7 @@ def _result(path: Path) -> object:
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "result of a trial": ("a.json", _result),
     "origin of a map": ("map/origin.json", lambda path: read_made(path.parent)),
-    "state of a training": (f"{'0' * 24}.checkpoint", lambda path: Checkpoint(path.parent, "0" * 64).read()),
+    "state of a training": ("last.ckpt", lambda path: CheckpointFiles("0" * 64).usable(path) or None),
     "burst of a pair": ("burst/burst.json", lambda path: read_burst(path.parent)),
     "XML": ("one.xml", lambda path: read_document(path, 2**20, "one.xml", "Fetch it again.")),
     "mark of the demo": (demo_folder.MARK, lambda path: demo_folder.is_claimed(path.parent)),

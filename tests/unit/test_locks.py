@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[2]
 WITHOUT_HASHES = {"torch", "torchvision"}
 """whose wheels differ from machine to machine"""
-NOT_SET_UP = {"lightning", "onnx"}
+NOT_SET_UP = {"lightning", "mlflow"}
 """extras for programs of a user's own, which `make setup` leaves out"""
 
 

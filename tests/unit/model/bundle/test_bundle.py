@@ -294,7 +294,8 @@ def test_the_default_takes_the_best_inputs_that_a_cube_has_and_says_what_it_lack
 
 def test_a_loss_that_is_no_number_stops_the_training(cube, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "model.network.training.masked_loss", lambda logits, *_: logits.mean() * torch.tensor(float("nan"))
+        "model.network.trainer.network_step.masked_loss",
+        lambda logits, *_: logits.mean() * torch.tensor(float("nan")),
     )
     with pytest.raises(ModelError, match="finite"):
         api.train_bundle(str(cube), tmp_path / "one", plan=PLAN)

@@ -13,8 +13,8 @@ from model.inputs.channel_statistics import Statistics
 from model.inputs.windows import Box, taper, whole
 from model.network.inference import NetworkProbability, predict
 from model.network.network import build
+from model.network.parts.losses import masked_loss
 from model.network.torch_guard import torch
-from model.network.training import masked_loss
 from model.network.training_plan import InferencePlan
 
 STATISTICS = Statistics(channels=("dem", "slope"), mean=(0.5, -0.5), sd=(2.0, 1.0), pixels=1)

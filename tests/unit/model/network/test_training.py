@@ -100,7 +100,7 @@ def test_what_is_kept_is_the_mean_of_the_weights_where_one_is_asked_for(monkeypa
 
     def watched(self, network):
         update(self, network)
-        seen.append((network.state_dict()["encoder.conv1.weight"].clone(), self.module))
+        seen.append((network.state_dict()["network.encoder.conv1.weight"].clone(), self.module))
 
     monkeypatch.setattr(torch.optim.swa_utils.AveragedModel, "update_parameters", watched)
     trained = train(scene(), SPEC, plan(steps=6, ema_decay=0.5), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -187,20 +188,12 @@ def test_a_cube_that_is_not_there_is_named(tmp_path: Path):
         ChipDataset(tmp_path / "nothing.zarr")
 
 
-def test_a_data_module_without_lightning_names_the_extra(cube):
-    try:
-        import lightning  # noqa: F401
-    except ImportError:
-        with pytest.raises(ModelError) as error:
-            slidecube.ChipDataModule(cube)
-        assert "slidecube[lightning]" in str(error.value)
-    else:
-        pytest.skip("Lightning is installed")
-
-
 @pytest.mark.filterwarnings("ignore")  # those of Lightning itself
 def test_a_trainer_of_lightning_takes_the_data_module(cube, tmp_path):
-    pytorch = pytest.importorskip("lightning.pytorch")
+    base = next(one for one in slidecube.ChipDataModule.__mro__ if one.__name__ == "LightningDataModule")
+    pytorch = importlib.import_module(
+        base.__module__.split(".core")[0]
+    )  # of `lightning` or `pytorch_lightning`
 
     class Task(pytorch.LightningModule):
         def __init__(self) -> None:
@@ -231,7 +224,15 @@ def test_a_trainer_of_lightning_takes_the_data_module(cube, tmp_path):
     assert trainer.global_step == len(module.chips("train")) // 8
 
 
-def test_torch_is_imported_when_the_dataset_is_touched():
-    code = "import sys, slidecube; a = 'torch' in sys.modules; slidecube.ChipDataset; print(a, 'torch' in sys.modules)"
+def test_torch_is_imported_when_the_dataset_is_touched_and_lightning_is_not():
+    code = """
+import sys, slidecube
+from click.testing import CliRunner
+from model.cli.bundles import train
+assert CliRunner().invoke(train, ["--help"]).exit_code == 0
+print("torch" in sys.modules, end=" ")
+slidecube.ChipDataset, __import__("model.network.training")
+print("torch" in sys.modules, "pytorch_lightning" in sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True"], done.stderr
+    assert done.stdout.split() == ["False", "True", "False"], done.stderr

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from model.network.distributed import Group
 from safetensors.torch import save_file
 
 from model.experiments.results.results import Trial, TrialTask
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.network import training
-from model.network.distributed import Group
 from model.network.network import build
 from model.network.parts.imagenet import same_filter_for_both_dates
 from model.network.torch_guard import smp, torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from model.network.parts.checkpoint import Checkpoint
 from model.network.torch_guard import torch
+from model.network.trainer.checkpoint import CheckpointFiles
 from model.network.training import train
 from tests.unit.model.network.test_training import SPEC, plan, scene
 
@@ -31,6 +32,12 @@ train(scene(), SPEC, plan(checkpoints=Path(sys.argv[1])), 3, progress)
 """
 
 
+def rows(checkpoint: Path) -> list[dict[str, str]]:
+    """The evaluations that are written beside a checkpoint."""
+    with (checkpoint.parent / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 class StoppedError(Exception):
     """Ends a training from its progress."""
 
@@ -44,10 +51,12 @@ def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path):
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*/last.ckpt")
+    assert [row["step"] for row in rows(file)] == ["6"]
     steps: list[int] = []
     again = train(scene(), SPEC, plan(checkpoints=tmp_path), 3, lambda stage, done, *_: steps.append(done))
     assert steps == [7, 8, 9, 10, 11, 12] and not file.exists()
+    assert [row["step"] for row in rows(file)] == ["6", "12"]
     whole = train(scene(), SPEC, plan(), 3)
     assert again.history == whole.history and again.best == whole.best
     ours, theirs = again.network.state_dict(), whole.network.state_dict()
@@ -67,28 +76,30 @@ def test_another_training_does_not_take_it(tmp_path):
     stopped_at(8, tmp_path)
     steps: list[int] = []
     train(scene(), SPEC, plan(checkpoints=tmp_path), 4, lambda stage, done, *_: steps.append(done))
-    assert steps[0] == 1 and len(list(tmp_path.iterdir())) == 1
+    assert steps[0] == 1 and len(list(tmp_path.glob("*/last.ckpt"))) == 1
 
 
-def test_a_damaged_file_is_not_used_and_no_pickle_is_opened(tmp_path, caplog):
-    checkpoint = Checkpoint(tmp_path, "a" * 64)
-    checkpoint.write({"step": 3, "values": torch.ones(2)})
-    found = checkpoint.read()
-    assert found is not None and found["step"] == 3
-    assert Checkpoint(tmp_path, "a" * 24 + "b" * 40).read() is None  # the same name, another training
-    whole = checkpoint.file.read_bytes()
+def test_a_damaged_file_is_not_used_and_no_pickle_is_opened(tmp_path):
+    files, file = CheckpointFiles("a" * 64), tmp_path / "one" / "last.ckpt"
+    assert not files.usable(file)
+    files.save_checkpoint({"step": 3, "values": torch.ones(2)}, file)
+    assert files.usable(file) and set(files.load_checkpoint(file)) == {"step", "values"}
+    assert not CheckpointFiles("b" * 64).usable(file)
+    whole = file.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"no checkpoint"):
-        checkpoint.file.write_bytes(damaged)
-        assert checkpoint.read() is None
+        file.write_bytes(damaged)
+        assert not files.usable(file)
 
     class Runs:
         def __reduce__(self):
             return (os.mkdir, (str(tmp_path / "ran"),))
 
-    torch.save({"identity": "a" * 64, "bad": Runs()}, checkpoint.file)
-    assert checkpoint.read() is None and not (tmp_path / "ran").exists()
-    checkpoint.remove()
-    checkpoint.remove()
+    for content in ({"identity": "a" * 64, "bad": Runs()}, [1]):
+        torch.save(content, file)
+        assert not files.usable(file) and not (tmp_path / "ran").exists()
+    for _ in range(2):
+        files.remove_checkpoint(file)
+    assert not file.parent.exists()
 
 
 def test_where_it_is_kept_is_not_in_documents(tmp_path):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
 
 from model.inputs.channel_source import ScratchChannels
 from model.network.batches import Batches
-from model.network.distributed import SINGLE, Group, process_group
 from model.network.network import build, log_odds
+from model.network.parts.losses import masked_loss
 from model.network.torch_guard import torch
-from model.network.training import masked_loss, train
+from model.network.training import train
 from model.network.training_plan import TrainingPlan
 from pipeline.errors import ModelError
 from tests.unit.model.network.test_training import CHANNELS, SPEC, plan, scene
 
 CPU = torch.device("cpu")
+HALVES = slice(0, None, 2), slice(1, None, 2)
 SHARED = {"processes": 2, "batch": 8, "steps": 2, "validate_every": 6, "augmentation": ("gain",)}
 
 
@@ -46,7 +46,7 @@ def averaged_by_hand(one, wanted, seed):
     )
     for batch in Batches([one], wanted, np.random.default_rng(seed), CPU).take(wanted.steps):
         optimiser.zero_grad()
-        for part in (Group(0, 2).part, Group(1, 2).part):
+        for part in HALVES:
             inputs, targets, masks = (values[part] for values in batch)
             loss = masked_loss(log_odds(network(inputs)), targets, masks, wanted.dice_weight)
             (loss / 2).backward()
@@ -91,7 +91,7 @@ def test_what_is_learned_together_is_learned(scratch_scene):
 
 def test_the_parts_of_a_batch_are_the_whole_of_it(scratch_scene):
     wanted = plan(batch=8, augmentation=("mirror along track", "gain"))
-    parts = [slice(None), Group(0, 2).part, Group(1, 2).part]
+    parts = [slice(None), *HALVES]
     drawn = [
         next(Batches([scratch_scene], wanted, np.random.default_rng(5), CPU, part=part).take(1))
         for part in parts
@@ -106,39 +106,44 @@ def test_a_batch_that_cannot_be_shared_is_refused():
             TrainingPlan(batch=batch, processes=processes)
 
 
-def test_too_few_gpus_are_named():
-    with (
-        pytest.raises(ModelError, match=r"64 processes .*GPU"),
-        process_group(64, True, print),
-    ):
-        pass
-    with process_group(1, True, print) as group:
-        assert group == SINGLE
+class BadSource:
+    """Channels that another process cannot read, by an error or by being killed."""
+
+    def __init__(self, source, kill):
+        self.shape, self.values, self.kill, self.home = source.shape, source.values, kill, os.getpid()
+
+    def read(self, box):
+        if os.getpid() != self.home:
+            if self.kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ModelError("the scratch copy is gone")
+        return self.values[:, box.slices[0], box.slices[1]].copy()
 
 
-def fails(group: Group) -> None:
-    raise ModelError(f"process {group.rank} has no memory")
+@pytest.mark.parametrize(("kill", "named"), [(False, "scratch copy is gone"), (True, "SIGKILL")])
+def test_a_process_that_fails_ends_the_training_and_says_why(kill, named):
+    plain = scene()
+    bad = type(plain)(
+        BadSource(plain.channels, kill), plain.labels, plain.usable, plain.split, plain.statistics
+    )
+    environment = dict(os.environ)
+    with pytest.raises(ModelError, match=named):
+        train(bad, SPEC, plan(**SHARED), 0)
+    assert not torch.distributed.is_initialized() and dict(os.environ) == environment
 
 
-def waits(group: Group) -> None:
-    torch.distributed.barrier()
-
-
-def is_killed(group: Group) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.parametrize(("work", "named"), [(fails, "process 1 has no memory"), (is_killed, "SIGKILL")])
-def test_a_process_that_fails_ends_the_training_and_says_why(work, named):
-    began = time.monotonic()
-    with pytest.raises(ModelError, match=named), process_group(2, False, work):
-        torch.distributed.barrier()
-    assert time.monotonic() - began < 60
-    assert not torch.distributed.is_initialized()
-
-
-def test_an_error_here_does_not_leave_the_others_waiting():
+def test_an_error_of_the_progress_ends_the_processes(scratch_scene):
     threads = torch.get_num_threads()
-    with pytest.raises(ModelError, match="lower learning rate"), process_group(2, False, waits):
-        raise ModelError("The training loss is no longer a finite number: lower learning rate")
+
+    def progress(*_):
+        raise ModelError("the page is gone")
+
+    with pytest.raises(ModelError, match="page is gone"):
+        train(scratch_scene, SPEC, plan(**SHARED), 0, progress)
     assert torch.get_num_threads() == threads
+
+
+def test_too_few_gpus_are_named(monkeypatch):
+    monkeypatch.setattr("model.network.training.choose_device", lambda _: torch.device("cuda"))
+    with pytest.raises(ModelError, match=r"64 processes .*GPU"):
+        train(scene(), SPEC, plan(processes=64, batch=128), 0)
