@@ -29,10 +29,10 @@ from model.network.parts.own_parts import fingerprint, name_of
 from model.network.training_plan import TrainingPlan
 from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
 from model.training.experiment import Experiment
-from model.training.train_bundle import train_bundle
+from model.training.train_bundle import train_bundle, with_start
 from pipeline.cube.read import decoding
 from pipeline.errors import ModelError
-from pipeline.places import Place, bundle_named, feed_of_maps, maps_root
+from pipeline.places import Place, bundle_named, feed_of_maps, is_shipped, maps_root
 from pipeline.progress import Progress, no_progress
 from pipeline.records import Frozen
 
@@ -144,6 +144,10 @@ def train(
         ReplaceError: something else is where the bundle belongs.
     """
     request, marks = _with_own(_as_run(request or TrainingRequest()), own)
+    start, experiment = with_start(request.experiment)
+    if start is not None:
+        request = request.model_copy(update={"experiment": experiment})
+        marks["start"] = start.digest
     dataset, facts = cubes.load(cube)
     others = [cubes.load(other) for other in request.experiment.others]
     with decoding(" or ".join((cube, *request.experiment.others))):
@@ -214,7 +218,7 @@ def map(
 
     def make(folder: Path) -> ReleaseRecord:
         if model is not None and isinstance(plan, MapPlan):
-            return map_cube(model, facts.uri, folder, plan=plan, progress=progress)
+            return map_cube(model, facts.uri, folder, plan=_allowed(plan, model), progress=progress)
         without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
         return map_detector(facts.uri, folder, plan=without, progress=progress)
 
@@ -233,6 +237,11 @@ def _announce(place: Place, made: Result[ReleaseRecord]) -> None:
         if made.new or not place.latest_map.exists():
             point_at(made.record.path, place.latest_map)
         write_feed(maps_root(), feed_of_maps())
+
+
+def _allowed(plan: MapPlan, model: Path) -> MapPlan:
+    """The plan; a bundle that comes with the package may map a real place, since a person named it: its map warns."""
+    return plan.model_copy(update={"allow_simulated": True}) if is_shipped(model) else plan
 
 
 def load_bundle(bundle: str) -> ModelBundle:

@@ -13,6 +13,9 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     maps/<area>/latest                      a link to the map of the area that was written last
     maps/feed.atom                          the feed of all maps
 
+A bundle that comes with the package is found by its name (`shipped_bundles`), after folders and areas of that name.
+Nothing but its name finds it: it is no bundle of any area.
+
 The folder of a cube that was not built here begins with `unversioned` instead of `v3`. Earlier releases named folders
 `models/<area>/3`, `maps/<area>/3`, `maps/<area>/v3`, `maps/<area>/v3-log-ratio` and
 `maps/<area>/v3-<area>-<version>`; they are found, and never renamed.
@@ -39,6 +42,10 @@ BUNDLE_DOCUMENT = "bundle.json"
 """the file that makes a folder a bundle"""
 MOST_DOCUMENT_BYTES = 64 * 2**20
 """of that file"""
+SHIPPED = Path(__file__).resolve().parents[1] / "model" / "bundle" / "shipped"
+"""the folder of the bundles that come with the package"""
+SIMULATED_PRIOR = "simulated-prior"
+"""the name of the one that was trained on simulated events alone"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -74,7 +81,8 @@ def insar_root(area: str) -> Path:
 
 
 def bundle_named(text: str) -> Path:
-    """The folder of a bundle by its path, by `AREA` for the newest bundle of an area, or by `AREA/NAME`.
+    """The folder of a bundle by its path, by `AREA` for the newest bundle of an area, by `AREA/NAME`, or by the name of
+    one that comes with the package.
 
     The newest bundle is the one that was trained last. A path takes precedence over a name only where it holds a
     bundle.
@@ -90,13 +98,27 @@ def bundle_named(text: str) -> Path:
         found = [models / area / name] if name else bundles_of(area)
         if found and (found[-1] / BUNDLE_DOCUMENT).is_file():
             return found[-1]
+    shipped = {each.name: each for each in shipped_bundles()}
+    if text in shipped:
+        return shipped[text]
     if path.exists():
         return path
+    known = (*(each.name for each in _folders(models)), *shipped)
     raise ModelError(
         f"There is no bundle {text!r}: neither a folder nor an area with a bundle in {models}."
-        f"{did_you_mean(text, (each.name for each in _folders(models)))}",
+        f"{did_you_mean(text, known)}",
         "Train one with `slidecube train AREA`, or give the folder of a bundle.",
     )
+
+
+def shipped_bundles() -> list[Path]:
+    """The folders of the bundles that come with the package, by name."""
+    return [each for each in _folders(SHIPPED) if (each / BUNDLE_DOCUMENT).is_file()]
+
+
+def is_shipped(bundle: Path) -> bool:
+    """Whether the folder of a bundle is one that comes with the package."""
+    return bundle.resolve().parent == SHIPPED
 
 
 def bundles_of(area: str) -> list[Path]:

@@ -17,7 +17,9 @@ from model.bundle.expected_scores import (
     area_score_fields,
     mean_score,
 )
+from model.bundle.starting_bundle import StartingBundle
 from model.bundle.training_event import TrainingEvent
+from model.bundle.training_series import TrainingSeries
 from model.inputs.channel import DIRECTIONS
 from model.inputs.channel_statistics import Statistics
 from model.inputs.cubes import CubeFacts, Georeference
@@ -86,6 +88,15 @@ class BundleDocument(Frozen):
         (), max_length=32, description="with fewer passes after the event, or fewer views"
     )
     expected: tuple[ExpectedScore, ...] = Field(description="scores on the test area by number of passes")
+    start: StartingBundle | None = Field(
+        None, exclude_if=lambda bundle: bundle is None, description="whose weights the training started from"
+    )
+    series: TrainingSeries | None = Field(
+        None,
+        exclude_if=lambda series: series is None,
+        description="of a prior: the events that it was trained on, of which `cube` is the first; `statistics` are the "
+        "means of theirs; `test`, `events` and `selection` are of events that were left out",
+    )
     evidence: tuple[CaseEvidence, ...] = Field(
         (),
         max_length=32,
@@ -150,6 +161,8 @@ class BundleDocument(Frozen):
     @property
     def area_names(self) -> str:
         """The areas of the training events, as a title names them."""
+        if self.series is not None:
+            return f"{self.series.events} simulated events"
         return area_names_in_short([one.cube.area for one in self.training_events])
 
     @property
@@ -157,6 +170,13 @@ class BundleDocument(Frozen):
         """Lowest calibrated probability of a mapped pixel, with all passes: the best F1 on the validation areas, or
         over left-out events."""
         return self.validation.threshold if self.chosen_threshold is None else self.chosen_threshold
+
+    @property
+    def passes_before_in_training(self) -> tuple[int, ...]:
+        """Numbers of passes before the event of the training events."""
+        if self.series is not None:
+            return self.series.passes_before
+        return tuple(sorted({len(event.selection.before) for event in self.training_events}))
 
     @property
     def every_case(self) -> CaseCalibration:

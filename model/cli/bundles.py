@@ -69,6 +69,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of networks, with different seeds, whose mean is mapped; training and map take as many times longer.",
 )
+@click.option(
+    "--start",
+    metavar="BUNDLE",
+    help="Start from the weights of a bundle: a folder, the name of an area, or simulated-prior. Inputs and network "
+    "are those of the bundle.",
+)
 @click.option("--imagenet", is_flag=True, help="Start from ImageNet weights, fetched from the model hub.")
 @click.option(
     "--polarisation", type=click.Choice(["vv", "vh"]), multiple=True, help="May be given twice, for both."
@@ -131,6 +137,10 @@ def train(cube: str, out: Path | None, name: str | None, replace: bool, json_: b
             raise click.UsageError("--protocol needs --out, a folder for its results.")
         if name is not None or replace:
             raise click.UsageError("--name and --replace are for a model, not for --protocol.")
+        if options.pop("start"):
+            raise click.UsageError(
+                "--start is for a model; use `slidecube ladder CUBE --study fine-tuning` to compare."
+            )
         if options.pop("others"):
             raise click.UsageError(
                 "--protocol trains on one event; use `slidecube ladder ... --study events` for several."
@@ -173,6 +183,7 @@ def _training_request(options: dict[str, Any]) -> TrainingRequest:
             settled=settled_inputs(options),
             encoder=options["encoder"],
             initial_weights="imagenet" if options["imagenet"] else "random",
+            start=options["start"],
             members=options["members"],
             others=options["others"],
             left_out=options["left_out"],

@@ -182,12 +182,13 @@ def _training_plan(options: dict[str, Any], **more: Any) -> TrainingPlan:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds a fold.")
 @click.option(
     "--study",
-    type=click.Choice(["improvements", "labels", "events", "passes", "views", "left-out"]),
+    type=click.Choice(["improvements", "labels", "events", "passes", "views", "left-out", "fine-tuning"]),
     default="improvements",
     show_default=True,
     help="improvements: over the paper, one at a time; labels: pretraining with 5 to 100 % of the labels; events: each "
     "of CUBES left out in turn; passes: one network for any number of passes; views: one network for any views; "
-    "left-out: each of CUBES left out, with networks, channels and methods without a network on the same inputs.",
+    "left-out: each of CUBES left out, with networks, channels and methods without a network on the same inputs; "
+    "fine-tuning: from the bundle simulated-prior and from random weights, with 5, 20 and 100 % of the labels.",
 )
 @click.option(
     "--minutes",

@@ -13,7 +13,7 @@ import numpy as np
 from model.experiments.results.prediction import Prediction, Score
 from model.experiments.results.results import Trial
 from model.experiments.results.scored_scene import ScoredScene
-from model.inputs.channel_statistics import Statistics
+from model.inputs.channel_statistics import Statistics, mean_statistics
 from model.inputs.pass_subsets import limit_passes
 from model.inputs.selection import Selection
 from model.inputs.windows import Box, whole
@@ -156,7 +156,7 @@ def _learned(division: Division, trial: Trial, scratch: Path, progress: Progress
     _LAST.clear()  # its scratch copies are given back first
     scenes = [scene for divided in division.training for scene in _scenes(divided, trial, scratch)]
     members = [_member(scenes, trial, number, progress) for number in range(trial.members)]
-    notes = tuple(note for _, note in members) if trial.pretraining_steps else ()
+    notes = tuple(note for _, note in members if note)
     found = _Learned(digest, tuple(scenes), tuple(member for member, _ in members), notes)
     if trial.tested is not None:
         _LAST.append(found)
@@ -204,20 +204,13 @@ def _target(
         target = _scenes(division.tested, plain, scratch, whole_scene=True, mapped=True)[0]
         if division.standardising == "scene":
             return target, ("standardised with the statistics of the tested scene's own inputs",)
-        statistics = _mean_statistics([scene.statistics for scene in scenes])
+        statistics = mean_statistics([scene.statistics for scene in scenes])
         note = "standardised with the mean statistics of the training scenes"
         return replace(target, statistics=statistics), (note,)
     if not trial.cases and trial.tested is None:
         return scenes[0], ()
     target = _scenes(division.tested, plain, scratch, mapped=True)[0]
     return replace(target, statistics=scenes[0].statistics), ()
-
-
-def _mean_statistics(several: Sequence[Statistics]) -> Statistics:
-    """Mean of the means and root of the mean variance, of scenes of the same channels."""
-    mean = np.mean([s.mean for s in several], axis=0)
-    sd = np.sqrt(np.mean(np.square([s.sd for s in several]), axis=0))
-    return several[0].model_copy(update={"mean": tuple(map(float, mean)), "sd": tuple(map(float, sd))})
 
 
 def _scenes(
@@ -280,6 +273,11 @@ def _member(scenes: Sequence[Scene], trial: Trial, number: int, progress: Progre
         raise ModelError("This trial names no network.")
     spec = trial.network.on(trial.inputs.channels)
     seed = member_seed(trial.seed, number)
+    if trial.start is not None:
+        from model.bundle.starting_weights import weights_from
+
+        begun = weights_from(trial.start, trial.inputs, number)
+        return train(scenes, spec, plan, seed, progress, begun), f"started from {trial.start.in_words}"
     if not trial.pretraining_steps:
         return train(scenes, spec, plan, seed, progress), ""
     unlabelled = [

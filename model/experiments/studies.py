@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from model.experiments.fine_tuning import fine_tuning
 from model.experiments.recipes import SCREENING, SCREENING_STEPS, TrainingRecipe, hygiene, improvements
 from model.inputs.inputs import Inputs
 from model.inputs.pass_subsets import PassSubset
@@ -194,6 +195,7 @@ STUDIES = {
     "passes": any_passes,
     "views": any_views,
     "left-out": left_out,
+    "fine-tuning": fine_tuning,
 }
 """the recipes of each study, by its name on the command line"""
 

@@ -90,6 +90,8 @@ class Channel:
     """whether it needs the look geometry of the view's track"""
     direction: bool = False
     """whether it needs a view that is known to be ascending or descending"""
+    optional: bool = False
+    """whether a cube may lack its variables: it then has no value anywhere"""
     context_px: int = 0
     """pixels around a box that its values depend on"""
 

@@ -296,6 +296,42 @@ PRESENCE = (
     ),
 )
 
+
+def _slope_in_steps(window: Window) -> Array:
+    return window.layer("dem_slope_radians") / np.float32(SLOPE_STEP)
+
+
+def _slope_known(window: Window) -> Array:
+    return np.isfinite(window.layer("dem_slope_radians")).astype(np.float32)
+
+
+SLOPE_STEP = float(np.deg2rad(20.0))
+"""radians"""
+SLOPE_IF_KNOWN = ("slope_if_known", "slope_known")
+"""words of the channels by which one network takes cubes with and without an elevation model"""
+OPTIONAL_TERRAIN = (
+    Channel(
+        name=SLOPE_IF_KNOWN[0],
+        meaning="slope in units of 20 degrees, 0 where the cube has none; not standardised",
+        variables=("dem_slope_radians",),
+        compute=_slope_in_steps,
+        of_view=False,
+        no_value="mean",
+        standardised=False,
+        optional=True,
+    ),
+    Channel(
+        name=SLOPE_IF_KNOWN[1],
+        meaning="1 where the slope is known, else 0",
+        variables=("dem_slope_radians",),
+        compute=_slope_known,
+        of_view=False,
+        no_value="zero",
+        standardised=False,
+        optional=True,
+    ),
+)
+
 CHANNELS: list[Channel] = [
     *PRESENCE,
     *_backscatter("vv"),
@@ -306,6 +342,7 @@ CHANNELS: list[Channel] = [
     _terrain("curvature", "dem_curvature", "curvature, 0.01 per m"),
     *LOOK_GEOMETRY,
     *(_of_coherence(word, places) for word, places in COHERENCE.items()),
+    *OPTIONAL_TERRAIN,
 ]
 """every channel; channels that one word requests are in the order in which a network takes them"""
 

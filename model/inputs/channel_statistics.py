@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -121,6 +122,19 @@ class Statistics(Frozen):
         sd = np.asarray(self.sd, dtype=np.float32)[:, None, None]
         scaled: Array = np.clip((values - mean) / sd, -self.clip_sd, self.clip_sd)
         return scaled
+
+
+def mean_statistics(several: Sequence[Statistics]) -> Statistics:
+    """Mean of the means and root of the mean variance, of scenes of the same channels; pixels are those of all."""
+    mean = np.mean([one.mean for one in several], axis=0)
+    sd = np.sqrt(np.mean(np.square([one.sd for one in several]), axis=0))
+    return several[0].model_copy(
+        update={
+            "mean": tuple(map(float, mean)),
+            "sd": tuple(map(float, sd)),
+            "pixels": sum(one.pixels for one in several),
+        }
+    )
 
 
 @dataclass

@@ -134,7 +134,10 @@ class CubeWindow:
         return fewest
 
     def layer(self, variable: str) -> Array:
-        """A variable that does not depend on time."""
+        """A variable that does not depend on time; NaN everywhere where the cube lacks it."""
+        if variable not in self._cube:
+            shape = (self._rows.stop - self._rows.start, self._columns.stop - self._columns.start)
+            return np.full(shape, np.nan, dtype=np.float32)
         return self._read(variable).astype(np.float32, copy=False)
 
     def layer_of_track(self, variable: str) -> Array:

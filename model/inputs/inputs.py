@@ -214,9 +214,15 @@ class Inputs(Frozen):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Names of the cube's variables that it must have; with `views="any"` those of pairs may be absent."""
-        may_be_absent = {name for channel, _ in self.requested if channel.pairs for name in channel.variables}
-        return tuple(name for name in self.variables if self.views == "every" or name not in may_be_absent)
+        """Names of the cube's variables that it must have: not those of optional channels, and with `views="any"` not
+        those of pairs."""
+        needed = {
+            name
+            for channel, _ in self.requested
+            if not channel.optional and not (channel.pairs and self.views == "any")
+            for name in channel.variables
+        }
+        return tuple(name for name in self.variables if name in needed)
 
     @property
     def needs_pairs(self) -> bool:

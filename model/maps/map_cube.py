@@ -152,7 +152,7 @@ def _statistics_of_scene(
 def _remarks(selection: Selection, document: BundleDocument, of_scene: bool) -> tuple[str, ...]:
     """Where the map differs from the model's training: numbers of passes, statistics, calibration."""
     before, after = len(selection.before), len(selection.after)
-    trained_before = sorted({len(event.selection.before) for event in document.training_events})
+    trained_before = list(document.passes_before_in_training)
     remarks = []
     if before not in trained_before or after not in document.cases:
         remarks.append(

@@ -101,6 +101,13 @@ def _of_smp(
     )
 
 
+def _narrow(sizes: Sizes, weights: str | None) -> torch.nn.Module:
+    from model.network.parts.narrow_unet import without_unused_stages
+    from model.network.torch_guard import smp
+
+    return without_unused_stages(_of_smp(smp.Unet, sizes, weights), sizes.encoder_depth)
+
+
 def _full_resolution(sizes: Sizes, weights: str | None) -> torch.nn.Module:
     from model.network.parts.view_networks import FullResolution
 
@@ -122,6 +129,12 @@ def _shared_views(sizes: Sizes, weights: str | None) -> torch.nn.Module:
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture(title="U-Net", build=_unet, encoder=True, imagenet=True),
     "unetplusplus": Architecture(title="U-Net++", build=_unetplusplus, encoder=True, imagenet=True),
+    "unet-narrow": Architecture(
+        title="U-Net whose encoder has no more stages than its depth",
+        build=_narrow,
+        encoder=True,
+        imagenet=True,
+    ),
     "unet-full": Architecture(
         title="U-Net with a level at full resolution", build=_full_resolution, encoder=True, imagenet=True
     ),

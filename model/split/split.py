@@ -46,7 +46,9 @@ class Split(Frozen):
 
     train: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
     validation: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
-    test: tuple[Box, ...] = Field(min_length=1, max_length=MOST_BOXES)
+    test: tuple[Box, ...] = Field(
+        max_length=MOST_BOXES, description="empty: the model is tested on other events alone"
+    )
     buffer_px: int = Field(ge=0)
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from model.inputs.inputs import EventSpan, Inputs
 from model.network.training_plan import ArchitectureName, Case, Encoder, TestTime
@@ -29,6 +29,13 @@ class Experiment(Frozen):
     architecture: ArchitectureName = Field("unet", exclude_if=lambda name: name == "unet")
     encoder: Encoder = "resnet18"
     initial_weights: Literal["random", "imagenet"] = "random"
+    start: str | None = Field(
+        None,
+        max_length=4096,
+        exclude_if=lambda name: name is None,  # requests of trainings from random weights stay unchanged
+        description="folder or name of the bundle whose weights the training starts from; inputs and network are those "
+        "of the bundle. None: from `initial_weights`",
+    )
     members: int = Field(1, ge=1, le=20, description="networks of an ensemble, each with its own seed")
     split: SplitPlan = SplitPlan()
     event: EventSpan | None = Field(None, description="None: the event that the cube records")
@@ -44,3 +51,12 @@ class Experiment(Frozen):
         description="paths or names of further cubes in the training set; each has its own split and its own "
         "statistics",
     )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Experiment:
+        if self.start is not None and (self.settled or self.initial_weights != "random"):
+            raise ValueError(
+                "a training that starts from a bundle has the inputs and the network of the bundle; leave out other "
+                "inputs and initial weights"
+            )
+        return self

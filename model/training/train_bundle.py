@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model.bundle.left_out import with_left_out
+from model.bundle.left_out_evidence import with_left_out
+from model.bundle.starting_bundle import StartingBundle
 from model.bundle.summaries import BundleRecord, record_of
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
@@ -67,6 +68,7 @@ def train_bundle(
     """
     started = time.monotonic()
     plan, experiment = plan or TrainingPlan(), experiment or Experiment()
+    start, experiment = with_start(experiment)
     labelled = labelled_cubes(cube, experiment)
     inputs, notes = _inputs(labelled, experiment)
     if experiment.test_time == "mirrored":
@@ -79,17 +81,12 @@ def train_bundle(
         )
     run = TrainingRun(inputs, experiment, plan, seed, writable_parent(out), progress)
     events = [event_data(one, run) for one in selected]
-    spec = NetworkSpec(
-        architecture=experiment.architecture,
-        encoder=experiment.encoder,
-        in_channels=len(inputs.channels),
-        initial_weights=experiment.initial_weights,
-        builder=architecture_named(experiment.architecture).origin,
-    ).on(inputs.channels)
-    members = _trained(events, spec, run)
+    spec = _network(experiment, inputs, start)
+    members = _trained(events, spec, run, start)
     document, weights = _evaluated(events, spec, members, run, notes)
     if experiment.left_out:
-        document = with_left_out(document, _left_out(events, spec, run))
+        document = with_left_out(document, _left_out(events, spec, run, start))
+    document = document.model_copy(update={"start": start})
 
     from model.bundle import bundle
 
@@ -103,6 +100,40 @@ def train_bundle(
     return record_of(document, out, time.monotonic() - started)
 
 
+def with_start(experiment: Experiment) -> tuple[StartingBundle | None, Experiment]:
+    """The bundle that an experiment starts from, and the experiment with the inputs of that bundle.
+
+    Raises:
+        ModelError: there is no such bundle, or the experiment has other inputs.
+    """
+    if experiment.start is None:
+        return None, experiment
+    from model.bundle.starting_weights import document_of, starting_bundle
+
+    start = starting_bundle(experiment.start)
+    inputs = document_of(start).inputs
+    if experiment.inputs not in (None, inputs):
+        raise ModelError(
+            f"A training that starts from {start.name} has the inputs of that bundle.",
+            "Leave the inputs out.",
+        )
+    return start, experiment.model_copy(update={"inputs": inputs})
+
+
+def _network(experiment: Experiment, inputs: Inputs, start: StartingBundle | None) -> NetworkSpec:
+    if start is not None:
+        from model.bundle.starting_weights import document_of, network_from
+
+        return network_from(document_of(start))
+    return NetworkSpec(
+        architecture=experiment.architecture,
+        encoder=experiment.encoder,
+        in_channels=len(inputs.channels),
+        initial_weights=experiment.initial_weights,
+        builder=architecture_named(experiment.architecture).origin,
+    ).on(inputs.channels)
+
+
 def _inputs(labelled: Sequence[LabelledCube], experiment: Experiment) -> tuple[Inputs, tuple[str, ...]]:
     """The experiment's inputs, or the best that the cubes allow and notes on what they lack."""
     if experiment.inputs is not None:
@@ -111,10 +142,17 @@ def _inputs(labelled: Sequence[LabelledCube], experiment: Experiment) -> tuple[I
     return best_inputs(first, experiment.event, experiment.settled, others)
 
 
-def _trained(events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun) -> list[Trained]:
+def _trained(
+    events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun, start: StartingBundle | None = None
+) -> list[Trained]:
     """Train the members of the ensemble, one after the other."""
     from model.network.training import train
 
+    weights: list[dict[str, Any] | None] = [None] * run.experiment.members
+    if start is not None:
+        from model.bundle.starting_weights import weights_from
+
+        weights = [weights_from(start, run.inputs, number) for number in range(run.experiment.members)]
     scenes = [scene for one in events for scene in one.training_scenes()]
     count = run.experiment.members
     return [
@@ -124,6 +162,7 @@ def _trained(events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun) -
             run.plan,
             member_seed(run.seed, number),
             _member_progress(run.progress, number, count),
+            weights[number],
         )
         for number in range(count)
     ]
@@ -140,12 +179,17 @@ def _member_progress(progress: Progress, number: int, members: int) -> Progress:
     return member_progress
 
 
-def _left_out(events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun) -> tuple[CaseEvidence, ...]:
+def _left_out(
+    events: Sequence[EventData], spec: NetworkSpec, run: TrainingRun, start: StartingBundle | None
+) -> tuple[CaseEvidence, ...]:
     """What maps are worth on each event, by networks that were trained on the others."""
     from model.training.left_out_training import LeftOutTraining
 
     return LeftOutTraining(
-        events, run, lambda others: _probability(_trained(others, spec, run), run), spec.model_dump_json()
+        events,
+        run,
+        lambda others: _probability(_trained(others, spec, run, start), run),
+        spec.model_dump_json(),
     ).evidence()
 
 

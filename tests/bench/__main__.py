@@ -27,6 +27,7 @@ BENCHES = {
 EXPERIMENTS = {
     "shadow": "tests.bench.shadow",
     "detector": "tests.bench.detector",
+    "prior": "tests.bench.prior",
     "acceptance": "tests.bench.acceptance",
 }
 MODULES = {**BENCHES, **EXPERIMENTS}

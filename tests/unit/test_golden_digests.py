@@ -290,6 +290,10 @@ def of_trials(folder: Path, patch: pytest.MonkeyPatch) -> Named:
         trials += [(None, t) for t in baselines(Inputs(before=None, after=recipes[0].trial.inputs.after))]
         found = []
         for recipe, trial in trials:
+            if trial.start is not None:  # whichever bundle is shipped
+                trial = trial.model_copy(
+                    update={"start": trial.start.model_copy(update={"digest": "0" * 64})}
+                )
             for task in validation.tasks([trial]):
                 if recipe is not None and recipe.training_set != "own scene":
                     own = recipe.training_set != "other events"

@@ -60,6 +60,18 @@ def test_it_lists_the_shipped_areas(installed: Path) -> None:
     assert names.split() == ["hokkaido", "kaikoura", "puerto-rico", "sandbox", "talakmau"]
 
 
+def test_it_holds_the_shipped_bundle_small_and_whole(installed: Path) -> None:
+    code = (
+        "from pipeline.places import bundle_named; from model.bundle.bundle import load; "
+        "found = bundle_named('simulated-prior'); print(found); print(load(found).document.simulated)"
+    )
+    answer = run(installed, code)
+    assert answer.returncode == 0, answer.stderr
+    where, simulated = answer.stdout.splitlines()
+    assert Path(where).is_relative_to(installed) and simulated == "True"
+    assert sum(file.stat().st_size for file in Path(where).iterdir()) < 5 * 2**20
+
+
 def test_its_commands_and_its_sandbox_run(installed: Path) -> None:
     world = str(installed.parent / "world")
     made = run(installed, COMMAND, "sandbox", "make", "sandbox", "--out", world, "--resolution-m", "40")

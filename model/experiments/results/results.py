@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from model.bundle.starting_bundle import StartingBundle
 from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.pass_subsets import PassSubset
@@ -66,6 +67,11 @@ class Trial(Frozen):
     )
     pretraining_steps: int = Field(
         0, ge=0, description="steps of self-supervised pretraining before training"
+    )
+    start: StartingBundle | None = Field(
+        None,
+        exclude_if=lambda bundle: bundle is None,
+        description="whose weights the training starts from; its channels are those of `inputs`",
     )
     label_share: float = Field(
         1.0, gt=0, le=1, description="share of the training area whose labels are used"

@@ -10,7 +10,17 @@ import pytest
 
 from pipeline.cube.addresses import named_cube
 from pipeline.errors import CubeError, ModelError, SettingsError
-from pipeline.places import Place, bundle_named, bundles_of, cube_root, cubes_root, insar_root
+from pipeline.places import (
+    SIMULATED_PRIOR,
+    Place,
+    bundle_named,
+    bundles_of,
+    cube_root,
+    cubes_root,
+    insar_root,
+    is_shipped,
+    shipped_bundles,
+)
 from pipeline.settings import settings
 
 DIGEST = "0123456789abcdef" * 4
@@ -129,3 +139,17 @@ def test_a_bundle_that_cannot_be_read_is_older_than_every_other(data: Path) -> N
     (bundle(data / "models/hokkaido/v9") / "bundle.json").write_text("{")
     whole = bundle(data / "models/hokkaido/v1")
     assert bundle_named("hokkaido") == whole
+
+
+def test_a_shipped_bundle_is_found_by_its_name_alone(data: Path) -> None:
+    assert [each.name for each in shipped_bundles()] == [SIMULATED_PRIOR]
+    assert is_shipped(bundle_named(SIMULATED_PRIOR))
+    assert bundles_of("hokkaido") == bundles_of(SIMULATED_PRIOR) == []
+    assert Place(area="hokkaido", version=3).found_bundle() is None
+    with pytest.raises(ModelError):
+        bundle_named("hokkaido")
+
+
+def test_a_bundle_of_an_area_with_the_name_of_a_shipped_one_comes_first(data: Path) -> None:
+    own = bundle(data / "models" / SIMULATED_PRIOR / "v1")
+    assert bundle_named(SIMULATED_PRIOR) == own and not is_shipped(own)

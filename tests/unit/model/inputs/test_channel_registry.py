@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from model.inputs.channel_registry import CHANNELS, channel_named, may_lack, variables_asked, words_of
+from model.inputs.channel_registry import (
+    CHANNELS,
+    SLOPE_IF_KNOWN,
+    channel_named,
+    may_lack,
+    variables_asked,
+    words_of,
+)
 from model.inputs.inputs import Inputs
 from pipeline.cube.schema import VARIABLES
 from pipeline.errors import ModelError
@@ -37,10 +44,10 @@ def test_inputs_can_ask_for_every_channel(channel):
 def test_the_rules_are_those_with_which_older_bundles_were_trained():
     assert named(lambda c: not c.standardised) == {
         "aspect_sin", "aspect_cos", "aspect_to_sensor_sin", "aspect_to_sensor_cos", "layover_shadow",
-        "seen", "passes", *(f"coherence_{word}_known" for word in words_of("coherence")),
+        "seen", "passes", *(f"coherence_{word}_known" for word in words_of("coherence")), *SLOPE_IF_KNOWN,
     }  # fmt: skip
     assert named(lambda c: c.no_value == "mean") == {
-        "vv_before_sd", "vh_before_sd", *(f"coherence_{word}" for word in words_of("coherence")),
+        "vv_before_sd", "vh_before_sd", *(f"coherence_{word}" for word in words_of("coherence")), "slope_if_known",
     }  # fmt: skip
     assert named(lambda c: c.mirror == "sign flipped") == {"aspect_cos", "aspect_to_sensor_sin"}
     assert named(lambda c: c.mirror == "impossible") == {"aspect_deg"}

@@ -139,3 +139,15 @@ def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="unet"):
         register("unet", Architecture(title="another", build=lambda sizes, _: Plain(1, 1)))
     register("unet", ARCHITECTURES["unet"])
+
+
+def test_a_narrow_unet_gives_what_the_whole_one_gives_with_a_tenth_of_its_weights():
+    sizes = {"encoder_depth": 3, "decoder_channels": (64, 32, 16), "in_channels": 18}
+    torch.manual_seed(0)
+    whole = build(NetworkSpec(**sizes)).eval()
+    torch.manual_seed(0)
+    narrow = build(NetworkSpec(architecture="unet-narrow", **sizes)).eval()
+    chips = torch.randn(1, 18, 32, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(narrow(chips), whole(chips))
+    assert parameters(narrow) < 0.1 * parameters(whole)

@@ -17,7 +17,7 @@ from model import api
 from model.bundle import bundle as bundles
 from model.bundle.bundle import read_document
 from model.bundle.card import model_card
-from model.bundle.left_out import with_left_out
+from model.bundle.left_out_evidence import with_left_out
 from model.cli.bundles import map_landslides
 from model.maps.accuracy.map_statements import percent
 from model.maps.map_plan import DetectorMapPlan, MapPlan
