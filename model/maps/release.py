@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 
@@ -59,28 +60,15 @@ def release(
         draw(writer.gathered, _caption(description, reference, scores), folder / PICTURE)
         exposed = exposure(description.exposure, mapped, scene_extent(reference, scene.facts.shape))
         record = ReleaseRecord(
+            **_described(description),
             path=target,
-            kind=description.kind,
-            area=scene.facts.area,
-            cube=scene.facts.uri,
-            cube_version=scene.facts.version,
-            model=description.model,
-            track=scene.selection.track,
-            passes_before=len(scene.selection.before),
-            passes_after=len(scene.selection.after),
-            days_since_event=round(scene.selection.days_since_event, 3),
             polygons=len(frame),
             mapped_km2=round(mapped_km2, 6),
             statuses=_statuses(frame),
-            threshold=description.threshold,
             no_data_share=writer.no_data / scene.pixels,
-            expected=description.expected,
-            expected_words=description.expected_words,
-            accuracy=description.accuracy,
             findings=findings,
             beside_labels=beside,
             statements=_statements(description, (mapped_km2, writer.searched_km2), findings, beside),
-            smallest_m2=description.smallest_m2,
             flagged_share=writer.flagged_share(),
             auprc=scores.auprc if scores else None,
             prevalence=scores.prevalence if scores else None,
@@ -90,13 +78,34 @@ def release(
             picture=target / PICTURE,
             report=target / REPORT,
             page=target / PAGE,
-            simulated=description.simulated,
             seconds=round(time.monotonic() - started, 1),
         )
         write_report(folder, record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
             add_products(_finished(description, record, folder, frame, writer.gathered, exposed))
     return record
+
+
+def _described(description: MapDescription) -> dict[str, Any]:
+    """The fields of the record that are known before the map is computed."""
+    facts, selection = description.scene.facts, description.scene.selection
+    return {
+        "kind": description.kind,
+        "area": facts.area,
+        "cube": facts.uri,
+        "cube_version": facts.version,
+        "model": description.model,
+        "track": selection.track,
+        "passes_before": len(selection.before),
+        "passes_after": len(selection.after),
+        "days_since_event": round(selection.days_since_event, 3),
+        "threshold": description.threshold,
+        "expected": description.expected,
+        "expected_words": description.expected_words,
+        "accuracy": description.accuracy,
+        "smallest_m2": description.smallest_m2,
+        "simulated": description.simulated,
+    }
 
 
 def _finished(
