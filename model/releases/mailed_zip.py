@@ -25,6 +25,7 @@ from pipeline.records import Frozen
 POLYGONS, REPORT = "landslides.gpkg", "report.json"
 PROJECT = "landslides.qgs"
 MOST_REPORT_BYTES = 64 << 20
+MOST_STYLE_BYTES = 1 << 20
 GROUPS = {
     "landslides": "Observed event",
     "not_analysed": "Not analysed",
@@ -141,7 +142,7 @@ def _layers(
         found.append(
             ProjectLayer(
                 id=f"{name}_raster", title=title, kind="raster", source=f"./{name}.tif",
-                style=style_file.read_text(encoding="utf-8"), group=RASTERS,
+                style=read_regular(style_file, MOST_STYLE_BYTES).decode("utf-8"), group=RASTERS,
                 shown=name in ("probability", "score"), attribution=attribution,
             )
         )  # fmt: skip

@@ -26,13 +26,15 @@ from model.scores.case_evidence import CaseEvidence
 from model.scores.event_evidence import CountedEvent, EventEvidence
 from model.training.training_data import EventData, TrainingRun
 from pipeline.errors import ModelError
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole
 from pipeline.records import Frozen, digest_of_json
 
 ALGORITHM = 2
 """version of what is trained and counted; 1: every batch was of one scene"""
 
 log = logging.getLogger(__name__)
+
+LARGEST_FOLD_BYTES = 64 << 20
 
 
 class CountedCase(Frozen):
@@ -93,7 +95,7 @@ class LeftOutTraining:
         file = self._file(tested)
         if file is not None and file.is_file():
             try:
-                return CountedFold.model_validate_json(file.read_bytes())
+                return CountedFold.model_validate_json(read_regular(file, LARGEST_FOLD_BYTES))
             except (ValueError, OSError):
                 log.warning("%s cannot be used and is made again", file)
         probability = self.train([one for one in self.events if one is not tested])

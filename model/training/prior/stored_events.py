@@ -151,7 +151,7 @@ def training_scenes(record: StoredEvent, folder: Path, number: int) -> list[Scen
 
     if record.validation is None:
         return []
-    labels = np.load(folder / record.name / LABELS)
+    labels = np.array(np.load(folder / record.name / LABELS, mmap_mode="r"))
     parts = TrainingOnly(record.validation, BUFFER_PX)
     scenes = []
     for case in range(len(record.cases)):
