@@ -84,7 +84,7 @@ def test_it_says_what_a_reader_must_know(made, text):
     for part in (
         "SIMULATED AREA", "Unreviewed.", "track 46 (descending)", "2018-09-05 18:07:59 UTC",
         "No ascending pass is used", "What it cannot see", "layover", "felling",
-        "1200 m²", "without data", "The cube lacks:", "the detector is not trained",
+        "1200 m²", "without data", "The cube lacks:", "The detector is not trained",
         "8 passes before and 2 after the event", "exposure.csv", "landslides.gpkg",
     ):  # fmt: skip
         assert part in shown, part
@@ -95,12 +95,18 @@ def test_it_says_what_a_reader_must_know(made, text):
 
 
 def test_a_models_page_states_its_score_and_no_detector(by_model, tmp_path):
-    record = by_model.record.model_copy(update={"expected_words": "Expected score with 3 passes: AUPRC 0.5"})
+    record = by_model.record.model_copy(
+        update={"expected_words": "Expected score with 3 passes: AUPRC 0.5", "statements": ("Of 8 events",)}
+    )
     finished = replace(by_model, record=record, warning="", exposure=())
     layers = layers_of(finished)
     write_page(replace(finished, folder=tmp_path), layers[0])
     shown = words((tmp_path / PAGE).read_text(encoding="utf-8"))
-    assert "Expected score with 3 passes: AUPRC 0.5." in shown and "Probability of landslide" in shown
+    assert (
+        "Expected score with 3 passes: AUPRC 0.5." in shown
+        and "Of 8 events" in shown
+        and "Probability of landslide" in shown
+    )
     assert "detector" not in shown and "SIMULATED" not in shown and "What lies within" not in shown
 
 

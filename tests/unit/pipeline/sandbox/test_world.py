@@ -22,7 +22,7 @@ from pipeline.sandbox.earth.overflights import REPEAT, absolute_orbit
 from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan, WorldParameters
 from pipeline.sandbox.earth.radar import NODATA, observe, slice_masks, speckle
 from pipeline.sandbox.earth.scene import Scene, make_scene
-from pipeline.sandbox.world import World, make_world
+from pipeline.sandbox.world import UNFINISHED, World, make_world
 
 AREA = AreaOfInterest.model_validate(
     {
@@ -91,7 +91,7 @@ def test_a_finished_world_is_reused_and_another_is_refused(world: World) -> None
 
 def test_an_unfinished_world_is_made_anew_and_a_stranger_is_left_alone(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.root, tmp_path / "cut")
-    (tmp_path / "cut" / "world.json").unlink()
+    (tmp_path / "cut" / "world.json").rename(tmp_path / "cut" / UNFINISHED)
     (tmp_path / "cut" / "items" / "stray.json").write_text("{}")
     assert make_world(AREA, tmp_path / "cut", FEW).digest == world.digest
     (tmp_path / "mine").mkdir()

@@ -78,7 +78,7 @@ def test_a_bundle_counts_its_test_area_and_says_that_one_event_has_no_range(fold
     assert record.accuracy.part == "test area" and record.accuracy.events == 1
     assert record.accuracy.false_area.lower is None
     assert any("no range over events" in sentence for sentence in record.statements)
-    frame = gpd.read_file(tmp_path / "map" / "landslides.gpkg")
+    frame = gpd.read_file(tmp_path / "map" / "landslides.gpkg", layer="landslides")
     assert frame.false_share.iloc[0] == pytest.approx(record.accuracy.false_polygons.mean)
     assert frame.false_low.isna().all() and (frame.events == 1).all()
 
@@ -109,7 +109,7 @@ def test_every_figure_of_the_report_is_that_of_the_map(folder, tmp_path):
     words = (tmp_path / "map" / "report.md").read_text()
     assert "3 events (1 of them SIMULATED) left out of training" in words
     assert f"{percent(wanted.missed_area.mean)} (3 events from" in words
-    frame = gpd.read_file(tmp_path / "map" / "landslides.gpkg")
+    frame = gpd.read_file(tmp_path / "map" / "landslides.gpkg", layer="landslides")
     false = wanted.false_polygons
     assert frame.false_low.iloc[0] == pytest.approx(false.lowest)
     assert frame.false_high.iloc[0] == pytest.approx(false.highest) and (frame.events == 3).all()

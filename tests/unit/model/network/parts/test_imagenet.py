@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from model.network.distributed import Group
 from safetensors.torch import save_file
 
 from model.experiments.results.results import Trial, TrialTask
@@ -22,7 +21,7 @@ from model.network.parts.imagenet import same_filter_for_both_dates
 from model.network.torch_guard import smp, torch
 from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import ModelError
-from tests.unit.model.network.test_training import plan, scene
+from tests.unit.model.network.test_training import scene
 
 CHANNELS = ("vv_before", "vv_after", "vh_before", "vh_after", "vv_log_ratio", "dem", "slope")
 SPEC = NetworkSpec(in_channels=7, initial_weights="imagenet")
@@ -124,8 +123,7 @@ def test_views_of_a_quantity_begin_with_the_same_filter_too(weights):
 
 
 def test_training_begins_with_them_and_the_protocol_paper_does_not(weights):
-    task = training._Task((scene(),), SPEC.model_copy(update={"in_channels": 2}), plan(), 0, None)
-    own = training._initial(task, Group(), torch.device("cpu")).encoder.conv1.weight
+    own = training._initial((scene(),), SPEC.model_copy(update={"in_channels": 2}), None).encoder.conv1.weight
     assert torch.equal(own[:, 0], own[:, 1])
     published = build(SPEC.model_copy(update={"in_channels": 2})).encoder.conv1.weight
     assert not torch.equal(published[:, 0], published[:, 1])
