@@ -1,7 +1,12 @@
-"""A release as one file to mail: every file of its folder, and a QGIS project that opens them."""
+"""A release as one file to mail: every file of its folder, and a QGIS project that opens them.
+
+Documents name no folder of the sender's disk: an address of the cube is its name alone, and links to files that are not
+in the zip are left out.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import zipfile
@@ -18,12 +23,15 @@ from pyproj.exceptions import ProjError
 from model.bundle.markdown import one_line
 from model.releases.qgis_project import ProjectLayer, project
 from model.releases.raster_styles import TITLES
+from model.releases.stac_catalog import CUBE, MAP, MODEL
 from pipeline.errors import ModelError, disk_error_of
 from pipeline.files import read_regular, whole_file
 from pipeline.records import Frozen
 
-POLYGONS, REPORT = "landslides.gpkg", "report.json"
+POLYGONS, REPORT, ORIGIN = "landslides.gpkg", "report.json", "origin.json"
 PROJECT = "landslides.qgs"
+ADDRESSES = ("cube", "uri")
+"""fields of `report.json` and `origin.json` with the address of a cube"""
 MOST_REPORT_BYTES = 64 << 20
 MOST_STYLE_BYTES = 1 << 20
 GROUPS = {
@@ -71,11 +79,16 @@ def write_zip(folder: Path, target: Path) -> ZipRecord:
     content = _project(folder, report)
     root = _root(report, folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    documents = _documents(folder)
     with whole_file(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr(f"{root}/{PROJECT}", content)
         for file in files:
             kind = zipfile.ZIP_STORED if file.suffix in STORED else zipfile.ZIP_DEFLATED
-            packed.write(file, f"{root}/{file.relative_to(folder).as_posix()}", kind)
+            name = file.relative_to(folder).as_posix()
+            if name in documents:
+                packed.writestr(f"{root}/{name}", documents[name], kind)
+            else:
+                packed.write(file, f"{root}/{name}", kind)
     return ZipRecord(
         path=target,
         map=folder,
@@ -83,6 +96,46 @@ def write_zip(folder: Path, target: Path) -> ZipRecord:
         size_bytes=target.stat().st_size,
         simulated=bool(report["map"].get("simulated", False)),
     )
+
+
+def _documents(folder: Path) -> dict[str, bytes]:
+    """The JSON documents of a release without local addresses, by name, with the checksum of the changed report.
+
+    Raises:
+        ModelError: one cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for name in (ORIGIN, REPORT, MAP, CUBE, MODEL):
+        if not (folder / name).is_file():
+            continue
+        try:
+            found[name] = _named(json.loads(read_regular(folder / name, MOST_REPORT_BYTES)))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{folder / name} cannot be read.", "Map again (--replace).") from error
+    packed = {name: (json.dumps(document, indent=1) + "\n").encode() for name, document in found.items()}
+    if MAP in found:
+        for asset in found[MAP].get("assets", {}).values():
+            content = packed.get(Path(str(asset.get("href"))).name)
+            if content is not None and "file:checksum" in asset:
+                asset["file:checksum"] = f"1220{hashlib.sha256(content).hexdigest()}"
+                asset["file:size"] = len(content)
+        packed[MAP] = (json.dumps(found[MAP], indent=1) + "\n").encode()
+    return packed
+
+
+def _named(value: Any) -> Any:
+    """A document in which the address of a local cube is its name, without assets that lie elsewhere on this disk."""
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, one in value.items():
+        if key in ADDRESSES and isinstance(one, str) and Path(one).is_absolute():
+            kept[key] = Path(one).name
+        elif not (isinstance(one, dict) and Path(str(one.get("href", ""))).is_absolute()):
+            kept[key] = _named(one)
+    return kept
 
 
 def _report(folder: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -28,12 +29,29 @@ def packed(folder, tmp_path_factory):
         return record, root, {name.partition("/")[2]: file.read(name) for name in file.namelist()}
 
 
+DOCUMENTS = {"report.json", "origin.json", "map.stac.json", "cube.stac.json", "model.stac.json"}
+
+
 def test_every_file_is_in_it_byte_for_byte(folder, packed):
     record, root, content = packed
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(content) == names | {PROJECT} and record.files == len(content) and record.simulated
-    assert all(content[name] == (folder / name).read_bytes() for name in names)
+    assert all(content[name] == (folder / name).read_bytes() for name in names - DOCUMENTS)
     assert root.isascii() and "<" not in root and "/" not in root
+
+
+def test_no_document_names_a_folder_of_the_sender(folder, packed):
+    _, _, content = packed
+    assert str(folder.parent) in (folder / "report.json").read_text()
+    assert all(str(folder.parent).encode() not in one for one in content.values())
+    assert json.loads(content["report.json"])["map"]["cube"] == "cube.zarr"
+    assert json.loads(content["cube.stac.json"])["assets"] == {}
+    assets = json.loads(content["map.stac.json"])["assets"].values()
+    checked = {one["href"].removeprefix("./"): one for one in assets if "file:checksum" in one}
+    assert "report.json" in checked
+    for name, one in checked.items():
+        assert one["file:checksum"] == f"1220{hashlib.sha256(content[name]).hexdigest()}"
+        assert one["file:size"] == len(content[name])
 
 
 def test_the_project_finds_each_layer_beside_it(packed):
