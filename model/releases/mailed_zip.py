@@ -25,7 +25,7 @@ from model.releases.qgis_project import ProjectLayer, project
 from model.releases.raster_styles import TITLES
 from model.releases.stac_catalog import CUBE, MAP, MODEL
 from pipeline.errors import ModelError, disk_error_of
-from pipeline.files import read_regular, whole_file
+from pipeline.files import UnreadableError, read_regular, whole_file
 from pipeline.records import Frozen
 
 POLYGONS, REPORT, ORIGIN = "landslides.gpkg", "report.json", "origin.json"
@@ -195,7 +195,7 @@ def _layers(
         found.append(
             ProjectLayer(
                 id=f"{name}_raster", title=title, kind="raster", source=f"./{name}.tif",
-                style=read_regular(style_file, MOST_STYLE_BYTES).decode("utf-8"), group=RASTERS,
+                style=_style(style_file), group=RASTERS,
                 shown=name in ("probability", "score"), attribution=attribution,
             )
         )  # fmt: skip
@@ -206,6 +206,18 @@ def _layers(
         CRS.from_user_input(info["crs"]),
         (west - margin, south - margin, east + margin, north + margin),
     )
+
+
+def _style(file: Path) -> str:
+    """The style of a raster.
+
+    Raises:
+        ModelError: the file cannot be a style of a release.
+    """
+    try:
+        return read_regular(file, MOST_STYLE_BYTES).decode("utf-8")
+    except (UnreadableError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} is no style of a release.", "Map again (--replace).") from error
 
 
 def _styles(polygons: Path) -> list[tuple[str, str, str]]:

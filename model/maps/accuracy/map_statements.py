@@ -33,6 +33,19 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
 
 
+def shares_in_words(found: MapAccuracy) -> list[str]:
+    """What was false and missed on the tested events, each that is known."""
+    return [
+        f"{over_events(share)} of {what}"
+        for share, what in (
+            (found.false_polygons, "the polygons held no landslide"),
+            (found.false_area, "the mapped area was no landslide"),
+            (found.missed_area, "the landslide area was not mapped"),
+        )
+        if share is not None
+    ]
+
+
 def model_statements(tested: TestedModel, selection: Selection, smallest_m2: float) -> tuple[str, ...]:
     """What the events that the model was tested on say of this map, without full stops at the end."""
     found = tested.accuracy
@@ -46,15 +59,7 @@ def model_statements(tested: TestedModel, selection: Selection, smallest_m2: flo
         return (chosen, unknown) if chosen else (unknown,)
     case = passes_in_words(found.views, found.before, found.after)
     sentences = [f"{_where(found)}, with {case} and this map's threshold of {tested.threshold:.3f}:"]
-    parts = [
-        f"{over_events(share)} of {what}"
-        for share, what in (
-            (found.false_polygons, "the polygons held no landslide"),
-            (found.false_area, "the mapped area was no landslide"),
-            (found.missed_area, "the landslide area was not mapped"),
-        )
-        if share is not None
-    ]
+    parts = shares_in_words(found)
     sentences[0] += f" {'; '.join(parts)}." if parts else " nothing was mapped."
     if found.events == 1:
         sentences.append("It is one event: no range over events is known.")

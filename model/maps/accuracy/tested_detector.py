@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model.inputs.selection import Selection
-from model.maps.accuracy.map_statements import over_events
+from model.maps.accuracy.map_statements import shares_in_words
 from model.scores.case_evidence import MapAccuracy, OverEvents
 from pipeline.errors import number_of
 
@@ -96,16 +96,8 @@ def tested_detector(
         "is known, and the detector's settings were chosen with it in view.",
     ]
     if found is not None:
-        parts = [
-            f"{over_events(share)} of {what}"
-            for share, what in (
-                (found.false_polygons, "the polygons held no landslide"),
-                (found.false_area, "the mapped area was no landslide"),
-                (found.missed_area, "the landslide area was not mapped"),
-            )
-            if share is not None
-        ]
-        sentences.append(f"On {number_of(found.events, 'event')} (SIMULATED, 10 m): {'; '.join(parts)}.")
+        words = "; ".join(shares_in_words(found))
+        sentences.append(f"On {number_of(found.events, 'event')} (SIMULATED, 10 m): {words}.")
     different = []
     after = [len(view.after) for view in selection.every_view]
     if max(after) > 1:

@@ -130,3 +130,18 @@ def test_one_command_exports_maps_and_cubes(folder, tmp_path):
         1,
         2,
     )
+
+
+@pytest.mark.parametrize("name", ["score.qml", "map.stac.json", "origin.json"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None], ids=["no text", "64 GiB"])
+def test_an_odd_file_of_a_map_is_named(folder, tmp_path, name, content):
+    shutil.copytree(folder, tmp_path / "map")
+    odd = tmp_path / "map" / name
+    if content is None:
+        with odd.open("wb") as file:
+            file.truncate(2**36)
+    else:
+        odd.write_bytes(content)
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        write_zip(tmp_path / "map", tmp_path / "map.zip")
+    assert not (tmp_path / "map.zip").exists()
