@@ -33,6 +33,12 @@ class AreaError(SlidecubeError):
     exit_code = 2
 
 
+class LedgerError(SlidecubeError):
+    """No event has that name, or its document in the ledger is damaged."""
+
+    exit_code = 2
+
+
 class SettingsError(SlidecubeError):
     """An environment variable or a key is missing or malformed."""
 
