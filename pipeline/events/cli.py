@@ -13,6 +13,7 @@ import click
 from pipeline.command_group import SuggestingGroup
 from pipeline.console import as_json, plain_console, plain_table, reports_errors
 from pipeline.errors import number_of
+from pipeline.events.option_types import INSTANT, PLACE
 
 if TYPE_CHECKING:  # imported when a command runs
     from pipeline.events.detected_event import DetectedEvent
@@ -20,47 +21,6 @@ if TYPE_CHECKING:  # imported when a command runs
 
 dry_run = click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 Changing = Callable[["Entry", datetime], "Entry"]
-
-
-class Place(click.ParamType[tuple[float, float]]):
-    """`LON,LAT` in degrees."""
-
-    name = "LON,LAT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
-        """Two numbers within their bounds."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        try:
-            x, y = (float(part) for part in parts)
-        except ValueError:
-            self.fail(
-                f"{value!r:.60} is not two numbers with a comma between them, as in 137.2,36.5", param, ctx
-            )
-        if not (-180 <= x <= 180 and -90 <= y <= 90):
-            self.fail(f"{value!r:.60} leaves -180..180, -90..90; the longitude comes first", param, ctx)
-        return x, y
-
-
-class Instant(click.ParamType[datetime]):
-    """An instant in ISO 8601 with its zone."""
-
-    name = "INSTANT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The instant in UTC."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            found = datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            self.fail(f"{value!r:.60} is no instant; write it as 2024-06-15T03:00:00Z", param, ctx)
-        if found.tzinfo is None:
-            self.fail(f"{value!r:.60} has no time zone; append Z for UTC", param, ctx)
-        return found.astimezone(UTC)
 
 
 @click.group(cls=SuggestingGroup)
@@ -155,9 +115,9 @@ def _lines(entry: Entry, one: DetectedEvent) -> list[tuple[str, str]]:
 
 @event.command()
 @click.option("--usgs", metavar="ID", help="An earthquake by its id at the USGS, as us2000h8ty.")
-@click.option("--at", type=Place(), help="Place of the event, in degrees.")
-@click.option("--when", type=Instant(), help="Start of the event, as 2024-06-15T03:00:00Z.")
-@click.option("--until", type=Instant(), help="End of the event; without it, it has no duration.")
+@click.option("--at", type=PLACE, help="Place of the event, in degrees.")
+@click.option("--when", type=INSTANT, help="Start of the event, as 2024-06-15T03:00:00Z.")
+@click.option("--until", type=INSTANT, help="End of the event; without it, it has no duration.")
 @click.option(
     "--kind",
     type=click.Choice(["earthquake", "hurricane", "rainfall", "other"]),

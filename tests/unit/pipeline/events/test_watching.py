@@ -263,7 +263,6 @@ def test_no_login_is_sent(sources: Sources) -> None:
 
 
 def test_what_a_server_marks_as_simulated_says_so(sources: Sources) -> None:
-    body = sources.server.files[WEEK]
     sources.usgs(usgs_feature())
     body = sources.server.files[WEEK]
     marked = Reply(200, {"Slidecube-Simulated": "true"}, body)
