@@ -1,9 +1,9 @@
 """Land and sea of the whole Earth, in cells of 0.05 degrees: how far a place is from land.
 
-`land.png` was made from the mask of the package `global-land-mask` 1.0.0 (MIT licence, copyright 2019 Todd Karin),
-which holds the cells of 30 arc seconds that the digital elevation model GLOBE 1.0 (NOAA National Centers for Environmental
-Information, public domain) marks as ocean. A cell counts as land here where any of its 36 cells there is land, so that
-no island of 1 km is lost and a coast lies up to 5 km too far out at sea. Lakes and inland seas count as land.
+`land.png` was made from the mask of the package `global-land-mask` 1.0.0 (MIT licence, copyright 2019 Todd Karin). It
+holds the cells of 30 arc seconds that the elevation model GLOBE 1.0 (NOAA, public domain) marks as ocean. A cell counts
+as land here where any of its 36 cells there is land, so that no island of 1 km is lost, and a coast lies up to 5 km too
+far out at sea. Lakes and inland seas count as land.
 """
 
 from __future__ import annotations
