@@ -63,7 +63,7 @@ def _apart(one: DetectedEvent, other: DetectedEvent) -> float | None:
 def detected(event: DetectedEvent, decision: Decision, at: datetime) -> Entry:
     """The entry of an event that the ledger does not know yet."""
     entry = Entry(revisions=(event,), decision=decision)
-    return entry.noted(at, f"detected, {decision.tier}: {'; '.join(decision.reasons)}")
+    return entry.noted(at, f"detected: {'; '.join(decision.reasons)}")
 
 
 def revised(entry: Entry, event: DetectedEvent, decision: Decision, at: datetime) -> tuple[Entry, What]:

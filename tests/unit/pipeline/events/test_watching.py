@@ -220,7 +220,7 @@ def test_a_dry_run_changes_nothing(sources: Sources) -> None:
     sources.usgs(usgs_feature())
     report = watch(NOW, dry_run=True)
     assert whats(report) == [(HOKKAIDO, "detected")] and report.dry_run
-    assert ledger.names() == [] and read_state("usgs").looked is None
+    assert not ledger.folder().exists() and read_state("usgs").looked is None
 
 
 def test_a_dismissed_event_stays_dismissed(sources: Sources) -> None:
