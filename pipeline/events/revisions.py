@@ -70,7 +70,7 @@ def revised(entry: Entry, event: DetectedEvent, decision: Decision, at: datetime
     """The entry after a source stated an event that it holds already, and what that was.
 
     A revision that is not newer than the one that is known changes nothing. One of GDACS adds no revision to an event
-    of the USGS; what the USGS does not state is taken from it.
+    of the USGS, only its id.
 
     Args:
         decision: of the rule for `event`.
@@ -147,17 +147,11 @@ def _merged(entry: Entry, event: DetectedEvent, at: datetime) -> tuple[Entry, Wh
     """The entry with what another source states too, in its newest revision."""
     newest = entry.event
     also = tuple(sorted((ids_of(event) | set(newest.also)) - {f"{newest.source}:{newest.id}"}))
-    population = event.population if newest.population is None else newest.population
-    if (also, population) == (newest.also, newest.population):
+    if set(also) == set(newest.also):
         return entry, "unchanged"
-    new = f"{event.source}:{event.id}" not in newest.also
-    newest = newest.model_copy(update={"also": also, "population": population})
+    newest = newest.model_copy(update={"also": also})
     after = entry.model_copy(update={"revisions": (*entry.revisions[:-1], newest)})
-    return (
-        (after.noted(at, f"{event.source} states it too, as {event.id}"), "merged")
-        if new
-        else (after, "unchanged")
-    )
+    return after.noted(at, f"{event.source} states it too, as {event.id}"), "merged"
 
 
 def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
