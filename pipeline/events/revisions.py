@@ -13,7 +13,12 @@ from pipeline.events.triggering_rule import TIERS
 
 What = Literal["detected", "revised", "merged", "retracted", "unchanged"]
 BUILT: tuple[Tier, ...] = ("build", "priority")
-_FORMS = (("magnitude", "M {:.1f}"), ("depth_km", "{:.0f} km deep"), ("status", "{}"), ("alert", "alert {}"))
+_COMPARED = (
+    ("magnitude", "M", "{:.1f}"),
+    ("depth_km", "depth in km", "{:.0f}"),
+    ("status", "", "{}"),
+    ("alert", "alert", "{}"),
+)
 SAME_TIME = timedelta(minutes=2)
 SAME_KM = 150.0
 SAME_MAGNITUDE = 1.0
@@ -159,10 +164,10 @@ def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
     lines = []
     if (old.source, old.id) != (new.source, new.id):
         lines.append(f"now {new.source} {new.id}")
-    for name, form in _FORMS:
-        before, after = getattr(old, name), getattr(new, name)
+    for name, label, form in _COMPARED:
+        before, after = (_said(form, getattr(each, name)) for each in (old, new))
         if before != after:
-            lines.append(f"{_said(form, before)} -> {_said(form, after)}")
+            lines.append(f"{label} {before} -> {after}".strip())
     moved = km_between((old.longitude, old.latitude), (new.longitude, new.latitude))
     if moved >= 0.1:
         lines.append(f"moved by {moved:.1f} km")
@@ -172,10 +177,9 @@ def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
         lines.append(f"end {new.end.isoformat(timespec='seconds')}")
     if old.ground_failure != new.ground_failure:
         before, after = (
-            None if each.ground_failure is None else each.ground_failure.alert for each in (old, new)
+            _said("{}", each.ground_failure and each.ground_failure.alert) for each in (old, new)
         )
-        words = f"landslide alert {before or 'none'} -> {after or 'none'}"
-        lines.append("ground failure" if before == after else words)
+        lines.append("ground failure" if before == after else f"landslide alert {before} -> {after}")
     if old.shaking != new.shaking:
         lines.append("ShakeMap")
     if old.population != new.population:

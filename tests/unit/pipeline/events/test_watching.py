@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.doctor import examine_watch
 from pipeline.events import ledger, watching
 from pipeline.events.feeds.feed_source import read_state
 from pipeline.events.feeds.usgs_feed import event_of_feature
@@ -342,6 +343,15 @@ def test_in_whatever_order_revisions_arrive_there_is_one_entry_of_the_newest(
         assert instants == sorted(set(instants)) and entry.event.updated == max(stated)
         opened = opened or any(change.opened for change in changes)
         assert entry.tier == "build" or not opened
+
+
+def test_the_doctor_says_when_each_source_was_last_seen(sources: Sources) -> None:
+    assert [finding.state for finding in examine_watch()] == ["ok", "missing", "missing"]
+    sources.server.rules.insert(0, lambda seen: Reply(503) if seen.path == WEEK else None)
+    watch(NOW)
+    rule, usgs, gdacs = examine_watch()
+    assert (rule.state, usgs.state, gdacs.state) == ("ok", "missing", "ok")
+    assert "503" in usgs.detail and "2018-09-05 20:07" in gdacs.detail
 
 
 def test_no_login_is_sent(sources: Sources) -> None:
