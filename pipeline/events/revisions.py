@@ -135,9 +135,12 @@ def _richer(event: DetectedEvent, known: DetectedEvent) -> bool:
 
 
 def _retracted(entry: Entry, event: DetectedEvent, at: datetime) -> tuple[Entry, What]:
-    if entry.state in ("retracted", "dismissed"):
-        return entry, "unchanged"
-    after = entry.model_copy(update={"revisions": (*entry.revisions, event), "state": "retracted"})
+    if entry.event.status == "retracted":  # said already; only its instant is newer
+        return entry.model_copy(update={"revisions": (*entry.revisions[:-1], event)}), "unchanged"
+    after = entry.model_copy(update={"revisions": (*entry.revisions, event)})
+    if entry.state == "dismissed":
+        return after.noted(at, "retracted by the source"), "retracted"
+    after = after.model_copy(update={"state": "retracted"})
     return after.noted(at, f"retracted by the source; it was {entry.state}, {entry.tier}"), "retracted"
 
 

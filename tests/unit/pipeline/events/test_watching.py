@@ -321,7 +321,13 @@ REVISIONS = st.lists(
 )  # fmt: skip
 
 
-@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 @given(REVISIONS)
 def test_in_whatever_order_revisions_arrive_there_is_one_entry_of_the_newest(
     revisions: list[tuple[int, float | None, str]],
