@@ -28,6 +28,8 @@ from flows.serving.prefect_file import PROJECT, Entry
 from pipeline.errors import SettingsError, SlidecubeError
 
 POOL = "local"
+DEPLOY_S = 600.0
+"""longest wait for `prefect deploy --all`"""
 
 
 def make_pool(client: SyncPrefectClient) -> bool:
@@ -57,7 +59,7 @@ def deploy(document: Entry) -> None:
     """Make or renew every deployment of a document as prefect.yaml, with its triggers.
 
     Raises:
-        SlidecubeError: `prefect deploy` failed; the message quotes it.
+        SlidecubeError: `prefect deploy` failed, which the message quotes, or did not end within `DEPLOY_S`.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
@@ -72,7 +74,15 @@ def deploy(document: Entry) -> None:
             "--prefect-file",
             str(file),
         ]
-        answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        try:
+            answer = subprocess.run(
+                command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=DEPLOY_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SlidecubeError(
+                f"`prefect deploy --all` did not end within {DEPLOY_S / 60:.0f} minutes.",
+                "See what the server is busy with, and run `python -m flows.setup` again: it makes nothing twice.",
+            ) from error
     if answer.returncode != 0:
         raise SlidecubeError(
             f"`prefect deploy --all` failed: {(answer.stdout + answer.stderr)[-2000:]}",
