@@ -97,7 +97,7 @@ def _ensure_workers(address: str) -> None:
 
     log.info("waiting for a worker of the Dask scheduler %s", address)
     try:
-        with Client(address, timeout=CONNECT_S, set_as_default=False) as client:
+        with Client(address, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
     except TimeoutError as error:
         raise SettingsError(
