@@ -24,6 +24,9 @@ from pipeline.sandbox.posing.asf.asf_host import (
 )
 from pipeline.sandbox.posing.asf.earthdata_host import LOGIN_HOST, RETURN_HOSTS
 from pipeline.sandbox.posing.faults import Fault, Ledger
+from pipeline.sandbox.posing.feeds.gdacs_host import GdacsHost
+from pipeline.sandbox.posing.feeds.told_events import ToldEvents
+from pipeline.sandbox.posing.feeds.usgs_host import UsgsHost
 from pipeline.sandbox.posing.file_answers import azure_error, send_file
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.posing.shelf import Shelf
@@ -31,6 +34,8 @@ from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.posing.stac_host import StacApi
 from pipeline.sandbox.posing.zenodo_host import ZENODO_HOST, ZenodoHost
 from pipeline.sandbox.publication.sandbox_clock import SandboxClock
+from pipeline.sandbox.seismicity.gdacs_documents import GDACS_HOST
+from pipeline.sandbox.seismicity.usgs_documents import USGS_HOST
 from pipeline.sandbox.world import World
 
 PLANETARY_HOST = "planetarycomputer.microsoft.com"
@@ -47,7 +52,8 @@ class CutError(Exception):
 class Archive:
     """Serves one or more worlds. `handlers` are the handlers by host; other hosts are unknown.
 
-    ASF's hosts are always known, because every area with interferometry queries them.
+    ASF's hosts are always known, because every area with interferometry queries them, and those of the feeds of events,
+    which are empty where no world has any.
     """
 
     def __init__(self, worlds: list[World], ledger: Ledger, options: ServerOptions) -> None:
@@ -65,6 +71,8 @@ class Archive:
         }
         # after the hosts of files, so that hosts with a login do not serve files without one
         self.handlers |= self.asf.handlers
+        told = ToldEvents(worlds, self.clock)
+        self.handlers |= {USGS_HOST: UsgsHost(told).answer, GDACS_HOST: GdacsHost(told).answer}
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
         zenodo = ZenodoHost(self._shelf.roots)
         if zenodo.records:

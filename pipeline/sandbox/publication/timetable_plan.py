@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.catalogue.item_fields import instant_of
 from pipeline.files import write_whole
@@ -57,6 +57,17 @@ class TimetablePlan(Frozen):
     duplicated: tuple[int, ...] = Field(
         (), description="a second item of the pass, with another id, soon after"
     )
+
+    @model_validator(mode="after")
+    def _sound(self) -> TimetablePlan:
+        for name, (least, most) in (("rtc_hours", self.rtc_hours), ("slc_hours", self.slc_hours)):
+            if not 0 <= least <= most <= 24 * 3650:
+                raise ValueError(f"{name} must be two numbers of hours, the least first")
+        if any(not 0 < days <= 3650 for days in (*self.late_days.values(), *self.reprocessed_days.values())):
+            raise ValueError("late_days and reprocessed_days must be days above 0")
+        if set(self.missing) & {*self.late_days, *self.reprocessed_days, *self.duplicated}:
+            raise ValueError("a pass that is missing cannot be late, reprocessed or duplicated")
+        return self
 
 
 def usual_troubles(world: World, seed: int = 1) -> TimetablePlan:
@@ -161,7 +172,7 @@ def _reprocessed(
     by_id = {item["id"]: copy.deepcopy(item) for item in items}
     found = []
     for one in drawn:
-        if one.published is None:
+        if one.published is None:  # never, by the plan's own check
             raise SandboxError(f"Orbit {orbit} is never published.", "It cannot be reprocessed.")
         at = one.published + timedelta(days=days)
         item = by_id[one.id]
