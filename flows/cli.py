@@ -1,17 +1,25 @@
-"""The command `slidecube demo`."""
+"""The commands `slidecube demo` and `slidecube watch`."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
 import click
 from rich.console import Console
 
-from pipeline.console import reports_errors
+from pipeline.command_group import SuggestingGroup
+from pipeline.console import as_json, plain_console, plain_table, reports_errors
+from pipeline.errors import IncompleteError
+from pipeline.events.option_types import INSTANT
 from pipeline.settings import settings
+
+WATCHING = (("watch-events", "every-quarter-hour"),)
+"""deployments, and the schedules of theirs that `slidecube watch on` turns on"""
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
@@ -50,3 +58,69 @@ def demo(folder: Path, fresh: bool) -> None:
     for name, text in result.lines():
         console.print(f"{name:<8}", end=" ", style="bold", markup=False)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@click.group(cls=SuggestingGroup)
+def watch() -> None:
+    """Keep watch for events: the schedule on the Prefect server, or one look now."""
+
+
+def _turn(*, active: bool, dry_run: bool) -> None:
+    from flows.serving.schedules import is_active, turn
+    from flows.serving.server_client import server_client
+
+    word = "on" if active else "off"
+    with server_client() as client:
+        for name, slug in WATCHING:
+            if is_active(client, name, slug) == active:
+                click.echo(f"{name}: schedule {slug} is {word} already")
+                continue
+            if not dry_run:
+                turn(client, name, slug, active=active)
+            click.echo(f"{name}: schedule {slug} {'would be' if dry_run else 'is'} turned {word}")
+
+
+dry_run_ = click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+
+
+@watch.command()
+@dry_run_
+@reports_errors
+def on(dry_run: bool) -> None:
+    """Turn the watch on: a look every 15 minutes, by the server of PREFECT_API_URL and its worker."""
+    _turn(active=True, dry_run=dry_run)
+
+
+@watch.command()
+@dry_run_
+@reports_errors
+def off(dry_run: bool) -> None:
+    """Turn the watch off; events that are open stay so."""
+    _turn(active=False, dry_run=dry_run)
+
+
+@watch.command()
+@click.option("--at", type=INSTANT, help="The instant that counts as now, for replays; else the clock's.")
+@dry_run_
+@as_json
+@reports_errors
+def once(at: datetime | None, dry_run: bool, json_: bool) -> None:
+    """Look at the sources once, without a Prefect server, and list what changed.
+
+    The exit status is 6 where a source failed; what the others stated is kept.
+    """
+    from pipeline.events.watching import watch as look_once
+
+    report = look_once(at, dry_run=dry_run)
+    if json_:
+        click.echo(json.dumps(report.model_dump(mode="json"), indent=1))
+    else:
+        console = plain_console()
+        for source in report.sources:
+            console.print(f"{source.title}: {source.result}, {source.stated} events in its feed")
+        table = plain_table("event", "what", "tier", "history", wrapped=("event", "history"))
+        for change in report.changes:
+            table.add_row(change.name, change.what, change.decision.tier, change.words)
+        console.print(table if report.changes else "No event changed.")
+    if report.failures:
+        raise IncompleteError("Not all was seen:", " ".join(report.failures))
