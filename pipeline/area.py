@@ -16,7 +16,7 @@ from shapely.geometry import box, mapping, shape
 from pipeline.area_file import SUFFIXES, explained_all, fields_of, text_of
 from pipeline.errors import AreaError
 from pipeline.inventory_rules import Inventory
-from pipeline.places import did_you_mean
+from pipeline.places import areas_root, did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
@@ -239,9 +239,9 @@ def without_empty_rings(polygons: Geometry) -> Geometry:
 
 
 def area_files() -> dict[str, Path]:
-    """Every area that can be named: the user's folder first (`SLIDECUBE_AOI_DIR`), then the shipped ones."""
+    """Every area that can be named: the user's folder first (`SLIDECUBE_AOI_DIR`), areas of events, shipped ones."""
     found: dict[str, Path] = {}
-    for folder in (settings().aoi_dir, Path("aoi"), SHIPPED_AREAS):
+    for folder in (settings().aoi_dir, Path("aoi"), areas_root(), SHIPPED_AREAS):
         if folder is not None and folder.is_dir():
             for path in sorted(folder.glob("*.yaml")):
                 found.setdefault(path.stem, path.resolve())

@@ -12,6 +12,7 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     maps/<area>/v3-detector                 the map of version 3 that needs no training
     maps/<area>/latest                      a link to the map of the area that was written last
     maps/feed.atom                          the feed of all maps
+    areas/<area>.yaml                       the area file of an event, found by its name like the shipped ones
 
 A bundle that comes with the package is found by its name (`shipped_bundles`), after folders and areas of that name.
 Nothing but its name finds it: it is no bundle of any area.
@@ -48,6 +49,16 @@ SIMULATED_PRIOR = "simulated-prior"
 """the name of the one that was trained on simulated events alone"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
+
+
+def areas_root() -> Path:
+    """The store of the areas of events: `<data>/areas`."""
+    return settings().data_dir / "areas"
+
+
+def stored_area(name: str) -> Path:
+    """The area file of an event's area: `<data>/areas/<name>.yaml`."""
+    return areas_root() / f"{name}.yaml"
 
 
 def cubes_root() -> Path:
