@@ -86,6 +86,11 @@ def download_root(area: str) -> Path:
     return cube_root(area) / "downloads"
 
 
+def awaited_passes(area: str) -> Path:
+    """What the archives lack of an event's area, and the next pass: `<data>/cubes/<area>/awaited.json`."""
+    return cube_root(area) / "awaited.json"
+
+
 def insar_root(area: str) -> Path:
     """Interferometric jobs of an area and what was fetched for them: `<data>/insar/<area>`."""
     return settings().data_dir / "insar" / area

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from pipeline.errors import number_of
 from pipeline.events.following.next_pass import ExpectedPass, expected_passes
 from pipeline.events.following.pass_history import SeenPass, same_overflight, satellite, seen
 from pipeline.records import Frozen, Utc
@@ -59,18 +58,10 @@ class Waiting(Frozen):
             return f"nothing: every track has {PASSES_A_TRACK} passes after the event"
         if self.over:
             return f"nothing: {MOST_DAYS} days after the event are over"
-        parts = [_flown_words(one, self.at) for one in self.due if self.at - one.instant <= GIVEN_UP]
+        parts = [_due_words(one, self.at) for one in self.due if self.at - one.instant <= GIVEN_UP]
         if self.next is not None:
             parts.append(_next_words(self.next))
         return "; ".join(parts) or "the next pass: the history of this area lets none be expected"
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """A line for each pass that was expected and is not listed."""
-        return tuple(
-            f"track {one.relative_orbit}, {satellite(one.platform)}, {one.instant:%Y-%m-%d %H:%M}"
-            for one in self.due
-        )
 
 
 def standing(history: Iterable[SeenPass], event: tuple[datetime, datetime], at: datetime) -> Waiting:
@@ -135,11 +126,7 @@ def _next_words(one: ExpectedPass) -> str:
     )
 
 
-def _flown_words(one: ExpectedPass, at: datetime) -> str:
-    hours = (at - one.instant) / timedelta(hours=1)
-    ago = number_of(round(hours), "hour") if hours < 48 else number_of(round(hours / 24), "day")
-    late = "late: " if at - one.instant > LATE else ""
-    return (
-        f"{late}{_track(one)} was expected on {_day(one.instant)} about {one.instant:%H:%M} UTC, {ago} ago; "
-        f"RTC usually {_rtc()}"
-    )
+def _due_words(one: ExpectedPass, at: datetime) -> str:
+    state = "late" if at - one.instant > LATE else "due"
+    when = f"{_day(one.instant)} about {one.instant:%H:%M} UTC"
+    return f"{state}: {_track(one)}, expected on {when}, RTC usually {_rtc()}"
