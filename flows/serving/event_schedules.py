@@ -43,6 +43,8 @@ class ScheduleState(Frozen):
     """whether its archives may be looked at"""
     words: str = ""
     """what was done, or what stands in the way; empty where nothing changed"""
+    by_person: bool = False
+    """whether a person turned it off or deleted it"""
 
 
 def slug_of(area: str) -> str:
@@ -98,6 +100,7 @@ def _made(client: SyncPrefectClient, deployment: UUID, area: EventArea, wanted: 
             area=area,
             words=f"its schedule {area.schedule} was deleted in Prefect and is not made again; pausing and resuming "
             "the event makes it",
+            by_person=True,
         )
     if wanted == "paused":
         return ScheduleState(area=area)
@@ -131,9 +134,10 @@ def _kept(
         )
     active = own.active if turned is None else turned
     words = "" if turned is None else f"schedule {own.slug} turned {'on' if turned else 'off'}"
-    if wanted == "on" and not active:
+    off = wanted == "on" and not active
+    if off:
         words = f"its schedule {own.slug} is off in Prefect, so that its archives are not looked at"
-    return ScheduleState(area=known, active=wanted == "on" and active, words=words)
+    return ScheduleState(area=known, active=wanted == "on" and active, words=words, by_person=off)
 
 
 def is_under_way(client: SyncPrefectClient, deployment: str, parameter: str, value: str) -> bool:
