@@ -14,7 +14,7 @@ from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precisio
 from shapely.geometry import box, mapping, shape
 
 from pipeline.area_file import SUFFIXES, explained_all, fields_of, text_of
-from pipeline.errors import AreaError
+from pipeline.errors import AreaError, SettingsError
 from pipeline.inventory_rules import Inventory
 from pipeline.places import areas_root, did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
@@ -246,6 +246,14 @@ def area_files() -> dict[str, Path]:
             for path in sorted(folder.glob("*.yaml")):
                 found.setdefault(path.stem, path.resolve())
     return dict(sorted(found.items()))
+
+
+def known_areas() -> list[str]:
+    """The names of these areas; only of the shipped ones where a setting is wrong, which a command names."""
+    try:
+        return list(area_files())
+    except SettingsError:
+        return sorted(path.stem for path in SHIPPED_AREAS.glob("*.yaml"))
 
 
 def load_area(name_or_path: str | Path) -> AreaOfInterest:
