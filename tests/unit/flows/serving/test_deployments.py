@@ -35,6 +35,7 @@ def test_every_flow_is_deployed_once():
     assert sorted(d["name"] for d in DEPLOYMENTS) == [
         "ablate",
         "build-datacube",
+        "follow-events",
         "map-landslides",
         "reconcile",
         "train-model",
