@@ -26,6 +26,7 @@ from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
 from pipeline.sandbox.time_commands import catalogue, clock, events, play, timetable
+from pipeline.sandbox.truth_scores import score_map
 from pipeline.sandbox.world import World, make_world
 
 _WORLDS = click.argument(
@@ -139,6 +140,19 @@ def statistics(world: Path) -> None:
     click.echo(as_markdown({**of_world(opened), **PUBLISHED}))
     patches = {"simulated": patches_of_world(opened), "Hokkaido, real": HOKKAIDO_PATCHES}
     click.echo(f"\n{patches_as_markdown(patches)}")
+
+
+@sandbox.command()
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("map_folder", metavar="MAP", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def score(world: Path, map_folder: Path) -> None:
+    """Compare MAP, the folder of a map of WORLD's area, with the landslides that WORLD was simulated with."""
+    found = score_map(world, map_folder)
+    precision = "none" if found.average_precision is None else f"{found.average_precision:.3f}"
+    click.echo(
+        f"average precision {precision} at a prevalence of {found.prevalence:.4f}, over {found.pixels} pixels; "
+        f"{found.mapped:.0%} of the ground has a value"
+    )
 
 
 @sandbox.command()

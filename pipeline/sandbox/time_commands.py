@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.files import write_whole
 from pipeline.sandbox.earth.parameters import SandboxError
-from pipeline.sandbox.event_play import make_play
+from pipeline.sandbox.play_world import make_play
 from pipeline.sandbox.posing.admin_host import ADMIN_HOST
 from pipeline.sandbox.publication.sandbox_clock import ClockOrder, ClockState
 from pipeline.sandbox.publication.timetable_plan import TimetablePlan, usual_troubles, write_timetable

@@ -20,16 +20,25 @@ from pipeline.sandbox.seismicity.scripted_events import (
 from pipeline.sandbox.world import World
 
 _KM_PER_DEG = 111.2
+Magnitudes = tuple[float, float, float]
+USUAL: Magnitudes = (6.3, 6.7, 6.6)
+MODERATE: Magnitudes = (5.6, 5.9, 5.8)
+"""Of an earthquake that its landslide alert alone makes worth a map."""
 
 
 def events_of_world(
-    world: World, seed: int = 1, *, second: bool = True, others: bool = True
+    world: World,
+    seed: int = 1,
+    *,
+    magnitudes: Magnitudes = USUAL,
+    second: bool = True,
+    others: bool = True,
 ) -> ScriptedEvents:
     """Revisions of the world's own earthquake, and of others around it.
 
-    The first: M 6.3 after 6 minutes, revised to 6.7 after 25 minutes and to 6.6 after 3 hours. A ground-failure product
-    is pending then; its alert comes after 7 hours, and grows after a day. `second` adds a shock of M 6.1 two and a
-    half days later, whose hazard area is the northern half. `others` adds one of M 5.8 that is retracted after 40
+    The first: `magnitudes` after 6 minutes, 25 minutes and 3 hours. A ground-failure product is pending then; its alert
+    comes after 7 hours, and grows after a day. `second` adds a shock two and a half days later, of the last magnitude
+    less 0.5, whose hazard area is the northern half. `others` adds one of M 5.8 that is retracted after 40
     minutes, and a deep one of M 6.4, both some degrees away.
 
     Raises:
@@ -43,21 +52,25 @@ def events_of_world(
     rng = np.random.default_rng([seed, 41])
     west, south, east, north = area.footprint.bounds
     middle = (south + north) / 2
-    events = [_main(area.event.start, (west, south, east, north), rng)]
+    events = [_main(area.event.start, (west, south, east, north), magnitudes, rng)]
     if second:
-        events.append(_second(area.event.start + timedelta(days=2.5), (west, middle, east, north), rng))
+        events.append(
+            _second(
+                area.event.start + timedelta(days=2.5), (west, middle, east, north), magnitudes[-1] - 0.5, rng
+            )
+        )
     if others:
         events.append(_retracted(area.event.start + timedelta(hours=30), (west - 3.0, south - 2.0)))
         events.append(_deep(area.event.start - timedelta(days=1), (west + 2.0, south - 4.0)))
     return ScriptedEvents(events=tuple(events))
 
 
-def _main(start: datetime, box: Box, rng: np.random.Generator) -> ScriptedEvent:
+def _main(start: datetime, box: Box, magnitudes: Magnitudes, rng: np.random.Generator) -> ScriptedEvent:
     longitude, latitude = _near(box, 3.0, rng)
     place = "12 km E of Sandbox"
     first = Revision(
         at=start + timedelta(minutes=6),
-        magnitude=6.3,
+        magnitude=magnitudes[0],
         magnitude_type="mb",
         time=start,
         longitude=longitude,
@@ -69,7 +82,7 @@ def _main(start: datetime, box: Box, rng: np.random.Generator) -> ScriptedEvent:
     revised = first.model_copy(
         update={
             "at": start + timedelta(minutes=25),
-            "magnitude": 6.7,
+            "magnitude": magnitudes[1],
             "magnitude_type": "mww",
             "depth_km": 33.4,
             "status": "reviewed",
@@ -83,7 +96,7 @@ def _main(start: datetime, box: Box, rng: np.random.Generator) -> ScriptedEvent:
     again = revised.model_copy(
         update={
             "at": start + timedelta(hours=3),
-            "magnitude": 6.6,
+            "magnitude": magnitudes[2],
             "alert": "yellow",
             "felt": 212,
             "cdi": 6.8,
@@ -107,11 +120,11 @@ def _main(start: datetime, box: Box, rng: np.random.Generator) -> ScriptedEvent:
     return ScriptedEvent(code="6000sand", revisions=(first, revised, again, alert, grown), gdacs=report)
 
 
-def _second(start: datetime, box: Box, rng: np.random.Generator) -> ScriptedEvent:
+def _second(start: datetime, box: Box, magnitude: float, rng: np.random.Generator) -> ScriptedEvent:
     longitude, latitude = _near(box, 2.0, rng)
     first = Revision(
         at=start + timedelta(minutes=8),
-        magnitude=6.1,
+        magnitude=round(magnitude, 1),
         time=start,
         longitude=longitude,
         latitude=latitude,

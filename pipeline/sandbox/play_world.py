@@ -9,7 +9,7 @@ from pipeline.progress import Progress, no_progress
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
 from pipeline.sandbox.publication.timetable_plan import usual_troubles, write_timetable
 from pipeline.sandbox.seismicity.scripted_events import write_events
-from pipeline.sandbox.seismicity.world_events import events_of_world
+from pipeline.sandbox.seismicity.world_events import MODERATE, events_of_world
 from pipeline.sandbox.world import World, make_world
 
 NAME = "event-play"
@@ -68,5 +68,5 @@ def make_play(root: Path, seed: int = 1, progress: Progress = no_progress) -> Wo
     """
     world = make_world(play_area(), root, play_parameters(seed), progress)
     write_timetable(world, usual_troubles(world, seed))
-    write_events(world.root, events_of_world(world, seed))
+    write_events(world.root, events_of_world(world, seed, magnitudes=MODERATE))
     return world
