@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
 
+    event_bundle: str | None = Field(
+        None,
+        min_length=1,
+        description="bundle by which each version of an event's area is mapped too, beside its own map",
+    )
+
     @field_validator("data_dir", "aoi_dir", mode="before")
     @classmethod
     def _local_folder(cls, value: Any) -> Any:

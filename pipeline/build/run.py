@@ -82,13 +82,16 @@ class Published(Frozen):
 
 
 @contextmanager
-def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
+def writer_lock(area: AreaOfInterest, *, wait: bool = True) -> Iterator[bool]:
     """Hold the cube's writer lock, waiting for a running build; yields True if it waited.
 
     A build plans after it has the lock, and so finds the layers of another build. A kill frees the lock.
+
+    Raises:
+        BusyError: another build runs and `wait` is false, or it ran for too long.
     """
     store = store_of(area)
-    with store.lock(versions.LOCK, wait=True) as waited:
+    with store.lock(versions.LOCK, wait=wait) as waited:
         for prefix in ("layers", "versions"):
             store.sweep(prefix)
         yield waited
