@@ -158,6 +158,7 @@ class LocalPrefect:
             LEASE_VARIABLE: LEASE_STORAGE,
             "PREFECT_API_URL": self.api_url,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
             "PYTHONUNBUFFERED": "1",
         }
 
