@@ -6,7 +6,8 @@ its API hides unless it is asked for them; automations name the block alone.
 
 Set-up makes an automation that the server lacks, and leaves one that it has as an operator changed it. A channel that
 is new joins every automation; one whose setting is gone leaves them, and an automation without an action left is
-deleted.
+deleted. One automation is made without any channel too: a run whose process was killed with its worker would stay
+"Running" for good, and ends as Crashed instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from prefect.blocks.core import Block
 from prefect.blocks.notifications import SlackWebhook
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.events.actions import ActionTypes, CallWebhook, SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.types import SecretDict
@@ -72,6 +74,8 @@ class Notice:
     """Jinja, as Prefect's server renders it"""
     kind: str
     """of the message, for a program that reads it"""
+    act: ActionTypes | None = None
+    """what is done besides telling people"""
 
     @property
     def payload(self) -> str:
@@ -137,9 +141,14 @@ NOTICES = (
             posture=Posture.Proactive,
             within=SILENT_AFTER,
         ),
-        f"A run has sent no sign of life for {SILENT_AFTER.seconds // 60} minutes; its process may have been killed: "
-        "{{ labels['prefect.resource.id'] | default('', true) }}. Cancel it in Prefect's pages and run it again.",
+        f"A run has sent no sign of life for {SILENT_AFTER.seconds // 60} minutes and counts as crashed, such as where "
+        "its worker was killed: {{ labels['prefect.resource.id'] | default('', true) }}. Run it again: it continues.",
         "run.silent",
+        ChangeFlowRunState(
+            name="Crashed",
+            state=StateType.CRASHED,
+            message=f"No sign of life for {SILENT_AFTER.seconds // 60} minutes. Run it again: it continues.",
+        ),
     ),
 )
 
@@ -208,14 +217,14 @@ def set_up_notices(client: SyncPrefectClient) -> Iterator[str]:
             client.delete_block_document(before)
             yield f"notices: {channel.variable} is not set any more; its address was removed from the server"
     if not in_use:
-        yield "notices: none; set SLIDECUBE_WEBHOOK_URL or SLIDECUBE_NOTIFY_URL to have people told"
-        return
+        yield "notices: nobody is told; set SLIDECUBE_WEBHOOK_URL or SLIDECUBE_NOTIFY_URL to have people told"
     there = {each.name: each for each in client.read_automations()}
     for notice in NOTICES:
         found = there.get(notice.name)
         if found is None:
-            client.create_automation(_automation(notice, in_use))
-            yield f"notices: added automation {notice.name!r}"
+            if in_use or notice.act is not None:
+                client.create_automation(_automation(notice, in_use))
+                yield f"notices: added automation {notice.name!r}"
         else:
             if added:
                 actions = [channel.act(notice, block) for channel, block in added]
@@ -228,7 +237,10 @@ def _automation(notice: Notice, channels: list[tuple[Channel, UUID]]) -> Automat
         name=notice.name,
         description="Made by `python -m flows.setup`, which keeps your changes.",
         trigger=notice.trigger,
-        actions=[channel.act(notice, block) for channel, block in channels],
+        actions=[
+            *([] if notice.act is None else [notice.act]),
+            *(channel.act(notice, block) for channel, block in channels),
+        ],
     )
 
 

@@ -15,10 +15,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 
 from flows.serving.announcements import BUILD_FAILED, EVENT_WAITING, RELEASE_READY
 from flows.serving.local_server import LocalPrefect
@@ -27,7 +29,10 @@ from pipeline.settings import settings
 from tests.e2e.prefect_server import Site
 from tests.small_cube import small_cube, write
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # by Apprise itself
+]
 SECRET = "t0ken-that-nobody-may-see"
 HOSTILE = "<!channel> <script>alert(1)</script> @everyone [here](https://evil.example/x)"
 
@@ -88,6 +93,11 @@ def site(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
     with local as prefect:
         yield Site(prefect, None, folder / "data")  # type: ignore[arg-type]
+
+
+@flow(name="forgotten")
+def forgotten() -> None:
+    """The flow of a run that nobody runs."""
 
 
 def automations(client: SyncPrefectClient) -> dict[str, Automation]:
@@ -163,19 +173,19 @@ def test_text_from_outside_is_neither_a_tag_nor_a_mention_nor_a_link(site: Site,
         "prefect.state-message": HOSTILE * 40,
     }
     tag = {"prefect.resource.id": "prefect.tag.slidecube", "prefect.resource.role": "tag"}
-    flow = {
+    training = {
         "prefect.resource.id": f"prefect.flow.{uuid4()}",
         "prefect.resource.name": "train-model",
         "prefect.resource.role": "flow",
     }
-    emit(site, "prefect.flow-run.Crashed", run, [tag, flow])
+    emit(site, "prefect.flow-run.Crashed", run, [tag, training])
     told = [receiver.wait(lambda body: "hostile" in body["text"], "/hook/")["text"]]
     told.append(receiver.wait(lambda body: "hostile" in body["message"], "/notify/")["message"])
     for text in told:
         assert not re.search(r"[<>@]|://evil", text) and len(text) < 1000
 
 
-def test_a_watch_that_stalled_is_told_and_a_second_set_up_keeps_what_an_operator_changed(
+def test_a_stalled_watch_and_a_silent_run_are_told_and_a_second_set_up_keeps_what_an_operator_changed(
     site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with site.client() as client:
@@ -185,6 +195,8 @@ def test_a_watch_that_stalled_is_told_and_a_second_set_up_keeps_what_an_operator
         assert isinstance(watch.trigger, EventTrigger)
         sooner = watch.trigger.model_copy(update={"within": timedelta(seconds=10)})
         change(client, watch, trigger=sooner)
+        silent = before["slidecube: a run is silent"]
+        change(client, silent, trigger=silent.trigger.model_copy(update={"within": timedelta(seconds=10)}))
         change(client, late, enabled=False, actions=[DoNothing()])
         again = set_up(site, site.prefect.environment, monkeypatch)
         assert "kept automation 'slidecube: a run is late' (off)" in again
@@ -199,13 +211,20 @@ def test_a_watch_that_stalled_is_told_and_a_second_set_up_keeps_what_an_operator
         "prefect.state-type": "COMPLETED",
         "prefect.state-name": "Unchanged",
     }
-    flow = {
+    watching = {
         "prefect.resource.id": f"prefect.flow.{uuid4()}",
         "prefect.resource.name": "watch-events",
         "prefect.resource.role": "flow",
     }
-    emit(site, "prefect.flow-run.Unchanged", done, [flow])
-    receiver.wait(lambda body: body["kind"] == "watch.stalled", "/hook/")
+    emit(site, "prefect.flow-run.Unchanged", done, [watching])
+    with site.client() as client:
+        killed = client.create_flow_run(forgotten, state=Running())
+        name = f"prefect.flow-run.{killed.id}"
+        emit(site, "prefect.flow-run.heartbeat", {"prefect.resource.id": name}, [])
+        receiver.wait(lambda body: body["kind"] == "watch.stalled", "/hook/")
+        told = receiver.wait(lambda body: body["kind"] == "run.silent", "/hook/")
+        assert str(killed.id) in told["text"]
+        assert site.end_of(killed.id).state_name == "Crashed"
     assert not any(body["kind"] == EVENT_WAITING for body in receiver.of("/hook/"))
 
 
@@ -219,13 +238,13 @@ def test_a_channel_whose_setting_is_gone_leaves_the_server_and_the_last_takes_th
         assert "SLIDECUBE_WEBHOOK_URL" in said and SECRET not in said
         left = automations(client)
         assert {action.type for each in left.values() for action in each.actions} == {
-            "send-notification", "do-nothing",
+            "send-notification", "do-nothing", "change-flow-run-state",
         }  # fmt: skip
         del given["SLIDECUBE_NOTIFY_URL"]
         said = set_up(site, given, monkeypatch)
         assert "removed automation 'slidecube: a map is ready'" in said
-        # an operator made its action, so that it stays
-        assert set(automations(client)) == {"slidecube: a run is late"}
+        # what has an action of its own stays, and what an operator gave one
+        assert set(automations(client)) == {"slidecube: a run is late", "slidecube: a run is silent"}
         names = [block["name"] for block in client.request("POST", "/block_documents/filter", json={}).json()]
         assert not any(str(name).startswith("slidecube") for name in names)
 
