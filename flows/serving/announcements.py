@@ -8,19 +8,21 @@ makes the automations that send it to people.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.flows import Flow
 
-from model.bundle.summaries import ReleaseRecord
 from pipeline.archives.http.http_errors import without_secrets
 from pipeline.errors import number_of
-from pipeline.events.ledger import Entry, MapStatus
 from pipeline.places import maps_root
 from pipeline.settings import settings
+
+if TYPE_CHECKING:  # set-up and local server name the events alone, and start without the model stage
+    from model.bundle.summaries import ReleaseRecord
+    from pipeline.events.ledger import Entry, MapStatus
 
 RELEASE_READY = "release.ready"
 BUILD_FAILED = "build.failed"

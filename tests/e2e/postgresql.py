@@ -33,14 +33,15 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def database(folder_of_programs: Path) -> Iterator[str]:
-    """A running cluster with the database `prefect`; yields its address as Prefect wants it.
+def database(folder_of_programs: Path) -> Iterator[dict[str, str]]:
+    """A running cluster with the database `prefect`; yields the server's variables, as docker/compose.yaml has them.
 
     PostgreSQL refuses to run as root: then the user `postgres`, or `nobody`, runs it, in a folder of its own below the
     folder of temporary files, since that of the test is closed to others.
     """
     unprivileged, folder = _who(), Path(tempfile.mkdtemp(prefix="slidecube-postgresql-"))
-    word, port = secrets.token_urlsafe(16), free_port()
+    # a password as people choose them: with characters that mean something in an address
+    word, port = f"p@ss/w:rd%20?{secrets.token_urlsafe(8)}", free_port()
     try:
         (folder / "word").write_text(word)
         if unprivileged:
@@ -69,9 +70,15 @@ def database(folder_of_programs: Path) -> Iterator[str]:
                 cwd=folder, stdout=log, stderr=log, start_new_session=True, **unprivileged,
             )  # fmt: skip
         try:
-            address = f"prefect:{word}@127.0.0.1:{port}"
-            _make_database(f"postgresql://{address}", server, folder / "log")
-            yield f"postgresql+asyncpg://{address}/prefect"
+            _make_database(port, word, server, folder / "log")
+            yield {
+                "PREFECT_SERVER_DATABASE_DRIVER": "postgresql+asyncpg",
+                "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
+                "PREFECT_SERVER_DATABASE_PORT": str(port),
+                "PREFECT_SERVER_DATABASE_NAME": "prefect",
+                "PREFECT_SERVER_DATABASE_USER": "prefect",
+                "PREFECT_SERVER_DATABASE_PASSWORD": word,
+            }
         finally:
             server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             server.wait(20)
@@ -88,18 +95,24 @@ def _who() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _make_database(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Make the database `prefect` as soon as the server answers."""
-
-    async def make() -> None:
-        connection = await asyncpg.connect(address, database="postgres", timeout=10)
-        await connection.execute("create database prefect")
+async def ask(port: int, word: str, query: str, name: str = "prefect") -> Any:
+    """The first value that a query returns."""
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=port, user="prefect", password=word, database=name, timeout=10
+    )
+    try:
+        return await connection.fetchval(query)
+    finally:
         await connection.close()
 
+
+def _make_database(port: int, word: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Make the database `prefect` as soon as the server answers."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            return asyncio.run(make())
+            asyncio.run(ask(port, word, "create database prefect", "postgres"))
+            return
         except (OSError, asyncpg.PostgresError) as error:
             assert server.poll() is None and time.monotonic() < deadline, f"{error}: {log.read_text()}"
             time.sleep(0.2)

@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
+import yaml
 
+from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
-from tests.e2e.postgresql import database, programs
+from tests.e2e.postgresql import ask, database, programs
 from tests.e2e.prefect_server import Site, site_before
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ REQUIRED = "SLIDECUBE_TESTS_POSTGRESQL"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def variables() -> Iterator[dict[str, str]]:
     found = programs()
     if found is None:
         if os.environ.get(REQUIRED):
@@ -33,31 +34,25 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def site(address: str, small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    variables: dict[str, str], small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("postgresql")
     with (
         Sandbox(small_world.root) as archive,
-        site_before(
-            archive, small_world.aoi_dir, folder, PREFECT_API_DATABASE_CONNECTION_URL=address
-        ) as made,
+        site_before(archive, small_world.aoi_dir, folder, **variables) as made,
     ):
         yield made
 
 
-def rows(address: str, query: str) -> int:
-    """The number that a query of the database returns."""
-
-    async def ask() -> int:
-        connection = await asyncpg.connect(address.replace("+asyncpg", ""))
-        try:
-            return int(await connection.fetchval(query))
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
+def count(variables: dict[str, str], query: str) -> int:
+    """The number of rows that a query finds."""
+    port = int(variables["PREFECT_SERVER_DATABASE_PORT"])
+    word = variables["PREFECT_SERVER_DATABASE_PASSWORD"]
+    return int(asyncio.run(ask(port, word, f"select count(*) from {query}")))
 
 
-def test_a_build_is_followed_by_its_release(site: Site, address: str) -> None:
+def test_a_build_is_followed_by_its_release(site: Site, variables: dict[str, str]) -> None:
     build = site.run(f"prefect deployment run build-datacube --param aoi={AREA}")
     assert build.state is not None and build.state.is_completed(), build.state
     end = site.chained(site.version(AREA, 1))
@@ -69,8 +64,13 @@ def test_a_build_is_followed_by_its_release(site: Site, address: str) -> None:
     with site.client() as client:
         assert not any(limit.active_slots for limit in client.read_global_concurrency_limits())
     # all of this was in PostgreSQL, and in no file beside it
-    assert rows(address, "select count(*) from flow_run where state_type = 'COMPLETED'") >= 2
-    assert (
-        rows(address, "select count(*) from events where event in ('datacube.ready', 'release.ready')") == 2
-    )
+    assert count(variables, "flow_run where state_type = 'COMPLETED'") >= 2
+    assert count(variables, "events where event in ('datacube.ready', 'release.ready')") == 2
     assert not list(Path(site.prefect.home).glob("*.db"))
+
+
+def test_the_variables_are_those_of_the_shipped_services(variables: dict[str, str]) -> None:
+    compose = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text(encoding="utf-8"))
+    theirs = compose["services"]["server"]["environment"]
+    assert {name for name in theirs if name.startswith("PREFECT_SERVER_DATABASE_")} == set(variables)
+    assert theirs["PREFECT_SERVER_DATABASE_DRIVER"] == variables["PREFECT_SERVER_DATABASE_DRIVER"]
