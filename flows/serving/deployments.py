@@ -2,8 +2,8 @@
 
     python -m flows.setup
 
-A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters. Each step
-is printed. The server is that of `PREFECT_API_URL`.
+A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters,
+automations. Each step is printed. The server is that of `PREFECT_API_URL`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoo
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.serving import prefect_file
+from flows.serving import notices, prefect_file
 from flows.serving.limits import LIMITS, free_slots, lease_warning
 from flows.serving.prefect_file import PROJECT, Entry
 from flows.serving.server_client import server_client
@@ -107,6 +107,7 @@ def set_up() -> Iterator[str]:
         yield from kept
         deploy(merged)
         yield from prefect_file.add_schedules(client, document)
+        yield from notices.set_up_notices(client)
         names = ", ".join(entry["name"] for entry in document["deployments"])
         yield f"deployed from {PROJECT}: {names}"
 
