@@ -8,6 +8,7 @@ import signal
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,9 +19,26 @@ from pipeline.errors import IncompleteError
 from pipeline.events.option_types import INSTANT
 from pipeline.settings import settings
 
+if TYPE_CHECKING:  # imported when a command runs
+    from flows.demo import DemoResult
+    from flows.event_demo import EventDemoResult
+    from flows.serving.terminal import Stages
+
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _demonstrated(folder: Path, stages: Stages, fresh: bool) -> DemoResult:
+    from flows.demo import run_demo
+
+    return run_demo(folder, stages, fresh=fresh)
+
+
+def _followed(folder: Path, stages: Stages) -> EventDemoResult:
+    from flows.event_demo import run_event_demo
+
+    return run_event_demo(folder, stages)
 
 
 @click.command()
@@ -32,8 +50,13 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     help="Folder of the simulated world, the cube, the model, the map and the logs.",
 )
 @click.option("--fresh", is_flag=True, help="Remove the results of an earlier demo in this folder first.")
+@click.option(
+    "--event",
+    is_flag=True,
+    help="Follow a simulated event instead: from the feeds to its last pass, over a clock. Always begins anew.",
+)
 @reports_errors
-def demo(folder: Path, fresh: bool) -> None:
+def demo(folder: Path, fresh: bool, event: bool) -> None:
     """Run the whole chain on a simulated earthquake, through the real flows.
 
     Simulates an event, serves it as the archives would, starts a Prefect server and a worker, runs
@@ -46,11 +69,12 @@ def demo(folder: Path, fresh: bool) -> None:
     settings.cache_clear()
     signal.signal(signal.SIGTERM, _as_interrupt)
 
-    from flows.demo import run_demo
     from flows.serving.terminal import Stages
 
     with Stages(console) as stages:
-        result = run_demo(folder.resolve(), stages, fresh=fresh)
+        result = (
+            _followed(folder.resolve(), stages) if event else _demonstrated(folder.resolve(), stages, fresh)
+        )
     console.print()
     for name, text in result.lines():
         console.print(f"{name:<8}", end=" ", style="bold", markup=False)

@@ -14,9 +14,9 @@ from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precisio
 from shapely.geometry import box, mapping, shape
 
 from pipeline.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
-from pipeline.errors import AreaError
+from pipeline.errors import AreaError, SettingsError
 from pipeline.inventory_rules import Inventory
-from pipeline.places import did_you_mean
+from pipeline.places import areas_root, did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
@@ -43,6 +43,13 @@ class Event(Frozen):
     end: Utc
     source: str = Field(min_length=1, description="where the instants come from")
     usgs_id: str | None = Field(None, description="event id at USGS, for an earthquake")
+    epicentre: (
+        tuple[Annotated[Number, Field(ge=-180, le=180)], Annotated[Number, Field(ge=-90, le=90)]] | None
+    ) = Field(
+        None,
+        description="longitude and latitude, degrees; maps state distances to it",
+        exclude_if=lambda value: value is None,
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Event:
@@ -240,8 +247,9 @@ def without_empty_rings(polygons: Geometry) -> Geometry:
 
 
 def area_folders() -> tuple[Path, ...]:
-    """Where areas and rules are looked for: the user's folder first (`SLIDECUBE_AOI_DIR`), the shipped ones last."""
-    return tuple(folder for folder in (settings().aoi_dir, Path("aoi"), SHIPPED_AREAS) if folder is not None)
+    """Where areas and rules are looked for: the user's folder (`SLIDECUBE_AOI_DIR`), areas of events, shipped ones."""
+    folders = (settings().aoi_dir, Path("aoi"), areas_root(), SHIPPED_AREAS)
+    return tuple(folder for folder in folders if folder is not None)
 
 
 def area_files() -> dict[str, Path]:
@@ -253,6 +261,14 @@ def area_files() -> dict[str, Path]:
                 if not is_of_other_kind(path):
                     found.setdefault(path.stem, path.resolve())
     return dict(sorted(found.items()))
+
+
+def known_areas() -> list[str]:
+    """The names of these areas; only of the shipped ones where a setting is wrong, which a command names."""
+    try:
+        return list(area_files())
+    except SettingsError:
+        return sorted(path.stem for path in SHIPPED_AREAS.glob("*.yaml"))
 
 
 def load_area(name_or_path: str | Path) -> AreaOfInterest:

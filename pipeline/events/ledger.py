@@ -44,6 +44,10 @@ class EventArea(Frozen):
 
     name: str
     schedule: str | None = Field(None, description="slug of its schedule on build-datacube, once it was made")
+    deployment: str | None = Field(None, description="id of the deployment that it was made on")
+    paused_here: bool = Field(
+        False, description="the schedule is off since the event is paused, not by a person"
+    )
 
 
 class Entry(Frozen):
@@ -63,6 +67,9 @@ class Entry(Frozen):
     areas: tuple[EventArea, ...] = ()
     waiting_for: str = Field("", description="the next pass, in words")
     next_look: Utc | None = Field(None, description="no look at the archives before this instant")
+    missing: tuple[str, ...] = Field(
+        (), description="passes that were expected and the archive lacks, in words"
+    )
     history: tuple[Note, ...] = ()
 
     @property
