@@ -119,6 +119,8 @@ def _looked_at(
     ended = len(looks) == len(states) > 0 and all(_ended(look) for look in looks.values())
     waiting = "; ".join(_by_area(look.account.waiting_for, area, len(looks)) for area, look in looks.items())
     notes = []
+    offsets = {one.words: None for look in looks.values() for one in look.account.told_offsets}
+    notes += [words for words in offsets if due]
     if ended:
         lacking = [one.words for look in looks.values() for one in look.account.missing]
         notes.append(f"finished: {waiting}" + (f"; missing: {'; '.join(lacking)}" if lacking else ""))
