@@ -13,7 +13,7 @@ from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precision
 from shapely.geometry import box, mapping, shape
 
-from pipeline.area_file import SUFFIXES, explained_all, fields_of, text_of
+from pipeline.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
 from pipeline.errors import AreaError, SettingsError
 from pipeline.inventory_rules import Inventory
 from pipeline.places import areas_root, did_you_mean
@@ -27,6 +27,7 @@ __all__ = [
     "Interferometry",
     "Inventory",
     "area_files",
+    "area_folders",
     "load_area",
     "parse_area",
 ]
@@ -245,13 +246,20 @@ def without_empty_rings(polygons: Geometry) -> Geometry:
     return polygons
 
 
+def area_folders() -> tuple[Path, ...]:
+    """Where areas and rules are looked for: the user's folder (`SLIDECUBE_AOI_DIR`), areas of events, shipped ones."""
+    folders = (settings().aoi_dir, Path("aoi"), areas_root(), SHIPPED_AREAS)
+    return tuple(folder for folder in folders if folder is not None)
+
+
 def area_files() -> dict[str, Path]:
-    """Every area that can be named: the user's folder first (`SLIDECUBE_AOI_DIR`), areas of events, shipped ones."""
+    """Every area that can be named, of the first of `area_folders` that has it; files of another kind are none."""
     found: dict[str, Path] = {}
-    for folder in (settings().aoi_dir, Path("aoi"), areas_root(), SHIPPED_AREAS):
-        if folder is not None and folder.is_dir():
+    for folder in area_folders():
+        if folder.is_dir():
             for path in sorted(folder.glob("*.yaml")):
-                found.setdefault(path.stem, path.resolve())
+                if not is_of_other_kind(path):
+                    found.setdefault(path.stem, path.resolve())
     return dict(sorted(found.items()))
 
 

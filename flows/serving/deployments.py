@@ -14,18 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from flows.serving import prefect_file
 from flows.serving.limits import LIMITS, free_slots, lease_warning
 from flows.serving.prefect_file import PROJECT, Entry
-from pipeline.errors import SettingsError, SlidecubeError
+from flows.serving.server_client import server_client
+from pipeline.errors import SlidecubeError
 
 POOL = "local"
 
@@ -87,41 +86,19 @@ def set_up() -> Iterator[str]:
         SettingsError: no server is named, or it does not respond, or refuses, or is no Prefect server.
         SlidecubeError: deploying failed.
     """
-    if not (address := PREFECT_API_URL.value()):
-        raise SettingsError(
-            "PREFECT_API_URL is not set, so there is no server to set up.",
-            "Start one (`prefect server start`) and `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`.",
-        )
-    try:
-        with get_client(sync_client=True) as client:
-            yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
-            yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
-            yield from free_slots(client)
-            if (warning := lease_warning(client)) is not None:
-                yield warning
-            document = prefect_file.shipped()
-            merged, kept = prefect_file.merged(client, document)
-            yield from kept
-            deploy(merged)
-            yield from prefect_file.add_schedules(client, document)
-            names = ", ".join(entry["name"] for entry in document["deployments"])
-            yield f"deployed from {PROJECT}: {names}"
-    except httpx.HTTPStatusError as error:
-        raise SettingsError(
-            f"The server {address} answers with status {error.response.status_code}, not as Prefect's API does.",
-            "Correct PREFECT_API_URL, which ends in /api; where the server asks for a key, set PREFECT_API_KEY or "
-            "PREFECT_API_AUTH_STRING.",
-        ) from error
-    except (httpx.DecodingError, ValueError) as error:
-        raise SettingsError(
-            f"The server {address} answers, but not as Prefect's API does ({type(error).__name__}).",
-            "Correct PREFECT_API_URL, which ends in /api.",
-        ) from error
-    except httpx.TransportError as error:
-        raise SettingsError(
-            f"The Prefect server {address} does not respond: {error}.",
-            "Start it (`prefect server start`) or correct PREFECT_API_URL.",
-        ) from error
+    with server_client() as client:
+        yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
+        yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
+        yield from free_slots(client)
+        if (warning := lease_warning(client)) is not None:
+            yield warning
+        document = prefect_file.shipped()
+        merged, kept = prefect_file.merged(client, document)
+        yield from kept
+        deploy(merged)
+        yield from prefect_file.add_schedules(client, document)
+        names = ", ".join(entry["name"] for entry in document["deployments"])
+        yield f"deployed from {PROJECT}: {names}"
 
 
 def main() -> int:

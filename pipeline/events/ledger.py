@@ -53,7 +53,9 @@ class EventArea(Frozen):
 class Entry(Frozen):
     """One event in the ledger."""
 
-    revisions: tuple[DetectedEvent, ...] = Field(min_length=1, description="in the order of `updated`")
+    revisions: tuple[DetectedEvent, ...] = Field(
+        min_length=1, description="in the order of `updated`; those of the USGS after those of GDACS"
+    )
     decision: Decision = Decision(tier="none")
     forced: Tier | None = Field(
         None, description="a person's decision, which takes precedence over the rule's"
@@ -130,6 +132,17 @@ def read(name: str) -> Entry:
         raise LedgerError(
             f"{path} is damaged ({reason}).", "Remove it; the next watch finds the event again."
         ) from error
+
+
+def read_all() -> tuple[list[Entry], list[str]]:
+    """Every entry of the ledger by name, and what is wrong with those that cannot be read."""
+    entries, damaged = [], []
+    for name in names():
+        try:
+            entries.append(read(name))
+        except LedgerError as error:
+            damaged.append(str(error))
+    return entries, damaged
 
 
 def save(entry: Entry) -> Path:
