@@ -71,7 +71,7 @@ def areas_of(entry: Entry, now: datetime) -> Made:
     made = _written(entry, outline, now)
     names = ", ".join(each.name for each in made)
     kept = f"; before: {', '.join(each.name for each in stored)}, kept as they are" if stored else ""
-    return Made(areas=made, notes=(f"made {names} ({why}){kept}",))
+    return Made(areas=made, notes=(f"made {names} ({why}){kept}: {'; '.join(outline.reasons)}",))
 
 
 def _why_others(entry: Entry, stored: Sequence[StoredArea], outline: Outline) -> str | None:

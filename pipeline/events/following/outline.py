@@ -66,7 +66,7 @@ def radius_km(magnitude: float, depth_km: float | None) -> float:
 
 
 def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
-    """The boxes of an event, limited in size and divided at 180 degrees."""
+    """The boxes of an event, limited in size and divided at 180 degrees. An extent that a person named has no limit."""
     basis, (west, south, east, north), why = _extent(event)
     reasons = [why]
     middle = ((west + east) / 2, max(LATITUDES[0], min(LATITUDES[1], (south + north) / 2)))
@@ -74,7 +74,8 @@ def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
     half = [(east - west) / 2 * lon_km + margin_km, (north - south) / 2 * _KM_PER_DEGREE + margin_km]
     if margin_km:
         reasons.append(f"widened by {margin_km:g} km on every side, as a person asked")
-    limit = LARGEST_SIDE_KM / 2 + margin_km
+    named = event.source == "manual" and event.shaking is not None
+    limit = math.inf if named else LARGEST_SIDE_KM / 2 + margin_km
     if max(half) > limit:
         reasons.append(
             f"limited from {2 * half[0]:.0f} by {2 * half[1]:.0f} km to {2 * limit:.0f} km a side around the middle; "

@@ -70,6 +70,11 @@ def test_a_large_extent_is_limited_around_its_middle_and_widened_by_a_person():
     assert sides_km(wider) == pytest.approx((LARGEST_SIDE_KM + 40, LARGEST_SIDE_KM + 40), rel=0.01)
 
 
+def test_an_extent_that_a_person_named_is_not_limited():
+    (found,) = outline_of(event(source="manual", kind="rainfall", shaking=(140.0, 42.0, 142.0, 43.5))).boxes
+    assert found == pytest.approx((140.0, 42.0, 142.0, 43.5))
+
+
 @given(st.floats(-180, 180), st.floats(-78, 82), st.floats(5, 9.5), st.floats(0, 700), st.floats(0, 200))
 def test_every_event_has_boxes_within_the_world(lon, lat, magnitude, depth, margin):
     outline = outline_of(event(longitude=lon, latitude=lat, magnitude=magnitude, depth_km=depth), margin)
