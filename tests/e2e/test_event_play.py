@@ -7,13 +7,14 @@ whose server and worker are killed in the middle.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 import slidecube
@@ -239,8 +240,12 @@ def _kill_in_the_middle(play: EventPlay, prefect: LocalPrefect) -> None:
     while not any(run.state is not None and run.state.is_running() for run in play.working()):
         assert time.monotonic() < deadline, "no build was begun"
         time.sleep(0.2)
-    for child in reversed(prefect.children):
-        os.killpg(child.process.pid, signal.SIGKILL)
+    roots = [psutil.Process(child.process.pid) for child in prefect.children]
+    processes = [one for root in roots for one in (root, *root.children(recursive=True))]
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    for child in prefect.children:
         child.process.wait()
 
 
