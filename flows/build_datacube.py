@@ -1,7 +1,7 @@
 """The flow `build-datacube`: from an area to the next version of its cube.
 
 A new version that has everything that the archives list is announced as `datacube.ready`, any other as
-`datacube.incomplete`.
+`datacube.incomplete`. A run that fails, crashes or leaves something out is announced as `build.failed`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import chain
-from flows.serving import log_progress
+from flows.serving import announcements, log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.event_schedules import is_under_way
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
@@ -182,6 +182,8 @@ def publish(
     name="build-datacube",
     flow_run_name="{aoi}",
     task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE)),
+    on_failure=[announcements.build_failed],
+    on_crashed=[announcements.build_failed],
 )
 @in_pages
 def build_datacube(aoi: AreaName, catalogue: str | None = None, pairs: bool = True) -> State[Any]:

@@ -141,10 +141,10 @@ def once(at: datetime | None, dry_run: bool, json_: bool) -> None:
     else:
         console = plain_console()
         for source in report.sources:
-            console.print(f"{source.title}: {source.result}, {source.stated} events in its feed")
+            console.print(f"{source.title}: {source.said}")
         table = plain_table("event", "what", "tier", "history", wrapped=("event", "history"))
         for change in report.changes:
-            table.add_row(change.name, change.what, change.decision.tier, change.words)
+            table.add_row(change.name, change.what, change.tier, change.words)
         console.print(table if report.changes else "No event changed.")
     if report.failures:
         raise IncompleteError("Not all was seen:", " ".join(report.failures))

@@ -23,8 +23,9 @@ from pipeline.area import load_area
 from pipeline.cube import addresses
 from pipeline.errors import SlidecubeError
 from pipeline.events import ledger
+from pipeline.events.following.area_look import Look, looked
 from pipeline.events.following.area_making import areas_of
-from pipeline.events.following.pass_account import Look, PassAccount, looked, save_account
+from pipeline.events.following.pass_account import PassAccount, save_account
 from pipeline.events.following.waiting import earliest_look
 from pipeline.events.ledger import CLOSED, Entry, EventArea, MapStatus
 from pipeline.records import Frozen

@@ -48,7 +48,7 @@ def announce(change: Change) -> None:
             "prefect.resource.id": f"event.{change.name}",
             "prefect.resource.name": event.place or change.name,
             "event.name": change.name,
-            "event.tier": change.decision.tier,
+            "event.tier": change.tier,
             "event.state": change.state,
             "event.opened": str(change.opened).lower(),
         },

@@ -43,6 +43,13 @@ class Event(Frozen):
     end: Utc
     source: str = Field(min_length=1, description="where the instants come from")
     usgs_id: str | None = Field(None, description="event id at USGS, for an earthquake")
+    epicentre: (
+        tuple[Annotated[Number, Field(ge=-180, le=180)], Annotated[Number, Field(ge=-90, le=90)]] | None
+    ) = Field(
+        None,
+        description="longitude and latitude, degrees; maps state distances to it",
+        exclude_if=lambda value: value is None,
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Event:

@@ -63,10 +63,11 @@ def show_passes(plan: BuildPlan) -> None:
         name for row in rows for name in row
     )  # Prefect shows the columns of the first row
     missing = f" Missing: {'; '.join(plan.missing)}." if plan.missing else ""
+    renewed = f" Processed again: {'; '.join(plan.reprocessed)}." if plan.reprocessed else ""
     create_table_artifact(
         table=[columns | row for row in rows],
         key=key_of("passes", plan.area),
-        description=f"Passes of {plan.area}: {len(plan.passes)}, pairs: {len(plan.pairs)}.{missing}",
+        description=f"Passes of {plan.area}: {len(plan.passes)}, pairs: {len(plan.pairs)}.{missing}{renewed}",
     )
 
 

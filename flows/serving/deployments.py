@@ -2,8 +2,8 @@
 
     python -m flows.setup
 
-A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters. Each step
-is printed. The server is that of `PREFECT_API_URL`.
+A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters,
+automations. Each step is printed. The server is that of `PREFECT_API_URL`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoo
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.serving import prefect_file
+from flows.serving import notices, prefect_file
 from flows.serving.limits import LIMITS, free_slots, lease_warning
 from flows.serving.prefect_file import PROJECT, Entry
 from flows.serving.server_client import server_client
 from pipeline.errors import SlidecubeError
 
 POOL = "local"
+DEPLOY_S = 600.0
+"""longest wait for `prefect deploy --all`"""
 
 
 def make_pool(client: SyncPrefectClient) -> bool:
@@ -56,7 +58,7 @@ def deploy(document: Entry) -> None:
     """Make or renew every deployment of a document as prefect.yaml, with its triggers.
 
     Raises:
-        SlidecubeError: `prefect deploy` failed; the message quotes it.
+        SlidecubeError: `prefect deploy` failed, which the message quotes, or did not end within `DEPLOY_S`.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
@@ -71,7 +73,15 @@ def deploy(document: Entry) -> None:
             "--prefect-file",
             str(file),
         ]
-        answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        try:
+            answer = subprocess.run(
+                command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=DEPLOY_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SlidecubeError(
+                f"`prefect deploy --all` did not end within {DEPLOY_S / 60:.0f} minutes.",
+                "See what the server is busy with, and run `python -m flows.setup` again: it makes nothing twice.",
+            ) from error
     if answer.returncode != 0:
         raise SlidecubeError(
             f"`prefect deploy --all` failed: {(answer.stdout + answer.stderr)[-2000:]}",
@@ -97,6 +107,7 @@ def set_up() -> Iterator[str]:
         yield from kept
         deploy(merged)
         yield from prefect_file.add_schedules(client, document)
+        yield from notices.set_up_notices(client)
         names = ", ".join(entry["name"] for entry in document["deployments"])
         yield f"deployed from {PROJECT}: {names}"
 

@@ -19,13 +19,13 @@ def show_watch(report: WatchReport) -> None:
     rows: list[dict[str, Any]] = [
         {
             "what": source.title, "result": source.result,
-            "said": plain_cell("; ".join(source.failures) or f"{source.stated} events in its feed"),
+            "said": plain_cell(source.said),
         }
         for source in report.sources
     ]  # fmt: skip
     rows += [
         {
-            "what": change.name, "result": change.what, "said": plain_cell(change.words), "tier": change.decision.tier,
+            "what": change.name, "result": change.what, "said": plain_cell(change.words), "tier": change.tier,
             "magnitude": change.event.magnitude, "depth (km)": change.event.depth_km,
             "start (UTC)": change.event.start.isoformat(timespec="seconds"), "place": plain_cell(change.event.place),
             "reasons": plain_cell("; ".join(change.decision.reasons)),

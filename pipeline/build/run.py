@@ -147,6 +147,8 @@ def publish(
             "layers_built": built,
             "failed": sorted(set(failed.values())),
         }
+        if plan.reprocessed:
+            entry["reprocessed"] = list(plan.reprocessed)
         if started is not None:
             entry["seconds"] = round(time.monotonic() - started, 1)
         versions.journal(store, number, entry)

@@ -128,6 +128,7 @@ def _lines(entry: Entry, one: DetectedEvent) -> list[tuple[str, str]]:
 @click.option(
     "--radius-km", type=click.FloatRange(0.1, 500), default=25.0, show_default=True, help="About --at."
 )
+@click.option("--place", default="", metavar="TEXT", help="Name of the place.")
 @click.option(
     "--file",
     "file",
@@ -146,7 +147,7 @@ def _lines(entry: Entry, one: DetectedEvent) -> list[tuple[str, str]]:
 @reports_errors
 def add(
     usgs: str | None, at: tuple[float, float] | None, when: datetime | None, until: datetime | None, kind: Any,
-    radius_km: float, file: Path | None, tier: Tier, dry_run: bool, json_: bool,
+    radius_km: float, place: str, file: Path | None, tier: Tier, dry_run: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Add an event by a person's decision, whatever the rule says; one that is known already is opened.
 
@@ -164,7 +165,7 @@ def add(
     elif file is not None:
         events = manual_event.events_of_file(file, now)
     elif at is not None and when is not None:
-        events = [manual_event.event_at(at, when, until, kind, radius_km, now)]
+        events = [manual_event.event_at(at, (when, until or when), kind, radius_km, now, place)]
     else:
         raise click.UsageError("--at needs --when.")
     _report(added(events, tier, now, dry_run=dry_run), dry_run, json_)

@@ -31,18 +31,20 @@ FIELDS = (
 
 def event_at(
     at: tuple[float, float],
-    when: datetime,
-    until: datetime | None,
+    time: tuple[datetime, datetime],
     kind: Kind,
     radius_km: float,
     now: datetime,
+    place: str = "",
 ) -> DetectedEvent:
-    """An event by place (longitude, latitude) and time; the same one has the same id whenever it is stated.
+    """An event by place (longitude, latitude) and time (start, end); the same one always has the same id.
 
     Raises:
         LedgerError: a value lies outside its bounds.
     """
-    document = {"kind": kind, "when": when, "until": until, "at": list(at), "radius_km": radius_km}
+    document = {
+        "kind": kind, "when": time[0], "until": time[1], "at": list(at), "radius_km": radius_km, "place": place,
+    }  # fmt: skip
     return _event(document, now, "The event")
 
 

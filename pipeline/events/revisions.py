@@ -13,7 +13,12 @@ from pipeline.events.triggering_rule import TIERS
 
 What = Literal["detected", "revised", "merged", "retracted", "unchanged"]
 BUILT: tuple[Tier, ...] = ("build", "priority")
-_FORMS = (("magnitude", "M {:.1f}"), ("depth_km", "{:.0f} km deep"), ("status", "{}"), ("alert", "alert {}"))
+_COMPARED = (
+    ("magnitude", "M", "{:.1f}"),
+    ("depth_km", "depth in km", "{:.0f}"),
+    ("status", "", "{}"),
+    ("alert", "alert", "{}"),
+)
 SAME_TIME = timedelta(minutes=2)
 SAME_KM = 150.0
 SAME_MAGNITUDE = 1.0
@@ -63,14 +68,14 @@ def _apart(one: DetectedEvent, other: DetectedEvent) -> float | None:
 def detected(event: DetectedEvent, decision: Decision, at: datetime) -> Entry:
     """The entry of an event that the ledger does not know yet."""
     entry = Entry(revisions=(event,), decision=decision)
-    return entry.noted(at, f"detected, {decision.tier}: {'; '.join(decision.reasons)}")
+    return entry.noted(at, f"detected: {'; '.join(decision.reasons)}")
 
 
 def revised(entry: Entry, event: DetectedEvent, decision: Decision, at: datetime) -> tuple[Entry, What]:
     """The entry after a source stated an event that it holds already, and what that was.
 
     A revision that is not newer than the one that is known changes nothing. One of GDACS adds no revision to an event
-    of the USGS; what the USGS does not state is taken from it.
+    of the USGS, only its id.
 
     Args:
         decision: of the rule for `event`.
@@ -130,9 +135,12 @@ def _richer(event: DetectedEvent, known: DetectedEvent) -> bool:
 
 
 def _retracted(entry: Entry, event: DetectedEvent, at: datetime) -> tuple[Entry, What]:
-    if entry.state in ("retracted", "dismissed"):
-        return entry, "unchanged"
-    after = entry.model_copy(update={"revisions": (*entry.revisions, event), "state": "retracted"})
+    if entry.event.status == "retracted":  # said already; only its instant is newer
+        return entry.model_copy(update={"revisions": (*entry.revisions[:-1], event)}), "unchanged"
+    after = entry.model_copy(update={"revisions": (*entry.revisions, event)})
+    if entry.state == "dismissed":
+        return after.noted(at, "retracted by the source"), "retracted"
+    after = after.model_copy(update={"state": "retracted"})
     return after.noted(at, f"retracted by the source; it was {entry.state}, {entry.tier}"), "retracted"
 
 
@@ -147,17 +155,11 @@ def _merged(entry: Entry, event: DetectedEvent, at: datetime) -> tuple[Entry, Wh
     """The entry with what another source states too, in its newest revision."""
     newest = entry.event
     also = tuple(sorted((ids_of(event) | set(newest.also)) - {f"{newest.source}:{newest.id}"}))
-    population = event.population if newest.population is None else newest.population
-    if (also, population) == (newest.also, newest.population):
+    if set(also) == set(newest.also):
         return entry, "unchanged"
-    new = f"{event.source}:{event.id}" not in newest.also
-    newest = newest.model_copy(update={"also": also, "population": population})
+    newest = newest.model_copy(update={"also": also})
     after = entry.model_copy(update={"revisions": (*entry.revisions[:-1], newest)})
-    return (
-        (after.noted(at, f"{event.source} states it too, as {event.id}"), "merged")
-        if new
-        else (after, "unchanged")
-    )
+    return after.noted(at, f"{event.source} states it too, as {event.id}"), "merged"
 
 
 def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
@@ -165,10 +167,10 @@ def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
     lines = []
     if (old.source, old.id) != (new.source, new.id):
         lines.append(f"now {new.source} {new.id}")
-    for name, form in _FORMS:
-        before, after = getattr(old, name), getattr(new, name)
+    for name, label, form in _COMPARED:
+        before, after = (_said(form, getattr(each, name)) for each in (old, new))
         if before != after:
-            lines.append(f"{_said(form, before)} -> {_said(form, after)}")
+            lines.append(f"{label} {before} -> {after}".strip())
     moved = km_between((old.longitude, old.latitude), (new.longitude, new.latitude))
     if moved >= 0.1:
         lines.append(f"moved by {moved:.1f} km")
@@ -178,10 +180,9 @@ def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
         lines.append(f"end {new.end.isoformat(timespec='seconds')}")
     if old.ground_failure != new.ground_failure:
         before, after = (
-            None if each.ground_failure is None else each.ground_failure.alert for each in (old, new)
+            _said("{}", each.ground_failure and each.ground_failure.alert) for each in (old, new)
         )
-        words = f"landslide alert {before or 'none'} -> {after or 'none'}"
-        lines.append("ground failure" if before == after else words)
+        lines.append("ground failure" if before == after else f"landslide alert {before} -> {after}")
     if old.shaking != new.shaking:
         lines.append("ShakeMap")
     if old.population != new.population:

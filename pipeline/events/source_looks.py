@@ -144,9 +144,8 @@ class _Reading:
             last = self.later.get(entry.event.id)
             due = last is None or self.now - last >= DAY
             vanished = fresh and age <= IN_FEED
-            if not vanished and not (
-                due and age > IN_FEED and entry.tier in BUILT and entry.state != "finished"
-            ):
+            followed = age > IN_FEED and entry.tier in BUILT and entry.state != "finished"
+            if not due or not (vanished or followed):
                 continue
             try:
                 self.events.append(self._detail(entry.event))

@@ -45,6 +45,9 @@ class EarthquakeRule(Frozen):
     priority_people: Annotated[Number, Field(ge=1)] | None = Field(
         None, description="people exposed to landslides from whom on a built event gets priority"
     )
+    priority_people_shaken: Annotated[Number, Field(ge=1)] | None = Field(
+        None, description="people exposed to strong shaking from whom on a built event gets priority"
+    )
     priority_alerts: tuple[Alert, ...] = Field(
         (), description="alerts for the whole event by which a built event gets priority"
     )
@@ -119,6 +122,9 @@ class Rules(Frozen):
         most = self.earthquake.priority_people
         if people is not None and most is not None and people >= most:
             return f"{people:,.0f} people exposed to landslides"
+        most = self.earthquake.priority_people_shaken
+        if event.population is not None and most is not None and event.population >= most:
+            return f"{event.population:,.0f} people exposed to strong shaking"
         if event.alert in self.earthquake.priority_alerts:
             return _alert(event.alert)
         return ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Literal
 
+from pipeline.errors import number_of
 from pipeline.events import ledger
 from pipeline.events.detected_event import DetectedEvent
 from pipeline.events.feeds.feed_source import FeedSource, save_state
-from pipeline.events.ledger import Decision, Entry, State
+from pipeline.events.ledger import Decision, Entry, State, Tier
 from pipeline.events.revisions import What, decided, detected, revised, same_event
 from pipeline.events.source_looks import SOURCES, Look, look
 from pipeline.events.triggering_rule import Rules, load_rules
@@ -29,6 +31,15 @@ class SourceReport(Frozen):
     """events in its feed"""
     failures: tuple[str, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """How the look ended, in words."""
+        if self.result == "unchanged":
+            words = "nothing new"
+        else:
+            words = self.result if self.result != "new" else f"{number_of(self.stated, 'event')} in its feed"
+        return f"{words}: {' '.join(self.failures)}" if self.failures else words
+
 
 class Change(Frozen):
     """What became of one event."""
@@ -37,6 +48,8 @@ class Change(Frozen):
     what: What
     state: State
     event: DetectedEvent
+    tier: Tier
+    """a person's, else that of the decision"""
     decision: Decision
     opened: bool = False
     """it is built from now on, and was not before"""
@@ -84,7 +97,7 @@ def watch(
     rules = rules or load_rules()
     snapshot, _ = ledger.read_all()
     looks = [look(source, snapshot, rules, now) for source in sources]
-    with ledger.locked():
+    with nullcontext() if dry_run else ledger.locked():
         entries, damaged = ledger.read_all()
         book = _Book(entries, rules, now)
         for each in looks:
@@ -157,7 +170,8 @@ class _Book:
         log.info("%s: %s", after.name, words)
         self.changes.append(
             Change(
-                name=after.name, what=what, state=after.state, event=after.event, decision=after.decision,
+                name=after.name, what=what, state=after.state, event=after.event, tier=after.tier,
+                decision=after.decision,
                 opened=after.open and (before is None or not before.open), words=words,
             )
         )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from pipeline.catalogue.item_fields import says_simulated
 from pipeline.errors import ArchiveError
 from pipeline.events.detected_event import DetectedEvent
 from pipeline.events.feeds.feed_fields import Fields, features_of, number_of_value, point_of, web_address
@@ -80,7 +81,7 @@ def event_of_feature(feature: Any, *, simulated: bool = False) -> DetectedEvent 
             depth_km=None if depth is None else number_of_value(depth[1], -20, 1000),
             place=stated.text("name", "eventname") or stated.text("country"), url=report or GdacsFeed().page(event_id),
             alert=stated.alert("alertlevel"), population=stated.number("population", least=0, most=1e10),
-            also=_at_usgs(stated), simulated=simulated,
+            also=_at_usgs(stated), simulated=simulated or says_simulated(feature),
         )  # fmt: skip
     except ValidationError:
         return None

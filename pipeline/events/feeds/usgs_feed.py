@@ -5,12 +5,14 @@ earthquake.usgs.gov/earthquakes/feed/v1.0/geojson_detail.php ("products", a list
 all strings); a deleted event: earthquake.usgs.gov/fdsnws/event/1 ("includedeleted": status `deleted`, else 409); the
 words of the fields: earthquake.usgs.gov/data/comcat/data-eventterms.php. The properties of a ground-failure product
 are those that the USGS itself sets when it publishes one (`gfail/pdl.py` and `gfail/transfer.py` of
-github.com/usgs/groundfailure); its alert levels: earthquake.usgs.gov/data/ground-failure/background.php.
+github.com/usgs/groundfailure); its alert levels: earthquake.usgs.gov/data/ground-failure/background.php. People by
+intensity: `json/exposures.json` of the product `losspager` (earthquake.usgs.gov/data/pager).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -18,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from pipeline.catalogue.item_fields import says_simulated
 from pipeline.errors import ArchiveError
 from pipeline.events.detected_event import Alert, DetectedEvent, GroundFailure
 from pipeline.events.feeds.feed_fields import (
@@ -30,10 +33,13 @@ from pipeline.events.feeds.feed_fields import (
 )
 from pipeline.events.feeds.feed_source import MOST_EVENTS, Answer, FeedSource, SourceState
 
+log = logging.getLogger(__name__)
 HOST = "earthquake.usgs.gov"
 ROOT = f"https://{HOST}/earthquakes/feed/v1.0"
 ID = re.compile(r"[a-z]{2}[a-z0-9]{1,30}", re.IGNORECASE)
 """network code and the network's own code, as in us2000h8ty"""
+STRONG_MMI = 7
+"""intensity from which on people are counted: "very strong" in the words of ShakeMap and PAGER"""
 MOST_IDS = 20
 """other ids of an event that are kept"""
 HAZARD_BINS_KM2: tuple[tuple[float, Alert], ...] = (
@@ -96,13 +102,33 @@ class UsgsFeed(FeedSource):
             answer = self.ask(f"https://{HOST}/fdsnws/event/1/query?format=geojson&eventid={event_id}")
         if answer.status == "gone":
             return None
-        try:
-            event = event_of_feature(json.loads(answer.raw), simulated=answer.simulated)
-        except (ValueError, RecursionError):
-            event = None
+        document = _json(answer.raw)
+        event = event_of_feature(document, simulated=answer.simulated)
         if event is None:
             raise ArchiveError(f"The USGS's document of {event_id} is no event.", "Try again later.")
-        return event
+        return event.model_copy(update={"population": self._people(document)})
+
+    def _people(self, document: Any) -> float | None:
+        """People exposed to intensity VII and above by the event's PAGER product; None where that cannot be had."""
+        product = _preferred(Fields(document).below("properties").below("products"), "losspager")
+        url = None if product is None else product.below("contents").below("json/exposures.json").get("url")
+        if not isinstance(url, str):
+            return None
+        try:
+            answer = self.ask(url)
+        except ArchiveError as error:  # the event is decided without it
+            log.warning("%s", error)
+            return None
+        stated = Fields(_json(answer.raw)).below("population_exposure")
+        bands, people = stated.get("mmi"), stated.get("aggregated_exposure")
+        if not isinstance(bands, list) or not isinstance(people, list):
+            return None
+        strong = [
+            number_of_value(count, 0, 1e10) or 0.0
+            for band, count in zip(bands[:20], people[:20], strict=False)
+            if (number_of_value(band, 0, 12) or 0.0) >= STRONG_MMI
+        ]
+        return sum(strong)
 
     def known_detail(self, event_id: str) -> DetectedEvent:
         """The newest revision of an event that must exist.
@@ -141,7 +167,8 @@ def event_of_feature(feature: Any, *, simulated: bool = False) -> DetectedEvent 
             depth_km=number_of_value(depth, -20, 1000), place=stated.text("place") or stated.text("title"),
             url=web_address(stated.get("url")), status=_status(stated), alert=stated.alert("alert"),
             ground_failure=_ground_failure(products), shaking=_shaking(products),
-            also=_other_ids(stated.get("ids"), event_id), simulated=simulated,
+            also=_other_ids(stated.get("ids"), event_id),
+            simulated=simulated or says_simulated(feature),
         )  # fmt: skip
     except ValidationError:
         return None
@@ -162,23 +189,31 @@ def _other_ids(value: Any, event_id: str) -> tuple[str, ...]:
     return tuple(others)[:MOST_IDS]
 
 
+def _json(raw: bytes) -> Any:
+    """A document of JSON; None where it is none."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _preferred(products: Fields, kind: str) -> Fields | None:
-    """The properties of the preferred product of a kind: the largest weight, then the newest; None without one."""
+    """The preferred product of a kind: the largest weight, then the newest; None without one."""
     listed = products.get(kind)
     every = [Fields(each) for each in (listed if isinstance(listed, list) else [listed])[:50] if each]
     there = [each for each in every if each.text("status").upper() != "DELETE"]
     if not there:
         return None
-    best = max(
+    return max(
         there, key=lambda each: (each.number("preferredWeight") or 0.0, each.number("updateTime") or 0.0)
     )
-    return best.below("properties")
 
 
 def _ground_failure(products: Fields) -> GroundFailure | None:
-    stated = _preferred(products, "ground-failure")
-    if stated is None:
+    product = _preferred(products, "ground-failure")
+    if product is None:
         return None
+    stated = product.below("properties")
     area = stated.number("landslide-hazard-alert-value", least=0, most=1e7)
     alert = stated.alert("landslide-alert", "landslide-hazard-alert-color", "landslide-hazard-alert")
     pending = stated.text("landslide-alert").lower() == "pending"
@@ -196,7 +231,8 @@ def _ground_failure(products: Fields) -> GroundFailure | None:
 
 
 def _shaking(products: Fields) -> tuple[float, float, float, float] | None:
-    stated = _preferred(products, "shakemap")
-    if stated is None:
+    product = _preferred(products, "shakemap")
+    if product is None:
         return None
+    stated = product.below("properties")
     return stated.bounds("minimum-longitude", "minimum-latitude", "maximum-longitude", "maximum-latitude")

@@ -67,6 +67,8 @@ def fields_of_area(draft: DraftArea, event: DetectedEvent) -> dict[str, Any]:
         "dem": {"collection": draft.collection},
         "licence": f"contains modified Copernicus Sentinel data {event.start.year}",
     }
+    if event.kind == "earthquake":
+        fields["event"]["epicentre"] = [round(event.longitude, 4), round(event.latitude, 4)]
     if event.source == "usgs":
         fields["event"]["usgs_id"] = event.id
     return {key: value for key, value in fields.items() if value is not None}

@@ -21,8 +21,10 @@ BASES: tuple[Basis, ...] = ("radius", "shaking", "hazard")
 LARGEST_SIDE_KM = 100.0
 """Longest side of an event's area around its middle: 10,000 by 10,000 pixels, of which each pass takes 0.8 GB, and
 within one swath of 250 km of each track. A person's margin is added on every side."""
-LEAST_SIDE_KM = 20.0
-"""Shortest side: a smaller scene has too little unchanged ground to compare with."""
+LEAST_SIDE_KM = 2.0
+"""Shortest side of an extent that a source or a person states."""
+LEAST_RADIUS_KM = 10.0
+"""An epicentre is known to some kilometres, and a smaller scene has too little unchanged ground to compare with."""
 UNKNOWN_RADIUS_KM = 25.0
 """where a source states neither an extent nor a magnitude; assumed"""
 SHALLOW_KM = 20.0
@@ -52,12 +54,12 @@ def radius_km(magnitude: float, depth_km: float | None) -> float:
     The area within which landslides happen is log10(A / km²) = M - 3.46 +- 0.47 (Keefer and Wilson 1989, as given by
     Keefer 2002, Surveys in Geophysics 23, 473-510, for M 5.5 to 9.2); its upper value as a circle. A deeper source
     reaches less far: the edge lies at the hypocentral distance that it has for a source `SHALLOW_KM` deep (assumed).
-    At least half of `LEAST_SIDE_KM`.
+    At least `LEAST_RADIUS_KM`.
     """
     shallow = math.sqrt(10 ** (magnitude - 3.46 + 0.47) / math.pi)
     depth = max(SHALLOW_KM, depth_km or 0.0)
     squared = shallow**2 + SHALLOW_KM**2 - depth**2
-    return max(math.sqrt(max(0.0, squared)), LEAST_SIDE_KM / 2)
+    return max(math.sqrt(max(0.0, squared)), LEAST_RADIUS_KM)
 
 
 def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:

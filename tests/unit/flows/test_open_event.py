@@ -15,7 +15,7 @@ from flows.serving import event_schedules
 from pipeline.area import load_area
 from pipeline.errors import ArchiveError, LedgerError
 from pipeline.events import ledger
-from pipeline.events.following import area_making, pass_account
+from pipeline.events.following import area_look, area_making
 from pipeline.events.following.pass_account import saved_account
 from pipeline.events.following.pass_history import seen
 from pipeline.events.following.waiting import MOST_DAYS, PASSES_A_TRACK, SOONEST_RTC
@@ -67,8 +67,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         return len(made.cube), tuple(history.values())
 
     monkeypatch.setattr(area_making, "serving", lambda collection: archive)
-    monkeypatch.setattr(pass_account, "_of_cube", of_cube)
-    monkeypatch.setattr(pass_account, "asf_passes", lambda area, at: None)
+    monkeypatch.setattr(area_look, "_of_cube", of_cube)
+    monkeypatch.setattr(area_look, "asf_passes", lambda area, at: None)
     monkeypatch.setattr(event_schedules, "is_under_way", lambda *given: False)
     monkeypatch.setattr(
         open_event, "run_deployment", lambda name, parameters, **rest: made.runs.append(parameters["aoi"])

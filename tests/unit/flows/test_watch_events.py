@@ -24,7 +24,7 @@ def change(what: str = "detected", place: str = "Japan") -> Change:
     event = event_of_feature(usgs_feature(place=place))
     assert event is not None
     return Change(
-        name="usgs-us2000h8ty", what=what, state="detected", event=event,
+        name="usgs-us2000h8ty", what=what, state="detected", event=event, tier="build",
         decision=Decision(tier="build", reasons=("M 6.6",)), opened=True, words="detected, build",
     )  # fmt: skip
 

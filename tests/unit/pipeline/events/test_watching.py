@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.events import ledger
+from pipeline.doctor import examine_watch
+from pipeline.events import ledger, watching
 from pipeline.events.feeds.feed_source import read_state
+from pipeline.events.feeds.usgs_feed import event_of_feature
+from pipeline.events.triggering_rule import load_rules
 from pipeline.events.watching import WatchReport, watch
 from tests.unit.loopback import Reply
 from tests.unit.pipeline.events.made_feeds import (
@@ -220,7 +226,7 @@ def test_a_dry_run_changes_nothing(sources: Sources) -> None:
     sources.usgs(usgs_feature())
     report = watch(NOW, dry_run=True)
     assert whats(report) == [(HOKKAIDO, "detected")] and report.dry_run
-    assert ledger.names() == [] and read_state("usgs").looked is None
+    assert not ledger.folder().exists() and read_state("usgs").looked is None
 
 
 def test_a_dismissed_event_stays_dismissed(sources: Sources) -> None:
@@ -246,8 +252,6 @@ def test_a_damaged_entry_is_named_and_stops_nothing(sources: Sources) -> None:
 def test_a_changed_rule_is_applied_to_what_is_watched(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.events.triggering_rule import load_rules
-
     sources.usgs(usgs_feature(mag=5.8))
     watch(NOW)
     rules = load_rules()
@@ -255,6 +259,105 @@ def test_a_changed_rule_is_applied_to_what_is_watched(
     stricter = rules.model_copy(update={"earthquake": rules.earthquake.model_copy(update={"rows": rows})})
     report = watch(NOW + timedelta(minutes=15), rules=stricter)
     assert whats(report) == [(HOKKAIDO, "revised")] and report.changes[0].opened
+
+
+def test_people_exposed_to_strong_shaking_are_counted(sources: Sources) -> None:
+    path = "earthquake.usgs.gov/product/losspager/us2000h8ty/us/1/json/exposures.json"
+    exposure = {
+        "mmi": list(range(1, 11)),
+        "aggregated_exposure": [0, 0, 0, 9e6, 8e6, 7e6, 150000, "5000", None, 0],
+    }
+    sources.server.files[path] = json.dumps({"population_exposure": exposure}).encode()
+    contents = {"json/exposures.json": {"url": f"https://{path}"}}
+    sources.usgs(usgs_feature(), products={"us2000h8ty": {"losspager": [{"contents": contents}]}})
+    watch(NOW)
+    entry = ledger.read(HOKKAIDO)
+    assert entry.event.population == 155000 and entry.tier == "priority"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://elsewhere.example/x.json", "https://earthquake.usgs.gov/absent.json", 5]
+)
+def test_an_exposure_that_cannot_be_had_stops_nothing(sources: Sources, url: object) -> None:
+    contents = {"json/exposures.json": {"url": url}}
+    sources.usgs(usgs_feature(), products={"us2000h8ty": {"losspager": [{"contents": contents}]}})
+    report = watch(NOW)
+    assert not report.failures and ledger.read(HOKKAIDO).event.population is None
+    assert all("elsewhere" not in seen.path for seen in sources.server.seen)
+
+
+def test_a_kill_before_the_look_is_noted_loses_and_doubles_nothing(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    sources.usgs(usgs_feature())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(watching, "save_state", killed)
+        watch(NOW)
+    known = ledger.read(HOKKAIDO)
+    report = watch(NOW + timedelta(minutes=1))
+    assert not report.changes and ledger.read(HOKKAIDO) == known
+    assert read_state("usgs").looked == NOW + timedelta(minutes=1)
+
+
+def test_two_entries_of_one_event_become_one(sources: Sources) -> None:
+    sources.gdacs(gdacs_feature(lat=44.0, lon=145.3))
+    sources.usgs(usgs_feature())
+    watch(NOW)
+    assert len(ledger.names()) == 2
+    sources.gdacs(
+        gdacs_feature(lat=44.0, lon=145.3, sourceid="us2000h8ty", datemodified="2018-09-05T19:00:00")
+    )
+    watch(NOW + timedelta(minutes=15))
+    assert ledger.read("gdacs-eq1155123").state == "dismissed"
+    assert ledger.read(HOKKAIDO).open
+
+
+REVISIONS = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from([None, 4.6, 5.6, 6.6]), st.sampled_from(["automatic", "deleted"])),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+@given(REVISIONS)
+def test_in_whatever_order_revisions_arrive_there_is_one_entry_of_the_newest(
+    revisions: list[tuple[int, float | None, str]],
+) -> None:
+    for path in ledger.folder().glob("*.json"):
+        path.unlink()
+    rules, opened, stated = load_rules(), False, []
+    for minutes, magnitude, status in revisions * 2:
+        feature = usgs_feature(mag=magnitude, updated=later(minutes), status=status)
+        event = event_of_feature(feature)
+        assert event is not None
+        changes = watching.record([event], rules, NOW)
+        assert len(ledger.names()) <= 1
+        if not ledger.names():
+            continue
+        stated.append(event.updated)
+        entry = ledger.read(HOKKAIDO)
+        instants = [each.updated for each in entry.revisions]
+        assert instants == sorted(set(instants)) and entry.event.updated == max(stated)
+        opened = opened or any(change.opened for change in changes)
+        assert entry.tier == "build" or not opened
+
+
+def test_the_doctor_says_when_each_source_was_last_seen(sources: Sources) -> None:
+    assert [finding.state for finding in examine_watch()] == ["ok", "missing", "missing"]
+    sources.server.rules.insert(0, lambda seen: Reply(503) if seen.path == WEEK else None)
+    watch(NOW)
+    rule, usgs, gdacs = examine_watch()
+    assert (rule.state, usgs.state, gdacs.state) == ("ok", "missing", "ok")
+    assert "503" in usgs.detail and "2018-09-05 20:07" in gdacs.detail
 
 
 def test_no_login_is_sent(sources: Sources) -> None:

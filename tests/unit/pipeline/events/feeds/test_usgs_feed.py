@@ -106,7 +106,7 @@ def test_text_from_outside_is_one_short_printable_line() -> None:
     assert event.place.isprintable() and event.url == ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.dictionaries(st.sampled_from(OF_USGS), ODD), ODD, ODD)
 def test_no_document_of_the_usgs_breaks_the_reader(
     properties: dict[str, Any], geometry: Any, event_id: Any
@@ -124,7 +124,7 @@ def test_no_document_of_the_usgs_breaks_the_reader(
         UsgsFeed().ids_with_products(Answer("new", json.dumps({"features": [odd]}).encode()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(st.dictionaries(st.sampled_from(OF_GDACS), ODD), ODD)
 def test_no_document_of_gdacs_breaks_the_reader(properties: dict[str, Any], odd: Any) -> None:
     feature = gdacs_feature()

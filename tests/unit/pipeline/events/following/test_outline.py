@@ -13,7 +13,7 @@ from pyproj import Geod
 from pipeline.events.detected_event import DetectedEvent, GroundFailure
 from pipeline.events.following.outline import (
     LARGEST_SIDE_KM,
-    LEAST_SIDE_KM,
+    LEAST_RADIUS_KM,
     divided,
     on_land,
     outline_of,
@@ -54,11 +54,7 @@ def test_a_radius_grows_with_the_magnitude_and_shrinks_with_the_depth():
     assert radius_km(6.6, 10) == pytest.approx(36, abs=1)
     assert radius_km(7.8, None) > radius_km(6.6, None) > radius_km(6.0, None)
     assert (
-        radius_km(6.6, 10)
-        == radius_km(6.6, 20)
-        > radius_km(6.6, 35)
-        > radius_km(6.6, 60)
-        == LEAST_SIDE_KM / 2
+        radius_km(6.6, 10) == radius_km(6.6, 20) > radius_km(6.6, 35) > radius_km(6.6, 60) == LEAST_RADIUS_KM
     )
     without = outline_of(event(magnitude=None, kind="rainfall"))
     assert without.boxes and any("assumed" in line for line in without.reasons)
