@@ -84,6 +84,10 @@ class EventPlay:
     box: Bounds | None = None
     """where a person draws each area as soon as it is made: a world of 3 km is smaller than the least area"""
     releases: list[Release] = field(default_factory=list)
+    _left: frozenset[UUID] = field(default=frozenset(), init=False)
+
+    def __post_init__(self) -> None:
+        self._left = frozenset(run.id for name in FLOWS for run in self.prefect.runs(name))
 
     def step(self, step: Step) -> list[Release]:
         """Move the clock there, watch, follow, wait for cubes and maps; returns the maps that are new.
@@ -135,15 +139,16 @@ class EventPlay:
     def settle(self) -> None:
         """Wait until no cube, model or map is in work, and none that an event will start is lacking."""
         deadline, quiet_since = time.monotonic() + STEP_LIMIT_S, time.monotonic()
-        while time.monotonic() - quiet_since < QUIET_S or self._lacking():
+        while time.monotonic() - quiet_since < QUIET_S or (self._lacking() and self._chained()):
             if self.working():
                 quiet_since = time.monotonic()
             self._wait(deadline, "cubes and maps of the event")
 
     def working(self) -> list[FlowRun]:
-        """Runs of cubes, models and maps that have not ended."""
+        """Runs of cubes, models and maps that have not ended, but those that a former server of this database began."""
         runs = [run for name in OF_A_VERSION for run in self.prefect.runs(name)]
         soon = [run for run in runs if run.state is not None and not run.state.is_final()]
+        soon = [run for run in soon if run.id not in self._left]
         return [run for run in soon if run.state is None or run.state.name != "Scheduled" or run.start_time]
 
     def areas(self) -> Iterator[str]:
@@ -160,6 +165,11 @@ class EventPlay:
             if chain.standing(chain.version_of(found.uri)).lacks:
                 return True
         return False
+
+    def _chained(self) -> bool:
+        """Whether a build has ended whole, so that its event starts what follows."""
+        builds = [run for run in self.prefect.runs(OF_A_VERSION[0]) if run.id not in self._left]
+        return any(run.state is not None and run.state.is_completed() for run in builds)
 
     def _after(self, area: str) -> int:
         """Passes after the event in the newest version."""
