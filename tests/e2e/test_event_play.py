@@ -26,8 +26,8 @@ from pipeline.cube import addresses
 from pipeline.cube.manifest import Manifest
 from pipeline.cube.versions import current_version, read_manifest
 from pipeline.events import ledger
+from pipeline.events.following.area_look import Look, looked
 from pipeline.events.following.area_making import areas_of
-from pipeline.events.following.pass_account import Look, looked
 from pipeline.events.watching import watch
 from pipeline.sandbox.play_world import BOX, PASSES_BEFORE, make_play
 from pipeline.sandbox.posing.server import Sandbox
