@@ -74,4 +74,4 @@ def map_landslides(
         return Completed(name="Unchanged", message=f"The map exists: {folder}.", data=folder)
     show_map(outcome.record)
     announcements.release_ready(outcome.record)
-    return Completed(message=f"The map is in {folder}.", data=folder)
+    return Completed(message=f"The map is in {folder}: {announcements.summary(outcome.record)}.", data=folder)

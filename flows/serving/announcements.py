@@ -54,17 +54,26 @@ def address_of(path: object) -> str:
     return f"{base.rstrip('/')}/{quote(text.removeprefix(f'{root}/'))}"
 
 
-def release_ready(release: ReleaseRecord, status: MapStatus | None = None) -> None:
-    """Announce a map that was written; `status` is that of the event's maps where it is known."""
-    by_status = ", ".join(f"{number} {name}" for name, number in release.statuses.items() if number)
-    version = "" if release.cube_version is None else f", version {release.cube_version}"
+def by_status(release: ReleaseRecord) -> str:
+    """The polygons by status over the passes: "12 confirmed, 3 first"; empty of a map by a model."""
+    return ", ".join(f"{number} {name}" for name, number in release.statuses.items() if number)
+
+
+def summary(release: ReleaseRecord) -> str:
+    """What a map holds and what it lacks, in one sentence."""
     mapped = "no polygons" if release.mapped_km2 is None else f"{release.mapped_km2:.3g} km² mapped"
     count = "" if release.polygons is None else f" in {number_of(release.polygons, 'polygon')}"
-    after = number_of(release.passes_after, "pass")
+    statuses = f" ({by_status(release)})" if by_status(release) else ""
+    lacks = f"; {release.no_data_share:.1%} of the area without data" if release.no_data_share else ""
+    return f"{mapped}{count}{statuses}, {number_of(release.passes_after, 'pass')} after the event{lacks}"
+
+
+def release_ready(release: ReleaseRecord, status: MapStatus | None = None) -> None:
+    """Announce a map that was written; `status` is that of the event's maps where it is known."""
+    version = "" if release.cube_version is None else f", version {release.cube_version}"
     page = address_of((release.page or release.report).resolve())
     says = [
-        f"{'SIMULATED. ' if release.simulated else ''}Map of {plain(release.area, 80)}{version}:",
-        f"{mapped}{count}{f' ({by_status})' if by_status else ''}, {after} after the event.",
+        f"{'SIMULATED. ' if release.simulated else ''}Map of {plain(release.area, 80)}{version}: {summary(release)}.",
         f"Status: {status}." if status else "",
     ]
     emit_event(
@@ -76,7 +85,7 @@ def release_ready(release: ReleaseRecord, status: MapStatus | None = None) -> No
             "release.map": str(release.path),
             "release.page": page,
             "release.version": "" if release.cube_version is None else str(release.cube_version),
-            "release.status": status or by_status,
+            "release.status": status or by_status(release),
             "release.km2": "" if release.mapped_km2 is None else f"{release.mapped_km2:.6g}",
             SAYS: f"{' '.join(filter(None, says))} Page: {page}",
         },
