@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         """An empty variable is no secret: compose passes those on that are not set."""
         return value if value is not None and value.get_secret_value().strip() else None
 
+    event_bundle: str | None = Field(
+        None,
+        min_length=1,
+        description="bundle by which each version of an event's area is mapped too, beside its own map",
+    )
+
     @field_validator("data_dir", "aoi_dir", mode="before")
     @classmethod
     def _local_folder(cls, value: Any) -> Any:

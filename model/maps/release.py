@@ -12,7 +12,7 @@ import geopandas as gpd
 from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord
 from model.detector.pass_status import GONE, WORDS
-from model.inputs.cubes import Georeference, georeference
+from model.inputs.cubes import CubeFacts, Georeference, georeference
 from model.inputs.windows import whole
 from model.maps.accuracy.map_statements import detector_statements, label_statement, scene_statements
 from model.maps.map_description import MapDescription, MapRows
@@ -27,7 +27,9 @@ from model.releases.release_products import POLYGONS, add_products
 from model.releases.web_page.page import PAGE
 from model.scores.map_findings import LabelComparison, SceneFindings
 from model.scores.scores import Scores
+from pipeline.events.following.pass_account import PassAccount, saved_account
 from pipeline.files import whole_folder
+from pipeline.places import cube_root, is_name
 
 PICTURE = "quicklook.png"
 
@@ -141,7 +143,16 @@ def _finished(
         tags=description.tags,
         model_item=description.model_item,
         exposure=exposed,
+        awaited=_awaited(scene.facts),
     )
+
+
+def _awaited(facts: CubeFacts) -> PassAccount | None:
+    """What is waited for in the area of an event; None for a cube that is not the area's own."""
+    own = cube_root(facts.area).resolve() if is_name(facts.area) else None
+    if own is None or own not in Path(facts.uri).resolve().parents:
+        return None
+    return saved_account(facts.area)
 
 
 def _statements(

@@ -19,6 +19,7 @@ from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
 from model.releases.exposure import ExposureRow
+from pipeline.events.following.pass_account import PassAccount
 
 Image = NDArray[np.float64]
 
@@ -74,6 +75,9 @@ class FinishedMap:
     """the STAC item of the model; None: no model"""
     exposure: tuple[ExposureRow, ...] = ()
     """what lies within the polygons, of the files that a person gave"""
+
+    awaited: PassAccount | None = None
+    """of an event's area: the passes that the archives lack, and the next one"""
 
     @property
     def by_model(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.cli import WATCHING
 from flows.serving.deployments import POOL
 from flows.serving.limits import INTERFEROMETRY, LIMITS
 from flows.serving.prefect_file import PROJECT
@@ -32,9 +33,11 @@ def test_every_flow_is_deployed_once():
     assert sorted(d["name"] for d in DEPLOYMENTS) == [
         "ablate",
         "build-datacube",
+        "follow-events",
         "map-landslides",
         "reconcile",
         "train-model",
+        "watch-events",
     ]
 
 
@@ -52,6 +55,11 @@ def test_every_deployment_goes_to_the_pool_that_the_set_up_makes(deployment):
 @named
 def test_schedules_are_off_by_default(deployment):
     assert [s["active"] for s in deployment.get("schedules", [])] in ([], [False])
+
+
+def test_what_the_command_turns_on_is_in_the_file():
+    scheduled = {(d["name"], each["slug"]) for d in DEPLOYMENTS for each in d.get("schedules", [])}
+    assert set(WATCHING) <= scheduled
 
 
 def test_building_carries_a_schedule():
