@@ -15,10 +15,12 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from model.api import place_of
+from model.detector.detector_plan import DetectorPlan
 from model.inputs import cubes
 from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
+from pipeline.events.ledger import MapStatus
 from pipeline.files import read_regular, write_whole
 from pipeline.lock import LockedError, held
 from pipeline.places import Place, bundle_named, stored_area
@@ -104,6 +106,13 @@ def in_work(version: CubeVersion) -> bool:
             return False
     except LockedError:
         return True
+
+
+def status_after(passes: int) -> MapStatus:
+    """The status of a map of so many passes after the event, at least one, as the status of a polygon has it."""
+    if passes >= DetectorPlan().confirmed_after:
+        return "confirmed"
+    return "first" if passes == 1 else "provisional"
 
 
 def latest_versions() -> tuple[list[CubeVersion], list[str]]:

@@ -99,6 +99,7 @@ def test_an_event_gets_area_schedule_and_the_stack_before_it_at_once(world):
     assert kept.state == "waiting" and kept.areas[0].schedule == own.slug
     assert "track 46" in kept.waiting_for and kept.next_look == FIRST_AFTER + SOONEST_RTC
     (told,) = world.events
+    assert "46" in told["resource"]["slidecube.says"]
     assert told["event"] == "event.waiting" and told["payload"]["next"][0]["relative_orbit"] == 46
 
 

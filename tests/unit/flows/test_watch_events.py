@@ -62,6 +62,7 @@ def test_what_became_of_an_event_is_announced(
         assert each["resource"]["prefect.resource.id"] == "event.usgs-us2000h8ty"
         assert (each["resource"]["event.tier"], each["resource"]["event.opened"]) == ("build", "true")
         assert each["payload"]["stated"]["magnitude"] == 6.6
+        assert "M 6.6" in each["resource"]["slidecube.says"]
 
 
 @pytest.mark.parametrize(
