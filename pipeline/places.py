@@ -11,6 +11,7 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
     maps/<area>/v3-detector                 the map of version 3 that needs no training
     maps/<area>/latest                      a link to the map of the area that was written last
+    maps/<area>/reviews.json                what persons said of the polygons of its maps
     maps/feed.atom                          the feed of all maps
 
 A bundle that comes with the package is found by its name (`shipped_bundles`), after folders and areas of that name.
@@ -158,6 +159,28 @@ def feed_of_maps() -> Path:
     return maps_root() / "feed.atom"
 
 
+def map_named(text: str) -> Path:
+    """The folder of a map by its path, by `AREA` for the map of an area that was written last, or by `AREA/NAME`.
+
+    Raises:
+        ModelError: there is neither a folder nor a map of that name.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return path.resolve()
+    area, _, name = text.partition("/")
+    if is_name(area) and (not name or is_name(name)):
+        folder = maps_root() / area / (name or "latest")
+        if folder.is_dir():
+            return folder.resolve()
+    known = [each.name for each in _folders(maps_root())]
+    raise ModelError(
+        f"There is no map {text!r:.200}: neither a folder nor an area with a map in {maps_root()}."
+        f"{did_you_mean(text, known)}",
+        "Make one with `slidecube map AREA`, or give the folder of a map.",
+    )
+
+
 class Place(Frozen):
     """Where the results of one version of one cube belong."""
 
@@ -184,6 +207,11 @@ class Place(Frozen):
     def latest_map(self) -> Path:
         """The link to the map of the area that was written last."""
         return self.maps / "latest"
+
+    @property
+    def reviews(self) -> Path:
+        """What persons said of the polygons of the area's maps."""
+        return self.maps / "reviews.json"
 
     @property
     def refusals(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +22,22 @@ from model.maps.map_rasters import disk_named
 from model.maps.map_report import REPORT, write_report
 from model.maps.map_writer import MapWriter, Polygons
 from model.maps.validity import MEANINGS
+from model.releases.categories import scale_of, score_ramp
+from model.releases.event_facts import event_facts
 from model.releases.exposure import ExposureRow, exposure
 from model.releases.finished_map import FinishedMap, PageImages, scene_extent
+from model.releases.polygon_attributes import described, reviewed
 from model.releases.release_products import POLYGONS, add_products
 from model.releases.web_page.page import PAGE
+from model.releases.web_page.page_images import pictures_of
+from model.reviews.review_store import read_reviews
+from model.reviews.verdict import Reviews
 from model.scores.map_findings import LabelComparison, SceneFindings
 from model.scores.scores import Scores
+from pipeline.errors import ModelError
 from pipeline.files import whole_folder
 
+log = logging.getLogger(__name__)
 PICTURE = "quicklook.png"
 
 
@@ -80,10 +89,21 @@ def release(
             page=target / PAGE,
             seconds=round(time.monotonic() - started, 1),
         )
-        write_report(folder, record, description, scores, exposed)
+        finished = _finished(description, record, folder, frame, writer.gathered, exposed)
+        finished = reviewed(finished, _reviews(scene.facts.area))
+        write_report(folder, finished.record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
-            add_products(_finished(description, record, folder, frame, writer.gathered, exposed))
-    return record
+            add_products(finished)
+    return finished.record
+
+
+def _reviews(area: str) -> Reviews | None:
+    """What persons said of the area's maps; None: it cannot be read, which does not keep a map from being made."""
+    try:
+        return read_reviews(area)
+    except ModelError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _described(description: MapDescription) -> dict[str, Any]:
@@ -118,21 +138,28 @@ def _finished(
 ) -> FinishedMap:
     """What the products of the release need of the map."""
     scene = description.scene
+    reference = georeference(scene.cube)
+    images = PageImages(
+        before=gathered.before.image,
+        after=gathered.after.image,
+        dem=gathered.dem.image,
+        score=gathered.score.image,
+        block_px=gathered.score.factor,
+    )
+    mapped = described(frame, scene.cube, reference, record)
     return FinishedMap(
         folder=folder,
         record=record,
-        cube=scene.cube,
+        variables=tuple(sorted(str(name) for name in scene.cube.data_vars)),
         facts=scene.facts,
         selection=scene.selection,
-        reference=georeference(scene.cube),
-        frame=frame,
-        images=PageImages(
-            before=gathered.before.image,
-            after=gathered.after.image,
-            dem=gathered.dem.image,
-            score=gathered.score.image,
-            block_px=gathered.score.factor,
+        reference=reference,
+        mapped=mapped,
+        frame=mapped,
+        pictures=pictures_of(
+            images, reference.pixel_m[0], score_ramp(*scale_of(record, description.highest))
         ),
+        event=event_facts(scene.facts.area, scene.cube.attrs.get("event")),
         backscatter=description.backscatter,
         highest=description.highest,
         warning=description.warning,

@@ -25,6 +25,7 @@ from pystac.layout import CustomLayoutStrategy
 from shapely.geometry import mapping
 
 from model.bundle.markdown import one_line
+from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import footprint
 from model.releases.categories import VALIDITY_NAME, Category
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
@@ -87,7 +88,8 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
         + "gives each pixel a score, and connected pixels above the threshold become polygons.",
         "processing:software": {"slidecube": _version()},
         "processing:datetime": _now(),
-        "slidecube:review": "unreviewed",
+        "slidecube:review": record.review_state,
+        **_review(record),
         "slidecube:polygons": record.polygons,
         "slidecube:mapped_km2": record.mapped_km2,
         "slidecube:threshold": record.threshold,
@@ -116,6 +118,19 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
     return item
 
 
+def _review(record: ReleaseRecord) -> dict[str, Any]:
+    """What persons said of the polygons, in numbers."""
+    if (review := record.review) is None:
+        return {}
+    counts = ("accepted", "rejected", "edited", "drawn", "unreviewed", "landslide_km2")
+    return {
+        **{f"slidecube:review_{name}": getattr(review, name) for name in counts},
+        "slidecube:review_ambiguous": sorted(review.ambiguous),
+        "slidecube:reviewers": [one_line(who) for who in review.reviewers],
+        "slidecube:reviewed": None if review.newest is None else review.newest.isoformat(),
+    }
+
+
 def _cube(finished: FinishedMap) -> pystac.Item:
     facts = finished.facts
     item = _item(finished, f"{_slug(facts.area)}-cube-{facts.digest[:12]}", f"Cube of {one_line(facts.area)}")
@@ -124,7 +139,7 @@ def _cube(finished: FinishedMap) -> pystac.Item:
         "version": "unknown" if facts.version is None else str(facts.version),
         "slidecube:digest": facts.digest,
         "slidecube:missing": [one_line(name) for name in facts.missing],
-        "slidecube:variables": sorted(str(name) for name in finished.cube.data_vars),
+        "slidecube:variables": list(finished.variables),
     }
     item.add_asset(
         "cube",
@@ -157,13 +172,14 @@ def _item(finished: FinishedMap, id_: str, title: str) -> pystac.Item:
             "slidecube:attribution": one_line(facts.attribution),
             "slidecube:event_start": finished.selection.event.start.isoformat(),
             "slidecube:event_end": finished.selection.event.end.isoformat(),
+            **_quake(finished),
             "slidecube:passes": [one_line(one.id) for one in used],
         },
     )
     platforms = sorted({one_line(one.platform) for one in used if one.platform})
     if len(platforms) == 1:
         item.common_metadata.platform = platforms[0]
-    polarisations = [one for one in Polarization if one.value.lower() in finished.cube]
+    polarisations = [one for one in Polarization if one.value.lower() in finished.variables]
     SarExtension.ext(item, add_if_missing=True).apply(
         instrument_mode="IW",
         frequency_band=FrequencyBand.C,
@@ -185,6 +201,18 @@ def _item(finished: FinishedMap, id_: str, title: str) -> pystac.Item:
         transform=list(finished.reference.transform),
     )
     return item
+
+
+def _quake(finished: FinishedMap) -> dict[str, Any]:
+    """The earthquake's figures where they are known."""
+    event = finished.event
+    found = {
+        "slidecube:magnitude": event.magnitude,
+        "slidecube:depth_km": event.depth_km,
+        "slidecube:epicentre": None if event.epicentre is None else list(event.epicentre),
+        "slidecube:usgs_id": one_line(event.usgs_id),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")}
 
 
 def _add(item: pystac.Item, key: str, asset: pystac.Asset, file: Path) -> None:
@@ -233,7 +261,7 @@ def _bits(finished: FinishedMap) -> list[Bitfield]:
 def _described(finished: FinishedMap) -> str:
     parts = (
         finished.warning,
-        f"{finished.record.polygons} polygons, {finished.record.mapped_km2:.3f} km², unreviewed",
+        f"{finished.record.polygons} polygons, {finished.record.mapped_km2:.3f} km², {finished.record.review_state}",
         finished.record.expected_words,
     )
     return one_line(". ".join(part for part in parts if part))
