@@ -100,7 +100,9 @@ def verdicts_of_file(
     outlines = dict(enumerate(features))
     merged = _merged(gone, outlines, matches, shown_map)
     for number, feature in enumerate(features):
-        if number in matches:
+        if number not in matches and _replaced(feature, shown_map):
+            found.remarks.append(f"{feature.name}: a person's outline stands in its place; not taken")
+        elif number in matches:
             found.verdicts += _on_known(feature, matches[number], merged.get(number, []), shown_map, reviewer)
         else:
             found.verdicts += _on_drawn(feature, merged.get(number, []), shown_map, reviewer)
@@ -248,6 +250,12 @@ def _merged(
         if shares and max(shares.values()) >= SAME_SHARE:
             found.setdefault(max(shares, key=lambda one: shares[one]), []).append(position)
     return found
+
+
+def _replaced(feature: _Feature, shown_map: ShownMap) -> bool:
+    """Whether it is a polygon of the map, unchanged, that the map no longer shows."""
+    original = shown_map.mapped.geometry[shown_map.mapped["id"] == feature.number]
+    return any(_same(feature.parts[0], one) for one in original)
 
 
 def _same(one: Polygon, other: Polygon) -> bool:

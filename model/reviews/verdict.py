@@ -30,7 +30,8 @@ DEGREES = "EPSG:4326"
 def _outline(value: Any) -> Any:
     """A GeoJSON polygon with finite degrees and an area, valid, shells anticlockwise (RFC 7946)."""
     try:
-        polygon = shape(value) if isinstance(value, Mapping) else value
+        with np.errstate(invalid="ignore"):
+            polygon = shape(value) if isinstance(value, Mapping) else value
         if not isinstance(polygon, Polygon) or polygon.is_empty:
             raise ValueError("is no polygon")
         if shapely.get_num_coordinates(polygon) > MOST_POINTS:

@@ -49,7 +49,9 @@ def test_each_value_that_occurs_is_drawn(folder):
     drawn = {one.get("value") for one in renderer.iterfind("categories/category")}
     assert '"review"' in renderer.get("attr") and '"status_words"' in renderer.get("attr")
     assert set(frame["status_words"]) | {"rejected", "edited"} <= drawn
-    offered = etree.fromstring(text.encode()).find("fieldConfiguration/field[@name='review']//Option[@name='map']")
+    offered = etree.fromstring(text.encode()).find(
+        "fieldConfiguration/field[@name='review']//Option[@name='map']"
+    )
     assert [one[0].get("value") for one in offered] == ["unreviewed", "accepted", "rejected", "edited"]
 
 
