@@ -21,6 +21,7 @@ COMPONENTS = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 COLUMNS = {
     "id": ("No.", 45, "0"),
     "area_ha": ("Area, ha", 70, "0.00"),
+    "review": ("Review", 80, ""),
     "probability_class": ("Likelihood", 150, ""),
     "score_class": ("Change", 70, ""),
     "status_words": ("Status", 130, ""),
@@ -32,7 +33,6 @@ COLUMNS = {
     "last_seen": ("Last seen", 95, "date"),
     "longitude": ("Longitude", 85, "0.00000"),
     "latitude": ("Latitude", 85, "0.00000"),
-    "review": ("Review", 90, ""),
     "review_who": ("Reviewed by", 110, ""),
     "review_when": ("Reviewed", 95, "date"),
     "review_note": ("Note", 160, ""),
