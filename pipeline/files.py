@@ -216,7 +216,7 @@ def _remove_abandoned(target: Path) -> None:
             aside.append(path)
     in_work = False
     for scratch in scratches:
-        if _is_abandoned(scratch):
+        if is_abandoned(scratch):
             shutil.rmtree(scratch, ignore_errors=True)
             _lock_of(scratch).unlink(missing_ok=True)
         else:
@@ -227,7 +227,7 @@ def _remove_abandoned(target: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_abandoned(scratch: Path) -> bool:
+def is_abandoned(scratch: Path) -> bool:
     """Whether nobody works in a scratch folder; one of an earlier release, which has no lock, counts after a day."""
     try:
         with _lock_of(scratch).open("r+") as lock:

@@ -47,6 +47,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "model" / "bundle" / "shipped"
 """the folder of the bundles that come with the package"""
 SIMULATED_PRIOR = "simulated-prior"
 """the name of the one that was trained on simulated events alone"""
+WORLD_DOCUMENT, WORLD_FORMAT = "world.json", "slidecube-world-1"
+"""the file that makes a folder a simulated world, and the format that it states"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -126,6 +128,15 @@ def bundles_of(area: str) -> list[Path]:
     """The folders of all bundles of an area, the newest last."""
     folders = _folders(settings().data_dir / "models" / area)
     return sorted((each for each in folders if (each / BUNDLE_DOCUMENT).is_file()), key=_created)
+
+
+def is_world(folder: Path) -> bool:
+    """Whether a folder is a finished simulated world."""
+    try:
+        document = json.loads(read_regular(folder / WORLD_DOCUMENT, MOST_DOCUMENT_BYTES))
+        return bool(document["format"] == WORLD_FORMAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 LONGEST_NAME_BYTES = 200
