@@ -12,7 +12,7 @@ from pipeline.console import as_json, plain_console, plain_table, reports_errors
 from pipeline.errors import number_of
 
 if TYPE_CHECKING:
-    from model.maps.map_review import ReviewRecord
+    from model.maps.review.map_review import ReviewRecord
     from model.reviews.review_labels import LabelsRecord
 
 MOST_ROWS = 60
@@ -99,7 +99,7 @@ def review(
     MAP is the folder of a map, AREA for its newest one, or AREA/NAME. Verdicts are kept beside the maps of the area.
     A later map of the area inherits those of polygons that share at least half of their union.
     """
-    from model.maps.map_review import ReviewRequest, labels_of, review_map
+    from model.maps.review.map_review import ReviewRequest, labels_of, review_map
     from pipeline.places import map_named
 
     if deleted and not handed_in:

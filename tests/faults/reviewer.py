@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model.maps.map_review import ReviewRequest, review_map
+from model.maps.review.map_review import ReviewRequest, review_map
 from pipeline.settings import settings
 
 WATCHED = ("fsync", "link", "rename", "replace", "mkdir", "unlink", "rmdir")

@@ -11,7 +11,7 @@ import geopandas as gpd
 import pytest
 
 from model import api
-from model.maps.map_review import ReviewRecord, ReviewRequest, review_map
+from model.maps.review.map_review import ReviewRecord, ReviewRequest, review_map
 from pipeline.settings import settings
 from tests.quiet_cube import changed, ellipse, later, quiet_cube
 from tests.small_cube import write

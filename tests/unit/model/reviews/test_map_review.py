@@ -11,7 +11,7 @@ from lxml import etree
 
 from model import api
 from model.cli.reviews import review
-from model.maps.map_review import labels_of
+from model.maps.review.map_review import labels_of
 from model.origin import changes, read_made
 from model.reviews.review_store import read_reviews
 from model.reviews.reviewed_polygons import UNREVIEWED

@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import Field
 
 from model.bundle.summaries import ReleaseRecord, ReviewSummary
-from model.maps.renewed_map import record_in, renew, unsaved
-from model.releases.feed import write_feed
+from model.maps.review.renewed_map import record_in, renew, unsaved
+from model.releases.announcement.feed import write_feed
 from model.releases.kept_map import kept_map
 from model.releases.polygon_attributes import reviewed
 from model.reviews.given_verdicts import Reviewer, by_number
