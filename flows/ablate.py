@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,13 +21,19 @@ from model.experiments.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import TrialTask
 from model.experiments.trial_runs import run_trial
-from pipeline.errors import SlidecubeError
+from pipeline.errors import SettingsError, SlidecubeError
 from pipeline.records import Frozen
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
+log = logging.getLogger(__name__)
+
 Runner = Literal["threads", "dask"]
+CONNECT_S = 20.0
+"""longest wait for the answer of a Dask scheduler"""
+WORKERS_WAIT_S = 120.0
+"""longest wait for the first worker of a Dask scheduler"""
 
 
 class TrialRecord(Frozen):
@@ -65,6 +72,7 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
 
     Raises:
         SlidecubeError: `runner` is dask, and prefect-dask is not installed.
+        SettingsError: no scheduler answers at `address`, or none of its workers is there within `WORKERS_WAIT_S`.
     """
     if runner == "threads":
         return ThreadPoolTaskRunner(max_workers=jobs)
@@ -76,10 +84,30 @@ def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[An
             "Install the extra: pip install 'slidecube[dask]'; or use runner=threads.",
         ) from error
     if address:
+        _ensure_workers(address)
         return DaskTaskRunner(address=address)
     return DaskTaskRunner(
         cluster_kwargs={"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
     )
+
+
+def _ensure_workers(address: str) -> None:
+    """Wait for a worker of a running scheduler: without one, trials would wait for ever."""
+    from distributed import Client
+
+    log.info("waiting for a worker of the Dask scheduler %s", address)
+    try:
+        with Client(address, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
+    except TimeoutError as error:
+        raise SettingsError(
+            f"The Dask scheduler {address} has no worker.", f"Start one: dask worker {address}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"No Dask scheduler answers at {address} ({type(error).__name__}).",
+            "Start one (`dask scheduler`) or correct the address, as in tcp://HOST:8786.",
+        ) from error
 
 
 def run_name() -> str:

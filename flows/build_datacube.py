@@ -1,7 +1,7 @@
 """The flow `build-datacube`: from an area to the next version of its cube.
 
 A new version that has everything that the archives list is announced as `datacube.ready`, any other as
-`datacube.incomplete`.
+`datacube.incomplete`. A run that fails, crashes or leaves something out is announced as `build.failed`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import httpx
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
@@ -26,18 +27,20 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
+from pydantic import Field
 
 from flows import chain
-from flows.serving import log_progress
+from flows.serving import announcements, log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
+from flows.serving.event_schedules import is_under_way
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
 from flows.serving.run_log import in_pages
 from flows.serving.server_errors import is_of_server
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.area import AreaOfInterest, known_areas, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook
-from pipeline.errors import ArchiveError, DiskError, SlidecubeError
+from pipeline.errors import ArchiveError, BusyError, DiskError, SlidecubeError
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,13 @@ PAIRS_AT_ONCE = LIMITS[INTERFEROMETRY]
 
 WAITS_S = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits before a layer is submitted again whose task ended because Prefect's server was away."""
+
+CHAIN = "train-model"
+"""the flow that makes a version's model and map"""
+
+AreaName = Annotated[str, Field(examples=known_areas())]
+"""Prefect's pages offer the areas that are known when the flow is deployed, and take any other text: the area of an
+event comes later."""
 
 T = TypeVar("T")
 
@@ -172,9 +182,11 @@ def publish(
     name="build-datacube",
     flow_run_name="{aoi}",
     task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=LAYERS_AT_ONCE + PAIRS_AT_ONCE)),
+    on_failure=[announcements.build_failed],
+    on_crashed=[announcements.build_failed],
 )
 @in_pages
-def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
+def build_datacube(aoi: AreaName, catalogue: str | None = None, pairs: bool = True) -> State[Any]:
     """Build or renew the cube of an area.
 
     Parameters:
@@ -182,9 +194,15 @@ def build_datacube(aoi: str, catalogue: str | None = None, pairs: bool = True) -
         catalogue: path of a saved catalogue to replay; without it the archives are searched.
         pairs: whether new pairs are made, which takes hours. Without them the version and its map are made at once; a
             later run adds them.
+
+    One run builds an area at a time: a second one ends at once, by the name "Busy".
     """
     area = load_area(aoi)
-    with build.writer_lock(area):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(build.writer_lock(area, wait=False))
+        except BusyError as busy:
+            return Completed(name="Busy", message=f"{busy.message} This run ended at once.")
         found = find_catalogue(area, Path(catalogue) if catalogue else None)
         plan = make_plan(area, unvisited(found), pairs)
         show_passes(plan)
@@ -235,7 +253,11 @@ def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
     """Schedule the flow that makes what a version lacks; if it is not deployed, log how to run it."""
     logger = get_run_logger()
     try:
-        run_deployment("train-model/train-model", parameters={"cube": cube}, timeout=0, as_subflow=False)
+        with get_client(sync_client=True) as client:
+            if is_under_way(client, CHAIN, "cube", cube):
+                logger.info("%s lacks its %s: %s is under way", cube, " and ".join(lacks), CHAIN)
+                return
+        run_deployment(f"{CHAIN}/{CHAIN}", parameters={"cube": cube}, timeout=0, as_subflow=False)
     except ObjectNotFound:
         logger.warning(
             "%s lacks its %s; run `python -m flows.setup`, then `reconcile`",
@@ -243,7 +265,7 @@ def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
             " and ".join(lacks),
         )
     else:
-        logger.info("%s lacks its %s: train-model is scheduled", cube, " and ".join(lacks))
+        logger.info("%s lacks its %s: %s is scheduled", cube, " and ".join(lacks), CHAIN)
 
 
 def verdict(published: build.Published) -> State[Any]:

@@ -20,8 +20,9 @@ from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
 from pipeline.files import read_regular, write_whole
-from pipeline.places import Place
+from pipeline.places import Place, bundle_named, stored_area
 from pipeline.records import Frozen
+from pipeline.settings import settings
 
 Made = TypeVar("Made")
 log = logging.getLogger(__name__)
@@ -45,6 +46,18 @@ class Refusal(Frozen):
     why: str
 
 
+class Chosen(Frozen):
+    """A bundle of other events that a person chose for the areas of events (`SLIDECUBE_EVENT_BUNDLE`)."""
+
+    bundle: Path
+    digest: str
+
+    @property
+    def what(self) -> str:
+        """What the chain calls the map by it."""
+        return f"map by {self.bundle.parent.name}/{self.bundle.name} ({self.digest[:8]})"
+
+
 class Standing(Frozen):
     """The model and the map of a version, and why one is missing."""
 
@@ -52,12 +65,18 @@ class Standing(Frozen):
     bundle: Path | None
     map: Path | None
     refused: dict[str, str]
-    """why there is none, by "model" and "map" """
+    """why there is none, by "model", "map" and `Chosen.what`"""
+    chosen: Chosen | None = None
+    """the bundle that a person chose for events, where this is the area of one"""
+    beside: Path | None = None
+    """the map by that bundle"""
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Which of "model" and "map" neither exists nor was refused."""
+        """Which of "model", "map" and the map by the chosen bundle neither exists nor was refused."""
         there = {"model": self.bundle, "map": self.map}
+        if self.chosen is not None:
+            there[self.chosen.what] = self.beside
         return tuple(what for what, folder in there.items() if folder is None and what not in self.refused)
 
 
@@ -98,7 +117,29 @@ def standing(version: CubeVersion) -> Standing:
     found = None
     if bundle is not None or "model" in refused:
         found = next((each for each in place.found_maps() if _of(each, version, model)), None)
-    return Standing(version=version, bundle=bundle, map=found, refused=refused)
+    chosen = chosen_bundle(version)
+    if chosen is not None and chosen.digest == model:
+        chosen = None
+    beside = None
+    if chosen is not None:
+        beside = next((each for each in place.found_maps() if _of(each, version, chosen.digest)), None)
+    return Standing(version=version, bundle=bundle, map=found, refused=refused, chosen=chosen, beside=beside)
+
+
+def chosen_bundle(version: CubeVersion) -> Chosen | None:
+    """The bundle that a person chose for events; None without one, for another area, or where it cannot be read.
+
+    A wrong choice does not keep an event from its own map: it is logged.
+    """
+    text = settings().event_bundle
+    if text is None or not stored_area(version.place.area).exists():
+        return None
+    try:
+        bundle = bundle_named(text).resolve()
+        return Chosen(bundle=bundle, digest=bundle_digest(bundle))
+    except SlidecubeError as error:
+        log.error("SLIDECUBE_EVENT_BUNDLE is not used: %s", error)
+        return None
 
 
 def _refused(file: Path) -> dict[str, str]:
@@ -122,7 +163,10 @@ def _of(folder: Path, version: CubeVersion, model: str | None = None) -> bool:
 
 
 def refuse(version: CubeVersion, what: str, refusal: Refusal) -> None:
-    """Write down why the version gets no `what` ("model" or "map"). The chain tries again once the file is deleted."""
+    """Write down why the version gets no `what`, one of those that `Standing.lacks` names.
+
+    The chain tries again once the file is deleted.
+    """
     refused = {**standing(version).refused, what: refusal.why}
     write_whole(version.place.refusals, json.dumps(refused, indent=2, sort_keys=True))
 

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import chain
-from flows.serving import log_progress
+from flows.serving import announcements, log_progress
 from flows.serving.artifacts import show_map
 from flows.serving.run_log import in_pages
 from model import api
@@ -73,4 +73,5 @@ def map_landslides(
     if not outcome.new:
         return Completed(name="Unchanged", message=f"The map exists: {folder}.", data=folder)
     show_map(outcome.record)
+    announcements.release_ready(outcome.record)
     return Completed(message=f"The map is in {folder}.", data=folder)

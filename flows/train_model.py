@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from flows.serving.artifacts import show_bundle
 from flows.serving.run_log import in_pages
 from model import api
 from model.network.training_plan import TrainingPlan
+from model.releases.announcement.latest_map import point_at
 from model.training.experiment import Experiment
-from pipeline.lock import held
+from pipeline.lock import LockedError, held
 
 
 @task(name="train", cache_policy=NO_CACHE)
@@ -53,23 +55,42 @@ def train_model(
     The run makes only what the version lacks; its state has the name "Unchanged" if that is nothing. It fails if plan,
     seed or experiment are given and the version has a bundle made with others. If the cube cannot be trained on, for
     lack of labels or of a pass after the event, the name is "DetectorOnly", with the map that needs no training; if
-    that map is not possible either, the name is "Refused".
+    that map is not possible either, the name is "Refused". While another run makes the same, it is "Busy".
     """
     version = chain.version_of(cube)
     asked = (plan, seed, experiment) != (None, 0, None)
     request = api.TrainingRequest(
         plan=plan or TrainingPlan(), seed=seed, experiment=experiment or Experiment()
     )
-    with held(version.place.models / ".lock"):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(version.place.models / f".{version.place.label}.lock", wait=False))
+        except LockedError:
+            message = f"Another run makes the model and the map of {version.uri}. This run ended at once."
+            return Completed(name="Busy", message=message)
+        stack.enter_context(held(version.place.models / ".lock"))
         before = chain.standing(version)
         if "model" in before.lacks or replace or (asked and before.bundle is not None):
             train_version(version, request, replace)
-        after = chain.standing(version)
-        if "map" in after.lacks:
-            mapped = map_landslides(version.uri, str(after.bundle) if after.bundle else None)
-            if isinstance(mapped, chain.Refusal):
-                chain.refuse(version, "map", mapped)
+        map_version(version)
         return verdict(before, chain.standing(version))
+
+
+def map_version(version: chain.CubeVersion) -> None:
+    """Map a version by what serves there, and beside it by the bundle that a person chose for events."""
+    found = chain.standing(version)
+    if "map" in found.lacks:
+        mapped = map_landslides(version.uri, str(found.bundle) if found.bundle else None)
+        if isinstance(mapped, chain.Refusal):
+            chain.refuse(version, "map", mapped)
+    chosen = found.chosen
+    if chosen is None or chosen.what not in found.lacks:
+        return
+    mapped = map_landslides(version.uri, str(chosen.bundle))
+    if isinstance(mapped, chain.Refusal):
+        chain.refuse(version, chosen.what, mapped)
+    elif (own := chain.standing(version).map) is not None:
+        point_at(own, version.place.latest_map)  # the map beside it was written last
 
 
 def train_version(version: chain.CubeVersion, request: api.TrainingRequest, replace: bool) -> None:

@@ -13,10 +13,10 @@ from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precision
 from shapely.geometry import box, mapping, shape
 
-from pipeline.area_file import SUFFIXES, explained_all, fields_of, text_of
-from pipeline.errors import AreaError
+from pipeline.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
+from pipeline.errors import AreaError, SettingsError
 from pipeline.inventory_rules import Inventory
-from pipeline.places import did_you_mean
+from pipeline.places import areas_root, did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
@@ -27,6 +27,7 @@ __all__ = [
     "Interferometry",
     "Inventory",
     "area_files",
+    "area_folders",
     "load_area",
     "parse_area",
 ]
@@ -42,6 +43,13 @@ class Event(Frozen):
     end: Utc
     source: str = Field(min_length=1, description="where the instants come from")
     usgs_id: str | None = Field(None, description="event id at USGS, for an earthquake")
+    epicentre: (
+        tuple[Annotated[Number, Field(ge=-180, le=180)], Annotated[Number, Field(ge=-90, le=90)]] | None
+    ) = Field(
+        None,
+        description="longitude and latitude, degrees; maps state distances to it",
+        exclude_if=lambda value: value is None,
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Event:
@@ -238,14 +246,29 @@ def without_empty_rings(polygons: Geometry) -> Geometry:
     return polygons
 
 
+def area_folders() -> tuple[Path, ...]:
+    """Where areas and rules are looked for: the user's folder (`SLIDECUBE_AOI_DIR`), areas of events, shipped ones."""
+    folders = (settings().aoi_dir, Path("aoi"), areas_root(), SHIPPED_AREAS)
+    return tuple(folder for folder in folders if folder is not None)
+
+
 def area_files() -> dict[str, Path]:
-    """Every area that can be named: the user's folder first (`SLIDECUBE_AOI_DIR`), then the shipped ones."""
+    """Every area that can be named, of the first of `area_folders` that has it; files of another kind are none."""
     found: dict[str, Path] = {}
-    for folder in (settings().aoi_dir, Path("aoi"), SHIPPED_AREAS):
-        if folder is not None and folder.is_dir():
+    for folder in area_folders():
+        if folder.is_dir():
             for path in sorted(folder.glob("*.yaml")):
-                found.setdefault(path.stem, path.resolve())
+                if not is_of_other_kind(path):
+                    found.setdefault(path.stem, path.resolve())
     return dict(sorted(found.items()))
+
+
+def known_areas() -> list[str]:
+    """The names of these areas; only of the shipped ones where a setting is wrong, which a command names."""
+    try:
+        return list(area_files())
+    except SettingsError:
+        return sorted(path.stem for path in SHIPPED_AREAS.glob("*.yaml"))
 
 
 def load_area(name_or_path: str | Path) -> AreaOfInterest:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import AreaError
+from pipeline.files import open_regular
 
 MOST_FILE_BYTES = 16 * 2**20
 """A larger area file or outline is refused."""
@@ -20,6 +21,9 @@ MOST_NAMED = 10
 """wrong fields in an error"""
 SUFFIXES = (".yaml", ".yml", ".json")
 """of area files; no other file is read as one"""
+MOST_HEAD_BYTES = 2**16
+"""in which a file of another kind says so"""
+_KIND = re.compile(rb"^kind\s*:", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """what is shown of a key; anything else may be a line of a file that is no area file"""
 
@@ -88,14 +92,11 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def fields_of(raw: str, path: Path) -> dict[str, Any]:
-    """The fields written in `raw` (YAML or JSON), not checked yet, with the name of the file where it states none.
-
-    An outline in a GeoJSON file is read, and paths of the inventory are made absolute. `path` names the area file in
-    errors and is what relative paths refer to.
+def mapping_of(raw: str, path: Path) -> dict[str, Any]:
+    """The mapping written in `raw` (YAML or JSON), not checked yet; `path` names the file in errors.
 
     Raises:
-        AreaError: the text is no mapping of named fields, or the outline cannot be read.
+        AreaError: the text is no mapping of named fields.
     """
     try:
         data = yaml.load(raw, _PlainLoader)
@@ -111,8 +112,30 @@ def fields_of(raw: str, path: Path) -> dict[str, Any]:
             f"{path}: a key is {type(odd[0]).__name__}, which is no name of a field.",
             "Remove it or put it in quotes.",
         )
+    return data
+
+
+def fields_of(raw: str, path: Path) -> dict[str, Any]:
+    """The fields written in `raw` (YAML or JSON), not checked yet, with the name of the file where it states none.
+
+    An outline in a GeoJSON file is read, and paths of the inventory are made absolute. `path` names the area file in
+    errors and is what relative paths refer to.
+
+    Raises:
+        AreaError: the text is no mapping of named fields, or the outline cannot be read.
+    """
+    data = mapping_of(raw, path)
     data.setdefault("name", path.stem)
     return _inline_files(data, path)
+
+
+def is_of_other_kind(path: Path) -> bool:
+    """Whether a file says by a `kind` of its own that it is no area: an area has none at its top level."""
+    try:
+        with open_regular(path) as file:
+            return _KIND.search(file.read(MOST_HEAD_BYTES)) is not None
+    except OSError:
+        return False  # what is wrong is named where the area is read
 
 
 def _reason(error: Exception) -> str:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from pipeline.command_group import SuggestingGroup
 from pipeline.console import as_json, plain_console, plain_table, progress_bars, readable_size, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError, number_of
-from pipeline.places import did_you_mean
 
 if TYPE_CHECKING:  # imported when a command runs
     from pipeline.build.plan import BuildPlan
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # imported when a command runs
 GROUP = "slidecube.commands"
 
 
-class Rooms(click.Group):
+class Rooms(SuggestingGroup):
     """A group whose commands each room registers by an entry point; a room is imported when its command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,16 +43,6 @@ class Rooms(click.Group):
             if point.name == cmd_name:
                 return _loaded(point)
         return None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the words name; an unknown one suggests the nearest."""
-        name = args[0] if args else ""
-        known = self.list_commands(ctx)
-        if name and not name.startswith("-") and name not in known:
-            raise click.UsageError(f"No such command {name!r:.100}.{did_you_mean(name, known)}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 def _short_platform(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What `slidecube doctor` examines: versions, disk, archives, geoids, container engine, GPU, areas."""
+"""What `slidecube doctor` examines: versions, disk, archives, geoids, container engine, GPU, areas, events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Literal, get_args
 from pipeline.archives.reachability import reachability
 from pipeline.area import area_files, load_area
 from pipeline.elevation.geoid import Model, geoid_grid
-from pipeline.errors import InterferometryError, SlidecubeError
+from pipeline.errors import AreaError, InterferometryError, SlidecubeError
+from pipeline.events.feeds.feed_source import read_state
+from pipeline.events.source_looks import SOURCES
+from pipeline.events.triggering_rule import load_rules, rules_path
 from pipeline.insar.isce2.isce2_backend import choose_launcher
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -44,7 +47,27 @@ def examine() -> list[Finding]:
         *_isce2(),
         _gpu(),
         *_areas(),
+        *examine_watch(),
     ]
+
+
+def examine_watch() -> list[Finding]:
+    """The rule of events, and how the last look at each of their sources ended; no request is made."""
+    try:
+        load_rules()
+        found = [Finding(name="rule of events", state="ok", detail=str(rules_path()))]
+    except AreaError as error:
+        found = [Finding(name="rule of events", state="failed", detail=str(error))]
+    for source in SOURCES:
+        kept, name = read_state(source.name), f"events of {source.title}"
+        looked = "never" if kept.looked is None else f"{kept.looked:%Y-%m-%d %H:%M} UTC"
+        if kept.failed is not None:
+            detail = f"failing since {kept.failed:%Y-%m-%d %H:%M} UTC, last seen: {looked}: {kept.failure}"
+        else:
+            detail = f"last seen: {looked}" + ("" if kept.looked else "; `slidecube watch once`, or `on`")
+        state: Literal["ok", "missing"] = "ok" if kept.looked and kept.failed is None else "missing"
+        found.append(Finding(name=name, state=state, detail=detail))
+    return found
 
 
 def _versions() -> list[Finding]:

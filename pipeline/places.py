@@ -13,6 +13,7 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     maps/<area>/latest                      a link to the map of the area that was written last
     maps/<area>/reviews.json                what persons said of the polygons of its maps
     maps/feed.atom                          the feed of all maps
+    areas/<area>.yaml                       the area file of an event, found by its name like the shipped ones
 
 A bundle that comes with the package is found by its name (`shipped_bundles`), after folders and areas of that name.
 Nothing but its name finds it: it is no bundle of any area.
@@ -53,6 +54,16 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
 
+def areas_root() -> Path:
+    """The store of the areas of events: `<data>/areas`."""
+    return settings().data_dir / "areas"
+
+
+def stored_area(name: str) -> Path:
+    """The area file of an event's area: `<data>/areas/<name>.yaml`."""
+    return areas_root() / f"{name}.yaml"
+
+
 def cubes_root() -> Path:
     """The folder of all cubes: `<data>/cubes`."""
     return settings().data_dir / "cubes"
@@ -76,6 +87,11 @@ def published_root(area: str) -> Path:
 def download_root(area: str) -> Path:
     """Inventories that were fetched for an area, on the local disk: `<data>/cubes/<area>/downloads`."""
     return cube_root(area) / "downloads"
+
+
+def awaited_passes(area: str) -> Path:
+    """What the archives lack of an event's area, and the next pass: `<data>/cubes/<area>/awaited.json`."""
+    return cube_root(area) / "awaited.json"
 
 
 def insar_root(area: str) -> Path:

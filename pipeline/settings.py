@@ -79,6 +79,38 @@ class Settings(BaseSettings):
         description="what is fetched of single look complex data: the bursts needed, or whole granules",
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
+    webhook_url: SecretStr | None = Field(
+        None, description="http(s) address that set-up has Prefect call with JSON where people are to be told"
+    )
+    notify_url: SecretStr | None = Field(
+        None, description="address of Apprise (Slack, mailto://, ...) to which Prefect sends the same as text"
+    )
+    pages_url: str | None = Field(
+        None, description="http(s) address at which the folder of the maps is served; messages link to it"
+    )
+
+    @field_validator("webhook_url", "pages_url")
+    @classmethod
+    def _http(cls, value: SecretStr | str | None) -> SecretStr | str | None:
+        """An http or https address with a host; an empty variable is none."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        if not text.strip():
+            return None
+        if not re.fullmatch(r"https?://[^\s/?#@]+([/?#]\S*)?", text):
+            raise ValueError("is no http or https address with a host, without user name and blanks")
+        return value
+
+    @field_validator("subscription_key", "notify_url")
+    @classmethod
+    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty variable is no secret: compose passes those on that are not set."""
+        return value if value is not None and value.get_secret_value().strip() else None
+
+    event_bundle: str | None = Field(
+        None,
+        min_length=1,
+        description="bundle by which each version of an event's area is mapped too, beside its own map",
+    )
 
     @field_validator("data_dir", "aoi_dir", mode="before")
     @classmethod

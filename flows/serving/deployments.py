@@ -2,8 +2,8 @@
 
     python -m flows.setup
 
-A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters. Each step
-is printed. The server is that of `PREFECT_API_URL`.
+A second run makes nothing twice, and keeps what an operator has set: limits, schedules, pauses, parameters,
+automations. Each step is printed. The server is that of `PREFECT_API_URL`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
-from flows.serving import prefect_file
+from flows.serving import notices, prefect_file
 from flows.serving.limits import LIMITS, free_slots, lease_warning
 from flows.serving.prefect_file import PROJECT, Entry
-from pipeline.errors import SettingsError, SlidecubeError
+from flows.serving.server_client import server_client
+from pipeline.errors import SlidecubeError
 
 POOL = "local"
+DEPLOY_S = 600.0
+"""longest wait for `prefect deploy --all`"""
 
 
 def make_pool(client: SyncPrefectClient) -> bool:
@@ -57,7 +58,7 @@ def deploy(document: Entry) -> None:
     """Make or renew every deployment of a document as prefect.yaml, with its triggers.
 
     Raises:
-        SlidecubeError: `prefect deploy` failed; the message quotes it.
+        SlidecubeError: `prefect deploy` failed, which the message quotes, or did not end within `DEPLOY_S`.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
@@ -72,7 +73,15 @@ def deploy(document: Entry) -> None:
             "--prefect-file",
             str(file),
         ]
-        answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        try:
+            answer = subprocess.run(
+                command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=DEPLOY_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SlidecubeError(
+                f"`prefect deploy --all` did not end within {DEPLOY_S / 60:.0f} minutes.",
+                "See what the server is busy with, and run `python -m flows.setup` again: it makes nothing twice.",
+            ) from error
     if answer.returncode != 0:
         raise SlidecubeError(
             f"`prefect deploy --all` failed: {(answer.stdout + answer.stderr)[-2000:]}",
@@ -87,41 +96,20 @@ def set_up() -> Iterator[str]:
         SettingsError: no server is named, or it does not respond, or refuses, or is no Prefect server.
         SlidecubeError: deploying failed.
     """
-    if not (address := PREFECT_API_URL.value()):
-        raise SettingsError(
-            "PREFECT_API_URL is not set, so there is no server to set up.",
-            "Start one (`prefect server start`) and `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`.",
-        )
-    try:
-        with get_client(sync_client=True) as client:
-            yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
-            yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
-            yield from free_slots(client)
-            if (warning := lease_warning(client)) is not None:
-                yield warning
-            document = prefect_file.shipped()
-            merged, kept = prefect_file.merged(client, document)
-            yield from kept
-            deploy(merged)
-            yield from prefect_file.add_schedules(client, document)
-            names = ", ".join(entry["name"] for entry in document["deployments"])
-            yield f"deployed from {PROJECT}: {names}"
-    except httpx.HTTPStatusError as error:
-        raise SettingsError(
-            f"The server {address} answers with status {error.response.status_code}, not as Prefect's API does.",
-            "Correct PREFECT_API_URL, which ends in /api; where the server asks for a key, set PREFECT_API_KEY or "
-            "PREFECT_API_AUTH_STRING.",
-        ) from error
-    except (httpx.DecodingError, ValueError) as error:
-        raise SettingsError(
-            f"The server {address} answers, but not as Prefect's API does ({type(error).__name__}).",
-            "Correct PREFECT_API_URL, which ends in /api.",
-        ) from error
-    except httpx.TransportError as error:
-        raise SettingsError(
-            f"The Prefect server {address} does not respond: {error}.",
-            "Start it (`prefect server start`) or correct PREFECT_API_URL.",
-        ) from error
+    with server_client() as client:
+        yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
+        yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
+        yield from free_slots(client)
+        if (warning := lease_warning(client)) is not None:
+            yield warning
+        document = prefect_file.shipped()
+        merged, kept = prefect_file.merged(client, document)
+        yield from kept
+        deploy(merged)
+        yield from prefect_file.add_schedules(client, document)
+        yield from notices.set_up_notices(client)
+        names = ", ".join(entry["name"] for entry in document["deployments"])
+        yield f"deployed from {PROJECT}: {names}"
 
 
 def main() -> int:

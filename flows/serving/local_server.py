@@ -158,6 +158,7 @@ class LocalPrefect:
             LEASE_VARIABLE: LEASE_STORAGE,
             "PREFECT_API_URL": self.api_url,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -199,9 +200,9 @@ class LocalPrefect:
 
     def __enter__(self) -> LocalPrefect:
         try:
-            self._start_server()
+            self.start_server()
             self._set_up()
-            self._start_worker()
+            self.start_worker()
         except BaseException:
             self._stack.close()
             raise
@@ -212,11 +213,16 @@ class LocalPrefect:
     ) -> None:
         self._stack.close()
 
-    def _start_server(self) -> None:
+    def start_server(self) -> None:
+        """Start the server; where it has ended, again at the same address.
+
+        Raises:
+            SlidecubeError: it ended, or did not respond.
+        """
         self.progress("server")
         self.home.mkdir(parents=True, exist_ok=True)
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = self.url or f"http://127.0.0.1:{free_port()}"
+        port = self.url.rpartition(":")[2]
         environment = self.variables | {"PREFECT_SERVER_UI_ENABLED": str(self.user_interface).lower()}
         command = [
             sys.executable,
@@ -227,7 +233,7 @@ class LocalPrefect:
             "--host",
             "127.0.0.1",
             "--port",
-            str(port),
+            port,
         ]
         server = Child.start("Prefect server", command, environment, self.logs / "prefect-server.log")
         self._keep(server)
@@ -260,7 +266,8 @@ class LocalPrefect:
         if answer.returncode != 0:
             raise SlidecubeError(f"Setting the Prefect server up failed: {answer.stdout[-2000:]}")
 
-    def _start_worker(self) -> None:
+    def start_worker(self) -> None:
+        """Start the worker; where it has ended, again."""
         self.progress("worker")
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         self._keep(Child.start("worker", command, self.variables, self.logs / "worker.log"))

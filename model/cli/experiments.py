@@ -341,7 +341,8 @@ def _results_of(
         except ModelError as error:
             skipped.append(SkippedTrial(task=task, reason=str(error)))
             if len(skipped) == len(tasks):
-                raise
+                reasons = list(dict.fromkeys(one.reason for one in skipped))
+                raise error if len(reasons) == 1 else ModelError(" ".join(reasons)) from error
     return results, skipped
 
 

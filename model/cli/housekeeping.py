@@ -63,6 +63,9 @@ def _print_events(console: Console, found: Status) -> None:
         magnitude = "" if one.magnitude is None else f"{one.magnitude:.1f}"
         table.add_row(f"{one.name} {one.start:%Y-%m-%d}", magnitude, state, one.next_pass)
     console.print(table)
+    for one in found.events:
+        for words in one.missing:
+            console.print(f"missing: {one.name}: {words[:LONGEST_LINE]}")
 
 
 def _print_areas(console: Console, found: Status) -> None:

@@ -16,7 +16,7 @@ from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import EventSpan
 from model.scores.evaluation import CALIBRATION_CLASSES, CELL_M, CHIP_PX, SIZES_M2, evaluate
 from model.scores.scores import Ranking, Scores
-from model.split.folds import Fold, FoldPlan, folds
+from model.split.folds import Fold, FoldPlan, one_fold
 from model.split.leakage import assert_no_leak
 from model.split.partition import Partition
 from pipeline.errors import ModelError
@@ -80,12 +80,9 @@ def fold_of(scene: ScoredScene, plan: FoldPlan, number: int) -> Fold:
     """A fold of a scene.
 
     Raises:
-        ModelError: there is no such fold, or the scene is too small.
+        ModelError: there is no such fold, it has no training pixel, or the scene is too small or without labels.
     """
-    divided = folds(scene.labels, scene.scored, plan)
-    if number >= len(divided):
-        raise ModelError(f"There is no fold {number}; there are {len(divided)}.")
-    return divided[number]
+    return one_fold(scene.labels, scene.scored, plan, number)
 
 
 def scored_outcome(

@@ -48,6 +48,7 @@ class EventStatus(Frozen):
     areas: tuple[str, ...] = ()
     next_pass: str = ""
     next_look: Utc | None = None
+    missing: tuple[str, ...] = Field((), description="passes that were expected and the archive lacks")
 
 
 class MapStatus(Frozen):
@@ -152,6 +153,7 @@ def _events(problems: list[str]) -> list[EventStatus]:
                     areas=tuple(one.name for one in entry.areas),
                     next_pass=one_line(entry.waiting_for),
                     next_look=entry.next_look,
+                    missing=tuple(one_line(words) for words in entry.missing),
                 )
             )
     return sorted(found, key=lambda one: one.start, reverse=True)

@@ -23,7 +23,7 @@ from model.maps.map_report import REPORT, write_report
 from model.maps.map_writer import MapWriter, Polygons
 from model.maps.validity import MEANINGS
 from model.releases.categories import scale_of, score_ramp
-from model.releases.event_facts import event_facts
+from model.releases.event_facts import awaited, event_facts
 from model.releases.exposure import ExposureRow, exposure
 from model.releases.finished_map import FinishedMap, PageImages, scene_extent
 from model.releases.polygon_attributes import described, reviewed
@@ -168,6 +168,7 @@ def _finished(
         tags=description.tags,
         model_item=description.model_item,
         exposure=exposed,
+        awaited=awaited(scene.facts),
     )
 
 

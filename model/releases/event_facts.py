@@ -1,4 +1,4 @@
-"""What is known of a map's event beside its instants: the earthquake's figures, the next pass, what is missing.
+"""What is known of a map's event beside its instants: the earthquake's figures, and what is waited for.
 
 The cube's own record of the event comes first (`magnitude`, `depth_km`, `epicentre`, `usgs_id`); what it does not
 state is taken from the ledger's entry of the event that has the area.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from pipeline.errors import LedgerError
+from model.inputs.cubes import CubeFacts
 from pipeline.events import ledger
+from pipeline.events.following.pass_account import PassAccount, saved_account
+from pipeline.places import cube_root, is_name
 from pipeline.records import Frozen, Number
 
 log = logging.getLogger(__name__)
@@ -28,10 +31,6 @@ class EventFacts(Frozen):
     epicentre: tuple[Number, Number] | None = Field(None, description="longitude, latitude in degrees")
     place: str = Field("", max_length=400, description="text from outside")
     usgs_id: str = Field("", max_length=100)
-    next_pass: str = Field("", max_length=2000, description="what is waited for, in words")
-    missing: tuple[str, ...] = Field(
-        (), max_length=1000, description="passes that were expected and are not there"
-    )
 
 
 def event_facts(area: str, recorded: object) -> EventFacts:
@@ -51,10 +50,17 @@ def event_facts(area: str, recorded: object) -> EventFacts:
             "epicentre": (event.longitude, event.latitude) if event.kind == "earthquake" else None,
             "place": event.place,
             "usgs_id": event.id if event.source == "usgs" else None,
-            "next_pass": entry.waiting_for if entry.open else "",
         }
     found = {**{k: v for k, v in of_ledger.items() if v}, **of_cube}
     return EventFacts.model_validate(found)
+
+
+def awaited(facts: CubeFacts) -> PassAccount | None:
+    """What is waited for in the area of an event; None for a cube that is not the area's own."""
+    own = cube_root(facts.area).resolve() if is_name(facts.area) else None
+    if own is None or own not in Path(facts.uri).resolve().parents:
+        return None
+    return saved_account(facts.area)
 
 
 def _of_cube(recorded: object) -> dict[str, Any]:
@@ -81,13 +87,11 @@ def _of_cube(recorded: object) -> dict[str, Any]:
 
 def _entry(area: str, usgs_id: object) -> ledger.Entry | None:
     """The event of the ledger that has the area, or that is the same earthquake; the newest where there are several."""
+    entries, damaged = ledger.read_all()
+    for line in damaged:
+        log.warning("%s", line)
     found = []
-    for name in ledger.names():
-        try:
-            entry = ledger.read(name)
-        except LedgerError as error:
-            log.warning("%s", error)
-            continue
+    for entry in entries:
         same = any(one.source == "usgs" and one.id == usgs_id for one in entry.revisions)
         if same or any(one.name == area for one in entry.areas):
             found.append(entry)

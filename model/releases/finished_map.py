@@ -18,6 +18,7 @@ from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
 from model.releases.event_facts import EventFacts
 from model.releases.exposure import ExposureRow
+from pipeline.events.following.pass_account import PassAccount
 
 Image = NDArray[np.float64]
 
@@ -89,6 +90,9 @@ class FinishedMap:
     """what is known of the event beside its instants, and what is waited for"""
     exposure: tuple[ExposureRow, ...] = ()
     """what lies within the polygons, of the files that a person gave"""
+
+    awaited: PassAccount | None = None
+    """of an event's area: the passes that the archives lack, and the next one"""
 
     @property
     def by_model(self) -> bool:

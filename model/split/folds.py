@@ -82,12 +82,17 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
         usable: (y, x) whether a pixel may be scored.
 
     Raises:
-        ModelError: the scene is too small, or the buffers leave a fold no training pixel.
+        ModelError: no pixel is both labelled and usable, or the scene is too small.
     """
     height, width = labels.shape
     slid = ((labels == 1) & usable).astype(np.float64)
     known = ((labels != UNMAPPED) & usable).astype(np.float64)
-    weight = AREA_WEIGHT * (known / known.sum() if known.any() else np.full(labels.shape, 1 / labels.size))
+    if not known.any():
+        raise ModelError(
+            "No pixel of the cube has both a label and valid data: nothing can be trained or scored.",
+            "Name an inventory that covers the area in the area file; `slidecube map CUBE` works without labels.",
+        )
+    weight = AREA_WEIGHT * known / known.sum()
     if slid.any():
         weight = weight + (1 - AREA_WEIGHT) * slid / slid.sum()
     boxes = _bisected(weight, whole((height, width)), plan.count, plan.shortest_px)
@@ -97,7 +102,7 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
             f"{plan.shortest_px} pixels.",
             "Take a larger area, or fewer or smaller rectangles.",
         )
-    made = tuple(
+    return tuple(
         Fold(
             index=index,
             shape=(height, width),
@@ -107,14 +112,25 @@ def folds(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan) -> tuple[Fold
         )
         for index, box in enumerate(boxes)
     )
-    for fold in made:
-        if not (fold.train_mask((height, width)) & (known > 0)).any():
-            raise ModelError(
-                f"Fold {fold.index} has no training pixel: the buffers of {plan.buffer_px} pixels cover all of the "
-                f"rest of the cube ({height} x {width} pixels).",
-                "Take a larger area or a smaller buffer.",
-            )
-    return made
+
+
+def one_fold(labels: NDArray[np.uint8], usable: Mask, plan: FoldPlan, number: int) -> Fold:
+    """One of the folds of a scene; see `folds`.
+
+    Raises:
+        ModelError: as `folds`; or there is no such fold, or the buffers leave it no training pixel.
+    """
+    divided = folds(labels, usable, plan)
+    if not 0 <= number < len(divided):
+        raise ModelError(f"There is no fold {number}; there are {len(divided)}, from 0.")
+    fold, (height, width) = divided[number], labels.shape
+    if not (fold.train_mask(labels.shape) & (labels != UNMAPPED) & usable).any():
+        raise ModelError(
+            f"Fold {number} has no training pixel: the buffers of {plan.buffer_px} pixels cover all labelled ground "
+            f"in the rest of the cube ({height} x {width} pixels).",
+            "Take a larger area or a smaller buffer.",
+        )
+    return fold
 
 
 def _bisected(weight: NDArray[np.float64], area: Box, count: int, shortest: int) -> list[Box]:

@@ -142,6 +142,18 @@ def latest_snapshot(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | N
     return found if found is not None and _inventory_unchanged(found, area) else None
 
 
+def newest_saved(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | None:
+    """The newest saved catalogue that describes the area, however old; None where there is none."""
+    for name in reversed(store.names(FOLDER)):
+        if SNAPSHOT_NAME.match(name) is None:
+            continue
+        try:
+            return parse_catalogue(store.read(f"{FOLDER}/{name}") or b"", name, area)
+        except ArchiveError as error:
+            log.info("not reading %s: %s", name, error.message)
+    return None
+
+
 def latest_answer(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | None:
     """The newest saved answer, by the same rules, of a search whose catalogue could not be made."""
     return _latest(store, area, ANSWER_NAME)

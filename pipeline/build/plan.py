@@ -28,6 +28,9 @@ class BuildPlan(Frozen):
     unpaired: tuple[str, ...] = Field((), description="passes that are in no pair, and why")
     missing: tuple[str, ...] = Field(description="what is wanted and cannot be built, in words")
     notes: tuple[str, ...] = Field((), description="what of the catalogue was dropped or seems wrong")
+    reprocessed: tuple[str, ...] = Field(
+        (), description="of `notes`: layers that the latest version has of files with other content"
+    )
     current_version: int | None
     changes: bool = Field(description="whether a build would publish a new version")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import AXES, BuildPlan
+from pipeline.build.reprocessed import reprocessed
 from pipeline.catalogue.catalogue import Catalogue, is_simulated
 from pipeline.cube import versions
 from pipeline.cube.layers import Recipe, read_record
@@ -55,6 +56,7 @@ def make_plan(
     parts = [
         _without_held(kind.wanted(inputs), inputs) for kind in sorted(kinds, key=lambda k: AXES.index(k.axis))
     ]
+    renewed = reprocessed((task for part in parts for task in part.tasks), previous)
     by_words = sorted(parts, key=lambda part: MISSING_ORDER.index(part.kind.axis))
     plan = BuildPlan(
         area=area.name,
@@ -70,7 +72,9 @@ def make_plan(
             *catalogue.notes,
             *inputs.passes.notes,
             *(note for part in parts for note in part.notes),
+            *renewed,
         ),
+        reprocessed=renewed,
         current_version=current,
         changes=True,
     )

@@ -2,7 +2,7 @@
 
 cubes/hokkaido-published/hokkaido_japan.zarr    the cube
 cubes/hokkaido-published/CITATION.txt           how to cite it, and its licence
-cubes/hokkaido-published/published.json         where it comes from; written last
+cubes/hokkaido-published/published.json         where it comes from; written before the cube is put beside it
 cubes/hokkaido-published/downloads              the zip, until it is unpacked
 """
 
@@ -140,32 +140,43 @@ def fetch(offer: Offer, progress: Progress = no_progress) -> Fetched:
         ArchiveError: refused, gone, unreachable, or cut repeatedly.
         DiskError: there is no room, or the disk cannot be written.
         SourceDataError: what arrived is not what the record states, or a zip that is refused.
+        CubeError: a cube stands in its place that no fetch has put there.
         ContractError: the cube does not meet the contract of cubes from elsewhere; the zip is kept.
     """
     target = offer.folder / offer.group
     with writing(target), locked(target):
         if (there := held(offer.area)) is not None:
             return there
+        if target.exists() or target.is_symlink():
+            raise CubeError(
+                f"{target} is there, and no fetch has put it there: it is not replaced.",
+                "Give its path to the commands, or move it elsewhere and fetch the cube.",
+            )
         ensure_room(offer.folder, offer.needed_bytes, offer.file.key)
         packed = _zip_of(offer, progress)
-        _unpack(packed, offer, progress)
-        write_whole(offer.folder / CITATION, _credits(offer.record))
-        document = FetchedCube(
-            area=published_name(offer.area),
-            group=offer.group,
-            source=offer.record.page,
-            doi=offer.record.doi,
-            title=offer.record.title,
-            citation=offer.record.citation,
-            licence=offer.record.licence,
-            file=offer.file.key,
-            size_bytes=offer.file.size_bytes,
-            md5=offer.file.md5,
-            simulated=offer.record.simulated,
-        )
-        write_whole(offer.folder / DOCUMENT, document.model_dump_json(indent=1))
+        with _unpacked(packed, offer, progress) as made:
+            write_whole(offer.folder / CITATION, _credits(offer.record))
+            document = _document(offer)
+            write_whole(offer.folder / DOCUMENT, document.model_dump_json(indent=1))
+            put_folder(made, target, replace=False)
         shutil.rmtree(packed.parent)
     return Fetched(document, offer.folder, new=True)
+
+
+def _document(offer: Offer) -> FetchedCube:
+    return FetchedCube(
+        area=published_name(offer.area),
+        group=offer.group,
+        source=offer.record.page,
+        doi=offer.record.doi,
+        title=offer.record.title,
+        citation=offer.record.citation,
+        licence=offer.record.licence,
+        file=offer.file.key,
+        size_bytes=offer.file.size_bytes,
+        md5=offer.file.md5,
+        simulated=offer.record.simulated,
+    )
 
 
 def _zip_of(offer: Offer, progress: Progress) -> Path:
@@ -183,14 +194,14 @@ def _zip_of(offer: Offer, progress: Progress) -> Path:
         ) from None
 
 
-def _unpack(packed: Path, offer: Offer, progress: Progress) -> None:
-    """Put the cube in the zip in its place, once it meets the contract."""
-    target = offer.folder / offer.group
+@contextmanager
+def _unpacked(packed: Path, offer: Offer, progress: Progress) -> Iterator[Path]:
+    """The cube in the zip, in a folder that is removed at the end, once it meets the contract."""
     with _scratch(offer.folder / ".unpacked") as scratch:
         inside = _group_inside(entries_of(packed, LIMITS), packed)
         made = unpack_folder(packed, scratch / offer.group, inside, LIMITS, progress=progress)
         open_cube(made).close()
-        put_folder(made, target, replace=True)
+        yield made
 
 
 @contextmanager

@@ -82,13 +82,16 @@ class Published(Frozen):
 
 
 @contextmanager
-def writer_lock(area: AreaOfInterest) -> Iterator[bool]:
+def writer_lock(area: AreaOfInterest, *, wait: bool = True) -> Iterator[bool]:
     """Hold the cube's writer lock, waiting for a running build; yields True if it waited.
 
     A build plans after it has the lock, and so finds the layers of another build. A kill frees the lock.
+
+    Raises:
+        BusyError: another build runs and `wait` is false, or it ran for too long.
     """
     store = store_of(area)
-    with store.lock(versions.LOCK, wait=True) as waited:
+    with store.lock(versions.LOCK, wait=wait) as waited:
         for prefix in ("layers", "versions"):
             store.sweep(prefix)
         yield waited
@@ -144,6 +147,8 @@ def publish(
             "layers_built": built,
             "failed": sorted(set(failed.values())),
         }
+        if plan.reprocessed:
+            entry["reprocessed"] = list(plan.reprocessed)
         if started is not None:
             entry["seconds"] = round(time.monotonic() - started, 1)
         versions.journal(store, number, entry)

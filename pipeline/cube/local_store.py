@@ -12,7 +12,7 @@ from pathlib import Path
 from zarr.storage import LocalStore as ZarrFolder
 
 from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
-from pipeline.errors import CubeError
+from pipeline.errors import BusyError, CubeError
 from pipeline.files import UnreadableError, is_partial, read_regular, sync_path, write_whole
 from pipeline.lock import LockedError, held
 
@@ -163,14 +163,13 @@ class LocalStore:
         """Hold the lock file of that key; yields True if another holder had to be waited for. A kill frees it.
 
         Raises:
-            CubeError: another holder has it and `wait` is false.
-            BusyError: another holder had it for too long.
+            BusyError: another holder has it and `wait` is false, or had it for too long.
         """
         with contextlib.ExitStack() as stack:
             try:
                 waited = stack.enter_context(held(self.path(key), wait=wait, what=f"the cube {self.uri}"))
             except LockedError:
-                raise CubeError(
+                raise BusyError(
                     f"Another build is writing the cube {self.uri}.", "Wait until that build has ended."
                 ) from None
             yield waited

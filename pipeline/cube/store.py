@@ -123,7 +123,7 @@ class Store(Protocol):
         """Hold the lock of that key; yields True if another holder had to be waited for. A kill frees it.
 
         Raises:
-            CubeError: another holder has it and `wait` is false.
+            BusyError: another holder has it and `wait` is false.
         """
         ...
 

@@ -56,7 +56,9 @@ class DetectedEvent(Frozen):
     alert: Alert | None = Field(None, description="of the source for the whole event, not for landslides")
     ground_failure: GroundFailure | None = None
     shaking: Bounds | None = Field(None, description="extent of the ShakeMap, or of what a person names")
-    population: Annotated[Number, Field(ge=0)] | None = Field(None, description="people exposed, where known")
+    population: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="people exposed, where known; at the USGS to intensity VII and above"
+    )
     also: tuple[str, ...] = Field((), description="the same event at other sources, as source:id")
     simulated: bool = False
 

@@ -44,12 +44,18 @@ class EventArea(Frozen):
 
     name: str
     schedule: str | None = Field(None, description="slug of its schedule on build-datacube, once it was made")
+    deployment: str | None = Field(None, description="id of the deployment that it was made on")
+    paused_here: bool = Field(
+        False, description="the schedule is off since the event is paused, not by a person"
+    )
 
 
 class Entry(Frozen):
     """One event in the ledger."""
 
-    revisions: tuple[DetectedEvent, ...] = Field(min_length=1, description="in the order of `updated`")
+    revisions: tuple[DetectedEvent, ...] = Field(
+        min_length=1, description="in the order of `updated`; those of the USGS after those of GDACS"
+    )
     decision: Decision = Decision(tier="none")
     forced: Tier | None = Field(
         None, description="a person's decision, which takes precedence over the rule's"
@@ -61,6 +67,9 @@ class Entry(Frozen):
     areas: tuple[EventArea, ...] = ()
     waiting_for: str = Field("", description="the next pass, in words")
     next_look: Utc | None = Field(None, description="no look at the archives before this instant")
+    missing: tuple[str, ...] = Field(
+        (), description="passes that were expected and the archive lacks, in words"
+    )
     history: tuple[Note, ...] = ()
 
     @property
@@ -123,6 +132,17 @@ def read(name: str) -> Entry:
         raise LedgerError(
             f"{path} is damaged ({reason}).", "Remove it; the next watch finds the event again."
         ) from error
+
+
+def read_all() -> tuple[list[Entry], list[str]]:
+    """Every entry of the ledger by name, and what is wrong with those that cannot be read."""
+    entries, damaged = [], []
+    for name in names():
+        try:
+            entries.append(read(name))
+        except LedgerError as error:
+            damaged.append(str(error))
+    return entries, damaged
 
 
 def save(entry: Entry) -> Path:

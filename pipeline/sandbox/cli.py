@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +25,8 @@ from pipeline.sandbox.patch_statistics import HOKKAIDO_PATCHES, patches_as_markd
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
+from pipeline.sandbox.time_commands import catalogue, clock, events, play, timetable
+from pipeline.sandbox.truth_scores import score_map
 from pipeline.sandbox.world import World, make_world
 
 _WORLDS = click.argument(
@@ -36,6 +39,10 @@ _OURS = "# exports of `slidecube sandbox serve`; deleted when it ends\n"
 @click.group()
 def sandbox() -> None:
     """Simulated events, served on loopback under the names of the real archives."""
+
+
+for _command in (timetable, events, catalogue, play, clock):
+    sandbox.add_command(_command)
 
 
 @sandbox.command()
@@ -136,6 +143,19 @@ def statistics(world: Path) -> None:
 
 
 @sandbox.command()
+@click.argument("world", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("map_folder", metavar="MAP", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def score(world: Path, map_folder: Path) -> None:
+    """Compare MAP, the folder of a map of WORLD's area, with the landslides that WORLD was simulated with."""
+    found = score_map(world, map_folder)
+    precision = "none" if found.average_precision is None else f"{found.average_precision:.3f}"
+    click.echo(
+        f"average precision {precision} at a prevalence of {found.prevalence:.4f}, over {found.pixels} pixels; "
+        f"{found.mapped:.0%} of the ground has a value"
+    )
+
+
+@sandbox.command()
 @_WORLDS
 @click.option(
     "--env-file",
@@ -143,9 +163,34 @@ def statistics(world: Path) -> None:
     help="Write the exports to this new file, which only you can read, instead of printing them.",
 )
 @click.option("--token-lifetime-s", type=click.FloatRange(1), default=2700.0, show_default=True)
-def serve(worlds: tuple[Path, ...], env_file: Path | None, token_lifetime_s: float) -> None:
+@click.option(
+    "--at",
+    "clock_start",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="What the sandbox's clock shows at the start, in UTC; default: real time.",
+)
+@click.option(
+    "--rate",
+    "clock_rate",
+    type=click.FloatRange(0, 1e7),
+    default=1.0,
+    show_default=True,
+    help="Seconds of the clock in a real one; 0: it stands until `slidecube sandbox clock` sets it.",
+)
+def serve(
+    worlds: tuple[Path, ...],
+    env_file: Path | None,
+    token_lifetime_s: float,
+    clock_start: datetime | None,
+    clock_rate: float,
+) -> None:
     """Serve WORLDS until interrupted; prints exports for a shell that uses the simulated archives."""
-    with Sandbox(*worlds, options=ServerOptions(token_lifetime_s=token_lifetime_s)) as running:
+    options = ServerOptions(
+        token_lifetime_s=token_lifetime_s,
+        clock_start=clock_start and clock_start.replace(tzinfo=UTC),
+        clock_rate=clock_rate,
+    )
+    with Sandbox(*worlds, options=options) as running:
         environment = {**running.environment, **_area_folder(*worlds)}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         text = "\n".join(lines) + "\n"

@@ -35,6 +35,7 @@ from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.earth.stac_items import dem_item
 from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
+from pipeline.sandbox.slc.listed_granules import listed_granules
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
 FORMAT = WORLD_FORMAT
@@ -171,7 +172,8 @@ def _write_slc(scene: Scene, survey: Survey | None, root: Path, workers: int, st
     """Write the single look complex products, or only the orbit files; returns the notes."""
     if survey is not None:
         return write_slc(scene, survey, root, steps.done, workers)
-    write_index(root, orbits=write_orbits(scene, None, root))
+    granules = listed_granules(scene) if scene.parameters.list_granules else []
+    write_index(root, granules, orbits=write_orbits(scene, None, root))
     return []
 
 
@@ -209,8 +211,8 @@ def _finished(root: Path) -> World | None:
     return World.open(root) if (root / "world.json").exists() else None
 
 
-PARTS = ("items", "blobs", "truth", "aoi", "slc", "zenodo")
-"""folders of a world"""
+PARTS = ("items", "blobs", "truth", "aoi", "slc", "zenodo", "revisions", "timetable.json", "events.json")
+"""folders and documents of a world, beside `world.json`"""
 UNFINISHED = ".slidecube-world-unfinished"
 """a file that marks a folder in which a world is being made"""
 

@@ -162,6 +162,8 @@ def test_a_late_pass_and_a_reprocessed_one_while_a_reader_reads(
         assert (built["version"], built["layers_built"]) == (2, 2), "only the late pass is read"
         changed = _reprocessed(small_world, tmp_path / "changed", late)
         with Sandbox(changed) as sandbox:
+            planned = json.loads(command_for(sandbox, small_world, data).run("plan", AREA, "--json"))
+            assert any("processed again" in note and late[:4] in note for note in planned["notes"])
             again: dict[str, Any] = json.loads(
                 command_for(sandbox, small_world, data).run("build", AREA, "--json")
             )

@@ -15,7 +15,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.catalogue.slc import Burst, Granule, StateVector
-from pipeline.sandbox.posing.holdings import OrbitEntry
+from pipeline.sandbox.slc.slc_index import OrbitEntry
 from pipeline.sandbox.world import FORMAT, World
 
 DATAPOOL = "datapool.asf.alaska.edu"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from model.experiments.predictors.leak_control import control_auprc
 from model.experiments.predictors.predictor import FoldPredictor, Predictor, predicted
 from model.experiments.predictors.strict_result import CARD, RESULT, StrictResult, StrictSettings
 from model.experiments.predictors.training_pixels import training_pixels
-from model.experiments.results.comparison import Scored, compare
+from model.experiments.results.comparison import Scored, compare, on_common_units
 from model.experiments.results.prediction import Outcome, Prediction
 from model.experiments.results.result_files import write_result
 from model.experiments.results.results import SkippedTrial, Trial, TrialResult, TrialTask
@@ -89,8 +90,8 @@ def score_predictor(
     FoldPredictor(predictor)  # refuses what is no predictor before anything is fitted
     with whole_folder(out, RESULT) if out is not None else nullcontext() as folder:
         found, controls, skipped = _folds(task, predictor, folder, progress)
-        others = _others(task, [one.result.trial.fold or 0 for one in found], progress)
-        result = _result(task, found, controls, skipped, others).model_copy(update={"path": out})
+        others, lacking = _others(task, [one.result.trial.fold or 0 for one in found], progress)
+        result = _result(task, found, controls, [*skipped, *lacking], others).model_copy(update={"path": out})
         if folder is not None:
             write_whole(folder / CARD, result.card)
             write_whole(folder / RESULT, result.model_dump_json(indent=1) + "\n")
@@ -118,57 +119,84 @@ def _folds(
     for done, number in enumerate(numbers):
         progress("folds", done, len(numbers), f"fold {number}")
         trial = task.trial("predictor", number)
-        divided = DividedScene(task.scene, fold_of(task.scene, plan.folds, number))
-        (box,) = divided.parts.boxes("test")
-        if not task.scene.within((box,)).landslides:
-            skipped.append(_skipped(task, trial, "The test rectangle holds no landslide."))
+        try:
+            one, control = _fold(task, predictor, trial)
+        except _FoldError as error:
+            skipped.append(_skipped(task, trial, str(error)))
             continue
-        one, control = _fold(task, predictor, divided, trial)
         found.append(one)
         controls.append(control)
         if folder is not None:
             write_result(folder / f"fold-{number}.json", one.result, one.outcome)
     progress("folds", len(numbers), len(numbers), "")
     if not found:
-        raise ModelError(f"No fold can be scored. {skipped[0].reason if skipped else ''}".strip())
+        reasons = dict.fromkeys(one.reason for one in skipped)
+        raise ModelError(" ".join(["No fold can be scored.", *reasons]))
     return found, controls, skipped
 
 
-def _fold(task: _Task, predictor: Predictor, divided: DividedScene, trial: Trial) -> tuple[_Scored, float]:
+class _FoldError(ModelError):
+    """One fold cannot be run, and the others may be."""
+
+
+@contextmanager
+def _of_the_fold() -> Iterator[None]:
+    """What is wrong in the block is a matter of one fold, such as a part of it without a landslide."""
+    try:
+        yield
+    except ModelError as error:
+        raise _FoldError(error.message, error.remedy) from error
+
+
+def _fold(task: _Task, predictor: Predictor, trial: Trial) -> tuple[_Scored, float]:
     """Fit a fresh copy of the predictor to the training part, score it, and check it by its control."""
     started = time.monotonic()
     scene = task.scene
-    fold = fold_of(scene, task.settings.plan.folds, trial.fold or 0)
+    with _of_the_fold():
+        fold = fold_of(scene, task.settings.plan.folds, trial.fold or 0)
+    divided = DividedScene(scene, fold)
+    if not scene.within(divided.parts.boxes("test")).landslides:
+        raise _FoldError("The test rectangle holds no landslide.")
     assert_no_leak(fold, scene.shape, fold.buffer_px)
     usable = scene.scored & task.channels.usable()
     own = FoldPredictor(predictor)
-    own.fit(training_pixels(task.channels, task.inputs.channels, scene.labels, usable, fold))
+    with _of_the_fold():
+        own.fit(training_pixels(task.channels, task.inputs.channels, scene.labels, usable, fold))
     score = np.full(scene.shape, np.nan, dtype=np.float32)
     predicted(own, task.channels, (*fold.boxes("validation"), *fold.boxes("test")), score)
     score[~usable] = np.nan
     made = Prediction(score, task.selection, probability=False)
-    outcome = scored_outcome(divided, made, task.settings.plan.digest)
+    with _of_the_fold():
+        outcome = scored_outcome(divided, made, task.settings.plan.digest)
     control = control_auprc(own, task.channels, outcome.tested, outcome.box)
     return _Scored(_trial_result(task, trial, outcome, time.monotonic() - started), outcome), control
 
 
-def _others(task: _Task, numbers: list[int], progress: Progress) -> dict[Method, list[_Scored]]:
-    """The methods that the predictor is compared with, on the same folds."""
+def _others(
+    task: _Task, numbers: list[int], progress: Progress
+) -> tuple[dict[Method, list[_Scored]], list[SkippedTrial]]:
+    """The methods that the predictor is compared with, on the same folds, and the folds where one cannot be run."""
     found: dict[Method, list[_Scored]] = {}
+    skipped = []
     for method in task.settings.against:
         for done, number in enumerate(numbers):
             progress(method, done, len(numbers), f"fold {number}")
-            started = time.monotonic()
             trial = task.trial(method, number)
-            fold = fold_of(task.scene, task.settings.plan.folds, number)
-            made = baseline_prediction(
-                task.scene, trial, fold, Path(tempfile.gettempdir()), channels=task.channels
-            )
-            outcome = scored_outcome(DividedScene(task.scene, fold), made, task.settings.plan.digest)
-            result = _trial_result(task, trial, outcome, time.monotonic() - started)
-            found.setdefault(method, []).append(_Scored(result, outcome))
+            try:
+                found.setdefault(method, []).append(_other(task, trial, number))
+            except ModelError as error:
+                skipped.append(_skipped(task, trial, f"{method}: {error}"))
         progress(method, len(numbers), len(numbers), "")
-    return found
+    return {method: scored for method, scored in found.items() if scored}, skipped
+
+
+def _other(task: _Task, trial: Trial, number: int) -> _Scored:
+    """A method without a network on one fold."""
+    started = time.monotonic()
+    fold = fold_of(task.scene, task.settings.plan.folds, number)
+    made = baseline_prediction(task.scene, trial, fold, Path(tempfile.gettempdir()), channels=task.channels)
+    outcome = scored_outcome(DividedScene(task.scene, fold), made, task.settings.plan.digest)
+    return _Scored(_trial_result(task, trial, outcome, time.monotonic() - started), outcome)
 
 
 def _result(
@@ -191,7 +219,7 @@ def _result(
         folds=tuple(one.result for one in found),
         controls=tuple(controls),
         others={method: interval([one.counts for one in several]) for method, several in theirs.items()},
-        differences=tuple(compare(own, several) for several in theirs.values()),
+        differences=tuple(compare(*on_common_units(own, several)) for several in theirs.values()),
         skipped=tuple(skipped),
     )
 

@@ -13,7 +13,7 @@ from model.bundle.summaries import ReleaseRecord
 from model.maps.map_rasters import disk_named
 from model.maps.map_report import REPORT, rewrite_report
 from model.origin import EDITABLE, ORIGIN, Made, changes, describe, read_made
-from model.releases.event_facts import event_facts
+from model.releases.event_facts import awaited, event_facts
 from model.releases.kept_map import MAPPED, PICTURES, RELEASE, kept_map
 from model.releases.polygon_attributes import reviewed
 from model.releases.release_products import POLYGONS, write_products
@@ -85,7 +85,7 @@ def renew(target: Path, reviews: Reviews, handed_in: Path | None = None) -> Rele
             )
         kept = kept_map(target, record)
         event = event_facts(record.area, kept.event.model_dump_json(exclude_defaults=True))
-        finished = reviewed(replace(kept, event=event), reviews)
+        finished = reviewed(replace(kept, event=event, awaited=awaited(kept.facts)), reviews)
         folder = scratch / target.name
         folder.mkdir(parents=True)
         _carry(target, folder, set(made.files or ()))

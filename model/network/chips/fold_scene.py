@@ -22,11 +22,10 @@ from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import EventSpan, Inputs
 from model.inputs.selection import select
 from model.inputs.windows import whole
-from model.split.folds import Fold, FoldPlan, folds
+from model.split.folds import Fold, FoldPlan, one_fold
 from model.split.leakage import MaskedChannels, assert_no_leak
 from model.split.scored_pixels import labels_and_scored
 from pipeline.cube.georeference import recorded_crs, transform_of
-from pipeline.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,7 @@ def open_fold(
     chosen = best_inputs(dataset, event)[0] if inputs is None else Inputs.model_validate(inputs)
     selection = select(dataset, chosen, event)
     labels, scored = labels_and_scored(dataset, event)
-    divided = folds(labels, scored, plan)
-    if not 0 <= number < len(divided):
-        raise ModelError(f"There is no fold {number}; there are {len(divided)}, from 0.")
-    fold, shape = divided[number], labels.shape
+    fold, shape = one_fold(labels, scored, plan, number), labels.shape
     channels = ScratchChannels(
         CubeChannels(dataset, chosen, selection), len(chosen.channels), Path(tempfile.gettempdir())
     )

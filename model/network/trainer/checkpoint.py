@@ -49,7 +49,7 @@ class CheckpointFiles(CheckpointIO):
 
         Raises:
             OSError: it cannot be read.
-            ValueError: it is of another training, or larger than it looks.
+            ValueError: it is of another training, larger than it looks, or its bytes are not those that were written.
             Exception: it is damaged, or holds something else; zipfile, pickle and torch raise what they like.
         """
         _refuse_packed(Path(path))
@@ -79,7 +79,7 @@ class CheckpointFiles(CheckpointIO):
 def _refuse_packed(file: Path) -> None:
     """
     Raises:
-        ValueError: the file is larger than it looks, or than the free memory.
+        ValueError: the file is larger than it looks, or than the free memory, or a byte of it was changed.
     """
     if file.stat().st_size > psutil.virtual_memory().available:
         raise ValueError("it does not fit into memory")
@@ -89,3 +89,5 @@ def _refuse_packed(file: Path) -> None:
             raise ValueError("it is compressed, and torch does not compress")
         if sum(member.file_size for member in members) > file.stat().st_size:
             raise ValueError("its members are larger than the file")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged!r} is wrong")

@@ -68,15 +68,24 @@ def fit(network: torch.nn.Module, task: Task, progress: Progress) -> Fitted:
 
     Raises:
         ModelError: no chip holds a landslide, the loss is no longer a number, the package of a logger is not installed,
-            or another process failed.
+            the checkpoint is malformed, or another process failed.
     """
     processes = task.plan.processes
     step, data = NetworkStep(network.train(), task.plan), SceneBatches(task.scenes, task.plan, task.seed)
     with quiet(), TemporaryDirectory(prefix="slidecube-") as unused, signals_kept() as signals:
         folder = task.folder or Path(unused)
         if processes == 1:
-            trainer = _trainer(task, folder, progress, signals)
-            trainer.fit(step, datamodule=data, ckpt_path=_start(task, folder))
+            begun = _Begun()
+            trainer = _trainer(task, folder, progress, signals, begun)
+            start = _start(task, folder)
+            try:
+                trainer.fit(step, datamodule=data, ckpt_path=start)
+            except (
+                Exception
+            ) as error:  # Lightning and torch raise what they like on a state that does not fit
+                if start is None or begun.yes:
+                    raise
+                raise _malformed(start, error) from error
             found: Fitted | None = fitted(trainer)
         else:
             listener = Listener(progress)
@@ -89,6 +98,23 @@ def fit(network: torch.nn.Module, task: Task, progress: Progress) -> Fitted:
             raise ModelError("The processes of the training ended without a result.")
         (folder / FILE).unlink(missing_ok=True)
     return found
+
+
+class _Begun(lightning.Callback):
+    """Whether the training began, after everything of a checkpoint was taken over."""
+
+    yes = False
+
+    def on_train_start(self, trainer: lightning.Trainer, module: NetworkStep) -> None:
+        """Note it."""
+        self.yes = True
+
+
+def _malformed(file: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{file} is of this training, and its content does not fit it ({type(error).__name__}).",
+        "Remove it; the training then begins anew.",
+    )
 
 
 def _start(task: Task, folder: Path) -> Path | None:

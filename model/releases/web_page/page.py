@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -54,6 +55,7 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
             exposure=finished.exposure,
             facts=finished.facts,
             selection=finished.selection,
+            awaited=() if finished.awaited is None else finished.awaited.lines_beside(_used(finished)),
             warning=finished.warning,
             remarks=[*finished.remarks, *finished.selection.notes],
             backscatter=finished.backscatter.upper(),
@@ -81,6 +83,12 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         )
     )
     (finished.folder / PAGE).write_text(text, encoding="utf-8")
+
+
+def _used(finished: FinishedMap) -> list[datetime]:
+    """The instants of the passes that the map rests on."""
+    views = finished.selection.every_view
+    return [used.instant for view in views for used in (*view.before, *view.after)]
 
 
 def _printed(layer: Layer) -> dict[str, Any]:

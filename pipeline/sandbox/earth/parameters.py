@@ -119,6 +119,11 @@ class WorldParameters(Frozen):
     second_satellite: bool = Field(
         False, exclude_if=lambda on: not on, description="every other pass of a track is of S1B"
     )
+    list_granules: bool = Field(
+        False,
+        exclude_if=lambda on: not on,
+        description="without single look complex products: ASF lists a granule of each slice, whose file is absent",
+    )
     realism: Realism = Field(
         Realism(),
         exclude_if=lambda effects: effects == Realism(),

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import formatdate
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pipeline.catalogue.item_fields import FILE_HEADER, GRANULE_ATTRIBUTE, ITEM_PROPERTY
+from pipeline.sandbox.publication.timetable import REVISIONS
 
 _CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -35,7 +37,7 @@ class Found:
     headers: dict[str, str]
 
     @classmethod
-    def open(cls, path: Path, etag: str | None = None) -> Found:
+    def open(cls, path: Path, etag: str | None = None, modified: datetime | None = None) -> Found:
         descriptor = os.open(path, os.O_RDONLY)
         status = os.fstat(descriptor)
         tag = hashlib.sha256(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
@@ -45,7 +47,9 @@ class Found:
             status.st_size,
             {
                 "etag": etag or f'"0x8{tag[:14].upper()}"',
-                "last-modified": formatdate(status.st_mtime, usegmt=True),
+                "last-modified": formatdate(
+                    modified.timestamp() if modified else status.st_mtime, usegmt=True
+                ),
                 "accept-ranges": "bytes",
                 "content-type": kind or "application/octet-stream",
                 **file_headers(path),
@@ -70,9 +74,14 @@ def s3_error(status: int, code: str, message: str) -> Response:
     return Response(body, status, media_type="application/xml")
 
 
-def send_file(request: Request, path: Path, etag: str | None = None) -> Response:
-    """Respond to GET and HEAD of an existing file: 200, 206 for one range (also a suffix), 304, or 416."""
-    found = Found.open(path, etag)
+def send_file(
+    request: Request, path: Path, etag: str | None = None, modified: datetime | None = None
+) -> Response:
+    """Respond to GET and HEAD of an existing file: 200, 206 for one range (also a suffix), 304, or 416.
+
+    `modified` is sent as Last-Modified instead of the file's own.
+    """
+    found = Found.open(path, etag, modified)
     if request.headers.get("if-none-match") == found.headers["etag"]:
         os.close(found.descriptor)
         return Response(status_code=304, headers=found.headers)
@@ -148,4 +157,5 @@ def marked_granule(item: dict[str, Any]) -> dict[str, Any]:
 def file_headers(path: Path) -> dict[str, str]:
     """The headers of a file of a world: the mark, if the world is simulated."""
     root = next((folder for folder in path.parents if folder.name in ("blobs", "zenodo")), path).parent
-    return {FILE_HEADER.lower(): "true"} if is_simulated(root) else {}
+    world = root.parent.parent if root.parent.name == REVISIONS else root
+    return {FILE_HEADER.lower(): "true"} if is_simulated(world) else {}

@@ -5,26 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from email.utils import format_datetime
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.sandbox.posing import faults
-from pipeline.sandbox.posing.asf_host import Asf, fault_answer
+from pipeline.sandbox.posing.admin_host import ADMIN_HOST, answer_admin
+from pipeline.sandbox.posing.asf.asf_host import (
+    BURST_HOST,
+    BURST_STORE,
+    GRANULE_HOST,
+    GRANULE_STORE,
+    Asf,
+    fault_answer,
+)
+from pipeline.sandbox.posing.asf.earthdata_host import LOGIN_HOST, RETURN_HOSTS
 from pipeline.sandbox.posing.faults import Fault, Ledger
-from pipeline.sandbox.posing.file_answers import azure_error, locate, marked_item, send_file
+from pipeline.sandbox.posing.feeds.gdacs_host import GdacsHost
+from pipeline.sandbox.posing.feeds.told_events import ToldEvents
+from pipeline.sandbox.posing.feeds.usgs_host import UsgsHost
+from pipeline.sandbox.posing.file_answers import azure_error, send_file
 from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.posing.shelf import Shelf
 from pipeline.sandbox.posing.signing import BLOB_DOMAIN, Signer
 from pipeline.sandbox.posing.stac_host import StacApi
 from pipeline.sandbox.posing.zenodo_host import ZENODO_HOST, ZenodoHost
+from pipeline.sandbox.publication.sandbox_clock import SandboxClock
+from pipeline.sandbox.seismicity.gdacs_documents import GDACS_HOST
+from pipeline.sandbox.seismicity.usgs_documents import USGS_HOST
 from pipeline.sandbox.world import World
 
 PLANETARY_HOST = "planetarycomputer.microsoft.com"
-ADMIN_HOST = "sandbox.slidecube.example"
+REAL_TIME_HOSTS = frozenset({LOGIN_HOST, *RETURN_HOSTS, GRANULE_HOST, GRANULE_STORE, BURST_HOST, BURST_STORE})
+"""Their cookies, tokens and signed URLs expire by the client's own clock, so that their Date is real time."""
 
 Handler = Callable[[Request, Fault | None], Awaitable[Response]]
 
@@ -36,16 +52,18 @@ class CutError(Exception):
 class Archive:
     """Serves one or more worlds. `handlers` are the handlers by host; other hosts are unknown.
 
-    ASF's hosts are always known, because every area with interferometry queries them.
+    ASF's hosts are always known, because every area with interferometry queries them, and those of the feeds of events,
+    which are empty where no world has any.
     """
 
     def __init__(self, worlds: list[World], ledger: Ledger, options: ServerOptions) -> None:
         self.ledger = ledger
         self._signer = Signer(options.token_lifetime_s, options.subscription_key)
-        self._roots = tuple(world.root for world in worlds)
-        items = [marked_item(item) if world.simulated else item for world in worlds for item in world.items]
-        self._stac = StacApi(tuple(items), options.page_size)
-        self.asf = Asf(self._roots, options)
+        self.clock = SandboxClock(options.clock_start, options.clock_rate)
+        self._shelf = Shelf(worlds, self.clock)
+        self._page_size = options.page_size
+        self._searched: tuple[int, StacApi] | None = None
+        self.asf = Asf(self._shelf, options)
         self.handlers: dict[str, Handler] = {
             host: self._blob if host.endswith(BLOB_DOMAIN) else self._file
             for world in worlds
@@ -53,8 +71,10 @@ class Archive:
         }
         # after the hosts of files, so that hosts with a login do not serve files without one
         self.handlers |= self.asf.handlers
+        told = ToldEvents(worlds, self.clock)
+        self.handlers |= {USGS_HOST: UsgsHost(told).answer, GDACS_HOST: GdacsHost(told).answer}
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
-        zenodo = ZenodoHost(self._roots)
+        zenodo = ZenodoHost(self._shelf.roots)
         if zenodo.records:
             self.handlers[ZENODO_HOST] = zenodo.answer
 
@@ -74,6 +94,7 @@ class Archive:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message = {**message, "headers": [*message["headers"], (b"date", self._date(host, path))]}
             else:
                 body = message.get("body", b"")
                 if fault is not None and fault.action == "cut" and sent + len(body) > fault.after_bytes:
@@ -147,38 +168,35 @@ class Archive:
             return azure_error(403, "AuthenticationFailed", message, refusal)
         if request.method not in {"GET", "HEAD"}:
             return azure_error(405, "UnsupportedHttpVerb", "The resource doesn't support the HTTP verb.")
-        path = locate(self._roots, host, request.url.path)
-        if path is None:
+        found = self._shelf.find(host, request.url.path)
+        if found is None:
             return azure_error(404, "BlobNotFound", "The specified blob does not exist.")
-        return send_file(request, path)
+        return send_file(request, found.path, modified=found.since)
 
     async def _file(self, request: Request, fault: Fault | None) -> Response:
-        path = locate(self._roots, _host(request), request.url.path)
-        if path is None:
+        found = self._shelf.find(_host(request), request.url.path)
+        if found is None:
             return Response("Not Found", 404)
         if request.method not in {"GET", "HEAD"}:
             return Response("Method Not Allowed", 405, {"allow": "GET, HEAD"})
-        return send_file(request, path)
+        return send_file(request, found.path, modified=found.since)
 
     async def _admin(self, request: Request, fault: Fault | None) -> Response:
-        """Control from another process: GET /log, POST /faults (one rule or a list), POST /reset."""
-        match request.method, request.url.path:
-            case "GET", "/log":
-                log: list[dict[str, Any]] = [entry.model_dump(mode="json") for entry in self.ledger.log]
-                return JSONResponse({"bytes_sent": self.ledger.bytes_sent, "requests": log})
-            case "POST", "/faults":
-                try:
-                    raw = await request.body()
-                    rules = TypeAdapter(Fault | list[Fault]).validate_json(raw)
-                except ValidationError as error:
-                    return JSONResponse({"errors": error.errors(include_url=False, include_input=False)}, 400)
-                for rule in rules if isinstance(rules, list) else [rules]:
-                    self.ledger.add_fault(rule)
-                return Response(status_code=204)
-            case "POST", "/reset":
-                self.ledger.reset()
-                return Response(status_code=204)
-        return JSONResponse({"message": "GET /log, POST /faults, POST /reset"}, 404)
+        return await answer_admin(request, self.ledger, self.clock)
+
+    @property
+    def _stac(self) -> StacApi:
+        """The search over what is published; made again only where that has changed."""
+        state = self._shelf.state
+        if self._searched is None or self._searched[0] != state:
+            self._searched = state, StacApi(self._shelf.items(), self._page_size)
+        return self._searched[1]
+
+    def _date(self, host: str, path: str) -> bytes:
+        """The header Date: the clock's, but real time where the answer holds a login, a token or a signed URL."""
+        real = host in REAL_TIME_HOSTS or path.startswith("/api/sas/")
+        instant = datetime.now(UTC) if real else self.clock.now()
+        return format_datetime(instant, usegmt=True).encode()
 
 
 def _host(request: Request) -> str:

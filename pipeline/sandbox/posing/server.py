@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,9 +15,10 @@ import requests
 import trustme  # noqa: F401  the proxy's process needs it: that it is missing shows here, before a world is made
 
 from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.posing.admin_host import ADMIN_HOST
 from pipeline.sandbox.posing.faults import Fault, Request
-from pipeline.sandbox.posing.hosts import ADMIN_HOST
 from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.publication.sandbox_clock import ClockOrder, ClockState
 from pipeline.sandbox.world import World
 
 
@@ -49,7 +51,10 @@ class Sandbox:
         to_server, from_server = self._process.stdin, self._process.stdout
         if to_server is None or from_server is None:  # never with pipes
             raise SandboxError("The sandbox has no pipes.", "Report it.")
-        order = {"worlds": [str(root) for root in self._roots], "options": self._options.model_dump()}
+        order = {
+            "worlds": [str(root) for root in self._roots],
+            "options": self._options.model_dump(mode="json"),
+        }
         # through the pipe and not as an argument, since it may contain a key
         to_server.write(json.dumps(order) + "\n")
         to_server.flush()
@@ -79,11 +84,28 @@ class Sandbox:
         """Append rules to the active faults."""
         self._steer("POST", "faults", [fault.model_dump(mode="json") for fault in faults])
 
+    @property
+    def now(self) -> datetime:
+        """What the sandbox's clock shows."""
+        return ClockState.model_validate(self._steer("GET", "clock").json()).at
+
+    def set_clock(self, at: datetime | None = None, *, rate: float | None = None) -> datetime:
+        """Set the clock, its speed (seconds in a real one; 0: it stands), or both; returns what it shows then."""
+        return self._change(ClockOrder(at=at, rate=rate))
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move the clock on; returns what it shows then."""
+        return self._change(ClockOrder(advance_s=by.total_seconds()))
+
+    def _change(self, order: ClockOrder) -> datetime:
+        answer = self._steer("POST", "clock", order.model_dump(mode="json", exclude_none=True))
+        return ClockState.model_validate(answer.json()).at
+
     def reset(self) -> None:
         """Clear the log and all faults."""
         self._steer("POST", "reset")
 
-    def _steer(self, method: str, what: str, body: list[dict[str, Any]] | None = None) -> requests.Response:
+    def _steer(self, method: str, what: str, body: Any = None) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
             session.proxies = {"https": self.environment["HTTPS_PROXY"]}

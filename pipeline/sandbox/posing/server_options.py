@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.records import Frozen
+from pipeline.records import Frozen, Utc
 
 
 class ServerOptions(Frozen):
@@ -32,4 +32,8 @@ class ServerOptions(Frozen):
     )
     burst_retry_after_s: int | None = Field(
         None, ge=0, description="the Retry-After of the archive meanwhile; the real one sends none"
+    )
+    clock_start: Utc | None = Field(None, description="what the clock shows at the start; None: real time")
+    clock_rate: float = Field(
+        1.0, ge=0, le=1e7, description="seconds of the clock in a real one; 0: it stands until it is set"
     )

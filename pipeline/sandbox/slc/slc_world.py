@@ -29,9 +29,9 @@ from pipeline.sandbox.slc.lattice_ground import burst_ground
 from pipeline.sandbox.slc.orbit import PERIOD_S, find_orbit
 from pipeline.sandbox.slc.safe import Written, write_pass
 from pipeline.sandbox.slc.signal import echoes
+from pipeline.sandbox.slc.slc_index import INDEX
 from pipeline.sandbox.slc.survey import SlcFlight, displaced, middle_of_tube, overflights
 
-INDEX = "slc/index.json"
 _FRAMES = 1184
 """Frames in an orbit, approximately as ASF numbers them."""
 Advance = Callable[[str], None]

@@ -8,6 +8,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.ablate import ablate, task_runner
 from model.experiments.ablation_plan import AblationPlan
 from model.network.training_plan import NetworkSpec, PaperPlan
+from pipeline.errors import SettingsError
 from tests.small_cube import small_cube, write
 
 PLAN = AblationPlan(
@@ -39,8 +40,30 @@ def test_an_ablation_runs_as_a_flow_and_a_second_run_trains_nothing(tmp_path, mo
     assert state.is_failed() and "no cube" in state.message.lower()
 
 
-def test_trials_run_in_threads_or_on_dask():
+def test_trials_run_in_threads_or_on_dask(monkeypatch):
     assert type(task_runner("threads", 2, None)).__name__ == "ThreadPoolTaskRunner"
     pytest.importorskip("prefect_dask")
     assert type(task_runner("dask", 2, None)).__name__ == "DaskTaskRunner"
-    assert task_runner("dask", 2, "tcp://127.0.0.1:1").address == "tcp://127.0.0.1:1"
+
+
+def test_a_scheduler_without_workers_is_named_and_one_with_a_worker_is_used(monkeypatch):
+    pytest.importorskip("prefect_dask")
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("flows.ablate.WORKERS_WAIT_S", 0.5)
+    quiet = {"n_workers": 0, "processes": False, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**quiet, protocol="tcp") as cluster:
+        with pytest.raises(SettingsError) as caught:
+            task_runner("dask", 2, cluster.scheduler_address)
+        assert cluster.scheduler_address in caught.value.message
+        cluster.scale(1)
+        monkeypatch.setattr("flows.ablate.WORKERS_WAIT_S", 60)
+        assert task_runner("dask", 2, cluster.scheduler_address).address == cluster.scheduler_address
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no address", "carrier-pigeon://127.0.0.1:5"])
+def test_an_address_without_a_scheduler_is_named(address, monkeypatch):
+    pytest.importorskip("prefect_dask")
+    monkeypatch.setattr("flows.ablate.CONNECT_S", 0.5)
+    with pytest.raises(SettingsError) as caught:
+        task_runner("dask", 2, address)
+    assert address in caught.value.message and caught.value.exit_code == 2

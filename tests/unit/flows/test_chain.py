@@ -12,6 +12,7 @@ import pytest
 from flows import chain
 from model.origin import Origin, whole_result
 from pipeline.errors import CubeError, ModelError, ReplaceError
+from pipeline.places import stored_area
 from pipeline.settings import settings
 from tests.small_cube import small_cube, write
 
@@ -193,3 +194,48 @@ def test_no_cube_is_an_error(data):
 def test_without_cubes_there_is_nothing_to_finish(data):
     shutil.rmtree(data / "cubes")
     assert chain.latest_versions() == ([], [])
+
+
+@pytest.fixture
+def of_event(version, monkeypatch) -> Path:
+    """The area is that of an event, and a person chose a bundle of other events."""
+    stored_area("small").parent.mkdir(parents=True)
+    stored_area("small").write_text("title: an event")
+    chosen = trained(settings().data_dir / "models" / "elsewhere" / "v1", OTHER, OTHER)
+    monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", "elsewhere")
+    settings.cache_clear()
+    return chosen
+
+
+def test_the_map_by_a_chosen_bundle_is_wanted_beside_the_events_own(version, of_event):
+    chain.refuse(version, "model", chain.Refusal(why="no labels"))
+    own = mapped(version.place.map(None), version.digest, None)
+    (lacking,) = chain.standing(version).lacks
+    beside = mapped(version.place.map(of_event, OTHER), version.digest, OTHER)
+    found = chain.standing(version)
+    assert lacking == found.chosen.what
+    assert (found.lacks, found.map, found.beside) == ((), own, beside)
+
+
+def test_a_chosen_bundle_that_cannot_map_the_version_is_refused_by_itself(version, of_event):
+    chosen = chain.standing(version).chosen
+    chain.refuse(version, chosen.what, chain.Refusal(why="no vh"))
+    assert chain.standing(version).lacks == ("model", "map")
+
+
+def test_a_chosen_bundle_is_for_events_alone_and_a_wrong_one_stops_nothing(version, of_event, monkeypatch):
+    stored_area("small").unlink()
+    assert chain.standing(version).chosen is None
+    stored_area("small").write_text("title: an event")
+    monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", "nowhere")
+    settings.cache_clear()
+    assert chain.standing(version).lacks == ("model", "map")
+
+
+def test_an_events_own_bundle_that_is_the_chosen_one_maps_once(version, data, monkeypatch):
+    stored_area("small").parent.mkdir(parents=True)
+    stored_area("small").write_text("title: an event")
+    bundle = trained(version.place.bundle(), version.digest)
+    monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", str(bundle))
+    settings.cache_clear()
+    assert chain.standing(version).lacks == ("map",)

@@ -1,4 +1,4 @@
-"""prefect.yaml and the containers: what they name exists, and they hold no secret."""
+"""prefect.yaml and the image: what they name exists."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.cli import WATCHING
 from flows.serving.deployments import POOL
 from flows.serving.limits import INTERFEROMETRY, LIMITS
 from flows.serving.prefect_file import PROJECT
 from pipeline.archives.planetary import PlanetaryComputer
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-COMPOSE = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text())
 named = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
-services = pytest.mark.parametrize("service", COMPOSE["services"].items(), ids=lambda s: s[0])
 
 
 def flow_names(path: Path) -> dict[str, str]:
@@ -34,9 +33,11 @@ def test_every_flow_is_deployed_once():
     assert sorted(d["name"] for d in DEPLOYMENTS) == [
         "ablate",
         "build-datacube",
+        "follow-events",
         "map-landslides",
         "reconcile",
         "train-model",
+        "watch-events",
     ]
 
 
@@ -56,6 +57,11 @@ def test_schedules_are_off_by_default(deployment):
     assert [s["active"] for s in deployment.get("schedules", [])] in ([], [False])
 
 
+def test_what_the_command_turns_on_is_in_the_file():
+    scheduled = {(d["name"], each["slug"]) for d in DEPLOYMENTS for each in d.get("schedules", [])}
+    assert set(WATCHING) <= scheduled
+
+
 def test_building_carries_a_schedule():
     assert next(d for d in DEPLOYMENTS if d["name"] == "build-datacube")["schedules"]
 
@@ -63,31 +69,6 @@ def test_building_carries_a_schedule():
 def test_the_limit_that_the_tasks_ask_for_is_made_by_the_set_up():
     assert LIMITS[PlanetaryComputer.name] >= 1
     assert LIMITS[INTERFEROMETRY] == 1
-
-
-@services
-def test_services_wait_for_services_that_exist(service):
-    assert set(service[1].get("depends_on", {})) <= set(COMPOSE["services"])
-
-
-@services
-def test_long_running_services_are_watched(service):
-    assert ("healthcheck" in service[1]) == (service[0] != "setup")
-
-
-def test_volumes_are_declared():
-    used = {v.split(":")[0] for s in COMPOSE["services"].values() for v in s.get("volumes", [])}
-    assert used == set(COMPOSE["volumes"])
-
-
-def test_no_secret_is_written_down():
-    text = (PROJECT / "docker" / "compose.yaml").read_text()
-    for name, value in re.findall(r"(\w*(?:PASSWORD|KEY|TOKEN)\w*): *(\S+)", text):
-        assert value.startswith("${"), name
-
-
-def test_the_server_is_reached_from_this_machine_only():
-    assert all(p.startswith("127.0.0.1:") for p in COMPOSE["services"]["server"]["ports"])
 
 
 def test_what_the_image_copies_is_in_the_project_and_not_ignored():

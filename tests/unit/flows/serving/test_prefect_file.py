@@ -12,7 +12,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.serving import deployments, prefect_file
+from flows.serving import deployments, prefect_file, server_client
 from pipeline.errors import SettingsError
 
 BUILD, TRAIN = "build-datacube", "train-model"
@@ -127,7 +127,7 @@ def test_a_server_that_is_away_is_named_in_one_sentence(monkeypatch, capsys):
     def refuse(**options: Any) -> Any:
         raise httpx.ConnectError("refused")
 
-    monkeypatch.setattr(deployments, "get_client", refuse)
+    monkeypatch.setattr(server_client, "get_client", refuse)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert deployments.main() == SettingsError.exit_code
     out, err = capsys.readouterr()

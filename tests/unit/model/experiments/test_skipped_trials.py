@@ -18,6 +18,7 @@ from model.experiments.results.comparison import Scored, on_common_units
 from model.experiments.results.results import CrossValidation, TrialTask
 from model.experiments.studies import selected, several_events
 from model.experiments.trial_runs import run_trial
+from model.inputs.inputs import Inputs
 from model.network.training_plan import NetworkSpec, TrainingPlan
 from model.scores.intervals import BlockCounts
 from pipeline.errors import CubeError, IncompleteError, ModelError
@@ -191,3 +192,56 @@ def test_a_predictor_on_a_cube_that_cannot_be_decoded_names_it(damaged):
     with pytest.raises(CubeError, match="damaged") as told:
         slidecube.run_strict(str(damaged), predictor=lambda channels: channels[0])
     assert told.value.exit_code == 5
+
+
+def test_a_cube_whose_labels_are_all_unmapped_says_so_and_not_that_buffers_are_wide(folder, tmp_path):
+    whole = small_cube(SIZE)
+    path = write(whole.assign(landslides=whole.landslides * np.nan), tmp_path / "unmapped.zarr")
+    answer = run(train, path, "--protocol", "strict", "--out", tmp_path / "out")
+    assert answer.exit_code == 7 and "label" in answer.stderr and "buffer" not in answer.stderr
+
+
+def test_of_folds_that_all_fail_every_reason_is_named(folder, monkeypatch, tmp_path):
+    def never(task, out, progress):
+        raise ModelError(f"Reason {task.trial.fold % 2}.")
+
+    monkeypatch.setattr("model.experiments.trial_runs.run_trial", never)
+    answer = run(train, folder / "whole.zarr", "--protocol", "strict", "--out", tmp_path)
+    assert answer.exit_code == 7 and answer.stderr.count("Reason 0.") == answer.stderr.count("Reason 1.") == 1
+
+
+class NeedsLandslides:
+    """A predictor that one training part does not suffice."""
+
+    def fit(self, training):
+        training.sample(200)
+        if training.fold.index == 1:
+            raise ModelError("The training area holds no landslide, or nothing else.")
+
+    def predict(self, channels):
+        return channels[1] - channels[0]
+
+
+def test_a_predictor_that_cannot_be_fitted_in_one_fold_is_scored_on_the_others(folder, monkeypatch):
+    settings = slidecube.StrictSettings(against=("random", "boosting"))
+    inputs = Inputs(backscatter=("vv",))
+    from model.experiments.predictors import strict_run
+
+    made = strict_run.baseline_prediction
+
+    def without_fold_2(scene, trial, fold, *more, **named):
+        if trial.method == "boosting" and fold.index == 2:
+            raise ModelError("The training area holds no landslide, or nothing else.")
+        return made(scene, trial, fold, *more, **named)
+
+    monkeypatch.setattr("model.experiments.predictors.strict_run.baseline_prediction", without_fold_2)
+    cube = str(folder / "whole.zarr")
+    found = slidecube.run_strict(cube, inputs, predictor=NeedsLandslides(), settings=settings)
+    assert [fold.trial.fold for fold in found.folds] == [0, 2, 3]
+    assert [(one.task.trial.label, one.task.trial.fold) for one in found.skipped] == [
+        ("NeedsLandslides", 1),
+        ("boosting", 2),
+    ]
+    by_name = {row.second: row.auprc.units for row in found.differences}
+    assert by_name == {"random": 3, "boosting": 2}
+    assert all(one.reason in found.card for one in found.skipped)

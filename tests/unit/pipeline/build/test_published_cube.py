@@ -240,14 +240,22 @@ def test_what_is_no_cube_is_named(zenodo: Zenodo, area: str, code: int, named: s
 
 
 def test_a_fetch_that_was_killed_after_unpacking_is_finished(zenodo: Zenodo) -> None:
-    """The record is written last: without it the folder holds no cube yet."""
+    """The cube is put in its place last: a record without it stands for no cube yet."""
     assert zenodo.fetch().exit_code == 0
-    (zenodo.folder / "published.json").unlink()
-    (zenodo.folder / ".unpacked").mkdir()
-    (zenodo.folder / "hokkaido_japan.zarr" / ".zgroup").unlink()
+    (zenodo.folder / "hokkaido_japan.zarr").rename(zenodo.folder / ".unpacked")
     assert zenodo.fetch().exit_code == 0
     assert cubes.load("hokkaido-published")[1].area == "hokkaido-published"
     assert not (zenodo.folder / ".unpacked").exists()
+
+
+def test_a_cube_that_a_person_put_there_is_not_replaced(zenodo: Zenodo) -> None:
+    own = zenodo.folder / "hokkaido_japan.zarr"
+    own.mkdir(parents=True)
+    (own / ".zgroup").write_text("mine")
+    failed = zenodo.fetch()
+    assert failed.exit_code == 5 and "hokkaido_japan.zarr" in failed.stderr
+    assert [path.name for path in own.iterdir()] == [".zgroup"] and (own / ".zgroup").read_text() == "mine"
+    assert not (zenodo.folder / "downloads").exists()
 
 
 def test_a_damaged_record_is_an_error_by_name(zenodo: Zenodo) -> None:

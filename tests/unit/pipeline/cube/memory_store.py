@@ -12,7 +12,7 @@ from zarr.core.buffer.cpu import Buffer as CpuBuffer
 from zarr.storage import MemoryStore as ZarrMemory
 
 from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
-from pipeline.errors import CubeError
+from pipeline.errors import BusyError, CubeError
 
 SCHEME = "memory"
 _buckets: dict[str, dict[str, Buffer]] = {}
@@ -124,7 +124,7 @@ class MemoryStore:
         lock = _locks.setdefault(self.uri_of(key), threading.Lock())
         waited = not lock.acquire(blocking=False)
         if waited and not wait:
-            raise CubeError(f"Another build is writing the cube {self.uri}.")
+            raise BusyError(f"Another build is writing the cube {self.uri}.")
         if waited:
             lock.acquire()
         try:

@@ -34,7 +34,7 @@ from pipeline.cube.read import open_cube
 from pipeline.cube.store import STAGING, Store
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import POINTER, current_version, publish, read_manifest, version_key
-from pipeline.errors import CubeError
+from pipeline.errors import BusyError, CubeError
 from pipeline.layers.interferometry import Interferometry
 from pipeline.layers.kinds import KINDS, Kinds
 from pipeline.settings import settings
@@ -123,7 +123,7 @@ def test_one_holds_the_lock_and_another_waits_for_it(store: Store) -> None:
 
     with store.lock("writer.lock", wait=True) as waited:
         assert waited is False
-        with pytest.raises(CubeError), store.lock("writer.lock", wait=False):
+        with pytest.raises(BusyError), store.lock("writer.lock", wait=False):
             pass
         thread = threading.Thread(target=second)
         thread.start()

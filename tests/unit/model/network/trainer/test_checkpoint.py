@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model.network.torch_guard import torch
 from model.network.trainer.checkpoint import CheckpointFiles
 from model.network.training import train
+from pipeline.errors import ModelError
 from tests.unit.model.network.test_training import SPEC, plan, scene
 
 PROJECT = Path(__file__).resolve().parents[5]
@@ -100,6 +103,54 @@ def test_a_damaged_file_is_not_used_and_no_pickle_is_opened(tmp_path):
     for _ in range(2):
         files.remove_checkpoint(file)
     assert not file.parent.exists()
+
+
+def test_a_flipped_byte_is_seen(tmp_path):
+    files, file = CheckpointFiles("a" * 64), tmp_path / "last.ckpt"
+    files.save_checkpoint({"values": torch.ones(10_000)}, file)
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    assert not files.usable(file)
+
+
+def _without_weights(state: dict[str, Any]) -> None:
+    del state["state_dict"]
+
+
+def _odd_weights(state: dict[str, Any]) -> None:
+    state["state_dict"] = {name: torch.ones(3) for name in state["state_dict"]}
+
+
+def _odd_optimizer(state: dict[str, Any]) -> None:
+    state["optimizer_states"] = [{"state": {}, "param_groups": []}]
+
+
+def _odd_loops(state: dict[str, Any]) -> None:
+    state["loops"] = {"fit_loop": 7}
+
+
+def _no_state(state: dict[str, Any]) -> None:
+    state.clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_without_weights, _odd_weights, _odd_optimizer, _odd_loops, _no_state],
+    ids=lambda one: one.__name__,
+)
+def test_malformed_content_of_the_right_training_is_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    stopped_at(8, tmp_path)
+    (file,) = tmp_path.glob("*/last.ckpt")
+    state = torch.load(file, weights_only=True)
+    identity = state["identity"]
+    change(state)
+    torch.save({**state, "identity": identity}, file)
+    with pytest.raises(ModelError) as caught:
+        train(scene(), SPEC, plan(checkpoints=tmp_path), 3)
+    assert str(file) in caught.value.message and file.exists()
 
 
 def test_where_it_is_kept_is_not_in_documents(tmp_path):

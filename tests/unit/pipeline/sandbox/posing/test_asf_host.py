@@ -25,14 +25,20 @@ from shapely.geometry import box, shape
 
 from pipeline.catalogue.slc import Granule
 from pipeline.sandbox.earth.parameters import SandboxError
-from pipeline.sandbox.posing.asf_host import BURST_HOST, GRANULE_HOST, GRANULE_STORE, REPORT_HOST, SEARCH_HOST
-from pipeline.sandbox.posing.earthdata_host import CLIENT_ID, LOGIN_HOST, Earthdata
+from pipeline.sandbox.posing.asf.asf_host import (
+    BURST_HOST,
+    GRANULE_HOST,
+    GRANULE_STORE,
+    REPORT_HOST,
+    SEARCH_HOST,
+)
+from pipeline.sandbox.posing.asf.earthdata_host import CLIENT_ID, LOGIN_HOST, Earthdata
+from pipeline.sandbox.posing.asf.holdings import Holdings
+from pipeline.sandbox.posing.asf.orbit_service import ORBIT_HOST
+from pipeline.sandbox.posing.asf.umm import ascending_node, burst_item, granule_item
 from pipeline.sandbox.posing.faults import Fault
-from pipeline.sandbox.posing.holdings import Holdings
-from pipeline.sandbox.posing.orbit_service import ORBIT_HOST
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
-from pipeline.sandbox.posing.umm import ascending_node, burst_item, granule_item
 from tests.unit.slc_world import FLIGHTS, SlcWorld, circle, empty_world, make_slc_world
 
 GRANULES = f"https://{SEARCH_HOST}/search/granules.umm_json"

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipeline.catalogue.item_fields import FILE_HEADER, ITEM_PROPERTY, says_simulated
-from pipeline.sandbox.posing.asf_host import DATAPOOL_HOST, SEARCH_HOST
+from pipeline.sandbox.posing.asf.asf_host import DATAPOOL_HOST, SEARCH_HOST
 from pipeline.sandbox.posing.faults import Ledger
 from pipeline.sandbox.posing.hosts import PLANETARY_HOST, Archive
 from pipeline.sandbox.posing.server_options import ServerOptions

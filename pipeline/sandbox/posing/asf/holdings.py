@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import rasterio
-from pydantic import Field, ValidationError
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from pipeline.catalogue.slc import Burst, Granule
-from pipeline.records import Frozen, Utc
 from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.posing.asf.umm import Item, burst_item, granule_item
 from pipeline.sandbox.posing.file_answers import is_simulated, locate, marked_granule
-from pipeline.sandbox.posing.umm import Item, burst_item, granule_item
-
-INDEX = "slc/index.json"
-
-
-class OrbitEntry(Frozen):
-    """One orbit file."""
-
-    file: str = Field(description="its name, or its path below the bucket or below `blobs`")
-    platform: str = Field(description="such as 'sentinel-1a'")
-    start: Utc = Field(description="valid from")
-    end: Utc = Field(description="valid until")
-    kind: Literal["precise", "restituted"]
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.rpartition("/")[2]
-
-    @property
-    def key(self) -> str:
-        """Key of the file in the bucket."""
-        return f"AUX_{'POEORB' if self.kind == 'precise' else 'RESORB'}/{self.name}"
-
-
-class Index(Frozen):
-    """The index of one world; a world without an index has no such data."""
-
-    granules: tuple[Granule, ...] = ()
-    bursts: tuple[Burst, ...] = ()
-    orbits: tuple[OrbitEntry, ...] = ()
-
-
-def read_index(root: Path) -> Index:
-    """Read a world's index.
-
-    Raises:
-        SandboxError: the index is unreadable, or a burst belongs to none of its granules.
-    """
-    path = root / INDEX
-    if not path.exists():
-        return Index()
-    try:
-        index = Index.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise SandboxError(f"{path} cannot be read ({str(error)[:300]}).", "Make the world again.") from error
-    names = {granule.name for granule in index.granules}
-    orphan = next((burst.id for burst in index.bursts if burst.granule not in names), None)
-    if orphan is not None:
-        raise SandboxError(f"{path}: {orphan} belongs to no granule.", "Make the world again.")
-    return index
+from pipeline.sandbox.slc.slc_index import OrbitEntry, read_index
 
 
 @dataclass(frozen=True)
@@ -78,6 +25,8 @@ class Holdings:
     orbits: tuple[OrbitEntry, ...] = ()
     orbit_files: dict[str, Path] = field(default_factory=dict)  # by key
     burst_names: dict[str, str] = field(default_factory=dict)  # by path of the URL, without the suffix
+    granules: dict[str, str] = field(default_factory=dict)
+    """name of the granule that an item, by its GranuleUR, is or is cut from"""
 
     @classmethod
     def of(cls, roots: tuple[Path, ...]) -> Holdings:
@@ -90,6 +39,7 @@ class Holdings:
         orbits: dict[str, OrbitEntry] = {}
         orbit_files: dict[str, Path] = {}
         burst_names: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for root in roots:
             index = read_index(root)
             granules = {granule.name: granule for granule in index.granules}
@@ -98,8 +48,11 @@ class Holdings:
                 burst_item(burst, granules[burst.granule], _burst_size(burst, roots))
                 for burst in index.bursts
             ]
-            for item in map(marked_granule, made) if is_simulated(root) else made:
-                items.setdefault(item["umm"]["GranuleUR"], item)
+            names = [one.name for one in index.granules] + [burst.granule for burst in index.bursts]
+            for item, name in zip(made, names, strict=True):
+                marked = marked_granule(item) if is_simulated(root) else item
+                items.setdefault(item["umm"]["GranuleUR"], marked)
+                owners.setdefault(item["umm"]["GranuleUR"], name)
             for burst in index.bursts:
                 burst_names[urlsplit(burst.tiff_url).path.removesuffix(".tiff")] = burst.id
             files = (
@@ -112,7 +65,7 @@ class Holdings:
                     raise SandboxError(f"{root} lacks the orbit file {orbit.name}.", "Make the world again.")
                 orbits.setdefault(orbit.key, orbit)
                 orbit_files.setdefault(orbit.key, files[orbit.name])
-        return cls(tuple(items.values()), tuple(orbits.values()), orbit_files, burst_names)
+        return cls(tuple(items.values()), tuple(orbits.values()), orbit_files, burst_names, owners)
 
 
 def _measured(granule: Granule, roots: tuple[Path, ...]) -> Granule:

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipeline.sandbox.posing.cmr_query import MOST_ON_A_PAGE, BadQueryError, Entry, Query, plain
+from pipeline.sandbox.posing.asf.cmr_query import MOST_ON_A_PAGE, BadQueryError, Entry, Query, plain
+from pipeline.sandbox.posing.asf.umm import COLLECTIONS, PROVIDER, Item, with_wrong_md5, without_state_vectors
 from pipeline.sandbox.posing.faults import Fault
-from pipeline.sandbox.posing.umm import COLLECTIONS, PROVIDER, Item, with_wrong_md5, without_state_vectors
 
 _GRANULES = "application/vnd.nasa.cmr.umm_results+json;version=1.6.6; charset=utf-8"
 _COLLECTIONS = "application/vnd.nasa.cmr.umm_results+json;version=1.18.4; charset=utf-8"

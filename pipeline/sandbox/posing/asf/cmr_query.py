@@ -17,7 +17,7 @@ from typing import Any
 from shapely import Geometry, LineString, Point
 from shapely.geometry import Polygon, box, shape
 
-from pipeline.sandbox.posing.umm import Item
+from pipeline.sandbox.posing.asf.umm import Item
 
 MOST_ON_A_PAGE = 2000
 _DEFAULT_PAGE = 10

@@ -18,20 +18,20 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from pipeline.sandbox.posing.cmr_host import CmrApi
-from pipeline.sandbox.posing.earthdata_host import LOGIN_HOST, RETURN_HOSTS, Earthdata, token_refusal
+from pipeline.sandbox.posing.asf.cmr_host import CmrApi
+from pipeline.sandbox.posing.asf.earthdata_host import LOGIN_HOST, RETURN_HOSTS, Earthdata, token_refusal
+from pipeline.sandbox.posing.asf.holdings import Holdings
+from pipeline.sandbox.posing.asf.orbit_service import ORBIT_BUCKETS, ORBIT_HOST, OrbitService
 from pipeline.sandbox.posing.faults import Fault
-from pipeline.sandbox.posing.file_answers import locate, s3_error, send_file
-from pipeline.sandbox.posing.holdings import Holdings
-from pipeline.sandbox.posing.orbit_service import ORBIT_BUCKETS, ORBIT_HOST, OrbitService
+from pipeline.sandbox.posing.file_answers import s3_error, send_file
 from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.posing.shelf import Shelf, Shelved
 
 SEARCH_HOST = "cmr.earthdata.nasa.gov"
 REPORT_HOST = "search-error-report.asf.alaska.edu"
@@ -52,15 +52,15 @@ Handler = Callable[[Request, Fault | None], Awaitable[Response]]
 
 
 class Asf:
-    """The hosts of asf-search, downloads and orbit service, for the worlds in `roots`."""
+    """The hosts of asf-search, downloads and orbit service, for the worlds of `shelf`."""
 
-    def __init__(self, roots: tuple[Path, ...], options: ServerOptions) -> None:
+    def __init__(self, shelf: Shelf, options: ServerOptions) -> None:
         self.login = Earthdata(options)
-        self._roots = roots
+        self._shelf = shelf
         self._options = options
-        self._holdings = Holdings.of(roots)
+        self._holdings = Holdings.of(shelf.roots)
         self._orbits = OrbitService(self._holdings)
-        self._cmr = CmrApi(self._holdings.items, options.granule_page_size)
+        self._searched: tuple[int, CmrApi] | None = None
         self._secret = secrets.token_bytes(32)
         self._asked_for: dict[str, float] = {}  # time of each burst's first request
 
@@ -91,6 +91,18 @@ class Asf:
                 "expired": "Token has expired. Note the token value has been partially redacted.",
             }.get(standing.fault or "")
         return await self._cmr.answer(request, fault, refusal)
+
+    @property
+    def _cmr(self) -> CmrApi:
+        """The search over what is published; made again only where that has changed."""
+        state = self._shelf.state
+        if self._searched is None or self._searched[0] != state:
+            names = self._holdings.granules
+            found = [
+                i for i in self._holdings.items if self._shelf.is_published(names[i["umm"]["GranuleUR"]])
+            ]
+            self._searched = state, CmrApi(found, self._options.granule_page_size)
+        return self._searched[1]
 
     async def _report(self, request: Request, fault: Fault | None) -> Response:
         return JSONResponse({"message": "thank you"})
@@ -123,7 +135,7 @@ class Asf:
             if refusal is not None:
                 return refusal
             by_token = True
-        if self._granule_file(path) is None and not _METADATA_PATH.fullmatch(path):
+        if self._granule_file(path) is None and not self._described(path):
             return _page("Could not find requested data.", 404)
         response = RedirectResponse(self._signed(GRANULE_STORE, _STORE_PREFIX + path, fault), 303)
         response.headers["cache-control"] = "private, max-age=3540"
@@ -131,20 +143,24 @@ class Asf:
             self.login.set_cookie(response)
         return response
 
-    def _granule_file(self, path: str) -> Path | None:
-        return locate(self._roots, DATAPOOL_HOST, path) or locate(self._roots, GRANULE_HOST, path)
+    def _granule_file(self, path: str) -> Shelved | None:
+        return self._shelf.find(DATAPOOL_HOST, path) or self._shelf.find(GRANULE_HOST, path)
+
+    def _described(self, path: str) -> str | None:
+        """The granule that a path of metadata describes; None for other paths and before it is published."""
+        described = _METADATA_PATH.fullmatch(path)
+        return described[2] if described and self._shelf.is_published(described[2]) else None
 
     async def _granule_store(self, request: Request, fault: Fault | None) -> Response:
         refusal = self._store_refusal(request)
         if refusal is not None:
             return refusal
         path = request.url.path.removeprefix(_STORE_PREFIX)
-        described = _METADATA_PATH.fullmatch(path)
         file = self._granule_file(path)
         if file is not None:
-            return send_file(request, file)
-        if described:
-            return Response(f"<MI_Metadata><fileIdentifier>{described[2]}</fileIdentifier></MI_Metadata>\n")
+            return send_file(request, file.path, modified=file.since)
+        if described := self._described(path):
+            return Response(f"<MI_Metadata><fileIdentifier>{described}</fileIdentifier></MI_Metadata>\n")
         return s3_error(404, "NoSuchKey", "The specified key does not exist.")
 
     async def _burst(self, request: Request, fault: Fault | None) -> Response:
@@ -161,7 +177,7 @@ class Asf:
             return JSONResponse(
                 {"message": "The request is no granule, subswath, polarization, burst and type"}, 400
             )
-        if locate(self._roots, BURST_HOST, path) is None:
+        if self._shelf.find(BURST_HOST, path) is None:
             return JSONResponse({"message": "There is no such burst"}, 404)
         began = self._asked_for.setdefault(path, time.monotonic())
         if time.monotonic() - began < self._options.burst_wait_s:
@@ -172,10 +188,10 @@ class Asf:
         refusal = self._store_refusal(request)
         if refusal is not None:
             return refusal
-        file = locate(self._roots, BURST_HOST, request.url.path)
+        file = self._shelf.find(BURST_HOST, request.url.path)
         if file is None:
             return s3_error(404, "NoSuchKey", "The specified key does not exist.")
-        response = send_file(request, file)
+        response = send_file(request, file.path, modified=file.since)
         stem, _, ending = request.url.path.rpartition(".")
         name = self._holdings.burst_names.get(stem, stem.strip("/").replace("/", "_"))
         response.headers["content-disposition"] = f"attachment; filename={name}.{ending}"

@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.catalogue.identities import platform_name
+from pipeline.sandbox.posing.asf.holdings import Holdings
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.file_answers import s3_error, send_file
-from pipeline.sandbox.posing.holdings import Holdings, OrbitEntry
+from pipeline.sandbox.slc.slc_index import OrbitEntry
 
 ORBIT_HOST = "s1-orbits.asf.alaska.edu"
 ORBIT_BUCKETS = ("s1-orbits.s3.us-west-2.amazonaws.com", "s1-orbits.s3.amazonaws.com")

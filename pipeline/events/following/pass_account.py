@@ -1,0 +1,100 @@
+"""The archive of backscatter held to ASF's pass list and to the history: what is expected, found, missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import Field, ValidationError
+
+from pipeline.errors import number_of
+from pipeline.events.following.next_pass import ExpectedPass
+from pipeline.events.following.pass_history import SAME_OVERFLIGHT, satellite
+from pipeline.files import read_regular, write_whole
+from pipeline.places import awaited_passes
+from pipeline.records import Frozen, Utc
+
+MOST_BYTES = 2**20
+
+
+class MissingPass(Frozen):
+    """A pass that the archive of backscatter lacks."""
+
+    relative_orbit: int
+    platform: str
+    instant: Utc
+    flown: bool | None = Field(
+        description="whether ASF lists it: it was flown; None: ASF could not be searched"
+    )
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        known = {
+            True: "ASF lists it, the archive has no RTC of it yet",
+            False: "expected by the history, and ASF does not list it either",
+            None: "expected by the history",
+        }[self.flown]
+        return f"track {self.relative_orbit}, {satellite(self.platform)}, {self.instant:%Y-%m-%d %H:%M} UTC ({known})"
+
+
+class PassAccount(Frozen):
+    """What was expected over an area and what the archive has, at an instant; kept beside the cube."""
+
+    area: str
+    at: Utc
+    expected: int = Field(
+        ge=0, description="passes since the area's start that ASF lists or the history expects"
+    )
+    found: int = Field(ge=0, description="of these, in the archive")
+    missing: tuple[MissingPass, ...] = ()
+    next: ExpectedPass | None = None
+    waiting_for: str = Field("", description="in words")
+    cube_version: int | None = Field(None, description="newest version of the cube")
+    after: int = Field(0, ge=0, description="passes after the event in that version")
+    followed: bool = Field(True, description="whether anything is still waited for")
+
+    @property
+    def words(self) -> str:
+        """One sentence for people."""
+        lacking = f", missing: {'; '.join(one.words for one in self.missing)}" if self.missing else ""
+        return f"{self.area}: expected {number_of(self.expected, 'pass')}, found {self.found}{lacking}"
+
+    def lines_beside(self, used: Iterable[datetime]) -> tuple[str, ...]:
+        """What is missing and when the next pass comes, a line each, for a map of passes at the instants `used`.
+
+        The account may be some hours older than the map, which may have what the account misses.
+        """
+        instants = tuple(used)
+
+        def is_used(instant: datetime) -> bool:
+            return any(abs(instant - each) <= SAME_OVERFLIGHT for each in instants)
+
+        as_of = f"as of {self.at:%Y-%m-%d %H:%M} UTC"
+        lines = [
+            f"Not in the archive {as_of}: {one.words}." for one in self.missing if not is_used(one.instant)
+        ]
+        if not self.followed:
+            lines.append(f"No further pass is waited for, {as_of}.")
+        elif self.next is not None and not is_used(self.next.instant):
+            lines.append(f"{self.waiting_for[:1].upper()}{self.waiting_for[1:]} ({as_of}).")
+        return tuple(lines)
+
+
+def save_account(account: PassAccount) -> None:
+    """Keep an account beside the cube, where pages and people find it.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    path = awaited_passes(account.area)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, account.model_dump_json(indent=1).encode())
+
+
+def saved_account(area: str) -> PassAccount | None:
+    """The account that is kept beside the cube of an area; None where there is none that can be read."""
+    try:
+        return PassAccount.model_validate_json(read_regular(awaited_passes(area), MOST_BYTES))
+    except (OSError, ValueError, ValidationError):
+        return None

@@ -1,0 +1,1 @@
+"""The hosts of the Alaska Satellite Facility and of Earthdata."""

@@ -1,0 +1,1 @@
+"""The hosts that state earthquakes: the USGS and GDACS."""

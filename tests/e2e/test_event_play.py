@@ -1,0 +1,211 @@
+"""An event from its first report to its last pass: feeds, area, passes one by one, releases beside the truth.
+
+First step by step in this process, by the functions that the flows call; then by the flows, on a real Prefect server
+whose server and worker are killed in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import slidecube
+from pipeline.area import load_area
+from pipeline.build.contents import store_of
+from pipeline.cube import addresses
+from pipeline.cube.manifest import Manifest
+from pipeline.cube.versions import current_version, read_manifest
+from pipeline.events import ledger
+from pipeline.events.following.area_making import areas_of
+from pipeline.events.following.pass_account import Look, looked
+from pipeline.events.watching import watch
+from pipeline.sandbox.play_world import PASSES_BEFORE, make_play
+from pipeline.sandbox.posing.server import Sandbox
+from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.publication.timetable import Publication, read_timetable
+from pipeline.sandbox.seismicity.scripted_events import read_events
+from pipeline.sandbox.truth_scores import TruthScore, score_map
+from pipeline.sandbox.world import World
+from pipeline.settings import settings
+
+MAIN, SECOND, RETRACTED = "usgs-us6000sand", "usgs-us6000sanf", "usgs-us6000sane"
+SOON = timedelta(minutes=5)
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Stage:
+    """A world, the archives before it, and the passes after the earthquake in order of flight."""
+
+    world: World
+    archives: Sandbox
+
+    @property
+    def start(self) -> datetime:
+        return load_area(str(next((self.world.root / "aoi").glob("*.yaml")))).event.start
+
+    @property
+    def after(self) -> list[int]:
+        return [one["absolute_orbit"] for one in self.world.document["passes"] if one["after"]]
+
+    def products(self, orbit: int) -> list[Publication]:
+        table = read_timetable(self.world.root)
+        assert table is not None
+        return [one for one in table.products if f"_{orbit:06d}_" in one.id and one.id.endswith("_rtc")]
+
+    def published(self, orbit: int) -> datetime:
+        """When the last slice of a pass is there."""
+        return max(one.published for one in self.products(orbit) if one.published is not None)
+
+    def go(self, at: datetime) -> datetime:
+        return self.archives.set_clock(at, rate=0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_play(tmp_path_factory.mktemp("event") / "world")
+
+
+@pytest.fixture
+def stage(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with Sandbox(world, options=ServerOptions(clock_rate=0)) as archives:
+        for name, value in archives.environment.items():
+            monkeypatch.setenv(name, value)
+        for name, value in (
+            ("DATA_DIR", str(tmp_path / "data")),
+            ("SEARCH_INTERVAL_S", "0"),
+            ("BACKOFF_S", "0.05"),
+        ):
+            monkeypatch.setenv(f"SLIDECUBE_{name}", value)
+        settings.cache_clear()
+        yield Stage(world, archives)
+    settings.cache_clear()
+
+
+def test_the_feeds_become_one_entry_an_event_however_often_they_are_revised(stage: Stage) -> None:
+    events = read_events(stage.world.root)
+    assert events is not None
+    main = next(one for one in events.events if one.id == "us6000sand")
+    tiers = []
+    for revision in main.revisions:
+        at = stage.go(revision.at + timedelta(minutes=18))
+        report = watch(at)
+        assert report.failures == ()
+        assert watch(at).changes == (), "a second look finds nothing new"
+        entry = ledger.read(MAIN)
+        tiers.append(entry.tier)
+        assert entry.event.magnitude == revision.magnitude
+        assert entry.event.simulated
+    assert tiers == ["watch", "watch", "watch", "build", "priority"], "the landslide alert comes late"
+    assert [one.magnitude for one in main.revisions[:3]] == [5.6, 5.9, 5.8]
+    assert any("EQ1550421" in note.words for note in ledger.read(MAIN).history), "merged by GDACS's own id"
+    watch(stage.go(stage.start + timedelta(days=3)))
+    assert {MAIN, SECOND} <= set(ledger.names())
+    open_ones = [name for name in ledger.names() if ledger.read(name).state not in ledger.CLOSED]
+    assert not [name for name in open_ones if name.startswith("gdacs-") and "1550302" not in name]
+    assert ledger.read(SECOND).open
+
+
+def test_a_retracted_event_is_said(stage: Stage) -> None:
+    events = read_events(stage.world.root)
+    assert events is not None
+    first, gone = next(one for one in events.events if one.id == "us6000sane").revisions
+    watch(stage.go(first.at + SOON))
+    if RETRACTED not in ledger.names():
+        pytest.skip("the rule does not watch this place")
+    watch(stage.go(gone.at + SOON))
+    assert ledger.read(RETRACTED).state == "retracted"
+
+
+def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(stage: Stage) -> None:
+    reprocessed, late, missing, twice = stage.after[:4]
+    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
+    watch(alert)
+    made = areas_of(ledger.read(MAIN), alert)
+    (area,) = (one.name for one in made.areas)
+    assert load_area(area).footprint.covers(
+        load_area(str(next((stage.world.root / "aoi").glob("*")))).footprint
+    )
+
+    slidecube.build(area)
+    manifest = _manifest(area)
+    assert _orbits(manifest, after=True) == []
+    assert len(_orbits(manifest, after=False)) in {2 * PASSES_BEFORE, 2 * PASSES_BEFORE - 4}
+    look = _look(area, alert)
+    assert (look.waiting.next is not None, len(look.waiting.came)) == (True, 0)
+    assert [one.flown for one in look.account.missing] == [True], (
+        "flown two hours after the earthquake, not there yet"
+    )
+
+    found: dict[int, TruthScore] = {}
+    for orbit in (reprocessed, late, twice):
+        stage.go(stage.published(orbit) - SOON)
+        before = _orbits(_manifest(area), after=True)
+        found[orbit] = _build_and_map(stage, area, stage.published(orbit) + SOON)
+        assert _orbits(_manifest(area), after=True) == sorted([*before, orbit])
+        look = _look(area, stage.archives.now)
+    scores = [found[orbit].average_precision or 0.0 for orbit in (reprocessed, late, twice)]
+    assert scores[0] > 3 * found[reprocessed].prevalence
+    assert scores[-1] > scores[0], "a map grows with passes"
+    assert missing not in _orbits(_manifest(area), after=True)
+    lacking = [one for one in look.account.missing if one.flown]
+    assert len(lacking) == 1, "ASF lists it, the archive never has it"
+
+    number = current_version(store_of(load_area(area)))
+    stage.go(stage.archives.now + timedelta(hours=3))
+    slidecube.build(area)
+    assert _orbits(_manifest(area), after=True) == sorted([reprocessed, late, twice]), (
+        "a duplicate makes no pass"
+    )
+    assert current_version(store_of(load_area(area))) == number
+
+
+def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
+    first = stage.after[0]
+    (change, *_) = (change for one in stage.products(first) for change in one.replaced)
+    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
+    watch(alert)
+    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
+    stage.go(stage.published(first) + SOON)
+    slidecube.build(area)
+    before = _layers(_manifest(area))
+    stage.go(change.at + timedelta(hours=1))
+    slidecube.build(area)
+    after = _layers(_manifest(area))
+    changed = {orbit for orbit, layers in after.items() if before.get(orbit) not in (None, layers)}
+    assert changed == {first}
+    assert set(before) <= set(after)
+
+
+def _build_and_map(stage: Stage, area: str, at: datetime) -> TruthScore:
+    stage.go(at)
+    slidecube.build(area)
+    version = addresses.latest_version(area)
+    assert version is not None
+    return score_map(stage.world.root, slidecube.map(version.uri).record.path)
+
+
+def _manifest(area: str) -> Manifest:
+    store = store_of(load_area(area))
+    number = current_version(store)
+    assert number is not None
+    return read_manifest(store, number)
+
+
+def _look(area: str, at: datetime) -> Look:
+    return looked(load_area(area), at, ask_asf=True)
+
+
+def _orbits(manifest: Manifest, *, after: bool) -> list[int]:
+    """Absolute orbits of the cube's passes before or after the event."""
+    end = manifest.event.end
+    return sorted(one.absolute_orbit for one in manifest.timesteps if (one.instant > end) == after)
+
+
+def _layers(manifest: Manifest) -> dict[int, dict[str, str]]:
+    return {one.absolute_orbit: one.layers for one in manifest.timesteps}

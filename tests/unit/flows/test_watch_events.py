@@ -1,0 +1,144 @@
+"""The flow `watch-events`: what it announces, the state it ends in, and the schedule that a command turns on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import cli, watch_events
+from flows.serving import event_artifacts, server_client
+from pipeline.events.feeds.usgs_feed import event_of_feature
+from pipeline.events.ledger import Decision
+from pipeline.events.watching import Change, SourceReport, WatchReport
+from tests.unit.pipeline.events.made_feeds import AT, usgs_feature
+
+
+def change(what: str = "detected", place: str = "Japan") -> Change:
+    event = event_of_feature(usgs_feature(place=place))
+    assert event is not None
+    return Change(
+        name="usgs-us2000h8ty", what=what, state="detected", event=event, tier="build",
+        decision=Decision(tier="build", reasons=("M 6.6",)), opened=True, words="detected, build",
+    )  # fmt: skip
+
+
+def report(*changes: Change, failures: tuple[str, ...] = ()) -> WatchReport:
+    result = "failed" if failures else "new"
+    usgs = SourceReport(source="usgs", title="USGS", result=result, stated=3, failures=failures)
+    gdacs = SourceReport(source="gdacs", title="GDACS", result="unchanged", stated=0)
+    return WatchReport(at=AT, dry_run=False, sources=(usgs, gdacs), changes=changes)
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(watch_events, "emit_event", lambda **event: found.append(event))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("detected", "event.detected"),
+        ("revised", "event.revised"),
+        ("retracted", "event.retracted"),
+        ("merged", None),
+    ],
+)
+def test_what_became_of_an_event_is_announced(
+    what: str, name: str | None, emitted: list[dict[str, Any]]
+) -> None:
+    watch_events.announce(change(what))
+    assert [each["event"] for each in emitted] == ([] if name is None else [name])
+    for each in emitted:
+        assert each["resource"]["prefect.resource.id"] == "event.usgs-us2000h8ty"
+        assert (each["resource"]["event.tier"], each["resource"]["event.opened"]) == ("build", "true")
+        assert each["payload"]["stated"]["magnitude"] == 6.6
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "failed"),
+    [
+        (report(), "Unchanged", False),
+        (report(change()), "Completed", False),
+        (report(change(), failures=("The USGS is away.",)), "Incomplete", True),
+    ],
+)
+def test_the_state_says_what_was_new_and_what_failed(made: WatchReport, name: str, failed: bool) -> None:
+    state = watch_events.verdict(made)
+    assert (state.name, state.is_failed()) == (name, failed)
+    assert all(line in (state.message or "") for line in made.failures)
+    assert all(each.name in (state.message or "") for each in made.changes)
+
+
+def test_text_of_a_source_is_no_link_in_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(event_artifacts, "create_table_artifact", lambda **artifact: shown.append(artifact))
+    event_artifacts.show_watch(report(change(place="[x](javascript:alert(1)) <b>")))
+    (artifact,) = shown
+    assert [row["what"] for row in artifact["table"]] == ["USGS", "GDACS", "usgs-us2000h8ty"]
+    assert not set("[]<>") & set(artifact["table"][2]["place"])
+    assert len({tuple(row) for row in artifact["table"]}) == 1
+
+
+class Server:
+    """A server with the deployment and its schedule."""
+
+    def __init__(self, deployed: bool = True) -> None:
+        slug = cli.WATCHING[0][1]
+        self.schedule = SimpleNamespace(id=uuid4(), slug=slug, active=False, parameters={"at": None})
+        self.deployed = deployed
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def read_deployment_by_name(self, name: str) -> SimpleNamespace:
+        if not self.deployed:
+            raise ObjectNotFound(LookupError(name))
+        return SimpleNamespace(id=uuid4())
+
+    def read_deployment_schedules(self, deployment: Any) -> list[SimpleNamespace]:
+        return [self.schedule]
+
+    def update_deployment_schedule(
+        self, deployment: Any, schedule: Any, active: bool, parameters: Any
+    ) -> None:
+        assert (schedule, parameters) == (self.schedule.id, self.schedule.parameters)
+        self.schedule.active = active
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    made = Server()
+    monkeypatch.setattr(server_client, "get_client", lambda **options: made)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        yield made
+
+
+def test_one_command_turns_the_watch_on_and_off(server: Server) -> None:
+    for words, active in (
+        ("on --dry-run", False),
+        ("on", True),
+        ("on", True),
+        ("off --dry-run", True),
+        ("off", False),
+    ):
+        ended = CliRunner().invoke(cli.watch, words.split())
+        assert ended.exit_code == 0, ended.output
+        assert server.schedule.active is active
+
+
+def test_a_server_without_the_deployment_is_named(server: Server) -> None:
+    server.deployed = False
+    ended = CliRunner().invoke(cli.watch, ["on"])
+    assert ended.exit_code == 2 and "flows.setup" in ended.output
