@@ -16,7 +16,7 @@ from model.detector.pass_status import GONE, WORDS
 from model.inputs.cubes import Georeference, georeference
 from model.inputs.windows import whole
 from model.maps.accuracy.map_statements import detector_statements, label_statement, scene_statements
-from model.maps.map_description import MapDescription, MapRows
+from model.maps.map_description import MapDescription, MappedScene, MapRows
 from model.maps.map_picture import Caption, Gathered, draw
 from model.maps.map_rasters import disk_named
 from model.maps.map_report import REPORT, write_report
@@ -26,6 +26,7 @@ from model.releases.categories import scale_of, score_ramp
 from model.releases.event_facts import awaited, event_facts
 from model.releases.exposure import ExposureRow, exposure
 from model.releases.finished_map import FinishedMap, PageImages, scene_extent
+from model.releases.pass_footprints import pass_footprints
 from model.releases.polygon_attributes import described, reviewed
 from model.releases.release_products import POLYGONS, add_products
 from model.releases.web_page.page import PAGE
@@ -159,6 +160,7 @@ def _finished(
         pictures=pictures_of(
             images, reference.pixel_m[0], score_ramp(*scale_of(record, description.highest))
         ),
+        footprints=_footprints(scene),
         event=event_facts(scene.facts.area, scene.cube.attrs.get("event")),
         backscatter=description.backscatter,
         highest=description.highest,
@@ -170,6 +172,12 @@ def _finished(
         exposure=exposed,
         awaited=awaited(scene.facts),
     )
+
+
+def _footprints(scene: MappedScene) -> dict[str, Any]:
+    """Of the passes that are used."""
+    used = {one.id for view in scene.selection.every_view for one in (*view.before, *view.after)}
+    return {name: geometry for name, geometry in pass_footprints(scene.facts).items() if name in used}
 
 
 def _statements(

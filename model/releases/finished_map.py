@@ -88,6 +88,8 @@ class FinishedMap:
     """the STAC item of the model; None: no model"""
     event: EventFacts = field(default_factory=EventFacts)
     """what is known of the event beside its instants, and what is waited for"""
+    footprints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """of passes, GeoJSON in degrees, by their name; a pass that has none here is drawn as the area"""
     exposure: tuple[ExposureRow, ...] = ()
     """what lies within the polygons, of the files that a person gave"""
 

@@ -54,6 +54,9 @@ class KeptMap(Frozen):
     tags: dict[str, str]
     model_item: dict[str, Any] | None = None
     event: EventFacts = EventFacts()
+    footprints: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="of passes, by their name"
+    )
 
 
 def keep(finished: FinishedMap) -> None:
@@ -68,6 +71,7 @@ def keep(finished: FinishedMap) -> None:
         tags=dict(finished.tags),
         model_item=None if finished.model_item is None else dict(finished.model_item),
         event=finished.event,
+        footprints={name: dict(geometry) for name, geometry in finished.footprints.items()},
     )
     (finished.folder / RELEASE).write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
     for name, file in PICTURES.items():
@@ -115,6 +119,7 @@ def kept_map(folder: Path, record: ReleaseRecord) -> FinishedMap:
         tags=kept.tags,
         model_item=kept.model_item,
         event=kept.event,
+        footprints=kept.footprints,
         exposure=exposed,
     )
 

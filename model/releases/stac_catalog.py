@@ -32,6 +32,8 @@ from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.finished_map import FinishedMap
 from model.releases.raster_styles import TITLES, rasters_of
 from model.releases.web_page.page import PAGE
+from pipeline.places import maps_root
+from pipeline.settings import settings
 
 CATALOG, MAP, CUBE, MODEL = "catalog.json", "map.stac.json", "cube.stac.json", "model.stac.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
@@ -58,6 +60,8 @@ def write_stac(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]
     items = {MAP: _map(finished, of_classes), CUBE: _cube(finished)}
     if finished.model_item is not None:
         items[MODEL] = pystac.Item.from_dict(copy.deepcopy(dict(finished.model_item)), preserve_dict=False)
+        for asset in items[MODEL].assets.values():
+            asset.href = _address(finished, asset.href)
     for name in items.keys() - {MAP}:
         items[MAP].add_link(
             pystac.Link(pystac.RelType.DERIVED_FROM, items[name], media_type=pystac.MediaType.GEOJSON)
@@ -143,7 +147,12 @@ def _cube(finished: FinishedMap) -> pystac.Item:
     }
     item.add_asset(
         "cube",
-        pystac.Asset(facts.uri, "The cube", media_type="application/vnd.zarr; version=3", roles=["data"]),
+        pystac.Asset(
+            _address(finished, facts.uri),
+            "The cube",
+            media_type="application/vnd.zarr; version=3",
+            roles=["data"],
+        ),
     )
     return item
 
@@ -213,6 +222,16 @@ def _quake(finished: FinishedMap) -> dict[str, Any]:
         "slidecube:usgs_id": one_line(event.usgs_id),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _address(finished: FinishedMap, uri: str) -> str:
+    """From a map in its place below the data folder, the relative path of what lies there too; else as it is."""
+    data, maps = settings().data_dir.resolve(), maps_root().resolve()
+    path = Path(uri).resolve()
+    if "://" in uri or not finished.folder.resolve().is_relative_to(maps) or not path.is_relative_to(data):
+        return uri
+    # a map lies in maps/<area>/<name>, whatever its folder is called while it is written
+    return f"../../../{path.relative_to(data).as_posix()}"
 
 
 def _add(item: pystac.Item, key: str, asset: pystac.Asset, file: Path) -> None:

@@ -11,9 +11,11 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 from affine import Affine
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
 from rasterio.features import shapes, sieve
-from shapely import unary_union
+from shapely import get_coordinates, unary_union
+from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, shape
 
 from model.bundle.markdown import one_line
@@ -216,10 +218,27 @@ def _quake(finished: FinishedMap) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
+def _reach(finished: FinishedMap, name: str) -> MultiPolygon:
+    """How far a pass reaches, in the map's coordinates."""
+    geometry = finished.footprints.get(name)
+    if geometry is not None:
+        try:
+            found = (
+                gpd.GeoSeries([shape(geometry)], crs="EPSG:4326")
+                .to_crs(finished.reference.crs.to_wkt())
+                .iloc[0]
+            )
+            if np.isfinite(get_coordinates(found)).all() and found.geom_type in ("Polygon", "MultiPolygon"):
+                return _multi(found)
+        except (ProjError, ShapelyError, ValueError, TypeError, KeyError):
+            pass
+    return _multi(finished.extent)
+
+
 def _passes(finished: FinishedMap) -> Layer:
     """The passes that the map is made of, with the names that Copernicus EMS has for sources.
 
-    The geometry is the area: how far a pass reaches beyond it the cube does not keep.
+    The geometry is the footprint of the pass where the cube's catalogue has it, else the area.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -240,7 +259,7 @@ def _passes(finished: FinishedMap) -> Layer:
     rows.sort(key=lambda row: row["src_date"])
     frame = gpd.GeoDataFrame(
         {name: [row[name] for row in rows] for name in rows[0]},
-        geometry=[finished.extent] * len(rows),
+        geometry=[_reach(finished, row["pass_id"]) for row in rows],
         crs=finished.reference.crs.to_wkt(),
     )
     aliases = {
@@ -251,4 +270,4 @@ def _passes(finished: FinishedMap) -> Layer:
     fill = Fill(
         value="", label="Passes", colour="#000000", pattern="no", outline="#7570b3", outline_style="dash"
     )
-    return Layer("passes", "Passes", "imageFootprintA", "Polygon", frame, aliases, "", (fill,))
+    return Layer("passes", "Passes", "imageFootprintA", "MultiPolygon", frame, aliases, "", (fill,))

@@ -16,6 +16,9 @@ from model.origin import changes, read_made
 from model.reviews.review_store import read_reviews
 from model.reviews.reviewed_polygons import UNREVIEWED
 from pipeline.errors import ModelError, ReplaceError
+from pipeline.settings import settings
+from tests.quiet_cube import quiet_cube
+from tests.small_cube import write
 from tests.unit.model.reviews.conftest import edited, say, states
 
 NOTE = "<b>seen</b> on Planet"
@@ -231,3 +234,17 @@ def test_the_command_lists_and_takes(folder, tmp_path):
         (("quiet", "--deleted", "keep"), 2), (("quiet", "--accept", "2"), 7), (("quiet/..",), 7),
     ):  # fmt: skip
         assert run(*words).exit_code == status, words
+
+
+def test_links_to_cube_and_map_can_move_together(folder):
+    """The data folder may be moved: no document of the catalogue names its place, where the cube lies within."""
+    data = settings().data_dir
+    cube = data / "cubes" / "quiet.zarr"
+    cube.parent.mkdir(parents=True)
+    write(quiet_cube(64), cube)
+    record = api.map(str(cube), replace=True).record
+    item = json.loads((record.path / "cube.stac.json").read_text())
+    href = item["assets"]["cube"]["href"]
+    assert href == "../../../cubes/quiet.zarr" and (record.path / href).resolve() == cube.resolve()
+    for name in ("catalog.json", "map.stac.json", "cube.stac.json"):
+        assert str(data) not in (record.path / name).read_text(), name
