@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -197,6 +198,19 @@ def scratch_name(target: Path) -> Iterator[Path]:
         for folder in missing:
             with suppress(OSError):  # it holds the result
                 folder.rmdir()
+
+
+def is_there(target: Path) -> bool:
+    """Whether a folder exists, after one that a killed run had put aside is brought back."""
+    target = target.absolute()
+    if (
+        not target.is_dir()
+        and target.parent.is_dir()
+        and any(target.parent.glob(f".{glob.escape(target.name)}.*.old"))
+    ):
+        with scratch_name(target):
+            pass
+    return target.is_dir()
 
 
 def _lock_of(scratch: Path) -> Path:

@@ -36,7 +36,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
-from pipeline.files import read_regular
+from pipeline.files import is_there, read_regular
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -192,14 +192,14 @@ def map_named(text: str) -> Path:
     Raises:
         ModelError: there is neither a folder nor a map of that name.
     """
-    path = Path(text)
-    if path.is_dir():
-        return path.resolve()
+    path = Path(text).resolve()
+    if is_there(path):
+        return path
     area, _, name = text.partition("/")
     if is_name(area) and (not name or is_name(name)):
-        folder = maps_root() / area / (name or "latest")
-        if folder.is_dir():
-            return folder.resolve()
+        folder = (maps_root() / area / (name or "latest")).resolve()
+        if is_there(folder):
+            return folder
     known = [each.name for each in _folders(maps_root())]
     raise ModelError(
         f"There is no map {text!r:.200}: neither a folder nor an area with a map in {maps_root()}."

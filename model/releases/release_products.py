@@ -32,8 +32,9 @@ def write_products(finished: FinishedMap) -> None:
         OSError, or an error of GDAL: the disk takes no more.
     """
     layers = layers_of(finished)
+    tags = {**finished.tags, "REVIEW": finished.record.review_state}
     of_classes = write_raster_styles(finished, layers[0])
-    write_geopackage(layers, finished.folder / POLYGONS, finished.tags)
+    write_geopackage(layers, finished.folder / POLYGONS, tags)
     write_exchange_files(finished, layers[0])
     if finished.exposure:
         (finished.folder / CSV).write_text(table(finished.exposure), encoding="utf-8")

@@ -24,7 +24,7 @@ from model.reviews.review_store import place_of_area, read_reviews, save_reviews
 from model.reviews.reviewed_polygons import UNREVIEWED
 from model.reviews.verdict import Judgement, Reviews, Verdict
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
-from pipeline.files import scratch_name
+from pipeline.files import is_there
 from pipeline.places import feed_of_maps, maps_root
 from pipeline.records import Frozen
 
@@ -92,9 +92,7 @@ def review_map(folder: Path, request: ReviewRequest) -> ReviewRecord:
         ReplaceError: the map's folder holds changes by hand that are not handed in; nothing is kept then.
         SourceDataError: the file is none that is read.
     """
-    if folder.parent.is_dir():
-        with scratch_name(folder):  # brings back a map whose renewal was killed
-            pass
+    is_there(folder)  # brings back a map whose renewal was killed
     made, record = record_in(folder)
     place = place_of_area(record.area)
     if not request.says_something and not request.renew:

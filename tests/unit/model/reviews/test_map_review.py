@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import geopandas as gpd
+import pyogrio
 import pytest
 from click.testing import CliRunner
 from lxml import etree
@@ -52,6 +53,10 @@ def test_what_is_said_is_in_every_file(folder):
     page = (folder / "index.html").read_text()
     assert "Partly reviewed." in page and "<b>seen" not in page
     assert "partly reviewed" in (folder.parents[1] / "feed.atom").read_text()
+    assert (
+        pyogrio.read_info(folder / "landslides.gpkg", layer="landslides")["layer_metadata"]["REVIEW"]
+        == "partly reviewed"
+    )
     assert "2 accepted" in (folder / "report.md").read_text()
     without = frame.loc[frame["review"] != "rejected"].geometry.area.sum() / 1e6
     assert report["landslide_km2"] == pytest.approx(without, abs=1e-6)
@@ -219,6 +224,15 @@ def test_the_inventory_labels_a_cube(folder, tmp_path):
     assert (labels == 1).sum() == pytest.approx(shown[1], abs=2)
     assert (labels == 0).sum() == pytest.approx(shown[3], abs=2)
     assert np.isnan(labels).sum() == pytest.approx(128 * 128 - shown[1] - shown[3], abs=4)
+
+
+def test_a_map_that_a_kill_put_aside_comes_back(folder):
+    aside = folder.parent / f".{folder.name}.abcdefgh.old"
+    aside.mkdir()
+    folder.rename(aside / "old")
+    done = CliRunner().invoke(review, ["quiet"])
+    assert done.exit_code == 0, done.output
+    assert (folder / "index.html").is_file() and not aside.exists()
 
 
 def test_the_command_lists_and_takes(folder, tmp_path):
