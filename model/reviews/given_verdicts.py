@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pyproj import Transformer
 from shapely.geometry import Polygon
 
-from model.reviews.inheritance import EQUAL_SHARE, Judged, share_of_union
+from model.reviews.inheritance import Judged
 from model.reviews.reviewed_polygons import EDITED, UNREVIEWED
 from model.reviews.verdict import LONGEST_NOTE, LONGEST_WHO, Judgement, Verdict, to_degrees, transformed
 from pipeline.errors import ModelError
@@ -102,11 +102,11 @@ def by_number(
         )
     if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
         raise ModelError(f"Two verdicts are given on polygon {named(twice)}.", "Give one on each.")
-    found = []
+    found, edits = [], edits_of(judged)
     for judgement, some in wanted.items():
         for number in some:
             row = shown.iloc[known[number]]
-            edited = edit_of(row.geometry, judged) if row["review"] == EDITED else None
+            edited = edits.get(row.geometry.wkb) if row["review"] == EDITED else None
             if edited is None and judgement == "withdrawn" and row["review"] == UNREVIEWED:
                 raise ModelError(f"Polygon {number} has no verdict that could be withdrawn.")
             said: Judgement = "edited" if edited is not None and judgement == "accepted" else judgement
@@ -116,16 +116,9 @@ def by_number(
     return tuple(found)
 
 
-def edit_of(polygon: Polygon, judged: Sequence[Judged]) -> Judged | None:
-    """The verdict whose outline stands in the map."""
-    return next(
-        (
-            one
-            for one in judged
-            if one.verdict.judgement == "edited" and share_of_union(one.outline, polygon) >= EQUAL_SHARE
-        ),
-        None,
-    )
+def edits_of(judged: Sequence[Judged]) -> dict[bytes, Judged]:
+    """The verdicts whose outline stands in the map, by that outline (WKB)."""
+    return {one.outline.wkb: one for one in judged if one.verdict.judgement == EDITED}
 
 
 def named(numbers: Sequence[object]) -> str:

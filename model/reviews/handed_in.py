@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ import shapely
 from pyproj.exceptions import ProjError
 from shapely.geometry import Polygon
 
-from model.reviews.given_verdicts import Reviewer, edit_of, named
+from model.reviews.given_verdicts import Reviewer, edits_of, named
 from model.reviews.inheritance import SAME_SHARE, Judged, share_of_union
 from model.reviews.reviewed_polygons import ACCEPTED, EDITED, REJECTED, UNREVIEWED
 from model.reviews.verdict import MOST_POINTS, Verdict
@@ -73,6 +74,16 @@ class ShownMap:
     judged: tuple[Judged, ...]
     """the verdicts that count"""
     extent: Polygon
+
+    @cached_property
+    def edits(self) -> dict[bytes, Judged]:
+        """The verdicts whose outline stands in the map, by that outline."""
+        return edits_of(self.judged)
+
+    @cached_property
+    def originals(self) -> dict[int, Polygon]:
+        """The polygons as the map made them, by number."""
+        return dict(zip(self.mapped["id"].tolist(), self.mapped.geometry, strict=True))
 
 
 def verdicts_of_file(
@@ -207,9 +218,8 @@ def _texts(frame: gpd.GeoDataFrame, column: Any) -> list[str]:
 
 def _matches(features: Sequence[_Feature], shown_map: ShownMap) -> dict[int, int]:
     """Position in the map by position in the file; one feature a polygon, the one that overlaps it most."""
-    shown, mapped = shown_map.shown, shown_map.mapped
+    shown = shown_map.shown
     ids = {int(number): position for position, number in enumerate(shown["id"])}
-    original = dict(zip(mapped["id"].tolist(), mapped.geometry, strict=True))
     best: dict[int, tuple[float, int]] = {}
 
     def offer(position: int, number: int, share: float) -> None:
@@ -217,9 +227,8 @@ def _matches(features: Sequence[_Feature], shown_map: ShownMap) -> dict[int, int
             best[position] = (share, number)
 
     for number, feature in enumerate(features):
-        position = None if feature.number is None else ids.get(feature.number)
-        if position is not None:
-            places = (shown.geometry.iloc[position], original.get(feature.number))
+        if feature.number is not None and (position := ids.get(feature.number)) is not None:
+            places = (shown.geometry.iloc[position], shown_map.originals.get(feature.number))
             offer(position, number, max(share_of_union(feature.parts[0], p) for p in places if p is not None))
     taken = {number for _, number in best.values()}
     tree = shapely.STRtree(np.asarray(shown.geometry.values, dtype=object))
@@ -254,8 +263,8 @@ def _merged(
 
 def _replaced(feature: _Feature, shown_map: ShownMap) -> bool:
     """Whether it is a polygon of the map, unchanged, that the map no longer shows."""
-    original = shown_map.mapped.geometry[shown_map.mapped["id"] == feature.number]
-    return any(_same(feature.parts[0], one) for one in original)
+    original = None if feature.number is None else shown_map.originals.get(feature.number)
+    return original is not None and _same(feature.parts[0], original)
 
 
 def _same(one: Polygon, other: Polygon) -> bool:
@@ -269,8 +278,8 @@ def _on_known(
     """What a feature says of a polygon of the map."""
     row = shown_map.shown.iloc[position]
     number, outline = int(row["id"]), row.geometry
-    edit = edit_of(outline, shown_map.judged) if row["review"] == EDITED else None
-    originals = shown_map.mapped.geometry[shown_map.mapped["id"] == number]
+    edit = shown_map.edits.get(outline.wkb) if row["review"] == EDITED else None
+    originals = [one for one in (shown_map.originals.get(number),) if one is not None]
     replaces = tuple(originals) if edit is None else edit.replaces
     kept = None if edit is not None and edit.verdict.polygon is None else number
     texts = {"who": feature.who if feature.who != row["review_who"] else "", "note": feature.note}
@@ -326,7 +335,7 @@ def _on_gone(
     for position, number in zip(lost, numbers, strict=True):
         row = shown_map.shown.iloc[position]
         if row["review"] != REJECTED:
-            edit = edit_of(row.geometry, shown_map.judged) if row["review"] == EDITED else None
+            edit = shown_map.edits.get(row.geometry.wkb) if row["review"] == EDITED else None
             found.verdicts.append(
                 reviewer.says("rejected", row.geometry, number, edit.replaces if edit else ())
             )

@@ -142,7 +142,8 @@ def held_by(polygons: Sequence[Polygon], judged: Sequence[Judged]) -> Held:
 
 def share_of_union(one: Polygon, other: Polygon) -> float:
     """Intersection over union of two polygons."""
-    return next((share for _, _, share, _ in _overlaps([one], [other])), 0.0)
+    shared = one.intersection(other).area
+    return float(shared / (one.area + other.area - shared))
 
 
 def _agree(judged: Sequence[Judged], shares: dict[int, float], best: int) -> bool:
