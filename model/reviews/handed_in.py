@@ -357,7 +357,7 @@ def _remark_on_others(
     for name in KEPT:
         if name in frame and name in shown:
             given, known = frame[name].iloc[rows].astype(str), shown[name].iloc[positions].astype(str)
-            if shown[name].dtype.kind == "f":
+            if shown[name].dtype.kind in "fiu":
                 given = pd.to_numeric(frame[name].iloc[rows], errors="coerce")
                 same = np.isclose(given, shown[name].iloc[positions], rtol=1e-4, equal_nan=True)
             else:
