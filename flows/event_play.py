@@ -248,8 +248,9 @@ def steps_of(world: World) -> list[Step]:
         if first is None or product.published is None or parts[-1] != "rtc" or product.published < first:
             continue
         orbit = parts[6]
-        instants = [(f"{orbit} {product.remark}".strip(), product.published)]
-        instants += [(f"{orbit} reprocessed again", change.at) for change in product.replaced]
+        remark = "" if product.replaced else product.remark
+        instants = [(f"{orbit} {remark}".strip(), product.published)]
+        instants += [(f"{orbit}, reprocessed", change.at) for change in product.replaced]
         for key, instant in instants:
             passes[key] = max(passes.get(key, (instant, key)), (instant, key))
     found |= {instant: f"pass of orbit {key}" for instant, key in passes.values()}
