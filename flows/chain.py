@@ -20,6 +20,7 @@ from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
 from pipeline.files import read_regular, write_whole
+from pipeline.lock import LockedError, held
 from pipeline.places import Place, bundle_named, stored_area
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -89,6 +90,20 @@ def version_of(cube: str) -> CubeVersion:
     """
     _, facts = cubes.load(cube)
     return CubeVersion(place=place_of(facts), uri=addresses.canonical_address(facts.uri), digest=facts.digest)
+
+
+def lock_of(version: CubeVersion) -> Path:
+    """The file whose lock a run holds while it makes the model and the map of a version."""
+    return version.place.models / f".{version.place.label}.lock"
+
+
+def in_work(version: CubeVersion) -> bool:
+    """Whether a run makes the model or the map of a version now."""
+    try:
+        with held(lock_of(version), wait=False):
+            return False
+    except LockedError:
+        return True
 
 
 def latest_versions() -> tuple[list[CubeVersion], list[str]]:

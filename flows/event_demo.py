@@ -14,7 +14,7 @@ from flows.serving.terminal import Stages
 from pipeline.errors import IncompleteError, SlidecubeError
 from pipeline.files import write_whole
 from pipeline.lock import LockedError, held
-from pipeline.sandbox.play_world import make_play
+from pipeline.sandbox.play_world import BOX, make_play
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.settings import settings
@@ -79,7 +79,7 @@ def _run(root: Path, stages: Stages) -> EventDemoResult:
         }
         stages.begin("Starting a Prefect server and a worker")
         with LocalPrefect(root / "prefect", root / "logs", environment) as prefect:
-            play = EventPlay(world, archives, prefect, stages.note)
+            play = EventPlay(world, archives, prefect, stages.note, BOX)
             for step in steps:
                 stages.begin(f"{step.at:%d %b %H:%M} {step.what}")
                 play.step(step)

@@ -7,6 +7,10 @@ the looks that the schedules would make there, each quarter of an hour and each 
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +23,17 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
 from flows.serving.local_server import LocalPrefect
+from flows.serving.prefect_file import PROJECT
 from pipeline.area import load_area
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.versions import current_version, read_manifest
 from pipeline.errors import IncompleteError
 from pipeline.events import ledger
+from pipeline.events.detected_event import Bounds
+from pipeline.events.following.area_making import areas_of
+from pipeline.events.following.area_store import StoredArea
+from pipeline.files import write_whole
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.publication.timetable import read_timetable
 from pipeline.sandbox.seismicity.scripted_events import read_events
@@ -72,7 +81,13 @@ class EventPlay:
     archives: Sandbox
     prefect: LocalPrefect
     note: Callable[[str], None] = print
+    box: Bounds | None = None
+    """where a person draws each area as soon as it is made: a world of 3 km is smaller than the least area"""
     releases: list[Release] = field(default_factory=list)
+    _left: frozenset[UUID] = field(default=frozenset(), init=False)
+
+    def __post_init__(self) -> None:
+        self._left = frozenset(run.id for name in FLOWS for run in self.prefect.runs(name))
 
     def step(self, step: Step) -> list[Release]:
         """Move the clock there, watch, follow, wait for cubes and maps; returns the maps that are new.
@@ -85,10 +100,22 @@ class EventPlay:
         known = {run.id for name in FLOWS for run in self.prefect.runs(name)}
         self.note(f"{step.at:%Y-%m-%d %H:%M}  {step.what}")
         self.run("watch-events", step.at)
+        if self.box is not None:
+            self._draw(self.box, step.at)
         self.run("follow-events", step.at)
         self.settle()
         all_s = time.monotonic() - began
         return self._released(step, known, all_s)
+
+    def _draw(self, box: Bounds, at: datetime) -> None:
+        """Draw the areas in a process that reaches the archives as the worker's do."""
+        order = json.dumps([box, at.isoformat()])
+        command = [sys.executable, "-m", "flows.event_play", order]
+        done = subprocess.run(
+            command, cwd=PROJECT, env=self.prefect.variables, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise IncompleteError(f"The areas could not be drawn: {done.stderr[-500:]}", "Read the log.")
 
     def run(self, flow: str, at: datetime) -> FlowRun:
         """Run a flow at an instant, and wait until it has ended."""
@@ -112,15 +139,16 @@ class EventPlay:
     def settle(self) -> None:
         """Wait until no cube, model or map is in work, and none that an event will start is lacking."""
         deadline, quiet_since = time.monotonic() + STEP_LIMIT_S, time.monotonic()
-        while time.monotonic() - quiet_since < QUIET_S or self._lacking():
+        while time.monotonic() - quiet_since < QUIET_S or (self._lacking() and self._chained()):
             if self.working():
                 quiet_since = time.monotonic()
             self._wait(deadline, "cubes and maps of the event")
 
     def working(self) -> list[FlowRun]:
-        """Runs of cubes, models and maps that have not ended."""
+        """Runs of cubes, models and maps that have not ended, but those that a former server of this database began."""
         runs = [run for name in OF_A_VERSION for run in self.prefect.runs(name)]
         soon = [run for run in runs if run.state is not None and not run.state.is_final()]
+        soon = [run for run in soon if run.id not in self._left]
         return [run for run in soon if run.state is None or run.state.name != "Scheduled" or run.start_time]
 
     def areas(self) -> Iterator[str]:
@@ -137,6 +165,11 @@ class EventPlay:
             if chain.standing(chain.version_of(found.uri)).lacks:
                 return True
         return False
+
+    def _chained(self) -> bool:
+        """Whether a build has ended whole, so that its event starts what follows."""
+        builds = [run for run in self.prefect.runs(OF_A_VERSION[0]) if run.id not in self._left]
+        return any(run.state is not None and run.state.is_completed() for run in builds)
 
     def _after(self, area: str) -> int:
         """Passes after the event in the newest version."""
@@ -179,6 +212,23 @@ class EventPlay:
             raise IncompleteError(f"The {what} took longer than {STEP_LIMIT_S / 60:.0f} minutes.")
         self.prefect.check()
         time.sleep(0.5)
+
+
+def draw_areas(box: Bounds, at: datetime) -> None:
+    """Make the areas of open events that have none, and edit them as a person would: `box` instead of the extent."""
+    for name in ledger.names():
+        entry = ledger.read(name)
+        if not entry.open or entry.areas:
+            continue
+        areas = areas_of(entry, at).areas
+        for area in areas:
+            path = StoredArea(area.name).path
+            text = re.sub(
+                r"^bbox: .*$", f"bbox: {list(box)}", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+            )
+            write_whole(path, text)
+        with ledger.locked():
+            ledger.save(ledger.read(name).model_copy(update={"areas": areas}))
 
 
 def steps_of(world: World) -> list[Step]:
@@ -228,3 +278,13 @@ def table_of(releases: Sequence[Release]) -> str:
         for one in releases
     ]
     return head + "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Draw areas, as the first argument says: a box and an instant, as JSON."""
+    box, at = json.loads(sys.argv[1])
+    draw_areas(tuple(box), datetime.fromisoformat(at))
+
+
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,9 @@ from flows.serving import event_schedules
 from flows.serving.event_schedules import ScheduleState
 from model.detector.detector_plan import DetectorPlan
 from pipeline.area import load_area
+from pipeline.build.run import writer_lock
 from pipeline.cube import addresses
-from pipeline.errors import SlidecubeError
+from pipeline.errors import BusyError, SlidecubeError
 from pipeline.events import ledger
 from pipeline.events.following.area_look import Look, looked
 from pipeline.events.following.area_making import areas_of
@@ -119,6 +120,8 @@ def _looked_at(
     ended = len(looks) == len(states) > 0 and all(_ended(look) for look in looks.values())
     waiting = "; ".join(_by_area(look.account.waiting_for, area, len(looks)) for area, look in looks.items())
     notes = []
+    offsets = {one.words: None for look in looks.values() for one in look.account.told_offsets}
+    notes += [words for words in offsets if due]
     if ended:
         lacking = [one.words for look in looks.values() for one in look.account.missing]
         notes.append(f"finished: {waiting}" + (f"; missing: {'; '.join(lacking)}" if lacking else ""))
@@ -165,7 +168,7 @@ def _by_area(words: str, area: str, areas: int) -> str:
 
 def _begin(client: SyncPrefectClient, area: str, account: PassAccount) -> bool:
     """Schedule a build of the area, which looks at the archives; False where one is under way."""
-    if event_schedules.is_under_way(client, event_schedules.BUILD, "aoi", area):
+    if event_schedules.is_under_way(client, event_schedules.BUILD, "aoi", area, lambda: _is_built(area)):
         return False
     run_deployment(
         f"{event_schedules.BUILD}/{event_schedules.BUILD}",
@@ -177,6 +180,15 @@ def _begin(client: SyncPrefectClient, area: str, account: PassAccount) -> bool:
         "%s: %s", area, "the stack before the event" if account.cube_version is None else account.waiting_for
     )
     return True
+
+
+def _is_built(area: str) -> bool:
+    """Whether somebody holds the lock of the area's cube."""
+    try:
+        with writer_lock(load_area(area), wait=False):
+            return False
+    except BusyError:
+        return True
 
 
 def map_status(accounts: dict[str, PassAccount]) -> MapStatus | None:

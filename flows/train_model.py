@@ -65,7 +65,7 @@ def train_model(
     )
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(version.place.models / f".{version.place.label}.lock", wait=False))
+            stack.enter_context(held(chain.lock_of(version), wait=False))
         except LockedError:
             message = f"Another run makes the model and the map of {version.uri}. This run ended at once."
             return Completed(name="Busy", message=message)

@@ -6,6 +6,7 @@ these schedules, as it keeps every schedule that prefect.yaml does not name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -32,6 +33,8 @@ BUILD = "build-datacube"
 UNFINISHED = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 SOON = timedelta(minutes=5)
 """A run that is scheduled to begin within this is as good as begun."""
+BEGUN = timedelta(minutes=1)
+"""So long after its start a build holds the lock of its cube."""
 Wanted = Literal["on", "paused", "none"]
 
 
@@ -140,8 +143,19 @@ def _kept(
     return ScheduleState(area=known, active=wanted == "on" and active, words=words, by_person=off)
 
 
-def is_under_way(client: SyncPrefectClient, deployment: str, parameter: str, value: str) -> bool:
-    """Whether a run of a deployment with that value of a parameter runs, or is to begin within `SOON`."""
+def is_under_way(
+    client: SyncPrefectClient,
+    deployment: str,
+    parameter: str,
+    value: str,
+    alive: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Whether a run of a deployment with that value of a parameter runs, or is to begin within `SOON`.
+
+    Args:
+        alive: whether anything works on it. It is asked of runs that began `BEGUN` ago: a kill of the machine leaves
+            them as running on the server.
+    """
     found = prefect_file.deployed(client, deployment)
     if found is None:
         return False
@@ -153,4 +167,7 @@ def is_under_way(client: SyncPrefectClient, deployment: str, parameter: str, val
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id])),
         limit=200,
     )
-    return any(run.parameters.get(parameter) == value for run in runs)
+    since = datetime.now(UTC) - BEGUN
+    same = [run for run in runs if run.parameters.get(parameter) == value]
+    old = [run.start_time is not None and run.start_time < since for run in same]
+    return bool(same) and (not all(old) or alive())

@@ -24,6 +24,9 @@ from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
 from pipeline.sandbox.patch_statistics import HOKKAIDO_PATCHES, patches_as_markdown, patches_of_world
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
+from pipeline.sandbox.publication.timetable_plan import usual_troubles, write_timetable
+from pipeline.sandbox.seismicity.scripted_events import write_events
+from pipeline.sandbox.seismicity.world_events import events_of_world
 from pipeline.sandbox.statistics import PUBLISHED, as_markdown, of_world
 from pipeline.sandbox.time_commands import catalogue, clock, events, play, timetable
 from pipeline.sandbox.truth_scores import score_map
@@ -72,6 +75,11 @@ for _command in (timetable, events, catalogue, play, clock):
     "--slc", is_flag=True, help="Add single look complex products of the first track, for interferometry."
 )
 @click.option(
+    "--timed",
+    is_flag=True,
+    help="Also draw when the archives publish what, and what the feeds state of the earthquake.",
+)
+@click.option(
     "--parameters", type=click.File("r", encoding="utf-8"), help="JSON file with any other parameters."
 )
 def make(
@@ -85,6 +93,7 @@ def make(
     resolution_m: float | None,
     prevalence: float | None,
     slc: bool,
+    timed: bool,
     parameters: TextIO | None,
 ) -> None:
     """Simulate the event of AREA (a name or a YAML file) and write the files and items of the archives."""
@@ -104,6 +113,7 @@ def make(
         "resolution_m": resolution_m,
         "prevalence": prevalence,
         "slc": chosen.slc or SlcPlan() if slc else None,
+        "list_granules": True if timed else None,
     }
     chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -116,6 +126,9 @@ def make(
                 task, completed=done, total=total, description=what
             ),
         )
+    if timed:
+        write_timetable(world, usual_troubles(world, seed))
+        write_events(world.root, events_of_world(world, seed))
     click.echo(f"{world.root}: {len(world.document['passes'])} passes, {len(world.items)} items")
     for note in world.notes:
         click.echo(f"note: {note}", err=True)

@@ -33,9 +33,9 @@ from pipeline.sandbox.earth.parameters import SandboxError, WorldParameters
 from pipeline.sandbox.earth.rtc_passes import write_pass
 from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.earth.stac_items import dem_item
+from pipeline.sandbox.listed_granules import listed_granules
 from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
-from pipeline.sandbox.slc.listed_granules import listed_granules
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
 FORMAT = WORLD_FORMAT

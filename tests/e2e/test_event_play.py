@@ -6,24 +6,30 @@ whose server and worker are killed in the middle.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 import slidecube
+from flows.event_play import EventPlay, Release, Step, draw_areas, table_of
+from flows.serving.local_server import LocalPrefect
 from pipeline.area import load_area
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.manifest import Manifest
 from pipeline.cube.versions import current_version, read_manifest
 from pipeline.events import ledger
+from pipeline.events.following.area_look import Look, looked
 from pipeline.events.following.area_making import areas_of
-from pipeline.events.following.pass_account import Look, looked
 from pipeline.events.watching import watch
-from pipeline.sandbox.play_world import PASSES_BEFORE, make_play
+from pipeline.sandbox.play_world import BOX, PASSES_BEFORE, make_play
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.publication.timetable import Publication, read_timetable
@@ -31,6 +37,7 @@ from pipeline.sandbox.seismicity.scripted_events import read_events
 from pipeline.sandbox.truth_scores import TruthScore, score_map
 from pipeline.sandbox.world import World
 from pipeline.settings import settings
+from tests.e2e.test_restarts import let_leases_expire
 
 MAIN, SECOND, RETRACTED = "usgs-us6000sand", "usgs-us6000sanf", "usgs-us6000sane"
 SOON = timedelta(minutes=5)
@@ -128,11 +135,14 @@ def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(stage
     watch(alert)
     made = areas_of(ledger.read(MAIN), alert)
     (area,) = (one.name for one in made.areas)
-    assert load_area(area).footprint.covers(
-        load_area(str(next((stage.world.root / "aoi").glob("*")))).footprint
-    )
+    simulated = load_area(str(next((stage.world.root / "aoi").glob("*.yaml"))))
+    assert load_area(area).footprint.covers(simulated.footprint)
+    assert load_area(area).tracks == (46, 68)
+    draw_areas(BOX, alert)
+    assert load_area(area).bbox == BOX
 
-    slidecube.build(area)
+    result = slidecube.build(area)
+    assert result.missing == ("labels: no inventory (the area names none)",)
     manifest = _manifest(area)
     assert _orbits(manifest, after=True) == []
     assert len(_orbits(manifest, after=False)) in {2 * PASSES_BEFORE, 2 * PASSES_BEFORE - 4}
@@ -170,7 +180,8 @@ def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
     (change, *_) = (change for one in stage.products(first) for change in one.replaced)
     alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
     watch(alert)
-    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
+    draw_areas(BOX, alert)
+    (area,) = (one.name for one in ledger.read(MAIN).areas)
     stage.go(stage.published(first) + SOON)
     slidecube.build(area)
     before = _layers(_manifest(area))
@@ -180,6 +191,74 @@ def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
     changed = {orbit for orbit, layers in after.items() if before.get(orbit) not in (None, layers)}
     assert changed == {first}
     assert set(before) <= set(after)
+
+
+def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stack before the event, then the first pass; server and worker are killed while its cube is built."""
+    environment = {
+        **stage.archives.environment,
+        **{name: value for name, value in os.environ.items() if name.startswith("SLIDECUBE_")},
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    local = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
+    first, second = (Step(at, what) for at, what in _two_steps(stage))
+    with local as prefect:
+        play = EventPlay(stage.world, stage.archives, prefect, box=BOX)
+        assert play.step(first) == [], "nothing to map before the first pass after the event"
+        (area,) = play.areas()
+        assert len(_orbits(_manifest(area), after=False)) == 16
+        assert ledger.read(MAIN).state == "waiting"
+        stage.go(second.at)
+        play.run("watch-events", second.at)
+        play.start("follow-events", second.at)
+        _kill_in_the_middle(play, prefect)
+    let_leases_expire(tmp_path / "home")
+    again = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
+    with again as prefect:
+        play = EventPlay(stage.world, stage.archives, prefect, box=BOX)
+        found = _hour_by_hour(play, second.at)
+    with capsys.disabled():
+        print("\n" + table_of(found), [one.seconds for one in found])
+    (release,) = found
+    assert (release.area, release.after) == (area, 1)
+    assert (release.score.average_precision or 0.0) > 3 * release.score.prevalence
+    assert (release.folder / "index.html").is_file()
+    entry = ledger.read(MAIN)
+    assert len(entry.areas) == 1, "nothing is made twice"
+
+
+def _hour_by_hour(play: EventPlay, at: datetime) -> list[Release]:
+    """The looks that the schedules make until there is a release; the killed run counts as running for a minute."""
+    began = time.monotonic()
+    while not play.releases:
+        assert time.monotonic() - began < 900, "no release"
+        at += timedelta(hours=1)
+        play.step(Step(at, "after the kill"))
+    return play.releases
+
+
+def _two_steps(stage: Stage) -> list[tuple[datetime, str]]:
+    return [
+        (stage.start + timedelta(hours=7, minutes=10), "the landslide alert"),
+        (stage.published(stage.after[0]) + SOON, "the first pass"),
+    ]
+
+
+def _kill_in_the_middle(play: EventPlay, prefect: LocalPrefect) -> None:
+    """Kill server and worker, and every process that they started, once a build of the new pass runs."""
+    deadline = time.monotonic() + 300
+    while not any(run.state is not None and run.state.is_running() for run in play.working()):
+        assert time.monotonic() < deadline, "no build was begun"
+        time.sleep(0.2)
+    roots = [psutil.Process(child.process.pid) for child in prefect.children]
+    processes = [one for root in roots for one in (root, *root.children(recursive=True))]
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    for child in prefect.children:
+        child.process.wait()
 
 
 def _build_and_map(stage: Stage, area: str, at: datetime) -> TruthScore:

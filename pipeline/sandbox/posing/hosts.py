@@ -60,10 +60,10 @@ class Archive:
         self.ledger = ledger
         self._signer = Signer(options.token_lifetime_s, options.subscription_key)
         self.clock = SandboxClock(options.clock_start, options.clock_rate)
-        self._shelf = Shelf(worlds, self.clock)
+        self.shelf = Shelf(worlds, self.clock)
         self._page_size = options.page_size
         self._searched: tuple[int, StacApi] | None = None
-        self.asf = Asf(self._shelf, options)
+        self.asf = Asf(self.shelf, options)
         self.handlers: dict[str, Handler] = {
             host: self._blob if host.endswith(BLOB_DOMAIN) else self._file
             for world in worlds
@@ -74,7 +74,7 @@ class Archive:
         told = ToldEvents(worlds, self.clock)
         self.handlers |= {USGS_HOST: UsgsHost(told).answer, GDACS_HOST: GdacsHost(told).answer}
         self.handlers |= {PLANETARY_HOST: self._planetary, ADMIN_HOST: self._admin}
-        zenodo = ZenodoHost(self._shelf.roots)
+        zenodo = ZenodoHost(self.shelf.roots)
         if zenodo.records:
             self.handlers[ZENODO_HOST] = zenodo.answer
 
@@ -168,13 +168,13 @@ class Archive:
             return azure_error(403, "AuthenticationFailed", message, refusal)
         if request.method not in {"GET", "HEAD"}:
             return azure_error(405, "UnsupportedHttpVerb", "The resource doesn't support the HTTP verb.")
-        found = self._shelf.find(host, request.url.path)
+        found = self.shelf.find(host, request.url.path)
         if found is None:
             return azure_error(404, "BlobNotFound", "The specified blob does not exist.")
         return send_file(request, found.path, modified=found.since)
 
     async def _file(self, request: Request, fault: Fault | None) -> Response:
-        found = self._shelf.find(_host(request), request.url.path)
+        found = self.shelf.find(_host(request), request.url.path)
         if found is None:
             return Response("Not Found", 404)
         if request.method not in {"GET", "HEAD"}:
@@ -187,9 +187,9 @@ class Archive:
     @property
     def _stac(self) -> StacApi:
         """The search over what is published; made again only where that has changed."""
-        state = self._shelf.state
+        state = self.shelf.state
         if self._searched is None or self._searched[0] != state:
-            self._searched = state, StacApi(self._shelf.items(), self._page_size)
+            self._searched = state, StacApi(self.shelf.items(), self._page_size)
         return self._searched[1]
 
     def _date(self, host: str, path: str) -> bytes:

@@ -57,7 +57,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     settings.cache_clear()
-    archive = Archive(turns(range(-30, 0)), [(141.0, 42.0, 143.0, 43.0)])
+    archive = Archive(turns(range(-30, 0)))
     made = World(archive, Server())
 
     def of_cube(area):

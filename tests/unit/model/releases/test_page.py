@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,7 @@ from model.releases.vector_layers import layers_of
 from model.releases.web_page import page_map
 from model.releases.web_page.page import PAGE, write_page
 from model.releases.web_page.page_images import NO_DATA_COLOUR, hillshade, map_picture, score_overlay
+from pipeline.events.following.pass_account import PassAccount
 from tests.unit.model.releases.conftest import LICENCE
 
 
@@ -159,3 +161,30 @@ def test_without_terrain_the_ground_is_plain():
     flat = replace(images, dem=np.full_like(images.dem, np.nan))
     known = np.isfinite(images.score)
     assert len(np.unique(np.asarray(hillshade(flat, 10.0))[known])) == 1
+
+
+def test_the_page_says_what_is_missing_and_when_the_next_pass_comes(made, tmp_path):
+    finished = made[0]
+    used = finished.selection.every_view[0].after[0].instant
+    lacking = {
+        "relative_orbit": 46,
+        "platform": "<b>S1</b>",
+        "instant": used - timedelta(days=12),
+        "flown": True,
+    }
+    account = PassAccount.model_validate(
+        {
+            "area": "a", "at": used, "expected": 3, "found": 2,
+            "missing": [lacking, {**lacking, "instant": used}],
+            "next": {
+                "relative_orbit": 46, "direction": "descending", "platform": "sentinel-1a",
+                "instant": used + timedelta(days=60), "window_s": 60, "repeat_days": 12, "rests_on": 8,
+            },
+            "waiting_for": "waiting for track 46",
+        }
+    )  # fmt: skip
+    write_page(replace(finished, awaited=account, folder=tmp_path), layers_of(finished)[0])
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    shown = words(text)
+    assert shown.count("Not in the archive") == 1 and "Waiting for track 46" in shown
+    assert "not known to this map" not in shown and "<b>S1</b>" not in text

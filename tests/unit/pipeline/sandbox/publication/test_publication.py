@@ -24,9 +24,11 @@ from pipeline.sandbox.posing.asf.earthdata_host import LOGIN_HOST
 from pipeline.sandbox.posing.faults import Ledger
 from pipeline.sandbox.posing.hosts import PLANETARY_HOST, Archive
 from pipeline.sandbox.posing.server_options import ServerOptions
-from pipeline.sandbox.publication.timetable import TIMETABLE, Timetable, read_timetable
+from pipeline.sandbox.publication.sandbox_clock import ClockOrder
+from pipeline.sandbox.publication.timetable import TIMETABLE, Publication, Timetable, read_timetable
 from pipeline.sandbox.publication.timetable_plan import TimetablePlan, usual_troubles, write_timetable
 from pipeline.sandbox.world import World, make_world
+from tests.unit.slc_world import FLIGHTS, make_slc_world
 
 AREA = AreaOfInterest.model_validate(
     {
@@ -273,3 +275,36 @@ def test_a_world_without_a_timetable_shows_everything_at_any_time(timed: Timed, 
         assert Timetable().instants == ()
     finally:
         (tmp_path / "kept").rename(timed.world.root / TIMETABLE)
+
+
+def test_granules_and_bursts_appear_with_their_listing(tmp_path: Path) -> None:
+    made = make_slc_world(tmp_path / "w", FLIGHTS[:2])
+    first, second = (granule.name for granule in made.granules)
+    table = Timetable(
+        products=(
+            Publication(id=first, published=datetime(2018, 8, 25, tzinfo=UTC)),
+            Publication(id=second, published=None),
+        )
+    )
+    (made.world.root / TIMETABLE).write_text(table.model_dump_json())
+    archive = Archive([made.world], Ledger(), OPTIONS)
+    search = "/search/granules.umm_json?short_name={}&provider=ASF&page_size=100"
+
+    def listed(collection: str) -> list[str]:
+        client = TestClient(archive, base_url=f"https://{SEARCH_HOST}")
+        items = client.get(search.format(collection)).json()["items"]
+        return [item["umm"]["GranuleUR"] for item in items]
+
+    def found(url: str) -> bool:
+        parts = urlsplit(url)
+        return archive.shelf.find(parts.hostname or "", parts.path) is not None
+
+    burst = next(one for one in made.bursts if one.granule == first)
+    kinds = ("SENTINEL-1A_SLC", "SENTINEL-1_BURSTS")
+    assert [listed(kind) for kind in kinds] == [[], []]
+    assert not found(burst.tiff_url)
+    archive.clock.change(ClockOrder(at=datetime(2018, 8, 25, tzinfo=UTC)))
+    assert listed(kinds[0]) == [f"{first}-SLC"]
+    assert set(listed(kinds[1])) == {one.id for one in made.bursts if one.granule == first}
+    assert found(burst.tiff_url)
+    assert not any(found(one.tiff_url) for one in made.bursts if one.granule == second)
