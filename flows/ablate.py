@@ -15,6 +15,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build_datacube import reason
+from flows.serving import log_progress
 from flows.serving.run_log import in_pages
 from model.experiments.ablation import run_ablation
 from model.experiments.ablation_plan import AblationPlan, trials_of
@@ -49,7 +50,7 @@ class TrialRecord(Frozen):
 @task(name="trial", cache_policy=NO_CACHE)
 def trial(one: TrialTask, out: Path) -> TrialRecord:
     """Run one trial, or read its result if `out` holds it."""
-    result = run_trial(one, out)
+    result = run_trial(one, out, log_progress.in_log())
     scores = result.evaluation.scene
     return TrialRecord(
         label=one.trial.label,

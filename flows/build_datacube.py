@@ -254,7 +254,7 @@ def start_chain(cube: str, lacks: tuple[str, ...]) -> None:
     logger = get_run_logger()
     try:
         with get_client(sync_client=True) as client:
-            if is_under_way(client, CHAIN, "cube", cube):
+            if is_under_way(client, CHAIN, "cube", cube, lambda: chain.in_work(chain.version_of(cube))):
                 logger.info("%s lacks its %s: %s is under way", cube, " and ".join(lacks), CHAIN)
                 return
         run_deployment(f"{CHAIN}/{CHAIN}", parameters={"cube": cube}, timeout=0, as_subflow=False)

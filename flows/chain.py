@@ -15,11 +15,14 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from model.api import place_of
+from model.detector.detector_plan import DetectorPlan
 from model.inputs import cubes
 from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
+from pipeline.events.ledger import MapStatus
 from pipeline.files import read_regular, write_whole
+from pipeline.lock import LockedError, held
 from pipeline.places import Place, bundle_named, stored_area
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -89,6 +92,27 @@ def version_of(cube: str) -> CubeVersion:
     """
     _, facts = cubes.load(cube)
     return CubeVersion(place=place_of(facts), uri=addresses.canonical_address(facts.uri), digest=facts.digest)
+
+
+def lock_of(version: CubeVersion) -> Path:
+    """The file whose lock a run holds while it makes the model and the map of a version."""
+    return version.place.models / f".{version.place.label}.lock"
+
+
+def in_work(version: CubeVersion) -> bool:
+    """Whether a run makes the model or the map of a version now."""
+    try:
+        with held(lock_of(version), wait=False):
+            return False
+    except LockedError:
+        return True
+
+
+def status_after(passes: int) -> MapStatus:
+    """The status of a map of so many passes after the event, at least one, as the status of a polygon has it."""
+    if passes >= DetectorPlan().confirmed_after:
+        return "confirmed"
+    return "first" if passes == 1 else "provisional"
 
 
 def latest_versions() -> tuple[list[CubeVersion], list[str]]:

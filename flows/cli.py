@@ -24,9 +24,6 @@ if TYPE_CHECKING:  # imported when a command runs
     from flows.event_demo import EventDemoResult
     from flows.serving.terminal import Stages
 
-WATCHING = (("watch-events", "every-quarter-hour"),)
-"""deployments, and the schedules of theirs that `slidecube watch on` turns on"""
-
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
@@ -91,12 +88,12 @@ def watch() -> None:
 
 
 def _turn(*, active: bool, dry_run: bool) -> None:
-    from flows.serving.schedules import is_active, turn
+    from flows.serving.schedules import is_active, of_watch, turn
     from flows.serving.server_client import server_client
 
     word = "on" if active else "off"
     with server_client() as client:
-        for name, slug in WATCHING:
+        for name, slug in of_watch():
             if is_active(client, name, slug) == active:
                 click.echo(f"{name}: schedule {slug} is {word} already")
                 continue

@@ -16,9 +16,8 @@ from prefect.events import emit_event
 from pydantic import Field
 
 from flows import chain
-from flows.serving import event_schedules
+from flows.serving import announcements, event_schedules
 from flows.serving.event_schedules import ScheduleState
-from model.detector.detector_plan import DetectorPlan
 from pipeline.area import load_area
 from pipeline.build.run import writer_lock
 from pipeline.cube import addresses
@@ -120,6 +119,8 @@ def _looked_at(
     ended = len(looks) == len(states) > 0 and all(_ended(look) for look in looks.values())
     waiting = "; ".join(_by_area(look.account.waiting_for, area, len(looks)) for area, look in looks.items())
     notes = []
+    offsets = {one.words: None for look in looks.values() for one in look.account.told_offsets}
+    notes += [words for words in offsets if due]
     if ended:
         lacking = [one.words for look in looks.values() for one in look.account.missing]
         notes.append(f"finished: {waiting}" + (f"; missing: {'; '.join(lacking)}" if lacking else ""))
@@ -196,12 +197,7 @@ def map_status(accounts: dict[str, PassAccount]) -> MapStatus | None:
     as the detector asks for are confirmed.
     """
     counts = [account.after for area, account in accounts.items() if account.after and _is_mapped(area)]
-    if not counts:
-        return None
-    least = min(counts)
-    if least >= DetectorPlan().confirmed_after:
-        return "confirmed"
-    return "first" if least == 1 else "provisional"
+    return chain.status_after(min(counts)) if counts else None
 
 
 def _is_mapped(area: str) -> bool:
@@ -217,11 +213,12 @@ def _is_mapped(area: str) -> bool:
 def announce(entry: Entry, accounts: list[PassAccount]) -> None:
     """Emit the event that what is waited for has changed."""
     emit_event(
-        event="event.waiting",
+        event=announcements.EVENT_WAITING,
         resource={
             "prefect.resource.id": f"event.{entry.name}",
             "prefect.resource.name": entry.name,
             "event.state": entry.state,
+            announcements.SAYS: announcements.says_of_waiting(entry),
         },
         payload={
             "waiting_for": entry.waiting_for,

@@ -15,11 +15,12 @@ from prefect.states import Completed, Failed
 from flows import chain
 from flows.map_landslides import map_landslides, run_name
 from flows.serving import log_progress
-from flows.serving.artifacts import show_bundle
+from flows.serving.artifacts import show_bundle, show_status
 from flows.serving.run_log import in_pages
 from model import api
+from model.holdings.status import status
 from model.network.training_plan import TrainingPlan
-from model.releases.latest_map import point_at
+from model.releases.announcement.latest_map import point_at
 from model.training.experiment import Experiment
 from pipeline.lock import LockedError, held
 
@@ -64,7 +65,7 @@ def train_model(
     )
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(version.place.models / f".{version.place.label}.lock", wait=False))
+            stack.enter_context(held(chain.lock_of(version), wait=False))
         except LockedError:
             message = f"Another run makes the model and the map of {version.uri}. This run ended at once."
             return Completed(name="Busy", message=message)
@@ -143,8 +144,15 @@ def verdict(before: chain.Standing, after: chain.Standing) -> State[Any]:
 def reconcile() -> State[Any]:
     """Finish the newest version of every cube that lacks a model or a map; do nothing if none does.
 
-    A cube that is damaged stops no other; the run names it and fails in the end.
+    A cube that is damaged stops no other; the run names it and fails in the end. The artifact `status` shows events,
+    areas, maps and the disk as they are then.
     """
+    end = _reconciled()
+    show_status(status())
+    return end
+
+
+def _reconciled() -> State[Any]:
     versions, failed = chain.latest_versions()
     unfinished = [version for version in versions if chain.standing(version).lacks]
     if not unfinished and not failed:

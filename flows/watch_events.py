@@ -9,13 +9,18 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
+from flows.serving import announcements
 from flows.serving.event_artifacts import show_watch
 from flows.serving.run_log import in_pages
 from pipeline.errors import number_of
 from pipeline.events.watching import Change, WatchReport, watch
 from pipeline.records import Utc
 
-ANNOUNCED = {"detected": "event.detected", "revised": "event.revised", "retracted": "event.retracted"}
+ANNOUNCED = {
+    "detected": announcements.EVENT_DETECTED,
+    "revised": announcements.EVENT_REVISED,
+    "retracted": announcements.EVENT_RETRACTED,
+}
 """name of the Prefect event, by what became of an event"""
 
 
@@ -51,6 +56,7 @@ def announce(change: Change) -> None:
             "event.tier": change.tier,
             "event.state": change.state,
             "event.opened": str(change.opened).lower(),
+            announcements.SAYS: announcements.says_of_event(event, change.tier, change.words),
         },
         payload={
             "words": change.words,

@@ -230,8 +230,8 @@ def map(
 
 def _announce(place: Place, made: Result[ReleaseRecord]) -> None:
     """Point `latest` at a new map, and write the feed of all maps; also where an interrupted run did not come to it."""
-    from model.releases.feed import write_feed
-    from model.releases.latest_map import point_at
+    from model.releases.announcement.feed import write_feed
+    from model.releases.announcement.latest_map import point_at
 
     if made.new or not (place.latest_map.exists() and feed_of_maps().exists()):
         if made.new or not place.latest_map.exists():

@@ -193,7 +193,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
             raise
         try:
             with writing(target):
-                _describe(result, origin)
+                describe(result.folder, origin, result.record)
             put_folder(result.folder, target, replace=replace)
         except FileExistsError as error:
             raise ReplaceError(
@@ -201,16 +201,20 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
             ) from error
 
 
-def _describe(result: Result, origin: Origin) -> None:
-    """Write `origin.json` into the finished folder."""
-    names = [path.name for path in result.folder.iterdir()]
+def describe(folder: Path, origin: Origin, record: dict[str, Any]) -> None:
+    """Write `origin.json` into a finished folder.
+
+    Args:
+        record: what is printed, paths relative to the folder.
+    """
+    names = [path.name for path in folder.iterdir() if path.name != ORIGIN]
     made = Made(
         origin=origin,
-        record=result.record,
+        record=record,
         files=tuple(sorted([ORIGIN, *names])),
-        digests={name: _digest(result.folder / name) for name in EDITABLE if name in names},
+        digests={name: _digest(folder / name) for name in EDITABLE if name in names},
     )
-    (result.folder / ORIGIN).write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / ORIGIN).write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _earlier_bundle(document: dict[str, Any]) -> Origin:

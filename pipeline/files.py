@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -199,6 +200,19 @@ def scratch_name(target: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def is_there(target: Path) -> bool:
+    """Whether a folder exists, after one that a killed run had put aside is brought back."""
+    target = target.absolute()
+    if (
+        not target.is_dir()
+        and target.parent.is_dir()
+        and any(target.parent.glob(f".{glob.escape(target.name)}.*.old"))
+    ):
+        with scratch_name(target):
+            pass
+    return target.is_dir()
+
+
 def _lock_of(scratch: Path) -> Path:
     return scratch.with_suffix(".lock")
 
@@ -216,7 +230,7 @@ def _remove_abandoned(target: Path) -> None:
             aside.append(path)
     in_work = False
     for scratch in scratches:
-        if _is_abandoned(scratch):
+        if is_abandoned(scratch):
             shutil.rmtree(scratch, ignore_errors=True)
             _lock_of(scratch).unlink(missing_ok=True)
         else:
@@ -227,7 +241,7 @@ def _remove_abandoned(target: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_abandoned(scratch: Path) -> bool:
+def is_abandoned(scratch: Path) -> bool:
     """Whether nobody works in a scratch folder; one of an earlier release, which has no lock, counts after a day."""
     try:
         with _lock_of(scratch).open("r+") as lock:

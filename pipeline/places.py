@@ -11,6 +11,7 @@ Below the data folder (`SLIDECUBE_DATA_DIR`):
     maps/<area>/v3-<bundle>-<digest>        the map of version 3 by a bundle: its name and 8 digits of its digest
     maps/<area>/v3-detector                 the map of version 3 that needs no training
     maps/<area>/latest                      a link to the map of the area that was written last
+    maps/<area>/reviews.json                what persons said of the polygons of its maps
     maps/feed.atom                          the feed of all maps
     areas/<area>.yaml                       the area file of an event, found by its name like the shipped ones
 
@@ -35,7 +36,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
-from pipeline.files import read_regular
+from pipeline.files import is_there, read_regular
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -47,6 +48,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "model" / "bundle" / "shipped"
 """the folder of the bundles that come with the package"""
 SIMULATED_PRIOR = "simulated-prior"
 """the name of the one that was trained on simulated events alone"""
+WORLD_DOCUMENT, WORLD_FORMAT = "world.json", "slidecube-world-1"
+"""the file that makes a folder a simulated world, and the format that it states"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """what a person may name a bundle"""
 
@@ -143,6 +146,15 @@ def bundles_of(area: str) -> list[Path]:
     return sorted((each for each in folders if (each / BUNDLE_DOCUMENT).is_file()), key=_created)
 
 
+def is_world(folder: Path) -> bool:
+    """Whether a folder is a finished simulated world."""
+    try:
+        document = json.loads(read_regular(folder / WORLD_DOCUMENT, MOST_DOCUMENT_BYTES))
+        return bool(document["format"] == WORLD_FORMAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 LONGEST_NAME_BYTES = 200
 """of a folder, with room for what is added to the name of an area"""
 
@@ -174,6 +186,28 @@ def feed_of_maps() -> Path:
     return maps_root() / "feed.atom"
 
 
+def map_named(text: str) -> Path:
+    """The folder of a map by its path, by `AREA` for the map of an area that was written last, or by `AREA/NAME`.
+
+    Raises:
+        ModelError: there is neither a folder nor a map of that name.
+    """
+    path = Path(text).resolve()
+    if is_there(path):
+        return path
+    area, _, name = text.partition("/")
+    if is_name(area) and (not name or is_name(name)):
+        folder = (maps_root() / area / (name or "latest")).resolve()
+        if is_there(folder):
+            return folder
+    known = [each.name for each in _folders(maps_root())]
+    raise ModelError(
+        f"There is no map {text!r:.200}: neither a folder nor an area with a map in {maps_root()}."
+        f"{did_you_mean(text, known)}",
+        "Make one with `slidecube map AREA`, or give the folder of a map.",
+    )
+
+
 class Place(Frozen):
     """Where the results of one version of one cube belong."""
 
@@ -200,6 +234,11 @@ class Place(Frozen):
     def latest_map(self) -> Path:
         """The link to the map of the area that was written last."""
         return self.maps / "latest"
+
+    @property
+    def reviews(self) -> Path:
+        """What persons said of the polygons of the area's maps."""
+        return self.maps / "reviews.json"
 
     @property
     def refusals(self) -> Path:

@@ -1,5 +1,5 @@
-"""What flows announce as events of Prefect, in words that can be sent on: `release.ready`, `build.failed`,
-`event.detected`, `event.waiting`.
+"""What flows announce as events of Prefect, in words that can be sent on: `release.ready`, `build.failed`, and those of
+an event, which `watch-events` and `follow-events` emit.
 
 The resource of each has the label `slidecube.says`, a text of at most `MOST_TEXT` characters. `flows.serving.notices`
 makes the automations that send it to people.
@@ -22,11 +22,14 @@ from pipeline.settings import settings
 
 if TYPE_CHECKING:  # set-up and local server name the events alone, and start without the model stage
     from model.bundle.summaries import ReleaseRecord
+    from pipeline.events.detected_event import DetectedEvent
     from pipeline.events.ledger import Entry, MapStatus
 
 RELEASE_READY = "release.ready"
 BUILD_FAILED = "build.failed"
 EVENT_DETECTED = "event.detected"
+EVENT_REVISED = "event.revised"
+EVENT_RETRACTED = "event.retracted"
 EVENT_WAITING = "event.waiting"
 SAYS = "slidecube.says"
 """the label that holds the text for people"""
@@ -54,18 +57,27 @@ def address_of(path: object) -> str:
     return f"{base.rstrip('/')}/{quote(text.removeprefix(f'{root}/'))}"
 
 
-def release_ready(release: ReleaseRecord, status: MapStatus | None = None) -> None:
-    """Announce a map that was written; `status` is that of the event's maps where it is known."""
-    by_status = ", ".join(f"{number} {name}" for name, number in release.statuses.items() if number)
-    version = "" if release.cube_version is None else f", version {release.cube_version}"
+def by_status(release: ReleaseRecord) -> str:
+    """The polygons by status over the passes: "12 confirmed, 3 first"; empty of a map by a model."""
+    return ", ".join(f"{number} {name}" for name, number in release.statuses.items() if number)
+
+
+def summary(release: ReleaseRecord) -> str:
+    """What a map holds and what it lacks, in one sentence."""
     mapped = "no polygons" if release.mapped_km2 is None else f"{release.mapped_km2:.3g} km² mapped"
     count = "" if release.polygons is None else f" in {number_of(release.polygons, 'polygon')}"
-    after = number_of(release.passes_after, "pass")
+    statuses = f" ({by_status(release)})" if by_status(release) else ""
+    lacks = f"; {release.no_data_share:.1%} of the area without data" if release.no_data_share else ""
+    return f"{mapped}{count}{statuses}, {number_of(release.passes_after, 'pass')} after the event{lacks}"
+
+
+def release_ready(release: ReleaseRecord, status: MapStatus) -> None:
+    """Announce a map that was written, and its status by the passes after the event."""
+    version = "" if release.cube_version is None else f", version {release.cube_version}"
     page = address_of((release.page or release.report).resolve())
     says = [
-        f"{'SIMULATED. ' if release.simulated else ''}Map of {plain(release.area, 80)}{version}:",
-        f"{mapped}{count}{f' ({by_status})' if by_status else ''}, {after} after the event.",
-        f"Status: {status}." if status else "",
+        f"{'SIMULATED. ' if release.simulated else ''}Map of {plain(release.area, 80)}{version}: {summary(release)}.",
+        f"Status: {status}.",
     ]
     emit_event(
         event=RELEASE_READY,
@@ -76,9 +88,9 @@ def release_ready(release: ReleaseRecord, status: MapStatus | None = None) -> No
             "release.map": str(release.path),
             "release.page": page,
             "release.version": "" if release.cube_version is None else str(release.cube_version),
-            "release.status": status or by_status,
+            "release.status": status,
             "release.km2": "" if release.mapped_km2 is None else f"{release.mapped_km2:.6g}",
-            SAYS: f"{' '.join(filter(None, says))} Page: {page}",
+            SAYS: f"{' '.join(says)} Page: {page}",
         },
         payload={"statuses": release.statuses, "passes_after": release.passes_after},
     )
@@ -108,36 +120,19 @@ def build_failed(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     )
 
 
-def event_detected(entry: Entry) -> None:
-    """Announce an event that the rule follows, or a revision that changed what is done for it."""
-    event = entry.event
+def says_of_event(event: DetectedEvent, tier: str, words: str) -> str:
+    """What became of an event: size, place and time, what is done for it, and the words of its history."""
     size = "" if event.magnitude is None else f"M {event.magnitude:.1f} "
     where = plain(event.place, 120) or f"{event.longitude:.2f}, {event.latitude:.2f}"
-    reasons = plain("; ".join(entry.decision.reasons), 200)
-    _of_event(
-        EVENT_DETECTED,
-        entry,
-        f"{size}{event.kind}, {where}, {event.start:%Y-%m-%d %H:%M} UTC ({event.status}). Decision: {entry.tier}"
-        f"{f', since {reasons}' if reasons else ''}.",
+    when = f"{event.start:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{'SIMULATED. ' if event.simulated else ''}{size}{event.kind}, {where}, {when} ({event.status}). "
+        f"Tier: {tier}. {plain(words, 300)}"
     )
 
 
-def event_waiting(entry: Entry) -> None:
-    """Announce which pass an event waits for."""
-    _of_event(EVENT_WAITING, entry, f"{plain(entry.name, 80)}: {plain(entry.waiting_for, 300)}")
-
-
-def _of_event(name: str, entry: Entry, says: str) -> None:
+def says_of_waiting(entry: Entry) -> str:
+    """Which pass an event waits for, and what is missing."""
+    missing = f"; missing: {plain('; '.join(entry.missing), 200)}" if entry.missing else ""
     simulated = "SIMULATED. " if entry.event.simulated else ""
-    emit_event(
-        event=name,
-        resource={
-            "prefect.resource.id": f"event.{entry.name}",
-            "prefect.resource.name": entry.name,
-            "event.state": entry.state,
-            "event.tier": entry.tier,
-            "event.areas": ",".join(area.name for area in entry.areas),
-            "event.url": entry.event.url,
-            SAYS: f"{simulated}{says}",
-        },
-    )
+    return f"{simulated}{plain(entry.name, 80)}: {plain(entry.waiting_for, 300)}{missing}"

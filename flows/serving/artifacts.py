@@ -13,8 +13,11 @@ from typing import Any
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from model.bundle.markdown import escaped
 from model.bundle.summaries import BundleRecord, ReleaseRecord
+from model.holdings.status import Status
 from pipeline.build.run import BuildPlan, Published
+from pipeline.console import readable_size
 from pipeline.cube.cube_quicklook import Quicklook
 from pipeline.events.following.area_document import title_of
 from pipeline.events.ledger import Entry
@@ -137,6 +140,69 @@ def show_map(release: ReleaseRecord) -> None:
         key=key_of("map", release.area),
         description=f"Map of {release.area}, cube version {release.cube_version}",
     )
+
+
+def show_status(found: Status) -> None:
+    """The state of everything below the data folder; text from outside adds no markup."""
+    events = [
+        (
+            one.name,
+            one.state,
+            one.map_status or "",
+            "" if one.magnitude is None else one.magnitude,
+            one.next_pass,
+        )
+        for one in found.events
+    ]
+    areas = [
+        (
+            one.name,
+            "-" if one.version is None else one.version,
+            len(one.versions),
+            len(one.bundles),
+            one.verdicts,
+        )
+        for one in found.areas
+    ]
+    maps = [
+        (
+            f"{area.name}/{one.name}",
+            "-" if one.polygons is None else one.polygons,
+            one.review,
+            f"{one.written:%Y-%m-%d}",
+        )
+        for area in found.areas
+        for one in area.maps
+    ]
+    disk = [(use.kind, readable_size(use.size_bytes)) for use in found.disk]
+    if found.free_bytes is not None:
+        disk.append(("free", readable_size(found.free_bytes)))
+    wrong = [("damaged", line) for line in found.problems]
+    wrong += [("failed", f"{area.name}: {line}") for area in found.areas for line in area.refused]
+    wrong += [("missing", f"{one.name}: {line}") for one in found.events for line in one.missing]
+    counts = f"{len(events)} events, {len(areas)} areas, {len(maps)} maps"
+    create_markdown_artifact(
+        "\n\n".join(
+            [
+                _table(("event", "state", "map", "magnitude", "next pass"), events),
+                _table(("area", "version", "versions", "bundles", "verdicts"), areas),
+                _table(("map", "polygons", "review", "written"), maps),
+                _table(("what", ""), wrong),
+                _table(("disk", ""), disk),
+            ]
+        ),
+        key="status",
+        description=f"State at {found.at:%Y-%m-%d %H:%M} UTC: {counts}",
+    )
+
+
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
+    """A table of GitHub's Markdown; empty without a row."""
+    if not rows:
+        return ""
+    lines = [" | ".join(titles), " | ".join("---" for _ in titles)]
+    lines += [" | ".join(escaped(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def with_picture(text: str, uri: str, picture: bytes) -> str:

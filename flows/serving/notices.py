@@ -30,7 +30,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from flows.serving.announcements import BUILD_FAILED, EVENT_DETECTED, EVENT_WAITING, RELEASE_READY, SAYS
+from flows.serving.announcements import (
+    BUILD_FAILED,
+    EVENT_DETECTED,
+    EVENT_RETRACTED,
+    EVENT_WAITING,
+    RELEASE_READY,
+    SAYS,
+)
 from pipeline.errors import SettingsError
 from pipeline.settings import settings
 
@@ -98,6 +105,7 @@ NOTICES = (
     _announcement(RELEASE_READY, "release.*", "a map is ready"),
     _announcement(BUILD_FAILED, "datacube.*", "a build failed"),
     _announcement(EVENT_DETECTED, "event.*", "an event was detected"),
+    _announcement(EVENT_RETRACTED, "event.*", "an event was retracted"),
     _announcement(EVENT_WAITING, "event.*", "an event waits for a pass"),
     Notice(
         "slidecube: a run failed",

@@ -17,19 +17,20 @@ from prefect.exceptions import FailedRun
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Failed
 
+from pipeline.archives.http.http_errors import without_secrets
 from pipeline.errors import SlidecubeError
 
 P = ParamSpec("P")
 
 LIBRARIES = ("pipeline", "model")
-"""loggers whose records go to the pages"""
+"""loggers whose records go to the pages from INFO on; of other libraries what they warn of"""
 
 
 class RunLog(APILogHandler):
     """Sends records to the run in which they arose; those of a library's own threads to `flow_run`."""
 
-    def __init__(self, flow_run: UUID) -> None:
-        super().__init__(level=logging.INFO)
+    def __init__(self, flow_run: UUID, level: int = logging.INFO) -> None:
+        super().__init__(level=level)
         self.flow_run = flow_run
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -45,13 +46,28 @@ class RunLog(APILogHandler):
         return super().filter(record)
 
 
+class OthersLog(RunLog):
+    """The same for warnings of other libraries, Python's own `warnings` among them, without tokens of addresses."""
+
+    def __init__(self, flow_run: UUID) -> None:
+        super().__init__(flow_run, logging.WARNING)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out what has a handler of its own; make the message fit to be shown."""
+        if record.name.partition(".")[0] in (*LIBRARIES, "prefect"):
+            return False
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return super().filter(record)
+
+
 class _Installed:
-    """The one handler of this process, while a flow runs; flows that run inside it use the same."""
+    """The handlers of this process, while a flow runs; flows that run inside it use the same."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.flows = 0
         self.handler: RunLog | None = None
+        self.others: OthersLog | None = None
         self.levels: dict[str, int] = {}
 
     def enter(self, flow_run: UUID) -> None:
@@ -65,6 +81,9 @@ class _Installed:
                 self.levels[name] = logger.level
                 logger.setLevel(logging.INFO)
                 logger.addHandler(self.handler)
+            self.others = OthersLog(flow_run)
+            logging.getLogger().addHandler(self.others)
+            logging.captureWarnings(True)
 
     def leave(self) -> None:
         with self.lock:
@@ -74,7 +93,10 @@ class _Installed:
             for name, level in self.levels.items():
                 logging.getLogger(name).removeHandler(self.handler)
                 logging.getLogger(name).setLevel(level)
-            self.handler = None
+            if self.others is not None:
+                logging.getLogger().removeHandler(self.others)
+            logging.captureWarnings(False)
+            self.handler = self.others = None
 
 
 _installed = _Installed()
@@ -82,7 +104,7 @@ _installed = _Installed()
 
 @contextmanager
 def library_log() -> Iterator[None]:
-    """Send what the libraries log, from level INFO, to the pages of the flow run in which this is entered."""
+    """Send what slidecube logs from level INFO, and what other libraries warn of, to the pages of the current run."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         yield

@@ -7,8 +7,21 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 
-from flows.serving.prefect_file import deployed
+from flows.serving.prefect_file import deployed, shipped
 from pipeline.errors import SettingsError
+
+TAG = "watch"
+"""of the deployments in prefect.yaml that keep watch"""
+
+
+def of_watch() -> list[tuple[str, str]]:
+    """Name and slug of each schedule that keeps watch: those of the deployments of prefect.yaml with the tag."""
+    return [
+        (entry["name"], schedule["slug"])
+        for entry in shipped()["deployments"]
+        if TAG in entry.get("tags", ())
+        for schedule in entry.get("schedules", ())
+    ]
 
 
 def is_active(client: SyncPrefectClient, name: str, slug: str) -> bool:

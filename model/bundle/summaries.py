@@ -11,7 +11,7 @@ from model.bundle.document import BundleDocument
 from model.bundle.expected_scores import BaselineScore, EventScore, ExpectedScore
 from model.scores.case_evidence import MapAccuracy
 from model.scores.map_findings import LabelComparison, SceneFindings
-from pipeline.records import Frozen
+from pipeline.records import Frozen, Utc
 
 
 def _inside(path: Path) -> Path:
@@ -48,6 +48,41 @@ class BundleRecord(Frozen):
         (), description="methods without a network, on the same pixels"
     )
     events: tuple[EventScore, ...] = Field((), description="by event, where there are several")
+
+
+class ReviewSummary(Frozen):
+    """What persons said of the polygons of a map, as its files show it."""
+
+    digest: str = Field(
+        description="of the verdicts in the area of the map that count; empty: they could not be read"
+    )
+    accepted: int = 0
+    rejected: int = 0
+    edited: int = Field(0, description="outlines of a person, drawn ones too")
+    drawn: int = Field(0, description="of them, without a polygon of the map in their place")
+    unreviewed: int = 0
+    ambiguous: dict[int, str] = Field(
+        default_factory=dict,
+        description="of the unreviewed: number of the polygon, and which verdict it overlaps",
+    )
+    absent: tuple[str, ...] = Field(
+        (), description="accepted polygons of earlier maps that no polygon of this one matches, in words"
+    )
+    reviewers: tuple[str, ...] = ()
+    newest: Utc | None = None
+    landslide_km2: float = Field(0.0, description="area of what is not rejected, nor gone for the detector")
+
+    @property
+    def judged(self) -> int:
+        """Number of polygons with a verdict."""
+        return self.accepted + self.rejected + self.edited
+
+    @property
+    def state(self) -> Literal["unreviewed", "partly reviewed", "reviewed"]:
+        """In words."""
+        if not self.judged:
+            return "unreviewed"
+        return "partly reviewed" if self.unreviewed else "reviewed"
 
 
 class ReleaseRecord(Frozen):
@@ -98,6 +133,14 @@ class ReleaseRecord(Frozen):
     page: ResultPath | None = Field(None, description="None: of earlier releases, which made none")
     simulated: bool
     seconds: float
+    review: ReviewSummary | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: no person said anything"
+    )
+
+    @property
+    def review_state(self) -> str:
+        """Whether persons reviewed its polygons, in words."""
+        return "unreviewed" if self.review is None else self.review.state
 
 
 def record_of(document: BundleDocument, path: Path, seconds: float) -> BundleRecord:

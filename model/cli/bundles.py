@@ -337,7 +337,7 @@ def _map_words(record: ReleaseRecord) -> str:
         statuses = ", ".join(f"{count} {words}" for words, count in record.statuses.items())
         lines.append(
             f"{number_of(record.polygons, 'polygon')}{f' ({statuses})' if statuses else ''}, "
-            f"{record.mapped_km2:.3f} km², unreviewed."
+            f"{record.mapped_km2:.3f} km², {record.review_state}."
         )
     lines.append(f"No data: {100 * record.no_data_share:.1f} % of the scene.")
     if record.auprc is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +13,32 @@ import geopandas as gpd
 from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord
 from model.detector.pass_status import GONE, WORDS
-from model.inputs.cubes import CubeFacts, Georeference, georeference
+from model.inputs.cubes import Georeference, georeference
 from model.inputs.windows import whole
 from model.maps.accuracy.map_statements import detector_statements, label_statement, scene_statements
-from model.maps.map_description import MapDescription, MapRows
+from model.maps.map_description import MapDescription, MappedScene, MapRows
 from model.maps.map_picture import Caption, Gathered, draw
 from model.maps.map_rasters import disk_named
 from model.maps.map_report import REPORT, write_report
 from model.maps.map_writer import MapWriter, Polygons
 from model.maps.validity import MEANINGS
+from model.releases.categories import scale_of, score_ramp
+from model.releases.event_facts import awaited, event_facts
 from model.releases.exposure import ExposureRow, exposure
 from model.releases.finished_map import FinishedMap, PageImages, scene_extent
+from model.releases.pass_footprints import pass_footprints
+from model.releases.polygon_attributes import described, reviewed
 from model.releases.release_products import POLYGONS, add_products
 from model.releases.web_page.page import PAGE
+from model.releases.web_page.page_images import pictures_of
+from model.reviews.review_store import read_reviews
+from model.reviews.verdict import Reviews
 from model.scores.map_findings import LabelComparison, SceneFindings
 from model.scores.scores import Scores
-from pipeline.events.following.pass_account import PassAccount, saved_account
+from pipeline.errors import ModelError
 from pipeline.files import whole_folder
-from pipeline.places import cube_root, is_name
 
+log = logging.getLogger(__name__)
 PICTURE = "quicklook.png"
 
 
@@ -82,10 +90,21 @@ def release(
             page=target / PAGE,
             seconds=round(time.monotonic() - started, 1),
         )
-        write_report(folder, record, description, scores, exposed)
+        finished = _finished(description, record, folder, frame, writer.gathered, exposed)
+        finished = reviewed(finished, _reviews(scene.facts.area))
+        write_report(folder, finished.record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
-            add_products(_finished(description, record, folder, frame, writer.gathered, exposed))
-    return record
+            add_products(finished)
+    return finished.record
+
+
+def _reviews(area: str) -> Reviews | None:
+    """What persons said of the area's maps; None: it cannot be read, which does not keep a map from being made."""
+    try:
+        return read_reviews(area)
+    except ModelError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _described(description: MapDescription) -> dict[str, Any]:
@@ -120,21 +139,29 @@ def _finished(
 ) -> FinishedMap:
     """What the products of the release need of the map."""
     scene = description.scene
+    reference = georeference(scene.cube)
+    images = PageImages(
+        before=gathered.before.image,
+        after=gathered.after.image,
+        dem=gathered.dem.image,
+        score=gathered.score.image,
+        block_px=gathered.score.factor,
+    )
+    mapped = described(frame, scene.cube, reference, record)
     return FinishedMap(
         folder=folder,
         record=record,
-        cube=scene.cube,
+        variables=tuple(sorted(str(name) for name in scene.cube.data_vars)),
         facts=scene.facts,
         selection=scene.selection,
-        reference=georeference(scene.cube),
-        frame=frame,
-        images=PageImages(
-            before=gathered.before.image,
-            after=gathered.after.image,
-            dem=gathered.dem.image,
-            score=gathered.score.image,
-            block_px=gathered.score.factor,
+        reference=reference,
+        mapped=mapped,
+        frame=mapped,
+        pictures=pictures_of(
+            images, reference.pixel_m[0], score_ramp(*scale_of(record, description.highest))
         ),
+        footprints=_footprints(scene),
+        event=event_facts(scene.facts.area, scene.cube.attrs.get("event")),
         backscatter=description.backscatter,
         highest=description.highest,
         warning=description.warning,
@@ -143,16 +170,14 @@ def _finished(
         tags=description.tags,
         model_item=description.model_item,
         exposure=exposed,
-        awaited=_awaited(scene.facts),
+        awaited=awaited(scene.facts),
     )
 
 
-def _awaited(facts: CubeFacts) -> PassAccount | None:
-    """What is waited for in the area of an event; None for a cube that is not the area's own."""
-    own = cube_root(facts.area).resolve() if is_name(facts.area) else None
-    if own is None or own not in Path(facts.uri).resolve().parents:
-        return None
-    return saved_account(facts.area)
+def _footprints(scene: MappedScene) -> dict[str, Any]:
+    """Of the passes that are used."""
+    used = {one.id for view in scene.selection.every_view for one in (*view.before, *view.after)}
+    return {name: geometry for name, geometry in pass_footprints(scene.facts).items() if name in used}
 
 
 def _statements(

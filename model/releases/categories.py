@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
+from model.bundle.summaries import ReleaseRecord
 from model.detector import pass_status
 from pipeline.records import Frozen
 
@@ -129,6 +130,18 @@ def score_ramp(threshold: float | None, highest: float) -> tuple[Stop, ...]:
         Stop(value=round(level, 6), colour=colour, opacity=opacity, label=f"{level:.2f}")
         for level, colour, opacity in zip(levels, _inferno_from_light(shades), opacities, strict=True)
     )
+
+
+def scale_of(record: ReleaseRecord, highest: float) -> tuple[float | None, float]:
+    """The threshold and the top of the ramp: 1 for probabilities, three times the threshold for scores.
+
+    Args:
+        highest: of a map without a threshold.
+    """
+    threshold = record.threshold
+    if record.kind == "model":
+        return threshold, 1.0
+    return threshold, 3.0 * threshold if threshold else highest
 
 
 def change_ramp() -> tuple[Stop, ...]:

@@ -27,7 +27,16 @@ ON_TILES = (
     "last_seen", "review", "simulated",
 )  # fmt: skip
 """columns of the tiles: each more makes them slower to write, and a browser loads them all"""
-ON_BALLOON = (*ON_TILES, "mean_slope_deg", "epicentre_km", "longitude", "latitude")
+ON_BALLOON = (
+    *ON_TILES,
+    "mean_slope_deg",
+    "epicentre_km",
+    "longitude",
+    "latitude",
+    "review_who",
+    "review_when",
+    "review_note",
+)
 """columns that a click shows in Google Earth"""
 NAMESPACE = "http://www.opengis.net/kml/2.2"
 K = ElementMaker(namespace=NAMESPACE, nsmap={None: NAMESPACE})
@@ -81,7 +90,7 @@ def _words(finished: FinishedMap) -> str:
     parts = (
         finished.warning,
         f"Landslides of {facts.area}, mapped from Sentinel-1 radar ({record.track})",
-        "unreviewed",
+        record.review_state,
         facts.attribution,
         facts.licence,
     )
@@ -98,7 +107,7 @@ def _kml(finished: FinishedMap, layer: Layer, frame: gpd.GeoDataFrame) -> bytes:
     marks = [
         K.Placemark(
             K.name(f"Landslide {row['id']}"),
-            K.styleUrl(f"#c{numbers.get(str(row.get(layer.column)), len(layer.fills))}"),
+            K.styleUrl(f"#c{numbers.get(by, len(layer.fills))}"),
             K.ExtendedData(
                 *(
                     K.Data(K.displayName(layer.aliases.get(name, name)), K.value(text), name=name)
@@ -108,7 +117,7 @@ def _kml(finished: FinishedMap, layer: Layer, frame: gpd.GeoDataFrame) -> bytes:
             ),
             _kml_polygon(shape),
         )
-        for row, shape in zip(values, frame.geometry, strict=True)
+        for row, by, shape in zip(values, layer.drawn_by, frame.geometry, strict=True)
     ]
     title = one_line(f"Landslides of {finished.facts.area}")
     document = K.Document(K.name(title), K.open("1"), K.description(_words(finished)), *styles, *marks)

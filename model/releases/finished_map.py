@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,13 +10,13 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, box
 
 from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
+from model.releases.event_facts import EventFacts
 from model.releases.exposure import ExposureRow
 from pipeline.events.following.pass_account import PassAccount
 
@@ -47,18 +46,33 @@ class PageImages:
 
 
 @dataclass(frozen=True)
+class PagePictures:
+    """The pictures of a release's page as files: JPEG, the scores PNG."""
+
+    before: bytes
+    after: bytes
+    hillshade: bytes
+    score: bytes
+    block_px: int
+    """pixels of the scene along one side of a pixel of theirs"""
+
+
+@dataclass(frozen=True)
 class FinishedMap:
     """A map in its folder, which has no name yet, and what its products say about it."""
 
     folder: Path
     record: ReleaseRecord
-    cube: xr.Dataset
+    variables: tuple[str, ...]
+    """of the cube"""
     facts: CubeFacts
     selection: Selection
     reference: Georeference
+    mapped: gpd.GeoDataFrame
+    """the polygons as the map made them with their attributes, in the cube's coordinate reference system"""
     frame: gpd.GeoDataFrame
-    """the polygons, in the cube's coordinate reference system"""
-    images: PageImages
+    """the same with what persons said of them: what the files show"""
+    pictures: PagePictures
     backscatter: str
     """polarisation of the pictures"""
     highest: float
@@ -68,11 +82,14 @@ class FinishedMap:
     flag_meanings: Mapping[int, str]
     """what each flag of the validity raster means"""
     remarks: tuple[str, ...] = ()
-    status_values: Mapping[int, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     """metadata of every layer and raster"""
     model_item: Mapping[str, Any] | None = None
     """the STAC item of the model; None: no model"""
+    event: EventFacts = field(default_factory=EventFacts)
+    """what is known of the event beside its instants, and what is waited for"""
+    footprints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """of passes, GeoJSON in degrees, by their name; a pass that has none here is drawn as the area"""
     exposure: tuple[ExposureRow, ...] = ()
     """what lies within the polygons, of the files that a person gave"""
 
@@ -96,10 +113,5 @@ class FinishedMap:
 
     @property
     def epicentre(self) -> tuple[float, float] | None:
-        """(longitude, latitude) of the event in degrees, where the cube's record of it has `epicentre`."""
-        try:
-            longitude, latitude = json.loads(self.cube.attrs["event"])["epicentre"]
-            found = float(longitude), float(latitude)
-        except (KeyError, TypeError, ValueError):
-            return None
-        return found if abs(found[0]) <= 180 and abs(found[1]) <= 90 else None
+        """(longitude, latitude) of the event in degrees, where it is known."""
+        return self.event.epicentre

@@ -133,9 +133,14 @@ def _named(value: Any) -> Any:
     for key, one in value.items():
         if key in ADDRESSES and isinstance(one, str) and Path(one).is_absolute():
             kept[key] = Path(one).name
-        elif not (isinstance(one, dict) and Path(str(one.get("href", ""))).is_absolute()):
+        elif not (isinstance(one, dict) and _is_elsewhere(str(one.get("href", "")))):
             kept[key] = _named(one)
     return kept
+
+
+def _is_elsewhere(href: str) -> bool:
+    """Whether a link leads out of the map's folder on this disk."""
+    return Path(href).is_absolute() or href.startswith("../")
 
 
 def _report(folder: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import geopandas as gpd
@@ -13,9 +14,12 @@ from pyproj import Geod
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
+from model.bundle.summaries import ReleaseRecord, ReviewSummary
 from model.inputs.cubes import Georeference, shape_of
 from model.releases.categories import LIKELIHOODS, STRENGTHS, class_of
 from model.releases.finished_map import FinishedMap
+from model.reviews.reviewed_polygons import EDITED, with_verdicts
+from model.reviews.verdict import Reviews
 
 SLOPE = "dem_slope_radians"
 INSTANTS = ("first_seen", "last_seen", "newest_pass")
@@ -32,6 +36,8 @@ ALIASES = {
     "passes_seen": "Passes that saw it", "passes_looked": "Passes that looked",
     "mean_slope_deg": "Mean slope, degrees", "epicentre_km": "Distance to the epicentre, km",
     "longitude": "Longitude, degrees", "latitude": "Latitude, degrees", "review": "Review",
+    "review_who": "Reviewed by", "review_when": "Reviewed (UTC)", "review_note": "Note of the review",
+    "review_remark": "Remark on the review",
     "passes_before": "Passes before the event", "passes_after": "Passes after the event", "track": "Tracks",
     "newest_pass": "Newest pass (UTC)", "days_since_event": "Days from the event to the newest pass",
     "false_share": "Share of such polygons that was false on tested events",
@@ -43,33 +49,57 @@ ALIASES = {
 """columns of the polygons in their order, with names for people; others follow as they are"""
 
 
-def described(finished: FinishedMap) -> gpd.GeoDataFrame:
-    """The polygons with every attribute of a release, in the cube's coordinate reference system.
+def described(
+    frame: gpd.GeoDataFrame, cube: xr.Dataset, reference: Georeference, record: ReleaseRecord
+) -> gpd.GeoDataFrame:
+    """The polygons of a map with what the cube and the map say of them, in the cube's coordinate reference system.
 
     Added are the class in words, the mean slope in degrees where the cube has one, longitude and latitude of a point
-    inside, the distance to the epicentre in km where the event's is known, the area in hectares, and the fields by
-    which Copernicus EMS names what was mapped and how. Instants are instants in UTC.
+    inside, and the area in hectares. Instants are instants in UTC.
     """
-    frame = finished.frame.copy()
+    frame = frame.copy()
     for name in INSTANTS:
         if name in frame:
             frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601", errors="coerce")
-    if finished.by_model:
+    if record.kind == "model":
         frame["probability_class"] = _classes(frame["mean_probability"], LIKELIHOODS)
     else:
-        relative = frame["mean_score"] / (finished.record.threshold or np.nan)
+        relative = frame["mean_score"] / (record.threshold or np.nan)
         frame["score_class"] = _classes(relative, STRENGTHS)
-    if SLOPE in finished.cube:
-        slope = mean_inside(finished.cube, SLOPE, list(frame.geometry), finished.reference)
+    if SLOPE in cube:
+        slope = mean_inside(cube, SLOPE, list(frame.geometry), reference)
         frame["mean_slope_deg"] = np.round(np.degrees(slope), 1)
     points = gpd.GeoSeries(frame.geometry.representative_point(), crs=frame.crs).to_crs("EPSG:4326")
-    longitude, latitude = points.x.to_numpy(), points.y.to_numpy()
-    frame["longitude"], frame["latitude"] = np.round(longitude, 6), np.round(latitude, 6)
-    if (epicentre := finished.epicentre) is not None:
-        frame["epicentre_km"] = _distance_km(longitude, latitude, epicentre)
+    frame["longitude"], frame["latitude"] = np.round(points.x.to_numpy(), 6), np.round(points.y.to_numpy(), 6)
     frame["area_ha"] = np.round(frame["area_m2"] / 1e4, 2)
+    return _ordered(frame)
+
+
+def reviewed(finished: FinishedMap, reviews: Reviews | None) -> FinishedMap:
+    """The map with what persons said of its polygons, as every file of the release shows it.
+
+    Each polygon also has the distance to the epicentre in km where the event's is known, and the fields by which
+    Copernicus EMS names what was mapped and how, the latter not where a person drew the outline.
+
+    Args:
+        reviews: the verdicts of the area; None: they cannot be read.
+    """
+    kept = Reviews(area=finished.facts.area) if reviews is None else reviews
+    frame, summary = with_verdicts(finished.mapped, kept, finished.extent)
+    if reviews is None:
+        summary = ReviewSummary(digest="", unreviewed=len(frame))
+    if (epicentre := finished.epicentre) is not None:
+        places = frame["longitude"].to_numpy(), frame["latitude"].to_numpy()
+        frame["epicentre_km"] = _distance_km(*places, epicentre)
     for name, value in EMS.items():
         frame[name] = pd.Series([value] * len(frame), index=frame.index, dtype=object)
+    frame.loc[frame["review"] == EDITED, "det_method"] = None
+    record = finished.record.model_copy(update={"review": summary})
+    return replace(finished, frame=_ordered(frame), record=record)
+
+
+def _ordered(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The columns of `ALIASES` first."""
     first = [name for name in ALIASES if name in frame]
     rest = [name for name in frame.columns if name not in first and name != "geometry"]
     return frame[[*first, *rest, "geometry"]]

@@ -93,8 +93,18 @@ def fills_by(column: str, fills: Sequence[Fill]) -> Any:
     return renderer, symbols
 
 
-def polygon_style(column: str, fills: Sequence[Fill], aliases: Mapping[str, str]) -> list[Any]:
-    """The elements of a polygon layer: renderer and names of the columns for people."""
+def polygon_style(
+    column: str,
+    fills: Sequence[Fill],
+    aliases: Mapping[str, str],
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> list[Any]:
+    """The elements of a polygon layer: renderer and names of the columns for people.
+
+    Args:
+        column: or an expression, by whose values the polygons are drawn.
+        choices: values that QGIS offers for a column.
+    """
     renderer, symbols = fills_by(column, fills)
     renderer.append(symbols)
     named = E.aliases(
@@ -103,7 +113,20 @@ def polygon_style(column: str, fills: Sequence[Fill], aliases: Mapping[str, str]
             for number, (name, words) in enumerate(aliases.items())
         )
     )
-    return [renderer, named]
+    if not choices:
+        return [renderer, named]
+    return [
+        renderer,
+        E.fieldConfiguration(*(_value_map(name, values) for name, values in choices.items())),
+        named,
+    ]
+
+
+def _value_map(name: str, values: Sequence[str]) -> Any:
+    """QGIS's editor of a column that has one of several values."""
+    options = (E.Option(E.Option(name=value, type="QString", value=value), type="Map") for value in values)
+    config = E.config(E.Option(E.Option(*options, name="map", type="List"), type="Map"))
+    return E.field(E.editWidget(config, type="ValueMap"), name=name)
 
 
 def qml(elements: Iterable[Any]) -> str:

@@ -19,6 +19,7 @@ from model.releases.categories import (
     Category,
     change_ramp,
     classes,
+    scale_of,
     score_ramp,
     statuses,
     validities,
@@ -54,7 +55,10 @@ def occurring(finished: FinishedMap) -> dict[str, tuple[Category, ...]]:
 
 def renderers(finished: FinishedMap, of_classes: Mapping[str, Sequence[Category]]) -> dict[str, Any]:
     """QGIS's renderer of each raster in the folder."""
-    ramps = {CHANGE_NAME: change_ramp(), finished.score_name: score_ramp(*scale_of(finished))}
+    ramps = {
+        CHANGE_NAME: change_ramp(),
+        finished.score_name: score_ramp(*scale_of(finished.record, finished.highest)),
+    }
     return {
         name: paletted(of_classes[name]) if name in of_classes else pseudocolour(ramps[name])
         for name in rasters_of(finished)
@@ -77,14 +81,6 @@ def write_raster_styles(finished: FinishedMap, polygons: Layer) -> dict[str, tup
     for name, found in of_classes.items():
         (finished.folder / f"{name}.tif.aux.xml").write_text(_names_of_values(found), encoding="utf-8")
     return of_classes
-
-
-def scale_of(finished: FinishedMap) -> tuple[float | None, float]:
-    """The threshold and the top of the ramp: 1 for probabilities, three times the threshold for scores."""
-    threshold = finished.record.threshold
-    if finished.by_model:
-        return threshold, 1.0
-    return threshold, 3.0 * threshold if threshold else finished.highest
 
 
 def _values(finished: FinishedMap, name: str) -> list[int]:

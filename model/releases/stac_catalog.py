@@ -25,12 +25,15 @@ from pystac.layout import CustomLayoutStrategy
 from shapely.geometry import mapping
 
 from model.bundle.markdown import one_line
+from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import footprint
 from model.releases.categories import VALIDITY_NAME, Category
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.finished_map import FinishedMap
 from model.releases.raster_styles import TITLES, rasters_of
 from model.releases.web_page.page import PAGE
+from pipeline.places import maps_root
+from pipeline.settings import settings
 
 CATALOG, MAP, CUBE, MODEL = "catalog.json", "map.stac.json", "cube.stac.json", "model.stac.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
@@ -57,6 +60,8 @@ def write_stac(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]
     items = {MAP: _map(finished, of_classes), CUBE: _cube(finished)}
     if finished.model_item is not None:
         items[MODEL] = pystac.Item.from_dict(copy.deepcopy(dict(finished.model_item)), preserve_dict=False)
+        for asset in items[MODEL].assets.values():
+            asset.href = _address(finished, asset.href)
     for name in items.keys() - {MAP}:
         items[MAP].add_link(
             pystac.Link(pystac.RelType.DERIVED_FROM, items[name], media_type=pystac.MediaType.GEOJSON)
@@ -87,7 +92,8 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
         + "gives each pixel a score, and connected pixels above the threshold become polygons.",
         "processing:software": {"slidecube": _version()},
         "processing:datetime": _now(),
-        "slidecube:review": "unreviewed",
+        "slidecube:review": record.review_state,
+        **_review(record),
         "slidecube:polygons": record.polygons,
         "slidecube:mapped_km2": record.mapped_km2,
         "slidecube:threshold": record.threshold,
@@ -116,6 +122,19 @@ def _map(finished: FinishedMap, of_classes: dict[str, tuple[Category, ...]]) -> 
     return item
 
 
+def _review(record: ReleaseRecord) -> dict[str, Any]:
+    """What persons said of the polygons, in numbers."""
+    if (review := record.review) is None:
+        return {}
+    counts = ("accepted", "rejected", "edited", "drawn", "unreviewed", "landslide_km2")
+    return {
+        **{f"slidecube:review_{name}": getattr(review, name) for name in counts},
+        "slidecube:review_ambiguous": sorted(review.ambiguous),
+        "slidecube:reviewers": [one_line(who) for who in review.reviewers],
+        "slidecube:reviewed": None if review.newest is None else review.newest.isoformat(),
+    }
+
+
 def _cube(finished: FinishedMap) -> pystac.Item:
     facts = finished.facts
     item = _item(finished, f"{_slug(facts.area)}-cube-{facts.digest[:12]}", f"Cube of {one_line(facts.area)}")
@@ -124,11 +143,16 @@ def _cube(finished: FinishedMap) -> pystac.Item:
         "version": "unknown" if facts.version is None else str(facts.version),
         "slidecube:digest": facts.digest,
         "slidecube:missing": [one_line(name) for name in facts.missing],
-        "slidecube:variables": sorted(str(name) for name in finished.cube.data_vars),
+        "slidecube:variables": list(finished.variables),
     }
     item.add_asset(
         "cube",
-        pystac.Asset(facts.uri, "The cube", media_type="application/vnd.zarr; version=3", roles=["data"]),
+        pystac.Asset(
+            _address(finished, facts.uri),
+            "The cube",
+            media_type="application/vnd.zarr; version=3",
+            roles=["data"],
+        ),
     )
     return item
 
@@ -157,13 +181,14 @@ def _item(finished: FinishedMap, id_: str, title: str) -> pystac.Item:
             "slidecube:attribution": one_line(facts.attribution),
             "slidecube:event_start": finished.selection.event.start.isoformat(),
             "slidecube:event_end": finished.selection.event.end.isoformat(),
+            **_quake(finished),
             "slidecube:passes": [one_line(one.id) for one in used],
         },
     )
     platforms = sorted({one_line(one.platform) for one in used if one.platform})
     if len(platforms) == 1:
         item.common_metadata.platform = platforms[0]
-    polarisations = [one for one in Polarization if one.value.lower() in finished.cube]
+    polarisations = [one for one in Polarization if one.value.lower() in finished.variables]
     SarExtension.ext(item, add_if_missing=True).apply(
         instrument_mode="IW",
         frequency_band=FrequencyBand.C,
@@ -185,6 +210,28 @@ def _item(finished: FinishedMap, id_: str, title: str) -> pystac.Item:
         transform=list(finished.reference.transform),
     )
     return item
+
+
+def _quake(finished: FinishedMap) -> dict[str, Any]:
+    """The earthquake's figures where they are known."""
+    event = finished.event
+    found = {
+        "slidecube:magnitude": event.magnitude,
+        "slidecube:depth_km": event.depth_km,
+        "slidecube:epicentre": None if event.epicentre is None else list(event.epicentre),
+        "slidecube:usgs_id": one_line(event.usgs_id),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _address(finished: FinishedMap, uri: str) -> str:
+    """From a map in its place below the data folder, the relative path of what lies there too; else as it is."""
+    data, maps = settings().data_dir.resolve(), maps_root().resolve()
+    path = Path(uri).resolve()
+    if "://" in uri or not finished.folder.resolve().is_relative_to(maps) or not path.is_relative_to(data):
+        return uri
+    # a map lies in maps/<area>/<name>, whatever its folder is called while it is written
+    return f"../../../{path.relative_to(data).as_posix()}"
 
 
 def _add(item: pystac.Item, key: str, asset: pystac.Asset, file: Path) -> None:
@@ -233,7 +280,7 @@ def _bits(finished: FinishedMap) -> list[Bitfield]:
 def _described(finished: FinishedMap) -> str:
     parts = (
         finished.warning,
-        f"{finished.record.polygons} polygons, {finished.record.mapped_km2:.3f} km², unreviewed",
+        f"{finished.record.polygons} polygons, {finished.record.mapped_km2:.3f} km², {finished.record.review_state}",
         finished.record.expected_words,
     )
     return one_line(". ".join(part for part in parts if part))

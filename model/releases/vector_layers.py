@@ -11,9 +11,11 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 from affine import Affine
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
 from rasterio.features import shapes, sieve
-from shapely import unary_union
+from shapely import get_coordinates, unary_union
+from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, shape
 
 from model.bundle.markdown import one_line
@@ -29,11 +31,16 @@ from model.releases.categories import (
     VALIDITY_NAME,
 )
 from model.releases.finished_map import FinishedMap
-from model.releases.polygon_attributes import ALIASES, described
+from model.releases.polygon_attributes import ALIASES
 from model.releases.qgis_style import Fill, polygon_style
+from model.reviews.reviewed_polygons import ACCEPTED, EDITED, REJECTED, UNREVIEWED
 
 LARGEST_PX = 1000
 """side of the raster by which ground that was not analysed is outlined"""
+REVIEW = "review"
+VERDICTS = (UNREVIEWED, ACCEPTED, REJECTED, EDITED)
+"""that QGIS offers for that column"""
+REJECTED_COLOUR, EDITED_COLOUR = "#636363", "#1b7837"
 SMALLEST_M2 = 10_000.0
 """smaller parts are left out of the outlines; the raster has them"""
 
@@ -55,11 +62,37 @@ class Layer:
     fills: tuple[Fill, ...]
 
     @property
+    def drawn_by(self) -> list[str]:
+        """Of each row, the value by which it is drawn: that of the column, or what a person said of it."""
+        return self.drawn_of(self.frame)
+
+    def drawn_of(self, frame: gpd.GeoDataFrame) -> list[str]:
+        """The same of some of the rows."""
+        if self.column not in frame:
+            return [""] * len(frame)
+        values = [str(value) for value in frame[self.column]]
+        if REVIEW not in frame:
+            return values
+        return [
+            said if said in (REJECTED, EDITED) else value
+            for said, value in zip(frame[REVIEW], values, strict=True)
+        ]
+
+    @property
     def style(self) -> list[Any]:
         """QGIS's elements of the layer's style."""
         columns = [name for name in self.frame.columns if name != "geometry"]
+        reviewed = bool(self.column) and REVIEW in columns
+        by = (
+            f'CASE WHEN "{REVIEW}" IN (\'{REJECTED}\', \'{EDITED}\') THEN "{REVIEW}" ELSE "{self.column}" END'
+            if reviewed and self.name == "landslides"
+            else self.column
+        )
         return polygon_style(
-            self.column, self.fills, {name: self.aliases.get(name, name) for name in columns}
+            by,
+            self.fills,
+            {name: self.aliases.get(name, name) for name in columns},
+            {REVIEW: VERDICTS} if reviewed else {},
         )
 
 
@@ -82,10 +115,17 @@ def _landslides(finished: FinishedMap) -> Layer:
     else:
         column, names = "score_class", [words for _, words in STRENGTHS]
         fills = [Fill(value=name, label=name, colour=CLASS_COLOURS[name], opacity=150) for name in names]
-    return Layer(
-        "landslides", "Landslides (unreviewed)", "observedEventA", "Polygon", described(finished), ALIASES, column,
-        tuple(fills),
+    fills.append(
+        Fill(
+            value=REJECTED, label="rejected by a person", colour=REJECTED_COLOUR, pattern="no", outline=REJECTED_COLOUR,
+            outline_style="dot",
+        )
     )  # fmt: skip
+    fills.append(Fill(value=EDITED, label="outline by a person", colour=EDITED_COLOUR, opacity=150))
+    title = f"Landslides ({finished.record.review_state})"
+    return Layer(
+        "landslides", title, "observedEventA", "Polygon", finished.frame, ALIASES, column, tuple(fills)
+    )
 
 
 def _not_analysed(finished: FinishedMap) -> Layer:
@@ -146,7 +186,8 @@ def _area(finished: FinishedMap) -> Layer:
             "cube_version": ["unknown" if facts.version is None else str(facts.version)],
             "cube_digest": [facts.digest],
             "simulated": [finished.record.simulated],
-            "review": ["unreviewed"],
+            "review": [finished.record.review_state],
+            **{name: [value] for name, value in _quake(finished).items()},
             "expected": [one_line(finished.record.expected_words)],
             "licence": [one_line(facts.licence)],
             "attribution": [one_line(facts.attribution)],
@@ -157,17 +198,47 @@ def _area(finished: FinishedMap) -> Layer:
     aliases = {
         "name": "Area", "event_start": "Event from (UTC)", "event_end": "Event to (UTC)",
         "cube_version": "Cube version", "cube_digest": "Cube digest",
-        "simulated": "Simulated", "review": "Review", "licence": "Licence",
+        "simulated": "Simulated", "review": "Review", "magnitude": "Magnitude", "depth_km": "Depth, km",
+        "epicentre_longitude": "Longitude of the epicentre, degrees",
+        "epicentre_latitude": "Latitude of the epicentre, degrees", "licence": "Licence",
         "attribution": "Attribution", "expected": "How good such a map is",
     }  # fmt: skip
     fill = Fill(value="", label="Area", colour="#000000", pattern="no", outline="#000000", width_mm=0.5)
     return Layer("area", "Area", "areaOfInterestA", "Polygon", frame, aliases, "", (fill,))
 
 
+def _quake(finished: FinishedMap) -> dict[str, float]:
+    """The earthquake's figures where they are known."""
+    event = finished.event
+    longitude, latitude = event.epicentre or (None, None)
+    found = {
+        "magnitude": event.magnitude, "depth_km": event.depth_km, "epicentre_longitude": longitude,
+        "epicentre_latitude": latitude,
+    }  # fmt: skip
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _reach(finished: FinishedMap, name: str) -> MultiPolygon:
+    """How far a pass reaches, in the map's coordinates."""
+    geometry = finished.footprints.get(name)
+    if geometry is not None:
+        try:
+            found = (
+                gpd.GeoSeries([shape(geometry)], crs="EPSG:4326")
+                .to_crs(finished.reference.crs.to_wkt())
+                .iloc[0]
+            )
+            if np.isfinite(get_coordinates(found)).all() and found.geom_type in ("Polygon", "MultiPolygon"):
+                return _multi(found)
+        except (ProjError, ShapelyError, ValueError, TypeError, KeyError):
+            pass
+    return _multi(finished.extent)
+
+
 def _passes(finished: FinishedMap) -> Layer:
     """The passes that the map is made of, with the names that Copernicus EMS has for sources.
 
-    The geometry is the area: how far a pass reaches beyond it the cube does not keep.
+    The geometry is the footprint of the pass where the cube's catalogue has it, else the area.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -188,7 +259,7 @@ def _passes(finished: FinishedMap) -> Layer:
     rows.sort(key=lambda row: row["src_date"])
     frame = gpd.GeoDataFrame(
         {name: [row[name] for row in rows] for name in rows[0]},
-        geometry=[finished.extent] * len(rows),
+        geometry=[_reach(finished, row["pass_id"]) for row in rows],
         crs=finished.reference.crs.to_wkt(),
     )
     aliases = {
@@ -199,4 +270,4 @@ def _passes(finished: FinishedMap) -> Layer:
     fill = Fill(
         value="", label="Passes", colour="#000000", pattern="no", outline="#7570b3", outline_style="dash"
     )
-    return Layer("passes", "Passes", "imageFootprintA", "Polygon", frame, aliases, "", (fill,))
+    return Layer("passes", "Passes", "imageFootprintA", "MultiPolygon", frame, aliases, "", (fill,))

@@ -45,14 +45,7 @@ def make_plan(
 
     inputs = PlanInputs(area, catalogue, grid, previous, is_held, make_pairs=pairs)
     if not inputs.passes.passes:
-        why = "".join(f" {line}." for line in inputs.passes.left_out)
-        raise ArchiveError(
-            f"The archive has no usable pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}."
-            f"{why}",
-            "Change the area's polarisations, collection or `exclude` as these items ask, or wait for the archive."
-            if why
-            else "Widen the time range or the tracks of the area, or wait for the archive.",
-        )
+        raise _no_pass(area, inputs)
     parts = [
         _without_held(kind.wanted(inputs), inputs) for kind in sorted(kinds, key=lambda k: AXES.index(k.axis))
     ]
@@ -78,10 +71,10 @@ def make_plan(
         current_version=current,
         changes=True,
     )
-    if not plan.wanted and previous is not None:
-        changes = manifest_of(area, plan, catalogue, {}).substance != previous.substance
-        plan = plan.model_copy(update={"changes": changes})
-    return plan
+    if plan.wanted or previous is None:
+        return plan
+    changes = manifest_of(area, plan, catalogue, {}).substance != previous.substance
+    return plan.model_copy(update={"changes": changes})
 
 
 def _without_held(wanted: Wanted, inputs: PlanInputs) -> Wanted:
@@ -91,3 +84,15 @@ def _without_held(wanted: Wanted, inputs: PlanInputs) -> Wanted:
         for task in wanted.tasks
     )
     return wanted.model_copy(update={"tasks": tasks})
+
+
+def _no_pass(area: AreaOfInterest, inputs: PlanInputs) -> ArchiveError:
+    """That no pass can be used, and why."""
+    why = "".join(f" {line}." for line in inputs.passes.left_out)
+    return ArchiveError(
+        f"The archive has no usable pass over {area.name!r} between {area.start:%Y-%m-%d} and {area.end:%Y-%m-%d}."
+        f"{why}",
+        "Change the area's polarisations, collection or `exclude` as these items ask, or wait for the archive."
+        if why
+        else "Widen the time range or the tracks of the area, or wait for the archive.",
+    )

@@ -51,6 +51,11 @@ class Overflight(Frozen):
     absolute_orbit: int
     datatake: str
 
+    @property
+    def pass_id(self) -> str:
+        """Name of the pass: platform, absolute orbit, datatake."""
+        return f"{self.platform}_{self.absolute_orbit:06d}_{self.datatake}"
+
 
 class ItemRead(Frozen):
     """One item as read: its slice, its overflight, and the fields that order two versions of it."""

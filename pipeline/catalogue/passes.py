@@ -43,7 +43,8 @@ class Pass(Frozen):
     @property
     def id(self) -> str:
         """Name of the pass: platform, absolute orbit, datatake."""
-        return f"{self.platform}_{self.absolute_orbit:06d}_{self.datatake}"
+        flown = Overflight(platform=self.platform, absolute_orbit=self.absolute_orbit, datatake=self.datatake)
+        return flown.pass_id
 
     @property
     def size_bytes(self) -> int:

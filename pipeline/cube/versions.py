@@ -209,6 +209,39 @@ def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
         store.sweep(prefix)
 
 
+def doomed(store: Store, keep: int) -> tuple[list[int], set[str]]:
+    """Versions that are not among those to keep, and the layers that they alone use.
+
+    Kept are the `keep` newest versions up to the one that `latest` points at, and the newest complete one.
+
+    Raises:
+        CubeError: the pointer, or the manifest of a version that is kept, is damaged: then nothing can be chosen.
+    """
+    current = current_version(store)
+    published = [n for n in version_numbers(store) if current is not None and n <= current]
+    complete = [n for n in published if is_complete(store, n)]
+    kept = {*published[-max(1, keep) :], *complete[-1:]}
+    going = [n for n in published if n not in kept]
+    used = {digest for n in kept for digest in read_manifest(store, n).records}
+    theirs: set[str] = set()
+    for number in going:
+        try:
+            theirs |= set(read_manifest(store, number).records)
+        except CubeError:  # its layers stay for the next build to sweep
+            continue
+    return going, theirs - used
+
+
+def prune(store: Store, keep: int) -> list[int]:
+    """Remove what `doomed` names; the numbers of the versions. The caller holds the writer's lock."""
+    going, layers = doomed(store, keep)
+    for number in going:
+        store.delete(version_key(number))
+    for digest in sorted(layers):
+        store.delete(folder_of(digest))
+    return going
+
+
 def is_complete(store: Store, number: int) -> bool:
     """Whether a version has everything that the archives listed; False where its manifest cannot be read."""
     try:

@@ -110,6 +110,8 @@ def _lines(entry: Entry, one: DetectedEvent) -> list[tuple[str, str]]:
     lines += [("areas", ", ".join(area.name for area in entry.areas))] if entry.areas else []
     lines += [("margin", f"{entry.margin_km:g} km")] if entry.margin_km else []
     lines += [("waiting for", entry.waiting_for)] if entry.waiting_for else []
+    lines += [("next look", f"{entry.next_look:%Y-%m-%d %H:%M} UTC")] if entry.next_look else []
+    lines += [("missing", line) for line in entry.missing]
     return [*lines, ("page", one.url)] if one.url else lines
 
 

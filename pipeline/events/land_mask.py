@@ -96,3 +96,22 @@ def land_share(bounds: Bounds) -> float:
     cells = _cells(first, max(first, last), top, bottom)
     weight = np.cos(np.radians(90.0 - (np.arange(top, bottom + 1) + 0.5) * CELL_DEG))
     return float((cells * weight[:, None]).sum() / (weight.sum() * cells.shape[1]))
+
+
+def land_bounds(bounds: Bounds) -> Bounds | None:
+    """The smallest box of whole cells within a box (west < east) that holds all of its land; None where there is none.
+
+    It is not larger than the box.
+    """
+    west, south, east, north = bounds
+    first, top = _column(west), _row(north)
+    cells = _cells(first, max(first, _column(east)), top, _row(south))
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    if not rows.size:
+        return None
+    return (
+        max(west, float((first + columns[0]) * CELL_DEG - 180.0)),
+        max(south, float(90.0 - (top + rows[-1] + 1) * CELL_DEG)),
+        min(east, float((first + columns[-1] + 1) * CELL_DEG - 180.0)),
+        min(north, float(90.0 - (top + rows[0]) * CELL_DEG)),
+    )

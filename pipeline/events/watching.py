@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pipeline.errors import number_of
@@ -19,6 +19,9 @@ from pipeline.events.triggering_rule import Rules, load_rules
 from pipeline.records import Frozen, Utc
 
 log = logging.getLogger(__name__)
+
+MOST_AHEAD = timedelta(days=1)
+"""A revision from later than this counts as one of now: else no true one would ever be newer."""
 
 
 class SourceReport(Frozen):
@@ -137,6 +140,8 @@ class _Book:
 
     def record(self, event: DetectedEvent) -> None:
         """Bring one statement into the ledger; an event that the rule does not want gets no entry."""
+        if event.updated > self.now + MOST_AHEAD:
+            event = event.model_copy(update={"updated": self.now})
         decision = self.rules.decide(event)
         matches = same_event(self.entries.values(), event)
         if not matches:

@@ -18,6 +18,7 @@ from shapely.geometry import box
 
 from pipeline.area import AreaOfInterest
 from pipeline.files import write_whole
+from pipeline.places import WORLD_FORMAT
 from pipeline.progress import Progress, no_progress
 from pipeline.sandbox.earth.dem_files import Bounds, make_tiles
 from pipeline.sandbox.earth.images import write_cog
@@ -37,7 +38,7 @@ from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
 
-FORMAT = "slidecube-world-1"
+FORMAT = WORLD_FORMAT
 _DEM_BEYOND_DEG = 0.06
 """Margin of the elevation around the bursts, since processors need one."""
 

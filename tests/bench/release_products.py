@@ -30,11 +30,14 @@ from model.maps.map_picture import Thumbnail
 from model.maps.map_rasters import RowRaster
 from model.maps.validity import MEANINGS
 from model.releases import exchange_files, geopackage, raster_styles, stac_catalog
-from model.releases.categories import palette
+from model.releases.categories import palette, score_ramp
 from model.releases.finished_map import FinishedMap, PageImages
+from model.releases.kept_map import keep
 from model.releases.mailed_zip import write_zip
+from model.releases.polygon_attributes import described, reviewed
 from model.releases.vector_layers import layers_of
 from model.releases.web_page import page
+from model.releases.web_page.page_images import pictures_of
 
 THRESHOLD = 3.7
 
@@ -55,6 +58,7 @@ def main() -> None:
         )
         _timed("GeoJSON, KML, PMTiles", lambda: exchange_files.write_exchange_files(finished, layers[0]))
         _timed("page", lambda: page.write_page(finished, layers[0]))
+        _timed("what a review needs", lambda: keep(finished))
         _timed("STAC", lambda: stac_catalog.write_stac(finished, classes))
         spent, used = time.monotonic() - begun, time.process_time() - used
         print(f"all: {spent:.1f} s, {used:.1f} s of the processor; after: {_memory():.0f} MB at most")
@@ -119,23 +123,27 @@ def made_up(folder: Path, height: int, width: int, count: int) -> FinishedMap:
         (folder / f".{name}").unlink()
     small = Thumbnail((height, width))
     small.add(Box(top=0, left=0, height=height, width=width), score)
-    image = small.image
-    return FinishedMap(
+    image, record = small.image, _record(folder)
+    images = PageImages(image * 3 - 12, image * 3 - 11, 100 * image, image, small.factor)
+    mapped = described(_polygons(classes, score, reference), cube, reference, record)
+    finished = FinishedMap(
         folder=folder,
-        record=_record(folder),
-        cube=cube,
+        record=record,
+        variables=tuple(sorted(str(name) for name in cube.data_vars)),
         facts=CubeFacts(
             uri="cube.zarr", area="made-up", version=1, digest="0" * 64, shape=(height, width), simulated=True
         ),
         selection=_selection(),
         reference=reference,
-        frame=_polygons(classes, score, reference),
-        images=PageImages(image * 3 - 12, image * 3 - 11, 100 * image, image, small.factor),
+        mapped=mapped,
+        frame=mapped,
+        pictures=pictures_of(images, 10.0, score_ramp(THRESHOLD, 3 * THRESHOLD)),
         backscatter="vv",
         highest=8.0,
         warning="SIMULATED AREA: no real area, no real landslides",
         flag_meanings=MEANINGS,
     )
+    return reviewed(finished, None)
 
 
 def _polygons(classes: np.ndarray, score: np.ndarray, reference) -> gpd.GeoDataFrame:

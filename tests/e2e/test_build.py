@@ -159,7 +159,9 @@ def test_a_late_pass_and_a_reprocessed_one_while_a_reader_reads(
             built: dict[str, Any] = json.loads(
                 command_for(sandbox, small_world, data).run("build", AREA, "--json")
             )
+            read = {one.path for one in sandbox.log if one.method == "GET" and one.path.endswith(".tiff")}
         assert (built["version"], built["layers_built"]) == (2, 2), "only the late pass is read"
+        assert read and all(f"_{late}T" in path for path in read), read
         changed = _reprocessed(small_world, tmp_path / "changed", late)
         with Sandbox(changed) as sandbox:
             planned = json.loads(command_for(sandbox, small_world, data).run("plan", AREA, "--json"))

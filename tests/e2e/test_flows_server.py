@@ -53,6 +53,23 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     )
 
 
+def test_one_command_turns_the_watch_on_and_setting_up_keeps_it(site: Site) -> None:
+    def active() -> bool:
+        with site.client() as client:
+            watch = client.read_deployment_by_name("watch-events/watch-events")
+            (schedule,) = client.read_deployment_schedules(watch.id)
+            return bool(schedule.active)
+
+    assert not active()
+    for words, wanted in (("on --dry-run", False), ("on", True), ("", True), ("off", False)):
+        command = (
+            ["-c", "from flows.cli import watch; watch()", *words.split()] if words else ["-m", "flows.setup"]
+        )
+        answer = site.user("python", *command)
+        assert answer.returncode == 0, answer.stderr
+        assert active() is wanted
+
+
 def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) -> None:
     """The small area is too small to be divided for training, so that only a map without training is possible."""
     end = site.chained(site.version(AREA, 2))

@@ -11,20 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from model.bundle.markdown import instant, one_line
-from model.releases.categories import score_ramp
+from model.releases.categories import scale_of, score_ramp
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.exposure import CSV
 from model.releases.finished_map import FinishedMap
-from model.releases.raster_styles import TITLES, rasters_of, scale_of
+from model.releases.raster_styles import TITLES, rasters_of
 from model.releases.vector_layers import Layer
-from model.releases.web_page.page_images import (
-    before_and_after,
-    data_address,
-    hillshade,
-    map_picture,
-    score_overlay,
-)
-from model.releases.web_page.page_map import COLUMNS, MOST_POLYGONS, largest, page_map
+from model.releases.web_page.page_images import data_address, encoded, map_picture
+from model.releases.web_page.page_map import COLUMNS, MOST_POLYGONS, largest, page_map, shown_columns
 
 PAGE = "index.html"
 PRINTED_ROWS = 30
@@ -38,11 +32,8 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
     Args:
         layer: the landslides.
     """
-    shade = hillshade(finished)
-    ramp = score_ramp(*scale_of(finished))
-    score = score_overlay(finished, ramp)
-    before, after = before_and_after(finished)
-    live = page_map(finished, layer, shade, score)
+    ramp, pictures = score_ramp(*scale_of(finished.record, finished.highest)), finished.pictures
+    live = page_map(finished, layer)
     files = {
         **{f"{name}.tif": f"{TITLES[name]} (cloud-optimised GeoTIFF)" for name in rasters_of(finished)},
         "landslides.gpkg": "Polygons, ground that was not analysed, area, passes, with styles (GeoPackage)",
@@ -50,6 +41,7 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         KML: "Polygons for Google Earth (KML)",
         PMTILES: "Polygons as tiles for maps on the web (PMTiles)",
         CSV: "What lies within the polygons (CSV)",
+        "mapped.parquet": "The polygons as the map made them, whatever persons said of them (GeoParquet)",
         "report.md": "The report as text",
         "report.json": "The report for scripts",
         "catalog.json": "Catalogue of cube, map and model (STAC)",
@@ -69,18 +61,20 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
             backscatter=finished.backscatter.upper(),
             live=live,
             ramp=[stop for stop in ramp if stop.opacity],
-            fills=[fill for fill in layer.fills if fill.value in set(layer.frame[layer.column])],
+            fills=[fill for fill in layer.fills if fill.value in set(layer.drawn_by)],
             pictures={
-                "before": data_address(before),
-                "after": data_address(after),
-                "map": data_address(map_picture(finished, shade, score, layer)),
+                "before": data_address(pictures.before),
+                "after": data_address(pictures.after),
+                "map": data_address(encoded(map_picture(finished, layer))),
             },
             shown=min(len(layer.frame), MOST_POLYGONS),
             printed=_printed(layer),
             width_km=(finished.extent.bounds[2] - finished.extent.bounds[0]) / 1e3,
             height_km=(finished.extent.bounds[3] - finished.extent.bounds[1]) / 1e3,
             pixel_m=finished.reference.pixel_m[0],
-            has_terrain="dem" in finished.cube,
+            has_terrain="dem" in finished.variables,
+            event=finished.event,
+            review=finished.record.review,
             files={
                 name: words
                 for name, words in files.items()
@@ -100,7 +94,7 @@ def _used(finished: FinishedMap) -> list[datetime]:
 def _printed(layer: Layer) -> dict[str, Any]:
     """The first rows of the table on paper: titles, and cells as text."""
     frame = largest(layer).head(PRINTED_ROWS)
-    names = [name for name in COLUMNS if name in frame]
+    names = shown_columns(frame)
     rows = [[_cell(value, COLUMNS[name][2]) for name, value in zip(names, row, strict=True)]
             for row in frame[names].itertuples(index=False)]  # fmt: skip
     return {"titles": [COLUMNS[name][0] for name in names], "rows": rows, "all": len(layer.frame)}

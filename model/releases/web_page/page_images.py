@@ -6,14 +6,14 @@ import base64
 import io
 from collections.abc import Sequence
 
-import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from model.releases.categories import OTHER, Stop, rgb
-from model.releases.finished_map import FinishedMap
+from model.releases.finished_map import FinishedMap, PageImages, PagePictures
 from model.releases.vector_layers import Layer
+from pipeline.errors import ModelError
 
 Rgb = NDArray[np.uint8]
 NO_DATA_COLOUR = (217, 199, 163)
@@ -23,30 +23,52 @@ PAPER = 235
 JPEG_QUALITY = 82
 
 
-def data_address(picture: Image.Image) -> str:
-    """A picture inside a page: JPEG, or PNG where it has transparent parts."""
+def data_address(picture: bytes) -> str:
+    """A picture inside a page."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """JPEG, or PNG where a picture has transparent parts."""
     buffer = io.BytesIO()
     if picture.mode == "RGBA":
         picture.save(buffer, "PNG", optimize=True)
     else:
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    kind = "png" if picture.mode == "RGBA" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
 
 
-def before_and_after(finished: FinishedMap) -> tuple[Image.Image, Image.Image]:
+def pictures_of(images: PageImages, pixel_m: float, ramp: Sequence[Stop]) -> PagePictures:
+    """The pictures of a page.
+
+    Args:
+        pixel_m: of the scene.
+        ramp: of the scores.
+    """
+    before, after = before_and_after(images)
+    return PagePictures(
+        before=encoded(before),
+        after=encoded(after),
+        hillshade=encoded(hillshade(images, pixel_m)),
+        score=encoded(score_overlay(images, ramp)),
+        block_px=images.block_px,
+    )
+
+
+def before_and_after(images: PageImages) -> tuple[Image.Image, Image.Image]:
     """Backscatter before and after in the same grey scale, from the 2nd to the 98th percentile of that before."""
-    before, after = finished.images.before, finished.images.after
+    before, after = images.before, images.after
     seen = before[np.isfinite(before)]
     low, high = np.percentile(seen, [2, 98]) if seen.size else (-20.0, 0.0)
     return _grey(before, low, high), _grey(after, low, high)
 
 
-def hillshade(finished: FinishedMap) -> Image.Image:
+def hillshade(images: PageImages, pixel_m: float) -> Image.Image:
     """The terrain lit from the north-west; plain where there is none, sand where nothing is known."""
     from matplotlib.colors import LightSource
 
-    images, pixel = finished.images, finished.reference.pixel_m[0] * finished.images.block_px
+    pixel = pixel_m * images.block_px
     known, grey = np.isfinite(images.dem), np.full(images.score.shape, PAPER / 255.0)
     if known.any() and min(images.dem.shape) > 1:
         filled = np.where(known, images.dem, np.nanmean(images.dem))
@@ -57,9 +79,9 @@ def hillshade(finished: FinishedMap) -> Image.Image:
     return Image.fromarray(found)
 
 
-def score_overlay(finished: FinishedMap, ramp: Sequence[Stop]) -> Image.Image:
+def score_overlay(images: PageImages, ramp: Sequence[Stop]) -> Image.Image:
     """The scores in the colours of their ramp, transparent where they are low or unknown."""
-    score = finished.images.score
+    score = images.score
     levels = [stop.value for stop in ramp]
     bands = [[rgb(stop.colour)[band] for stop in ramp] for band in range(3)] + [[s.opacity for s in ramp]]
     filled = np.where(np.isfinite(score), score, levels[0])
@@ -69,23 +91,32 @@ def score_overlay(finished: FinishedMap, ramp: Sequence[Stop]) -> Image.Image:
     return Image.fromarray(found, "RGBA")
 
 
-def map_picture(finished: FinishedMap, shade: Image.Image, score: Image.Image, layer: Layer) -> Image.Image:
-    """The map for paper: scores over the hillshade, and the outlines of the polygons in the colours of their layer."""
-    picture = shade.convert("RGBA")
+def map_picture(finished: FinishedMap, layer: Layer) -> Image.Image:
+    """The map for paper: scores over the hillshade, and the outlines of the polygons in the colours of their layer.
+
+    Raises:
+        ModelError: the pictures of the release are damaged.
+    """
+    picture, score = _opened(finished.pictures.hillshade), _opened(finished.pictures.score)
+    if picture.size != score.size:
+        raise ModelError("The pictures of the release differ in size.", "Map again (--replace).")
     picture.alpha_composite(score)
     picture = picture.convert("RGB")
     canvas, colours = ImageDraw.Draw(picture), {fill.value: fill.colour for fill in layer.fills}
     to_pixel = ~finished.reference.affine
-    step = finished.images.block_px
-    for polygon, value in zip(layer.frame.geometry, _drawn_by(layer), strict=True):
+    step = finished.pictures.block_px
+    for polygon, value in zip(layer.frame.geometry, layer.drawn_by, strict=True):
         points = [tuple(part / step for part in (to_pixel @ (x, y))) for x, y, *_ in polygon.exterior.coords]
         canvas.line(points, fill=rgb(colours.get(value, OTHER)), width=2)
     return picture
 
 
-def _drawn_by(layer: Layer) -> list[str]:
-    frame: gpd.GeoDataFrame = layer.frame
-    return [str(value) for value in frame[layer.column]] if layer.column in frame else [""] * len(frame)
+def _opened(picture: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(picture), formats=["JPEG", "PNG"]) as found:
+            return found.convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ModelError("A picture of the release cannot be read.", "Map again (--replace).") from error
 
 
 def _grey(decibels: NDArray[np.float64], low: float, high: float) -> Image.Image:

@@ -8,7 +8,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-from PIL import Image
 from shapely.affinity import affine_transform
 
 from model.releases.categories import OTHER
@@ -22,6 +21,7 @@ COMPONENTS = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 COLUMNS = {
     "id": ("No.", 45, "0"),
     "area_ha": ("Area, ha", 70, "0.00"),
+    "review": ("Review", 80, ""),
     "probability_class": ("Likelihood", 150, ""),
     "score_class": ("Change", 70, ""),
     "status_words": ("Status", 130, ""),
@@ -33,9 +33,14 @@ COLUMNS = {
     "last_seen": ("Last seen", 95, "date"),
     "longitude": ("Longitude", 85, "0.00000"),
     "latitude": ("Latitude", 85, "0.00000"),
-    "review": ("Review", 90, ""),
+    "review_who": ("Reviewed by", 110, ""),
+    "review_when": ("Reviewed", 95, "date"),
+    "review_note": ("Note", 160, ""),
+    "review_remark": ("Remark", 160, ""),
 }
 """columns of the table: title, width in pixels of the screen, format of numbers"""
+COLUMNS_OF_REVIEW = ("review_who", "review_when", "review_note", "review_remark")
+"""shown where any polygon has a value"""
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,24 @@ def largest(layer: Layer) -> gpd.GeoDataFrame:
     return found
 
 
-def page_map(finished: FinishedMap, layer: Layer, shade: Image.Image, score: Image.Image) -> PageMap:
+def shown_columns(frame: gpd.GeoDataFrame) -> list[str]:
+    """The columns of the table, without those of a review where nobody gave one."""
+    some = {
+        name
+        for name in COLUMNS_OF_REVIEW
+        if name in frame and (frame[name].notna() & (frame[name] != "")).any()
+    }
+    return [name for name in COLUMNS if name in frame and (name not in COLUMNS_OF_REVIEW or name in some)]
+
+
+def page_map(finished: FinishedMap, layer: Layer) -> PageMap:
     """The map and the table of the polygons, which choose together: a click in one marks the other."""
     from bokeh.embed import components
     from bokeh.resources import Resources
 
     frame = largest(layer)
     source = _source(finished, layer, frame)
-    drawn = _figure(finished, source, shade, score)
+    drawn = _figure(finished, source)
     table = _table(source, frame)
     start, parts = components({"map": drawn, "table": table})
     return PageMap(
@@ -87,12 +102,10 @@ def _source(finished: FinishedMap, layer: Layer, frame: gpd.GeoDataFrame) -> Any
         rings = [np.round(np.asarray(ring.coords)[:, :2], 4) for ring in (local.exterior, *local.interiors)]
         data["xs"].append([[ring[:, 0].tolist() for ring in rings]])
         data["ys"].append([[ring[:, 1].tolist() for ring in rings]])
-    for name in COLUMNS:
-        if name in frame:
-            data[name] = _plain(frame[name])
+    for name in shown_columns(frame):
+        data[name] = _plain(frame[name])
     colours = {fill.value: fill.colour for fill in layer.fills}
-    by = frame[layer.column] if layer.column in frame else pd.Series("", index=frame.index)
-    data["colour"] = [colours.get(str(value), OTHER) for value in by]
+    data["colour"] = [colours.get(value, OTHER) for value in layer.drawn_of(frame)]
     source = ColumnDataSource(data, name="landslides")
     source.selected.js_on_change("indices", CustomJS(code="window.slidecube.show(cb_obj.indices)"))
     return source
@@ -107,7 +120,7 @@ def _plain(values: pd.Series) -> list[Any]:
     return [value.item() if isinstance(value, np.generic) else value for value in values]
 
 
-def _figure(finished: FinishedMap, source: Any, shade: Image.Image, score: Image.Image) -> Any:
+def _figure(finished: FinishedMap, source: Any) -> Any:
     from bokeh.models import HoverTool, Range1d, TapTool, WheelZoomTool
     from bokeh.plotting import figure
 
@@ -127,7 +140,7 @@ def _figure(finished: FinishedMap, source: Any, shade: Image.Image, score: Image
         output_backend="canvas",
         name="map",
     )
-    for name, picture in (("hillshade", shade), ("score", score)):
+    for name, picture in (("hillshade", finished.pictures.hillshade), ("score", finished.pictures.score)):
         drawn.image_url(
             url=[data_address(picture)], x=0, y=height, w=width, h=height, anchor="top_left", name=name
         )
@@ -137,7 +150,9 @@ def _figure(finished: FinishedMap, source: Any, shade: Image.Image, score: Image
         nonselection_fill_alpha=0.25, nonselection_line_alpha=0.9, hover_fill_alpha=0.6, name="polygons",
     )  # fmt: skip
     names = [
-        name for name in COLUMNS if name in source.data and name not in ("longitude", "latitude", "review")
+        name
+        for name in COLUMNS
+        if name in source.data and name not in ("longitude", "latitude", *COLUMNS_OF_REVIEW)
     ]
     tips = [(COLUMNS[name][0], _tip(name)) for name in names]
     wheel = WheelZoomTool(zoom_on_axis=False)
@@ -146,7 +161,7 @@ def _figure(finished: FinishedMap, source: Any, shade: Image.Image, score: Image
         HoverTool(
             renderers=[polygons],
             tooltips=tips,
-            formatters={"@first_seen": "datetime", "@last_seen": "datetime"},
+            formatters={f"@{name}": "datetime" for name, (_, _, form) in COLUMNS.items() if form == "date"},
         ),
         wheel,
     )
@@ -165,9 +180,8 @@ def _table(source: Any, frame: gpd.GeoDataFrame) -> Any:
     from bokeh.models import DataTable, DateFormatter, NumberFormatter, StringFormatter, TableColumn
 
     columns = []
-    for name, (title, width, form) in COLUMNS.items():
-        if name not in frame:
-            continue
+    for name in shown_columns(frame):
+        title, width, form = COLUMNS[name]
         if form == "date":
             formatter = DateFormatter(format="%F", nan_format="", null_format="")
         elif form:

@@ -65,7 +65,7 @@ class FeedSource(ABC):
     name: ClassVar[Source]
     title: ClassVar[str]
     hosts: ClassVar[tuple[str, ...]]
-    """its own hosts, the only ones that are asked"""
+    """its own hosts, the only ones that are asked, and whose answers count"""
     has_details: ClassVar[bool] = False
     """whether it has a document of each event, with products that the feed lacks"""
 
@@ -119,6 +119,13 @@ class FeedSource(ABC):
                 response.close()
                 return Answer("unchanged" if response.status_code == 304 else "gone")
             http_client.accepted(response, url)
+            if http_client.host_of(response.url) not in self.hosts:
+                response.close()
+                raise ArchiveError(
+                    f"{http_client.bare(url)} leads to {http_client.bare(response.url)[:200]}, which is no address of "
+                    f"{self.title}.",
+                    "Try again later; a proxy or a portal may answer in its place.",
+                )
             simulated = is_true(response.headers.get(FILE_HEADER))
             etag, modified = (response.headers.get(name) for name in ("ETag", "Last-Modified"))
             raw = http_client.read_bounded(response, MOST_FEED_BYTES)

@@ -35,7 +35,7 @@ class GdacsFeed(FeedSource):
 
     name = "gdacs"
     title = "GDACS"
-    hosts = (HOST,)
+    hosts = (HOST, HOST.removeprefix("www."))
 
     def feed_address(self, state: SourceState, now: datetime) -> str:
         """The list of current events; GDACS has no other one of a fixed address."""

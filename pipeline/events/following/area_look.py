@@ -15,10 +15,12 @@ from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.catalogue.slc_passes import group_granules
 from pipeline.cube import versions
+from pipeline.cube.read import open_cube
 from pipeline.errors import ArchiveError
 from pipeline.events.following.area_store import StoredArea
-from pipeline.events.following.pass_account import MissingPass, PassAccount
+from pipeline.events.following.pass_account import MissingPass, PassAccount, saved_account
 from pipeline.events.following.pass_history import SeenPass, same_overflight, seen
+from pipeline.events.following.platform_offsets import PlatformOffset, platform_offsets
 from pipeline.events.following.waiting import Waiting, standing
 from pipeline.records import Frozen
 
@@ -57,6 +59,7 @@ def looked(area: AreaOfInterest, at: datetime, *, ask_asf: bool) -> Look:
         waiting_for=found.words,
         cube_version=version,
         after=sum(one.instant > area.event.end for one in in_cube),
+        offsets=_offsets(area, version, in_cube) if ask_asf else (),
         followed=not found.finished,
     )
     return Look(account=account, waiting=found)
@@ -69,6 +72,21 @@ def _of_cube(area: AreaOfInterest) -> tuple[int | None, tuple[SeenPass, ...]]:
     if number is None:
         return None, ()
     return number, seen(versions.read_manifest(store, number).timesteps)
+
+
+def _offsets(
+    area: AreaOfInterest, version: int | None, in_cube: Sequence[SeenPass]
+) -> tuple[PlatformOffset, ...]:
+    """The offsets between satellites in the newest version, measured once a version."""
+    satellites = {(one.relative_orbit, one.platform) for one in in_cube}
+    if version is None or len(satellites) == len({track for track, _ in satellites}):
+        return ()
+    kept = saved_account(area.name)
+    if kept is not None and kept.cube_version == version:
+        return kept.offsets
+    store = store_of(area)
+    with open_cube(store.uri_of(versions.version_key(version))) as cube:
+        return platform_offsets(cube)
 
 
 def asf_passes(area: AreaOfInterest, at: datetime) -> tuple[SeenPass, ...] | None:

@@ -6,19 +6,16 @@ event, or where a better source of the extent (shaking after a radius, hazard af
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import shapely
-from shapely.geometry import box, mapping
 
 from pipeline.archives.archive import Query
 from pipeline.archives.registry import serving
 from pipeline.area import AreaOfInterest
-from pipeline.catalogue.dem_items import dem_tiles_in
 from pipeline.catalogue.passes import Pass, group_passes
-from pipeline.errors import ArchiveError, LedgerError
+from pipeline.errors import LedgerError
 from pipeline.events.detected_event import Bounds, DetectedEvent
 from pipeline.events.following.area_document import DraftArea, MadeFrom, text_of_area
 from pipeline.events.following.area_store import StoredArea
@@ -29,8 +26,6 @@ from pipeline.events.ledger import Entry, EventArea
 from pipeline.grid import MOST_PIXELS
 from pipeline.records import Frozen
 from pipeline.settings import settings
-
-log = logging.getLogger(__name__)
 
 GENERATIONS = "abcdefghijklmnopqrstuvwxyz"
 """The first areas of an event have its name, later ones `-b` and so on after it."""
@@ -62,7 +57,7 @@ def areas_of(entry: Entry, now: datetime) -> Made:
     why = _why_others(entry, stored, outline)
     if why is None:
         return Made(areas=entry.areas)
-    outline, collection = _cut_to_land(outline)
+    outline = on_land(outline)
     if not outline.boxes:
         return Made(
             areas=entry.areas, notes=("no area: there is no land where landslides would be looked for",)
@@ -73,10 +68,10 @@ def areas_of(entry: Entry, now: datetime) -> Made:
             return Made(areas=entry.areas)
         why = f"the areas so far cover {share:.0%} of the extent that is known now ({outline.basis})"
     outline = divided(outline, min(settings().max_area_km2, 0.8 * MOST_PIXELS * PIXEL_KM2))
-    made = _written(entry, outline, collection, now)
+    made = _written(entry, outline, now)
     names = ", ".join(each.name for each in made)
     kept = f"; before: {', '.join(each.name for each in stored)}, kept as they are" if stored else ""
-    return Made(areas=made, notes=(f"made {names} ({why}){kept}",))
+    return Made(areas=made, notes=(f"made {names} ({why}){kept}: {'; '.join(outline.reasons)}",))
 
 
 def _why_others(entry: Entry, stored: Sequence[StoredArea], outline: Outline) -> str | None:
@@ -100,27 +95,13 @@ def _covered(stored: Sequence[StoredArea], outline: Outline) -> float:
     return float(outline.footprint.intersection(present).area / outline.footprint.area)
 
 
-def _cut_to_land(outline: Outline) -> tuple[Outline, str]:
-    """The outline where there is land, and the collection of elevation that says so.
-
-    Where it cannot be searched the outline stays, and says so.
-    """
+def _elevation(outline: Outline) -> str:
+    """The collection of elevation that covers an outline."""
     south, north = min(each[1] for each in outline.boxes), max(each[3] for each in outline.boxes)
-    nasadem = NASADEM_LATITUDES[0] <= south and north <= NASADEM_LATITUDES[1]
-    collection = "nasadem" if nasadem else "cop-dem-glo-30"
-    items = []
-    try:
-        for each in outline.boxes:
-            items += serving(collection).search(collection, Query(mapping(box(*each))))
-    except ArchiveError as error:
-        log.warning("land is not known: %s", error)
-        line = f"not cut to land: {collection} could not be searched"
-        return outline.model_copy(update={"reasons": (*outline.reasons, line)}), collection
-    tiles = dem_tiles_in(items, collection, {}).tiles
-    return on_land(outline, [tile.bbox for tile in tiles], collection), collection
+    return "nasadem" if NASADEM_LATITUDES[0] <= south and north <= NASADEM_LATITUDES[1] else "cop-dem-glo-30"
 
 
-def _written(entry: Entry, outline: Outline, collection: str, now: datetime) -> tuple[EventArea, ...]:
+def _written(entry: Entry, outline: Outline, now: datetime) -> tuple[EventArea, ...]:
     """Write the areas of an outline under the first free names; returns them."""
     event = entry.event
     source = MadeFrom(
@@ -137,7 +118,7 @@ def _written(entry: Entry, outline: Outline, collection: str, now: datetime) -> 
             name=name,
             bounds=bounds,
             choice=choice,
-            collection=collection,
+            collection=_elevation(outline),
             made_from=source,
             reasons=outline.reasons,
         )

@@ -12,6 +12,7 @@ from pyproj import Geod
 from shapely.geometry import box
 
 from pipeline.events.detected_event import Bounds, DetectedEvent
+from pipeline.events.land_mask import CELL_DEG, land_bounds
 from pipeline.records import Frozen
 
 Basis = Literal["radius", "shaking", "hazard"]
@@ -29,6 +30,8 @@ UNKNOWN_RADIUS_KM = 25.0
 """where a source states neither an extent nor a magnitude; assumed"""
 SHALLOW_KM = 20.0
 """Depth up to which the radius is that of the magnitude alone."""
+CUT_SHARE = 0.999
+"""A box is said to be cut to land where less than this share of it is left."""
 LATITUDES = (-79.9, 83.9)
 """beyond them there is no UTM zone"""
 _KM_PER_DEGREE = 111.32
@@ -63,7 +66,7 @@ def radius_km(magnitude: float, depth_km: float | None) -> float:
 
 
 def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
-    """The boxes of an event, limited in size and divided at 180 degrees."""
+    """The boxes of an event, limited in size and divided at 180 degrees. An extent that a person named has no limit."""
     basis, (west, south, east, north), why = _extent(event)
     reasons = [why]
     middle = ((west + east) / 2, max(LATITUDES[0], min(LATITUDES[1], (south + north) / 2)))
@@ -71,7 +74,8 @@ def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
     half = [(east - west) / 2 * lon_km + margin_km, (north - south) / 2 * _KM_PER_DEGREE + margin_km]
     if margin_km:
         reasons.append(f"widened by {margin_km:g} km on every side, as a person asked")
-    limit = LARGEST_SIDE_KM / 2 + margin_km
+    named = event.source == "manual" and event.shaking is not None
+    limit = math.inf if named else LARGEST_SIDE_KM / 2 + margin_km
     if max(half) > limit:
         reasons.append(
             f"limited from {2 * half[0]:.0f} by {2 * half[1]:.0f} km to {2 * limit:.0f} km a side around the middle; "
@@ -136,24 +140,18 @@ def _at_180(bounds: Bounds) -> list[Bounds]:
     return [(west, south, 180.0, north), (-180.0, south, east - 360, north)]
 
 
-def on_land(outline: Outline, tiles: Sequence[Bounds], collection: str) -> Outline:
-    """The boxes cut to where there are elevation tiles, which exist over land alone; boxes without any are left out.
-
-    Args:
-        tiles: boxes of the tiles that the archive lists for the outline.
-    """
-    land = shapely.union_all([box(*each) for each in tiles])
+def on_land(outline: Outline) -> Outline:
+    """The boxes cut to their land; those without any are left out. See `pipeline.events.land_mask`."""
     boxes, reasons = [], list(outline.reasons)
     for each in outline.boxes:
-        part = box(*each).intersection(land)
-        if part.area == 0:
-            reasons.append(f"left out without land (no tile of {collection}): {_shown(each)}")
+        part = land_bounds(each)
+        if part is None or part[0] >= part[2] or part[1] >= part[3]:
+            reasons.append(f"left out without land: {_shown(each)}")
             continue
-        west, south, east, north = part.bounds
-        boxes.append((west, south, east, north))
-        if part.bounds != box(*each).bounds:
+        boxes.append(part)
+        if _km2(part) < CUT_SHARE * _km2(each):
             reasons.append(
-                f"cut to land, by the tiles of {collection}: {_shown(each)} became {_shown(part.bounds)}"
+                f"cut to land, in cells of {CELL_DEG:g} degrees: {_shown(each)} became {_shown(part)}"
             )
     return outline.model_copy(update={"boxes": tuple(boxes), "reasons": tuple(reasons)})
 

@@ -10,11 +10,15 @@ from pydantic import Field, ValidationError
 from pipeline.errors import number_of
 from pipeline.events.following.next_pass import ExpectedPass
 from pipeline.events.following.pass_history import SAME_OVERFLIGHT, satellite
+from pipeline.events.following.platform_offsets import PlatformOffset
 from pipeline.files import read_regular, write_whole
 from pipeline.places import awaited_passes
 from pipeline.records import Frozen, Utc
 
 MOST_BYTES = 2**20
+TOLD_DB = 0.3
+"""Offsets from which on a page names them: one sigma of the radiometric accuracy that Sentinel-1 is specified for, 1 dB
+at three sigma (Torres et al. 2012, Remote Sensing of Environment 120, 9-24)."""
 
 
 class MissingPass(Frozen):
@@ -52,6 +56,7 @@ class PassAccount(Frozen):
     waiting_for: str = Field("", description="in words")
     cube_version: int | None = Field(None, description="newest version of the cube")
     after: int = Field(0, ge=0, description="passes after the event in that version")
+    offsets: tuple[PlatformOffset, ...] = Field((), description="between satellites, in that version")
     followed: bool = Field(True, description="whether anything is still waited for")
 
     @property
@@ -78,7 +83,12 @@ class PassAccount(Frozen):
             lines.append(f"No further pass is waited for, {as_of}.")
         elif self.next is not None and not is_used(self.next.instant):
             lines.append(f"{self.waiting_for[:1].upper()}{self.waiting_for[1:]} ({as_of}).")
-        return tuple(lines)
+        return (*lines, *(f"Between satellites, {one.words}." for one in self.told_offsets))
+
+    @property
+    def told_offsets(self) -> tuple[PlatformOffset, ...]:
+        """The offsets that are large enough to be named."""
+        return tuple(one for one in self.offsets if abs(one.offset_db) >= TOLD_DB)
 
 
 def save_account(account: PassAccount) -> None:

@@ -17,7 +17,7 @@ from pipeline.records import Frozen, Utc
 LISTED_DAYS = 365
 """Days before the event that are listed: the history of a track, and one turn of the seasons."""
 WANTED_BEFORE = 8
-"""Passes before the event that are wanted of each track: the median of 8 is within 0.7 dB of that of many (speckle of
+"""Passes before the event that are wanted of each track: the median of 8 is within 1 dB of that of many (speckle of
 4.4 looks), and the paper's cubes hold 6 to 12."""
 LEAST_PASSES = 3
 """before the event, of a track that is taken: with fewer the usual backscatter of a pixel is not known"""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from model.releases.latest_map import point_at
 
 from flows import chain
+from flows import train_model as train_flow
 from model.origin import Origin, whole_result
 from pipeline.errors import CubeError, ModelError, ReplaceError
 from pipeline.places import stored_area
@@ -239,3 +241,24 @@ def test_an_events_own_bundle_that_is_the_chosen_one_maps_once(version, data, mo
     monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", str(bundle))
     settings.cache_clear()
     assert chain.standing(version).lacks == ("map",)
+
+
+def test_the_map_beside_is_made_last_and_latest_stays_at_the_events_own(version, of_event, monkeypatch):
+    chain.refuse(version, "model", chain.Refusal(why="no labels"))
+    made = []
+
+    def map_landslides(cube: str, bundle: str | None = None) -> Path:
+        digest = None if bundle is None else OTHER
+        folder = mapped(
+            version.place.map(None if bundle is None else Path(bundle), OTHER), version.digest, digest
+        )
+        made.append(folder)
+        point_at(folder, version.place.latest_map)
+        return folder
+
+    monkeypatch.setattr(train_flow, "map_landslides", map_landslides)
+    train_flow.map_version(version)
+    assert [folder.name for folder in made] == ["v3-detector", f"v3-elsewhere-v1-{OTHER[:8]}"]
+    assert version.place.latest_map.resolve() == made[0].resolve()
+    train_flow.map_version(version)
+    assert len(made) == 2

@@ -9,6 +9,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from flows import build_datacube as build_flow
+from flows import chain
 from flows.build_datacube import build_datacube
 from flows.follow_events import follow_events
 from flows.train_model import train_model
@@ -44,7 +45,10 @@ def test_the_chain_does_not_start_twice_for_one_version(data):
     version = data / "cubes" / "small" / "versions" / "3.zarr"
     version.parent.mkdir(parents=True)
     write(small_cube(32), version)
-    with held(data / "models" / "small" / ".v3.lock"):
+    found = chain.version_of(str(version))
+    assert not chain.in_work(found)
+    with held(chain.lock_of(found)):
+        assert chain.in_work(found)
         state = train_model.fn(str(version))
     assert (state.type.value, state.name) == ("COMPLETED", "Busy")
     assert not (data / "models" / "small" / "v3.refused.json").exists()

@@ -57,7 +57,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
     settings.cache_clear()
-    archive = Archive(turns(range(-30, 0)), [(141.0, 42.0, 143.0, 43.0)])
+    archive = Archive(turns(range(-30, 0)))
     made = World(archive, Server())
 
     def of_cube(area):
@@ -99,6 +99,7 @@ def test_an_event_gets_area_schedule_and_the_stack_before_it_at_once(world):
     assert kept.state == "waiting" and kept.areas[0].schedule == own.slug
     assert "track 46" in kept.waiting_for and kept.next_look == FIRST_AFTER + SOONEST_RTC
     (told,) = world.events
+    assert "46" in told["resource"]["slidecube.says"]
     assert told["event"] == "event.waiting" and told["payload"]["next"][0]["relative_orbit"] == 46
 
 

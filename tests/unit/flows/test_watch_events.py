@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import cli, watch_events
 from flows.serving import event_artifacts, server_client
+from flows.serving.schedules import of_watch
 from pipeline.events.feeds.usgs_feed import event_of_feature
 from pipeline.events.ledger import Decision
 from pipeline.events.watching import Change, SourceReport, WatchReport
@@ -61,6 +62,7 @@ def test_what_became_of_an_event_is_announced(
         assert each["resource"]["prefect.resource.id"] == "event.usgs-us2000h8ty"
         assert (each["resource"]["event.tier"], each["resource"]["event.opened"]) == ("build", "true")
         assert each["payload"]["stated"]["magnitude"] == 6.6
+        assert "M 6.6" in each["resource"]["slidecube.says"]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,11 @@ class Server:
     """A server with the deployment and its schedule."""
 
     def __init__(self, deployed: bool = True) -> None:
-        slug = cli.WATCHING[0][1]
-        self.schedule = SimpleNamespace(id=uuid4(), slug=slug, active=False, parameters={"at": None})
+        made = [
+            SimpleNamespace(id=uuid4(), slug=slug, active=False, parameters={"x": slug})
+            for _, slug in of_watch()
+        ]
+        self.schedules = {each.id: each for each in made}
         self.deployed = deployed
 
     def __enter__(self) -> Server:
@@ -108,13 +113,13 @@ class Server:
         return SimpleNamespace(id=uuid4())
 
     def read_deployment_schedules(self, deployment: Any) -> list[SimpleNamespace]:
-        return [self.schedule]
+        return list(self.schedules.values())
 
     def update_deployment_schedule(
         self, deployment: Any, schedule: Any, active: bool, parameters: Any
     ) -> None:
-        assert (schedule, parameters) == (self.schedule.id, self.schedule.parameters)
-        self.schedule.active = active
+        assert parameters == self.schedules[schedule].parameters
+        self.schedules[schedule].active = active
 
 
 @pytest.fixture
@@ -135,7 +140,7 @@ def test_one_command_turns_the_watch_on_and_off(server: Server) -> None:
     ):
         ended = CliRunner().invoke(cli.watch, words.split())
         assert ended.exit_code == 0, ended.output
-        assert server.schedule.active is active
+        assert {each.active for each in server.schedules.values()} == {active}
 
 
 def test_a_server_without_the_deployment_is_named(server: Server) -> None:

@@ -4,12 +4,13 @@ window.slidecube = (function () {
     id: "No.", probability_class: "Likelihood", score_class: "Change", status_words: "Status", area_ha: "Area, ha",
     mean_probability: "Mean probability", mean_score: "Mean score", mean_slope_deg: "Mean slope, °",
     epicentre_km: "Epicentre, km", first_seen: "First seen", last_seen: "Last seen", longitude: "Longitude",
-    latitude: "Latitude", review: "Review"
+    latitude: "Latitude", review: "Review", review_who: "Reviewed by", review_when: "Reviewed", review_note: "Note",
+    review_remark: "Remark"
   };
   function model(name) { return window.Bokeh.documents[0].get_model_by_name(name); }
   function words(name, value) {
-    if (value === null || value === undefined || value !== value) { return null; }
-    if (name === "first_seen" || name === "last_seen") { return new Date(value).toISOString().slice(0, 16).replace("T", " ") + " UTC"; }
+    if (value === null || value === undefined || value !== value || value === "") { return null; }
+    if (name === "first_seen" || name === "last_seen" || name === "review_when") { return new Date(value).toISOString().slice(0, 16).replace("T", " ") + " UTC"; }
     if (typeof value === "number" && value % 1 !== 0) { return String(+value.toFixed(name === "longitude" || name === "latitude" ? 5 : 2)); }
     return String(value);
   }

@@ -19,7 +19,7 @@ from flows.serving import announcements, notices
 from model.bundle.summaries import ReleaseRecord
 from pipeline.errors import SettingsError
 from pipeline.events.detected_event import DetectedEvent
-from pipeline.events.ledger import Decision, Entry
+from pipeline.events.ledger import Entry
 from pipeline.settings import Settings, settings
 
 
@@ -47,7 +47,7 @@ def release(folder: Path, **fields: Any) -> ReleaseRecord:
 
 def test_a_release_says_where_its_page_is_and_what_it_holds(announced, tmp_path, monkeypatch):
     folder = tmp_path / "maps" / "hokkaido" / "v4-detector"
-    announcements.release_ready(release(folder))
+    announcements.release_ready(release(folder), "confirmed")
     monkeypatch.setenv("SLIDECUBE_PAGES_URL", "https://maps.example.org/slides/")
     settings.cache_clear()
     announcements.release_ready(
@@ -55,10 +55,14 @@ def test_a_release_says_where_its_page_is_and_what_it_holds(announced, tmp_path,
     )
     first, second = (event["resource"] for event in announced)
     assert {key: first[f"release.{key}"] for key in ("area", "version", "status", "km2", "map", "page")} == {
-        "area": "hokkaido", "version": "4", "status": "12 confirmed, 3 first", "km2": "1.25",
+        "area": "hokkaido", "version": "4", "status": "confirmed", "km2": "1.25",
         "map": str(folder), "page": str(folder / "index.html"),
     }  # fmt: skip
-    assert "15 polygons" in first["slidecube.says"] and "2 passes" in first["slidecube.says"]
+    assert (
+        "12 confirmed, 3 first" in first["slidecube.says"]
+        and "15 polygons" in first["slidecube.says"]
+        and "2 passes" in first["slidecube.says"]
+    )
     page = "https://maps.example.org/slides/hokkaido/v4-detector/index.html"
     assert (second["release.page"], second["release.status"]) == (page, "provisional")
     assert second["slidecube.says"].startswith("SIMULATED.") and page in second["slidecube.says"]
@@ -83,23 +87,18 @@ def test_a_reason_shows_no_token_of_an_address():
     assert "SECRET" not in said and "pass" not in said and "403" in said
 
 
-def test_an_event_is_announced_in_words_that_a_place_cannot_break(announced):
+def test_an_event_is_announced_in_words_that_a_place_cannot_break():
     quake = DetectedEvent(
         source="usgs", id="us7000", updated=datetime(2026, 1, 2, tzinfo=UTC), kind="earthquake",
         start=datetime(2026, 1, 1, 3, 4, tzinfo=UTC), end=datetime(2026, 1, 1, 3, 4, tzinfo=UTC),
         longitude=142.0, latitude=42.7, magnitude=6.6, place="<b>@here</b> of Tomakomai", simulated=True,
     )  # fmt: skip
-    entry = Entry(
-        revisions=(quake,), decision=Decision(tier="build", reasons=("M >= 5.5",)), waiting_for="track 46"
-    )
-    announcements.event_detected(entry)
-    announcements.event_waiting(entry)
-    assert [event["event"] for event in announced] == ["event.detected", "event.waiting"]
-    detected, waiting = (event["resource"] for event in announced)
-    assert detected["prefect.resource.id"] == waiting["prefect.resource.id"] == f"event.{entry.name}"
-    assert "M 6.6" in detected["slidecube.says"] and "Tomakomai" in detected["slidecube.says"]
-    assert not re.search("[<@]", detected["slidecube.says"]) and "track 46" in waiting["slidecube.says"]
-    assert all(event["slidecube.says"].startswith("SIMULATED.") for event in (detected, waiting))
+    entry = Entry(revisions=(quake,), waiting_for="track 46", missing=("the pass of 5 September",))
+    said = announcements.says_of_event(quake, "build", "<b>@here</b> magnitude 6.2 became 6.6")
+    waiting = announcements.says_of_waiting(entry)
+    assert "M 6.6" in said and "Tomakomai" in said and "became 6.6" in said and not re.search("[<@]", said)
+    assert entry.name in waiting and "track 46" in waiting and "5 September" in waiting
+    assert said.startswith("SIMULATED.") and waiting.startswith("SIMULATED.")
 
 
 @given(st.text())

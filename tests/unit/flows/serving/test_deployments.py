@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.cli import WATCHING
 from flows.serving.deployments import POOL
 from flows.serving.limits import INTERFEROMETRY, LIMITS
 from flows.serving.prefect_file import PROJECT
+from flows.serving.schedules import of_watch
 from pipeline.archives.planetary import PlanetaryComputer
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -58,8 +58,8 @@ def test_schedules_are_off_by_default(deployment):
 
 
 def test_what_the_command_turns_on_is_in_the_file():
-    scheduled = {(d["name"], each["slug"]) for d in DEPLOYMENTS for each in d.get("schedules", [])}
-    assert set(WATCHING) <= scheduled
+    assert ("watch-events", "every-quarter-hour") in of_watch()
+    assert {name for name, _ in of_watch()} == {d["name"] for d in DEPLOYMENTS if "watch" in d["tags"]}
 
 
 def test_building_carries_a_schedule():

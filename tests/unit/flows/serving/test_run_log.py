@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import threading
+import warnings
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import yaml
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import FailedRun
 from prefect.logging import handlers
@@ -18,7 +23,7 @@ from prefect.states import Completed
 from flows.ablate import ablate
 from flows.build_datacube import build_datacube
 from flows.map_landslides import map_landslides
-from flows.serving import run_log
+from flows.serving import prefect_file, run_log
 from flows.train_model import train_model
 from model.experiments.ablation_plan import AblationPlan
 from model.network.training_plan import TrainingPlan
@@ -46,7 +51,7 @@ def test_lines_of_the_libraries_go_to_the_run_from_its_own_and_from_other_thread
         thread.start()
         thread.join()
         log.debug("too fine")
-        logging.getLogger("other.library").warning("not ours")
+        logging.getLogger("other.library").info("not ours")
     log.warning("after the run")
     assert [(line["message"], UUID(line["flow_run_id"])) for line in sent] == [
         ("3 items", FLOW),
@@ -62,6 +67,32 @@ def test_a_line_of_a_task_names_the_task_and_a_flow_within_a_flow_sends_it_once(
         logging.getLogger("model.training").info("epoch 1")
     (line,) = sent
     assert (UUID(line["task_run_id"]), UUID(line["flow_run_id"])) == (TASK, FLOW)
+
+
+def test_warnings_of_other_libraries_are_shown_without_tokens_and_those_of_prefect_once(sent):
+    with run_log.library_log():
+        logging.getLogger("urllib3.connectionpool").warning(
+            "retry of %s", "https://blob.example/x.tif?sig=SECRET"
+        )
+        logging.getLogger("urllib3.connectionpool").info("too fine")
+        logging.getLogger("prefect.events").warning("shown by Prefect itself")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("no georeference", RuntimeWarning, stacklevel=1)
+    assert [line["name"] for line in sent] == ["urllib3.connectionpool", "py.warnings"]
+    assert "SECRET" not in sent[0]["message"] and "no georeference" in sent[1]["message"]
+
+
+DEPLOYED = yaml.safe_load((prefect_file.PROJECT / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda each: each["name"])
+def test_every_deployed_flow_has_the_log_of_the_libraries_in_its_pages(deployment):
+    path, name = deployment["entrypoint"].split(":")
+    flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    # what Prefect calls is the function that `in_pages` made, and the flow's own is within it
+    assert Path(flow.fn.__code__.co_filename) == Path(run_log.__file__)
+    assert inspect.unwrap(flow.fn).__module__ == flow.fn.__module__
 
 
 def test_after_the_run_the_loggers_are_as_they_were(sent):

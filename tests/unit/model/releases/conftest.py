@@ -16,6 +16,7 @@ from shapely.geometry import LineString, Point, box
 from model import api
 from model.maps.map_plan import DetectorMapPlan
 from model.releases.finished_map import FinishedMap
+from model.releases.polygon_attributes import described, reviewed
 from tests.quiet_cube import changed, ellipse, later, quiet_cube
 from tests.small_cube import write
 
@@ -84,11 +85,20 @@ def folder(made: tuple[FinishedMap, Path]) -> Path:
 def by_model(made: tuple[FinishedMap, Path]) -> FinishedMap:
     """The same map as one of a model: probabilities in place of scores, no status."""
     finished, _ = made
-    frame = finished.frame.drop(
-        columns=["status", "status_words", "mean_score", "max_score", "first_seen", "last_seen"]
+    frame = finished.mapped.drop(
+        columns=[
+            "status",
+            "status_words",
+            "mean_score",
+            "max_score",
+            "first_seen",
+            "last_seen",
+            "score_class",
+        ]
     )
     frame["mean_probability"] = pd.Series(np.linspace(0.2, 0.95, len(frame)), index=frame.index)
     record = finished.record.model_copy(
         update={"kind": "model", "model": "ab" * 32, "threshold": 0.4, "statuses": {}}
     )
-    return replace(finished, frame=frame, record=record)
+    mapped = described(frame, hostile_cube(), finished.reference, record)
+    return reviewed(replace(finished, mapped=mapped, frame=mapped, record=record), None)

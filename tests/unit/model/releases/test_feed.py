@@ -18,8 +18,8 @@ from model.cli.bundles import map_landslides
 from model.maps.map_rasters import disk_named
 from model.origin import ORIGIN
 from model.releases import release_products
-from model.releases.feed import write_feed
-from model.releases.latest_map import point_at
+from model.releases.announcement.feed import write_feed
+from model.releases.announcement.latest_map import point_at
 from pipeline.errors import DiskError
 from pipeline.settings import settings
 from tests.quiet_cube import quiet_cube

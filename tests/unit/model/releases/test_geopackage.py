@@ -15,9 +15,10 @@ from lxml import etree
 from pyproj import Geod
 
 from model.maps.validity import MEANINGS, NO_PASS_BEFORE, TOO_FLAT
-from model.releases.polygon_attributes import described, mean_inside
+from model.releases.event_facts import EventFacts, event_facts
+from model.releases.polygon_attributes import described, mean_inside, reviewed
 from model.releases.vector_layers import layers_of
-from tests.unit.model.releases.conftest import EPICENTRE, SIZE
+from tests.unit.model.releases.conftest import EPICENTRE, SIZE, hostile_cube
 
 LAYERS = ["landslides", "not_analysed", "area", "passes"]
 
@@ -46,7 +47,12 @@ def test_each_value_that_occurs_is_drawn(folder):
         ((text,),) = database.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'landslides'")
     renderer = etree.fromstring(text.encode()).find("renderer-v2")
     drawn = {one.get("value") for one in renderer.iterfind("categories/category")}
-    assert set(frame[renderer.get("attr")]) <= drawn
+    assert '"review"' in renderer.get("attr") and '"status_words"' in renderer.get("attr")
+    assert set(frame["status_words"]) | {"rejected", "edited"} <= drawn
+    offered = etree.fromstring(text.encode()).find(
+        "fieldConfiguration/field[@name='review']//Option[@name='map']"
+    )
+    assert [one[0].get("value") for one in offered] == ["unreviewed", "accepted", "rejected", "edited"]
 
 
 def test_fields_are_of_readable_types_with_names_for_people(folder):
@@ -81,20 +87,20 @@ def test_a_polygon_says_where_it_is_and_on_what_slope(folder):
 
 def test_what_the_cube_does_not_know_has_no_column(made):
     finished, _ = made
-    cube = finished.cube.drop_vars(["dem", "dem_slope_radians"]).assign_attrs(event="{}")
-    frame = described(replace(finished, cube=cube))
+    cube = hostile_cube().drop_vars(["dem", "dem_slope_radians"])
+    raw = finished.mapped.drop(columns=["mean_slope_deg"])
+    mapped = described(raw, cube, finished.reference, finished.record)
+    frame = reviewed(replace(finished, mapped=mapped, event=EventFacts()), None).frame
     assert not {"mean_slope_deg", "epicentre_km"} & set(frame.columns)
 
 
 @pytest.mark.parametrize("epicentre", ["[999, 0]", '"here"', "[1]", "null"])
-def test_an_epicentre_that_is_no_place_is_none(made, epicentre):
-    finished, _ = made
-    cube = finished.cube.assign_attrs(event=f'{{"epicentre": {epicentre}}}')
-    assert replace(finished, cube=cube).epicentre is None
+def test_an_epicentre_that_is_no_place_is_none(epicentre):
+    assert event_facts("nowhere", f'{{"epicentre": {epicentre}}}').epicentre is None
 
 
 def test_a_models_polygons_have_a_class_of_likelihood(by_model):
-    frame = described(by_model)
+    frame = by_model.frame
     assert set(frame["probability_class"]) <= {"very likely", "likely", "about as likely as not", "unlikely"}
     assert frame.loc[frame.mean_probability.idxmin(), "probability_class"] == "unlikely"
     layer = layers_of(by_model)[0]
@@ -105,7 +111,7 @@ def test_the_mean_inside_is_that_of_the_polygons_own_pixels(made):
     finished, _ = made
     values = np.arange(SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
     values[:, 100:] = np.nan
-    cube = finished.cube.assign(some=(("y", "x"), values))
+    cube = hostile_cube().assign(some=(("y", "x"), values))
     affine = finished.reference.affine
     from shapely.geometry import box
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from model.releases.categories import STATUS_COLOURS, rgb, score_ramp
+from model.releases.finished_map import PageImages
 from model.releases.vector_layers import layers_of
 from model.releases.web_page import page_map
 from model.releases.web_page.page import PAGE, write_page
 from model.releases.web_page.page_images import NO_DATA_COLOUR, hillshade, map_picture, score_overlay
+from pipeline.events.following.pass_account import PassAccount
 from tests.unit.model.releases.conftest import LICENCE
 
 
@@ -125,27 +128,63 @@ def test_the_page_shows_the_largest_polygons(made, monkeypatch):
     assert list(shown.area_m2) == sorted(layer.frame.area_m2, reverse=True)[:2]
 
 
-def test_pictures_show_no_data_as_no_data_and_low_scores_not_at_all(made):
+def images_of() -> PageImages:
+    """A slope, a strip without data, scores from nothing to above the threshold."""
+    score = np.tile(np.linspace(0, 8, 40), (30, 1))
+    score[:, :3] = np.nan
+    dem = np.tile(np.linspace(900, 0, 40), (30, 1))
+    return PageImages(before=score * 0 - 10, after=score * 0 - 9, dem=dem, score=score, block_px=1)
+
+
+def test_pictures_show_no_data_as_no_data_and_low_scores_not_at_all():
+    images = images_of()
+    ground = np.asarray(hillshade(images, 10.0))
+    over = np.asarray(score_overlay(images, score_ramp(4.0, 11.0)))
+    unknown = ~np.isfinite(images.score)
+    assert (ground[unknown] == NO_DATA_COLOUR).all() and (over[unknown] == 0).all()
+    assert (over[images.score < 2.0, 3] == 0).all() and over[images.score > 4.0, 3].min() > 200
+
+
+def test_the_picture_for_paper_has_the_outlines_in_their_colours(made):
     finished, _ = made
-    shade = hillshade(finished)
-    score = score_overlay(finished, score_ramp(finished.record.threshold, 11.0))
-    ground, over = np.asarray(shade), np.asarray(score)
-    unknown = ~np.isfinite(finished.images.score)
-    assert unknown.any() and (ground[unknown] == NO_DATA_COLOUR).all() and (over[unknown] == 0).all()
-    low = finished.images.score < 0.5 * finished.record.threshold
-    assert (over[low, 3] == 0).all() and over[
-        finished.images.score > finished.record.threshold, 3
-    ].min() > 200
     layer = layers_of(finished)[0]
-    paper = map_picture(finished, shade, score, layer)
+    paper = map_picture(finished, layer)
     (colour,) = {fill.colour for fill in layer.fills} & {
         STATUS_COLOURS[int(v)] for v in finished.frame.status
     }
-    assert paper.size == shade.size and (np.asarray(paper) == np.array(rgb(colour))).all(axis=-1).any()
+    assert paper.size == (finished.facts.shape[1], finished.facts.shape[0])
+    assert (np.asarray(paper) == np.array(rgb(colour))).all(axis=-1).any()
 
 
-def test_without_terrain_the_ground_is_plain(made):
-    finished, _ = made
-    flat = replace(finished, images=replace(finished.images, dem=np.full_like(finished.images.dem, np.nan)))
-    known = np.isfinite(finished.images.score)
-    assert len(np.unique(np.asarray(hillshade(flat))[known])) == 1
+def test_without_terrain_the_ground_is_plain():
+    images = images_of()
+    flat = replace(images, dem=np.full_like(images.dem, np.nan))
+    known = np.isfinite(images.score)
+    assert len(np.unique(np.asarray(hillshade(flat, 10.0))[known])) == 1
+
+
+def test_the_page_says_what_is_missing_and_when_the_next_pass_comes(made, tmp_path):
+    finished = made[0]
+    used = finished.selection.every_view[0].after[0].instant
+    lacking = {
+        "relative_orbit": 46,
+        "platform": "<b>S1</b>",
+        "instant": used - timedelta(days=12),
+        "flown": True,
+    }
+    account = PassAccount.model_validate(
+        {
+            "area": "a", "at": used, "expected": 3, "found": 2,
+            "missing": [lacking, {**lacking, "instant": used}],
+            "next": {
+                "relative_orbit": 46, "direction": "descending", "platform": "sentinel-1a",
+                "instant": used + timedelta(days=60), "window_s": 60, "repeat_days": 12, "rests_on": 8,
+            },
+            "waiting_for": "waiting for track 46",
+        }
+    )  # fmt: skip
+    write_page(replace(finished, awaited=account, folder=tmp_path), layers_of(finished)[0])
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    shown = words(text)
+    assert shown.count("Not in the archive") == 1 and "Waiting for track 46" in shown
+    assert "not known to this map" not in shown and "<b>S1</b>" not in text

@@ -94,6 +94,14 @@ def test_an_older_revision_that_arrives_late_changes_nothing(sources: Sources) -
     assert ledger.read(HOKKAIDO) == known
 
 
+def test_a_revision_from_the_far_future_does_not_outlast_true_ones(sources: Sources) -> None:
+    sources.usgs(usgs_feature(mag=6.1, updated=ms(AT + timedelta(days=40_000))))
+    watch(NOW)
+    sources.usgs(usgs_feature(mag=6.9, updated=ms(NOW + timedelta(minutes=10))))
+    watch(NOW + timedelta(minutes=15))
+    assert [each.magnitude for each in ledger.read(HOKKAIDO).revisions] == [6.1, 6.9]
+
+
 def test_the_preferred_id_may_change(sources: Sources) -> None:
     sources.usgs(usgs_feature())
     watch(NOW)

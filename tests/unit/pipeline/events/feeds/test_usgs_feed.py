@@ -149,6 +149,16 @@ def test_only_the_own_hosts_are_asked(url: str, sources: Sources) -> None:
     assert not sources.server.seen
 
 
+def test_an_answer_of_another_host_does_not_count(sources: Sources) -> None:
+    there = "https://elsewhere.example/feed"
+    sources.server.files["elsewhere.example/feed"] = b'{"type": "FeatureCollection", "features": []}'
+    sources.server.rules.append(
+        lambda seen: Reply(302, {"Location": there}) if seen.path.startswith("earthquake") else None
+    )
+    with pytest.raises(ArchiveError):
+        UsgsFeed().ask("https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/4.5_week.geojson")
+
+
 def test_an_event_that_the_feeds_hold_no_longer_is_found_in_the_catalogue(sources: Sources) -> None:
     sources.server.files["earthquake.usgs.gov/fdsnws/event/1/query"] = json.dumps(usgs_feature()).encode()
     assert UsgsFeed().known_detail("us2000h8ty").magnitude == 6.6

@@ -1,4 +1,4 @@
-"""An archive in memory: passes over a place as items of a STAC search, tiles of elevation, and an event."""
+"""An archive in memory: passes over a place as items of a STAC search, and an event."""
 
 from __future__ import annotations
 
@@ -71,29 +71,18 @@ def turns(numbers: Iterable[int], **fields: Any) -> list[dict[str, Any]]:
 
 
 class Archive:
-    """Items of radar and tiles of elevation; `asked` are the collections that were searched."""
+    """Items of radar; `asked` are the collections that were searched."""
 
     endpoint = "https://archive.example"
 
-    def __init__(self, items: list[dict[str, Any]], tiles: list[tuple[float, float, float, float]]) -> None:
-        self.items, self.tiles = items, tiles
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        self.items = items
         self.asked: list[str] = []
 
     def search(self, collection: str, query: Query) -> list[dict[str, Any]]:
         """What meets the geometry within the time."""
         self.asked.append(collection)
         area = shape(query.geometry)
-        if collection != "sentinel-1-rtc":
-            return [
-                {
-                    "type": "Feature",
-                    "id": f"tile-{number}",
-                    "bbox": list(tile),
-                    "assets": {name: {"href": f"{HOST}/{number}.tif"} for name in ("elevation", "data")},
-                }
-                for number, tile in enumerate(self.tiles)
-                if box(*tile).intersects(area)
-            ]
         assert query.start is not None and query.end is not None
         return [
             item

@@ -29,7 +29,6 @@ from tests.unit.pipeline.events.following.made_archive import (
 )
 
 NOW = EVENT + timedelta(hours=1)
-HOKKAIDO = (141.0, 42.0, 142.0, 43.0)
 NAME = "usgs-us2000h8ty"
 
 
@@ -50,7 +49,7 @@ def archive(monkeypatch: pytest.MonkeyPatch) -> Archive:
         *turns(range(-30, -20), track=9, first=FIRST_AFTER + timedelta(days=5)),
         corner,
     ]
-    made = Archive(items, [HOKKAIDO, (142.0, 42.0, 143.0, 43.0)])
+    made = Archive(items)
     monkeypatch.setattr(area_making, "serving", lambda collection: made)
     return made
 
@@ -122,8 +121,7 @@ def test_what_a_person_edited_is_kept(store, archive):
 
 
 def test_an_event_across_180_degrees_gets_two_areas(store, monkeypatch):
-    world = (-180.0, -40.0, 180.0, 40.0)
-    fiji = Archive(turns(range(-12, 0), bounds=(177.0, -20.0, 180.0, -14.0), epsg=32760), [world])
+    fiji = Archive(turns(range(-12, 0), bounds=(177.0, -20.0, 180.0, -14.0), epsg=32760))
     monkeypatch.setattr(area_making, "serving", lambda collection: fiji)
     made = areas_of(entry(revisions=[detected(longitude=179.9, latitude=-17.0, magnitude=7.0)]), NOW)
     assert [each.name for each in made.areas] == [f"{NAME}-1", f"{NAME}-2"]
@@ -133,21 +131,9 @@ def test_an_event_across_180_degrees_gets_two_areas(store, monkeypatch):
 
 
 def test_an_event_at_sea_gets_none_and_says_so(store, archive):
-    archive.tiles = []
-    made = areas_of(entry(), NOW)
+    made = areas_of(entry(revisions=[detected(longitude=-140.0, latitude=-40.0)]), NOW)
     assert made.areas == () and "land" in made.notes[0]
-    assert not store.exists()
-
-
-def test_without_elevation_the_area_is_made_and_says_that_it_is_not_cut(store, archive, monkeypatch):
-    def refuse(collection, query):
-        if collection != "sentinel-1-rtc":
-            raise ArchiveError("The archive answered 503.", transient=True)
-        return Archive.search(archive, collection, query)
-
-    monkeypatch.setattr(archive, "search", refuse)
-    assert areas_of(entry(), NOW).areas
-    assert "not cut to land" in (store / f"{NAME}.yaml").read_text()
+    assert not store.exists() and archive.asked == []
 
 
 def test_without_the_listing_nothing_is_made(store, monkeypatch, archive):

@@ -70,6 +70,11 @@ def test_a_large_extent_is_limited_around_its_middle_and_widened_by_a_person():
     assert sides_km(wider) == pytest.approx((LARGEST_SIDE_KM + 40, LARGEST_SIDE_KM + 40), rel=0.01)
 
 
+def test_an_extent_that_a_person_named_is_not_limited():
+    (found,) = outline_of(event(source="manual", kind="rainfall", shaking=(140.0, 42.0, 142.0, 43.5))).boxes
+    assert found == pytest.approx((140.0, 42.0, 142.0, 43.5))
+
+
 @given(st.floats(-180, 180), st.floats(-78, 82), st.floats(5, 9.5), st.floats(0, 700), st.floats(0, 200))
 def test_every_event_has_boxes_within_the_world(lon, lat, magnitude, depth, margin):
     outline = outline_of(event(longitude=lon, latitude=lat, magnitude=magnitude, depth_km=depth), margin)
@@ -95,11 +100,14 @@ def test_what_is_too_large_is_divided_into_equal_parts_without_a_gap():
     assert divided(whole, 1e6) == whole
 
 
-def test_sea_is_cut_off_by_the_tiles_of_elevation():
-    coast = outline_of(event(shaking=(141.5, 42.2, 142.5, 42.8)))
-    (found,) = on_land(coast, [(141.0, 42.0, 142.0, 43.0)], "nasadem").boxes
-    assert found[2] == 142.0 and found[0] == coast.boxes[0][0]
-    assert on_land(coast, [(141.0, 42.0, 142.0, 43.0)], "nasadem").reasons != coast.reasons
-    sea = on_land(coast, [], "nasadem")
+def test_sea_is_cut_off():
+    """South-west of Cape Erimo lies the Pacific; the coast of Hidaka is near 42.3 N, 141.8 E and beyond."""
+    coast = outline_of(event(shaking=(141.6, 41.7, 142.4, 42.6)))
+    (found,) = on_land(coast).boxes
+    assert 42.1 < found[1] < 42.5 and 141.6 < found[0] < 142.0
+    assert found[2:] == pytest.approx(coast.boxes[0][2:])
+    assert any("cut to land" in line for line in on_land(coast).reasons)
+    sea = on_land(outline_of(event(longitude=-140.0, latitude=-40.0)))
     assert sea.boxes == () and any("without land" in line for line in sea.reasons)
-    assert on_land(coast, [(141.0, 42.0, 143.0, 43.0)], "nasadem") == coast
+    inland = outline_of(event(longitude=142.8, latitude=43.5))
+    assert on_land(inland) == inland

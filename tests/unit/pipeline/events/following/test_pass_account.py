@@ -27,7 +27,7 @@ def area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AreaOfInte
     """An area whose archive lacks one pass before the event, and lists none after it."""
     monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path))
     settings.cache_clear()
-    archive = Archive(turns([*range(-12, -3), -2, -1]), [(141.0, 42.0, 143.0, 43.0)])
+    archive = Archive(turns([*range(-12, -3), -2, -1]))
     monkeypatch.setattr(area_making, "serving", lambda collection: archive)
     areas_of(entry(), EVENT + HOUR)
     yield load_area(NAME)

@@ -80,8 +80,8 @@ def _entry(one: _Release, base: Path) -> etree._Element:
     record = one.record
     simulated = "SIMULATED: " if record.simulated else ""
     summary = (
-        f"{simulated}{record.polygons} polygons, {record.mapped_km2 or 0:.3f} km², unreviewed; {record.track}, "
-        f"{record.days_since_event:.1f} days after the event. {record.expected_words}"
+        f"{simulated}{record.polygons} polygons, {record.mapped_km2 or 0:.3f} km², {record.review_state}; "
+        f"{record.track}, {record.days_since_event:.1f} days after the event. {record.expected_words}"
     )
     link = quote((one.folder / PAGE).relative_to(base).as_posix())
     name = one.folder.relative_to(base).as_posix()

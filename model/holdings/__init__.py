@@ -1,0 +1,1 @@
+"""What the data folder holds, what state it is in, and what of it may go."""

@@ -1,0 +1,1 @@
+"""A person's review of a map, and the map's folder written again with it."""
