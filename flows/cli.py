@@ -53,7 +53,7 @@ def _followed(folder: Path, stages: Stages) -> EventDemoResult:
 @click.option(
     "--event",
     is_flag=True,
-    help="Follow a simulated event instead: from the feeds to its last pass, over a clock. Always begins anew.",
+    help="Follow a simulated event instead, from the feeds to its last pass; always anew, in the subfolder event.",
 )
 @reports_errors
 def demo(folder: Path, fresh: bool, event: bool) -> None:
@@ -64,6 +64,7 @@ def demo(folder: Path, fresh: bool, event: bool) -> None:
     stops what it started. A second run uses the results of the first one.
     """
     console = Console()
+    folder = folder / "event" if event else folder  # so that it shares nothing with the other demo
     # the flows have this folder as their data folder, and this process reads the same one
     os.environ["SLIDECUBE_DATA_DIR"] = str(folder.resolve())
     settings.cache_clear()

@@ -12,6 +12,8 @@ from flows.event_play import EventPlay, Release, steps_of, table_of
 from flows.serving.local_server import LocalPrefect
 from flows.serving.terminal import Stages
 from pipeline.errors import IncompleteError, SlidecubeError
+from pipeline.events import ledger
+from pipeline.events.following.area_store import StoredArea
 from pipeline.files import write_whole
 from pipeline.lock import LockedError, held
 from pipeline.sandbox.play_world import BOX, make_play
@@ -20,7 +22,8 @@ from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.settings import settings
 
 REPORT = "event-play.md"
-OF_ONE_RUN = ("prefect", "logs", "cubes", "maps", "models", "areas", "events")
+OF_ONE_RUN = ("prefect", "logs")
+OF_AN_AREA = ("cubes", "maps", "models", "insar")
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,38 @@ class EventDemoResult:
 def run_event_demo(root: Path, stages: Stages) -> EventDemoResult:
     """Follow a simulated event under `root`, which is the data folder of this process's settings; always anew.
 
+    Only what an earlier play made is removed.
+
     Raises:
         SlidecubeError: the folder holds what no demo made, another demo is running in it, or a step failed.
     """
     claim(root)
     try:
         with held(root / ".demo.lock", wait=False):
-            for name in OF_ONE_RUN:
-                shutil.rmtree(root / name, ignore_errors=True)
+            remove_play(root)
             return _run(root, stages)
     except LockedError:
         raise SlidecubeError(
             f"Another demo is running in {root}.", "Wait for it, or name another folder with --folder."
         ) from None
+
+
+def remove_play(root: Path) -> None:
+    """Remove what an earlier play made: server, logs, and of each simulated event its entry, areas, cubes and maps."""
+    for name in OF_ONE_RUN:
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in ledger.names():
+        entry = ledger.read(name)
+        if not entry.event.simulated:
+            continue
+        for area in entry.areas:
+            for folder in OF_AN_AREA:
+                shutil.rmtree(root / folder / area.name, ignore_errors=True)
+            stored = StoredArea(area.name)
+            for path in (stored.path, stored.listed):
+                path.unlink(missing_ok=True)
+        (ledger.folder() / f"{name}.json").unlink(missing_ok=True)
+    shutil.rmtree(ledger.folder() / ".sources", ignore_errors=True)
 
 
 def _run(root: Path, stages: Stages) -> EventDemoResult:
