@@ -25,6 +25,7 @@ from flows import chain
 from flows.serving.local_server import LocalPrefect
 from flows.serving.prefect_file import PROJECT
 from pipeline.area import load_area
+from pipeline.area_file import text_of
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.versions import current_version, read_manifest
@@ -223,9 +224,8 @@ def draw_areas(box: Bounds, at: datetime) -> None:
         areas = areas_of(entry, at).areas
         for area in areas:
             path = StoredArea(area.name).path
-            text = re.sub(
-                r"^bbox: .*$", f"bbox: {list(box)}", path.read_text(encoding="utf-8"), flags=re.MULTILINE
-            )
+            drawn = text_of(path, f"The area file {path}")
+            text = re.sub(r"^bbox: .*$", f"bbox: {list(box)}", drawn, flags=re.MULTILINE)
             write_whole(path, text)
         with ledger.locked():
             ledger.save(ledger.read(name).model_copy(update={"areas": areas}))
