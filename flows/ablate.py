@@ -17,8 +17,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.build_datacube import reason
 from flows.serving import log_progress
 from flows.serving.run_log import in_pages
-from model.experiments.ablation import run_ablation
-from model.experiments.ablation_plan import AblationPlan, trials_of
+from model.experiments.ablations.ablation import run_ablation
+from model.experiments.ablations.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import TrialTask
 from model.experiments.trial_runs import run_trial

@@ -30,13 +30,13 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import chain
-from flows.serving import announcements, log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.event_schedules import is_under_way
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
+from flows.serving.notifications import announcements, log_progress
 from flows.serving.run_log import in_pages
 from flows.serving.server_errors import is_of_server
-from pipeline.area import AreaOfInterest, known_areas, load_area
+from pipeline.areas.area import AreaOfInterest, known_areas, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.cube_quicklook import write_quicklook

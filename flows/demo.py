@@ -21,7 +21,7 @@ from flows.serving.terminal import Stages
 from model import api
 from model.maps.map_report import REPORT
 from model.maps.release import PICTURE
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import IncompleteError, SlidecubeError
 from pipeline.files import read_regular

@@ -24,8 +24,8 @@ from prefect.client.schemas.objects import FlowRun
 from flows import chain
 from flows.serving.local_server import LocalPrefect
 from flows.serving.prefect_file import PROJECT
-from pipeline.area import load_area
-from pipeline.area_file import text_of
+from pipeline.areas.area import load_area
+from pipeline.areas.area_file import text_of
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.versions import current_version, read_manifest

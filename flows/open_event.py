@@ -16,9 +16,9 @@ from prefect.events import emit_event
 from pydantic import Field
 
 from flows import chain
-from flows.serving import announcements, event_schedules
 from flows.serving.event_schedules import ScheduleState
-from pipeline.area import load_area
+from flows.serving.notifications import announcements, event_schedules
+from pipeline.areas.area import load_area
 from pipeline.build.run import writer_lock
 from pipeline.cube import addresses
 from pipeline.errors import BusyError, SlidecubeError

@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows.serving import announcements
 from flows.serving.event_artifacts import show_watch
+from flows.serving.notifications import announcements
 from flows.serving.run_log import in_pages
 from pipeline.errors import number_of
 from pipeline.events.watching import Change, WatchReport, watch

@@ -79,7 +79,7 @@ def main(verbose: bool) -> None:
 @reports_errors
 def areas(json_: bool) -> None:
     """List the areas that can be named."""
-    from pipeline.area import area_files, load_area
+    from pipeline.areas.area import area_files, load_area
     from pipeline.grid import Grid
 
     rows: list[dict[str, Any]] = []
@@ -123,7 +123,7 @@ def plan(area: str, catalogue: Path | None, json_: bool) -> None:
     The inventory and the headers of elevation tiles are opened, so that a mistyped path or a missing layer shows before
     any radar is read; then the exit status is 6.
     """
-    from pipeline.area import load_area
+    from pipeline.areas.area import load_area
     from pipeline.build import run as builder
     from pipeline.insar.costs import pair_rows
 
@@ -248,7 +248,7 @@ def _print_plan(rows: dict[str, Any]) -> None:
 @reports_errors
 def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quicklook: bool, json_: bool) -> None:
     """Bring the cube of AREA up to date: make the missing layers and publish a version, if any is missing."""
-    from pipeline.area import load_area
+    from pipeline.areas.area import load_area
     from pipeline.build import run as builder
     from pipeline.cube.cube_quicklook import write_quicklook
 

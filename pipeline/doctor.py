@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pipeline.archives.reachability import reachability
-from pipeline.area import area_files, load_area
+from pipeline.areas.area import area_files, load_area
 from pipeline.elevation.geoid import Model, geoid_grid
 from pipeline.errors import AreaError, InterferometryError, SlidecubeError
 from pipeline.events.feeds.feed_source import read_state

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pyproj import Transformer
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.errors import GridError
 from pipeline.records import Frozen
 

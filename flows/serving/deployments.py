@@ -20,8 +20,9 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoo
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.serving import notices, prefect_file
+from flows.serving import prefect_file
 from flows.serving.limits import LIMITS, free_slots, lease_warning
+from flows.serving.notifications import notices
 from flows.serving.prefect_file import PROJECT, Entry
 from flows.serving.server_client import server_client
 from pipeline.errors import SlidecubeError

@@ -22,7 +22,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import MissingContextError, ObjectNotFound
 
 from pipeline.archives.registry import ARCHIVES, OTHER, archives_read
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.errors import BusyError, SettingsError, number_of
 
 INTERFEROMETRY = "interferometry"

@@ -108,8 +108,8 @@ def ablate(cube: str, out: Path, jobs: int, **options: Any) -> None:
 
     Writes trials.csv, trials.parquet, summary.csv, figure4.png, figure5.png and report.md to the folder.
     """
-    from model.experiments.ablation import run_ablation
-    from model.experiments.ablation_plan import ROWS, AblationPlan
+    from model.experiments.ablations.ablation import run_ablation
+    from model.experiments.ablations.ablation_plan import ROWS, AblationPlan
     from model.experiments.trial_runs import refuse_incomplete
 
     with values_checked():

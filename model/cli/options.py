@@ -139,7 +139,7 @@ def parsed_event(text: str | None) -> EventSpan | None:
     from pydantic import ValidationError
 
     from model.inputs.inputs import EventSpan
-    from pipeline.area import load_area
+    from pipeline.areas.area import load_area
 
     if text is None:
         return None

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from model.inputs.channel import DIRECTIONS, Channel, Group
 from model.inputs.channel_registry import CHANNELS, name_in_view, variables_asked, words_of
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.cube.schema import VARIABLES
 from pipeline.errors import ModelError
 from pipeline.records import Frozen, Utc

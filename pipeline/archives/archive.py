@@ -13,7 +13,7 @@ import requests
 from pydantic import Field
 
 from pipeline.archives.http import http_client
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset
 from pipeline.records import Frozen
 from pipeline.settings import FetchMode

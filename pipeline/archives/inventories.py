@@ -15,7 +15,7 @@ import requests
 
 from pipeline.archives.http import http_client
 from pipeline.archives.registry import archive_of
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.catalogue.assets import is_local, local_path
 from pipeline.catalogue.catalogue import InventoryFile
 from pipeline.catalogue.item_fields import FILE_HEADER, is_true

@@ -8,7 +8,7 @@ from pipeline.archives.http import http_client
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.stac import StacArchive
 from pipeline.archives.zenodo import Zenodo
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.settings import settings
 
 ARCHIVES: tuple[Archive, ...] = (PlanetaryComputer(), Asf(), Zenodo())

@@ -15,7 +15,7 @@ from pipeline.archives.http import http_client
 from pipeline.archives.probes import probe
 from pipeline.archives.registry import serving
 from pipeline.archives.slc.slc_search import search_slc
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import is_local
 from pipeline.catalogue.catalogue import Catalogue, area_digest, dem_tiles_of, slc_dem_tiles_of
 from pipeline.catalogue.dem_items import DEM_MARGIN_M, LOOK_DEM_MARGIN_M, surroundings, tiles_within

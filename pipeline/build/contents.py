@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, cast
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build.plan import AXES, BuildPlan
 from pipeline.build.shortfalls import SHORT_MARGIN, Shortfall, falls_short
 from pipeline.catalogue.catalogue import Catalogue, content_digest, is_simulated

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.area import AreaOfInterest, area_files, load_area
+from pipeline.areas.area import AreaOfInterest, area_files, load_area
 from pipeline.errors import AreaError
 from pipeline.progress import Progress, no_progress
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import AXES, BuildPlan
 from pipeline.build.reprocessed import reprocessed

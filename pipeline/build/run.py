@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from pipeline.archives import search_area
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build.contents import manifest_of, store_of
 from pipeline.build.plan import BuildPlan
 from pipeline.build.planning import make_plan

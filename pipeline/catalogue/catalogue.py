@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset, is_local
 from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
 from pipeline.catalogue.identities import polarisation_of

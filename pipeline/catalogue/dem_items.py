@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import shapely
 from pydantic import AfterValidator, Field
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.identities import collection_name
 from pipeline.catalogue.item_fields import FromArchive, OrNone, refused

@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from shapely import Geometry
 from shapely.geometry import mapping, shape
 
-from pipeline.area import without_empty_rings
+from pipeline.areas.area import without_empty_rings
 from pipeline.catalogue.identities import Direction, direction_name, platform_name
 from pipeline.errors import ArchiveError
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pyproj import Transformer
 from scipy.interpolate import CubicHermiteSpline
 
-from pipeline.area import AreaOfInterest, Interferometry
+from pipeline.areas.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.slc import Pair, SlcPass, StateVector
 from pipeline.records import Frozen
 

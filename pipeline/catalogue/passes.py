@@ -14,7 +14,7 @@ from pyproj import Transformer
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.identities import POLARISATIONS, Direction, id_key
 from pipeline.catalogue.items import ItemRead, Overflight, Slice, outside, read_item

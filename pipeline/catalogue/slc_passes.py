@@ -11,7 +11,7 @@ import shapely
 from shapely import Geometry
 from shapely.geometry import shape
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.granules import read_burst, read_granule
 from pipeline.catalogue.left_out import Exclusion, LeftOut, describe, readable

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue, check_area, content_digest
 from pipeline.errors import ArchiveError
 from pipeline.files import read_regular, writing

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from pipeline.cube import arrays
+from pipeline.cube.encoding import arrays
 from pipeline.cube.manifest import Look, Manifest, Timepair, Timestep, timepair_labels
 from pipeline.cube.schema import TIME_UNITS, Axis
 from pipeline.cube.store import Store

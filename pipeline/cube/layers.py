@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from pipeline.cube import arrays
+from pipeline.cube.encoding import arrays
 from pipeline.cube.schema import VARIABLES
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore, digest_of
 from pipeline.errors import CubeError, GridError

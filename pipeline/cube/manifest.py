@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from pipeline.area import Event
+from pipeline.areas.area import Event
 from pipeline.catalogue.identities import Direction
 from pipeline.cube.layers import LayerRecord, canonical_json
 from pipeline.cube.store import digest_of

@@ -10,11 +10,11 @@ from pathlib import Path
 import xarray as xr
 
 from pipeline.cube.addresses import VersionAddress, fetched_as, resolve_version
+from pipeline.cube.encoding.portable import portable
 from pipeline.cube.foreign.contract import check_contract
 from pipeline.cube.foreign.published import PUBLISHED, with_our_labels, with_our_names
 from pipeline.cube.foreign.storage import check_storage
 from pipeline.cube.manifest import MANIFEST
-from pipeline.cube.portable import portable
 from pipeline.cube.schema import SCHEMA_VERSION
 from pipeline.errors import CubeError, SlidecubeError
 from pipeline.pending_reads import wait_for_reads
@@ -35,7 +35,7 @@ def open_cube(address: str | Path, *, dask: bool = False) -> xr.Dataset:
     Returns:
         Dataset with dims (timestep, y, x), timepair (of length 0 where there are no pairs), and with look geometry
         track, see `pipeline.cube.schema`. Coordinates are in memory, and it can be written to Zarr and netCDF, see
-        `pipeline.cube.portable`; `encoding["source"]` is the version's path or URI.
+        `pipeline.cube.encoding.portable`; `encoding["source"]` is the version's path or URI.
 
     Raises:
         CubeError: there is no cube, it cannot be decoded, or holds no variable on (y, x).

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from pipeline.cube import arrays
 from pipeline.cube.addresses import VersionAddress, canonical_address, resolve_version
+from pipeline.cube.encoding import arrays
 from pipeline.cube.foreign.storage import check_storage
 from pipeline.cube.manifest import MANIFEST, Look, Manifest, Timepair, Timestep
 from pipeline.cube.schema import VARIABLES, Axis

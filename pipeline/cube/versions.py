@@ -15,11 +15,11 @@ from typing import Any
 import zarr
 from pydantic import Field
 
-from pipeline.cube import arrays
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
+from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
-from pipeline.cube.portable import portable_attributes
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 from shapely.geometry import box, shape
 
-from pipeline.area_file import explained_all, mapping_of, text_of
+from pipeline.areas.area_file import explained_all, mapping_of, text_of
 from pipeline.errors import LedgerError
 from pipeline.events.detected_event import Bounds, DetectedEvent
 from pipeline.events.feeds.feed_fields import Fields, longitude, one_line, web_address

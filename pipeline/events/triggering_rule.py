@@ -7,8 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from pipeline.area import area_folders
-from pipeline.area_file import explained_all, mapping_of, text_of
+from pipeline.areas.area import area_folders
+from pipeline.areas.area_file import explained_all, mapping_of, text_of
 from pipeline.errors import AreaError
 from pipeline.events.detected_event import Alert, DetectedEvent
 from pipeline.events.land_mask import km_to_land

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.archives.archive import SLC_GRANULES
 from pipeline.archives.registry import serving
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.slc import Pair
 from pipeline.console import plain_table, readable_size
 from pipeline.insar.estimates import bytes_of_all, estimate, fetch_mode

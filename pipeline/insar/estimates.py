@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.slc import Burst, Pair, SlcPass
 from pipeline.insar.job import MOST_BURSTS, Backend
 from pipeline.records import Frozen

@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline.archives.geotiff import rasters
 from pipeline.archives.slc.orbit_files import fetch_orbit
 from pipeline.archives.slc.slc_files import fetch_slc
-from pipeline.area import AreaOfInterest, Interferometry
+from pipeline.areas.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Pair, SlcPass
 from pipeline.elevation.ellipsoid import DemReport, write_dem

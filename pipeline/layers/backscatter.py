@@ -9,7 +9,7 @@ from typing import Any, cast
 from shapely.geometry import shape
 
 from pipeline.archives.geotiff import rasters
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.passes import Pass
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source

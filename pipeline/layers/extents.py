@@ -9,7 +9,7 @@ import geopandas as gpd
 from shapely.geometry import shape
 
 from pipeline.archives import inventories
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.areas.area import AreaOfInterest, Inventory
 from pipeline.errors import SourceDataError
 from pipeline.layers.outlines.vectors import read_features
 

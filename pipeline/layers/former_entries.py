@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.left_out import Exclusion
 from pipeline.catalogue.passes import Pass
 from pipeline.cube.manifest import Manifest, Timepair, Timestep

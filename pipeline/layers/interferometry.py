@@ -12,8 +12,8 @@ from pydantic import Field
 from shapely import Polygon, unary_union
 from shapely.geometry import box, shape
 
-from pipeline.area import AreaOfInterest
-from pipeline.area import Interferometry as PairRule
+from pipeline.areas.area import AreaOfInterest
+from pipeline.areas.area import Interferometry as PairRule
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.dem_items import SLC_DEM_MARGIN_DEG, DemTile, lost_within
 from pipeline.catalogue.slc import Pair, SlcPass

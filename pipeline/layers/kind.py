@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, SerializeAsAny, field_serializer
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe
 from pipeline.cube.manifest import Look, Timepair, Timestep

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.archives import inventories
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.areas.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.sandbox.deposits import add_cube
 from pipeline.sandbox.earth.events.lands import realistic
 from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.progress import Progress, no_progress
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
 from pipeline.sandbox.publication.timetable_plan import usual_troubles, write_timetable

@@ -19,7 +19,7 @@ from pyproj import CRS
 from rasterio import DatasetReader
 from rasterio.io import MemoryFile
 
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.areas.area import AreaOfInterest, Inventory
 from pipeline.cube.schema import LABELS, SCHEMA_VERSION, TERRAIN, VARIABLES
 from pipeline.grid import Grid
 from pipeline.layers.dem_derivatives import derive_terrain

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.records import Frozen
 from pipeline.sandbox.earth.parameters import WorldParameters
 from pipeline.sandbox.earth.radar import observe

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from shapely.geometry import box
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.files import write_whole
 from pipeline.places import WORLD_FORMAT
 from pipeline.progress import Progress, no_progress

@@ -18,7 +18,7 @@ from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.sandbox.earth.dem_files import make_tiles
 from pipeline.sandbox.earth.inventory import map_slides
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters

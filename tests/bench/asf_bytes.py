@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from pyproj import Transformer
 
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 
 SWATHS_KM = {"IW1": (1.0, 86.0), "IW2": (84.5, 174.1), "IW3": (172.6, 252.9)}
 """Valid samples across the track. IW1 and IW2: annotation of S1A_IW_SLC__1SDV_20230904T063730 (Morocco); IW3: width

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from pipeline.area import SHIPPED_AREAS, load_area
+from pipeline.areas.area import SHIPPED_AREAS, load_area
 from pipeline.grid import Grid
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox

@@ -251,7 +251,7 @@ def _xbatcher(path: Path, selection: Any) -> dict[str, Any]:
     import xarray as xr
     import xbatcher
 
-    from pipeline.cube.arrays import FAST_CODECS
+    from pipeline.cube.encoding.arrays import FAST_CODECS
 
     used = sorted(p.index for p in (*selection.before, *selection.after))
     names = ["vv", "vh", "dem", "dem_slope_radians", "dem_aspect", "dem_curvature"]

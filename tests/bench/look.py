@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy import ndimage
 
-from pipeline.area import SHIPPED_AREAS, load_area
+from pipeline.areas.area import SHIPPED_AREAS, load_area
 from pipeline.catalogue.state_vectors import OrbitFile
 from pipeline.grid import Grid
 from pipeline.insar.look.look import Ground, derive_look

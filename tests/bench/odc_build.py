@@ -16,8 +16,8 @@ import pystac_client
 from odc.geo.geobox import GeoBox
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from pipeline.area import load_area
-from pipeline.cube.arrays import ZSTD_LEVEL
+from pipeline.areas.area import load_area
+from pipeline.cube.encoding.arrays import ZSTD_LEVEL
 from pipeline.cube.schema import CHUNK, SHARD
 from pipeline.grid import Grid
 from pipeline.settings import settings

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.area import SHIPPED_AREAS, load_area
+from pipeline.areas.area import SHIPPED_AREAS, load_area
 from pipeline.insar.job import METADATA, JobMetadata
 from pipeline.insar.pygmtsar.pygmtsar_backend import PACKAGE
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters

@@ -17,7 +17,7 @@ from affine import Affine
 from scipy import ndimage
 from shapely.geometry import Polygon, box
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.stac_items import BlobFacts, Raster, RtcFacts, dem_item, rtc_item, to_degrees

@@ -16,7 +16,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.archives.archive import SLC_BURSTS, SLC_GRANULES, Query
 from pipeline.archives.asf import Asf
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.granules import kept, read_burst, read_granule
 from pipeline.catalogue.pairs import choose_pairs, perpendicular_baseline_m
 from pipeline.catalogue.slc import SlcHoldings, StateVector

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
 from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels, read_inventory

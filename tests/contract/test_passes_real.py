@@ -13,7 +13,7 @@ import pytest
 from shapely.geometry import shape
 
 from pipeline.archives import planetary
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.passes import group_passes, slices_of
 from tests.contract.test_stac_search import ITEM_PAGES, recorded
 

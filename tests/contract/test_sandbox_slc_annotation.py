@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.insar.look.orbit_geometry import Orbit, earth_fixed
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.earth.scene import make_scene
-from pipeline.sandbox.slc.annotation_files import product
-from pipeline.sandbox.slc.calibration_files import calibration, noise
 from pipeline.sandbox.slc.frame import survey_of
 from pipeline.sandbox.slc.geolocation_grid import geolocation_grid
 from pipeline.sandbox.slc.instrument import AZIMUTH_BANDWIDTH_HZ, LINE_S, RANGE_SAMPLING_HZ, STEERING_DEG_S
 from pipeline.sandbox.slc.orbit import every
+from pipeline.sandbox.slc.safe_product.annotation_files import product
+from pipeline.sandbox.slc.safe_product.calibration_files import calibration, noise
 from pipeline.sandbox.slc.survey import SlcFlight, overflights
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.world import make_world

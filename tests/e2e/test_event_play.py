@@ -20,7 +20,7 @@ import pytest
 import slidecube
 from flows.event_play import EventPlay, Release, Step, draw_areas, table_of
 from flows.serving.local_server import LocalPrefect
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.manifest import Manifest

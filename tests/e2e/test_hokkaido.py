@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.cube.verify import verify_cube
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters

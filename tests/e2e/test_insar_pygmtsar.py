@@ -20,7 +20,7 @@ from rasterio.warp import reproject
 from scipy import ndimage
 
 from pipeline.archives import search_area
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.catalogue.catalogue import slc_dem_tiles_of
 from pipeline.catalogue.pairs import choose_pairs
 from pipeline.catalogue.slc_passes import slc_passes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from flows.serving.limits import INTERFEROMETRY
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters

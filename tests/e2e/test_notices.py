@@ -22,9 +22,9 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
-from flows.serving.announcements import BUILD_FAILED, EVENT_WAITING, RELEASE_READY
 from flows.serving.local_server import LocalPrefect
-from flows.serving.notices import NOTICES, set_up_notices
+from flows.serving.notifications.announcements import BUILD_FAILED, EVENT_WAITING, RELEASE_READY
+from flows.serving.notifications.notices import NOTICES, set_up_notices
 from pipeline.settings import settings
 from tests.e2e.prefect_server import Site
 from tests.small_cube import small_cube, write

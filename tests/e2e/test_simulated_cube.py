@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.cube.read import open_cube
 from pipeline.sandbox.earth.events.random_event import random_event
 from pipeline.sandbox.earth.parameters import TrackPlan

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from model.bundle.bundle import read_document
-from pipeline.area import AreaOfInterest, Inventory, parse_area
+from pipeline.areas.area import AreaOfInterest, Inventory, parse_area
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.snapshots import parse_catalogue
 from pipeline.cube.manifest import parse_manifest

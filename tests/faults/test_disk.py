@@ -58,7 +58,7 @@ def test_a_build_ends_by_name_and_the_next_one_finishes(
 
 
 def test_the_command_prints_one_sentence(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.area.load_area", lambda name: archive.area)
+    monkeypatch.setattr("pipeline.areas.area.load_area", lambda name: archive.area)
     monkeypatch.setattr("pipeline.build.run.find_catalogue", lambda area, replay: archive.search())
 
     def full(*given: Any) -> None:

@@ -26,7 +26,7 @@ from pipeline.archives.geotiff import rasters
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.archives.inventories import fetch_file
 from pipeline.archives.slc.zips import unpack
-from pipeline.area import parse_area
+from pipeline.areas.area import parse_area
 from pipeline.catalogue.assets import local_asset
 from pipeline.catalogue.catalogue import Catalogue, area_digest
 from pipeline.catalogue.snapshots import save_answer, save_catalogue

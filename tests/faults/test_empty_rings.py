@@ -10,7 +10,7 @@ import pytest
 import shapely
 import yaml
 
-from pipeline.area import Inventory, parse_area, without_empty_rings
+from pipeline.areas.area import Inventory, parse_area, without_empty_rings
 from pipeline.catalogue.item_fields import footprint_of
 from pipeline.grid import Grid
 from pipeline.layers.outlines.polygons import counted_polygons

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipeline.area import AreaOfInterest, load_area, parse_area
+from pipeline.areas.area import AreaOfInterest, load_area, parse_area
 from pipeline.catalogue.dem_items import dem_tiles_in
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.snapshots import parse_catalogue

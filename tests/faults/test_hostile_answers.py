@@ -26,7 +26,7 @@ from click.testing import CliRunner, Result
 
 from pipeline import errors
 from pipeline.archives import inventories
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.cli import main
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube

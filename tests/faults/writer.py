@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.area import Event
+from pipeline.areas.area import Event
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube import versions
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer

@@ -14,7 +14,7 @@ from shapely.geometry import mapping, shape
 
 from pipeline.archives.archive import SLC_BURSTS, SLC_GRANULES, Query
 from pipeline.archives.registry import serving
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.dem_items import SLC_DEM_MARGIN_DEG
 from pipeline.catalogue.granules import read_burst
 from pipeline.catalogue.slc import SlcHoldings

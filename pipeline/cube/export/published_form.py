@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from pipeline.catalogue.identities import direction_name
-from pipeline.cube.arrays import writing
+from pipeline.cube.encoding.arrays import writing
+from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.foreign.contract import check_contract
 from pipeline.cube.georeference import recorded_crs
-from pipeline.cube.portable import portable_attributes
 from pipeline.cube.schema import BACKSCATTER, TERRAIN
 from pipeline.errors import CubeError
 from pipeline.files import put_folder, scratch_name

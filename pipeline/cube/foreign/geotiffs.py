@@ -27,7 +27,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from zarr.storage import LocalStore
 
-from pipeline.cube import arrays
+from pipeline.cube.encoding import arrays
 from pipeline.cube.foreign.contract import ContractError, check_contract
 from pipeline.cube.schema import BACKSCATTER, SCHEMA_VERSION, TERRAIN, VARIABLES, Variable
 from pipeline.elevation.raster_values import values_of_band

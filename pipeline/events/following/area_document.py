@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.events.detected_event import Bounds, DetectedEvent
 from pipeline.events.following.outline import Basis
 from pipeline.events.following.track_choice import TrackChoice

@@ -9,7 +9,7 @@ from datetime import datetime
 from pipeline.archives import search_area
 from pipeline.archives.archive import SLC_GRANULES, Query
 from pipeline.archives.registry import serving
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build.contents import store_of
 from pipeline.catalogue.passes import group_passes
 from pipeline.catalogue.slc import SlcHoldings

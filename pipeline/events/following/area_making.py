@@ -13,7 +13,7 @@ import shapely
 
 from pipeline.archives.archive import Query
 from pipeline.archives.registry import serving
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.passes import Pass, group_passes
 from pipeline.errors import LedgerError
 from pipeline.events.detected_event import Bounds, DetectedEvent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.area import AreaOfInterest, parse_area
+from pipeline.areas.area import AreaOfInterest, parse_area
 from pipeline.errors import AreaError, LedgerError
 from pipeline.events.following.area_document import MadeFrom, made_from
 from pipeline.events.following.pass_history import SeenPass

@@ -10,8 +10,8 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from pipeline.areas.inventory_rules import ClassRange, Inventory, key_of, keys_of_class_value
 from pipeline.errors import SourceDataError, number_of
-from pipeline.inventory_rules import ClassRange, Inventory, key_of, keys_of_class_value
 from pipeline.layers.outlines.feature_dates import Days, days_of
 from pipeline.layers.outlines.reprojection import NAMED, Outcomes
 

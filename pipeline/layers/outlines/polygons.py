@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import GeometryType
 
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.errors import SourceDataError, number_of
 from pipeline.grid import Grid
 from pipeline.layers.outlines.deciding_attributes import counted_features

@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 from pyproj.aoi import AreaOfInterest as AreaOfUse
 from pyproj.transformer import TransformerGroup
 
-from pipeline.area import without_empty_rings
+from pipeline.areas.area import without_empty_rings
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 

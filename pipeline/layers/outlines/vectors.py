@@ -14,7 +14,7 @@ import pyogrio
 from pydantic import Field
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
 
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.errors import SourceDataError, number_of
 from pipeline.layers.outlines.containers import MOST_LISTED, Opened, opened
 from pipeline.layers.outlines.vector_formats import FORMATS, GDAL_OPTIONS, READ, check_table

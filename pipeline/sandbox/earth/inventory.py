@@ -16,8 +16,8 @@ import numpy as np
 import pyogrio
 from shapely import Polygon, affinity
 
-from pipeline.area import Inventory
-from pipeline.inventory_rules import ClassRange
+from pipeline.areas.area import Inventory
+from pipeline.areas.inventory_rules import ClassRange
 from pipeline.sandbox.earth.images import stamp
 from pipeline.sandbox.earth.realism.mapping_errors import mapped_outlines
 from pipeline.sandbox.earth.scene import Scene

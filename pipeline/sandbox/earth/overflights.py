@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from pipeline.area import AreaOfInterest, Event
+from pipeline.areas.area import AreaOfInterest, Event
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.parameters import TrackPlan, WorldParameters
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.errors import SlidecubeError
 from pipeline.grid import Grid
 from pipeline.records import Frozen

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.ground.ground import Ground
 from pipeline.sandbox.earth.ground.ground_making import make_ground

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.sandbox.earth.parameters import SandboxError
 from pipeline.sandbox.seismicity.scripted_events import (
     Box,

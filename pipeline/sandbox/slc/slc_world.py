@@ -21,13 +21,13 @@ from pipeline.files import write_whole
 from pipeline.sandbox.earth.cover import Cover, make_cover
 from pipeline.sandbox.earth.images import write_cog
 from pipeline.sandbox.earth.scene import Scene
-from pipeline.sandbox.slc.annotation_files import state_vectors
 from pipeline.sandbox.slc.eof import OrbitFacts, write_orbit_file
 from pipeline.sandbox.slc.frame import NO_DAY, Survey
 from pipeline.sandbox.slc.instrument import SWATH
 from pipeline.sandbox.slc.lattice_ground import burst_ground
 from pipeline.sandbox.slc.orbit import PERIOD_S, find_orbit
-from pipeline.sandbox.slc.safe import Written, write_pass
+from pipeline.sandbox.slc.safe_product.annotation_files import state_vectors
+from pipeline.sandbox.slc.safe_product.safe import Written, write_pass
 from pipeline.sandbox.slc.signal import echoes
 from pipeline.sandbox.slc.slc_index import INDEX
 from pipeline.sandbox.slc.survey import SlcFlight, displaced, middle_of_tube, overflights

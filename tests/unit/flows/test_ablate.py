@@ -6,7 +6,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.ablate import ablate, task_runner
-from model.experiments.ablation_plan import AblationPlan
+from model.experiments.ablations.ablation_plan import AblationPlan
 from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import SettingsError
 from tests.small_cube import small_cube, write

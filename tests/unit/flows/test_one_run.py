@@ -13,7 +13,7 @@ from flows import chain
 from flows.build_datacube import build_datacube
 from flows.follow_events import follow_events
 from flows.train_model import train_model
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.build import run as build
 from pipeline.lock import held
 from pipeline.settings import settings

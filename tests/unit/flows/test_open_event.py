@@ -12,7 +12,7 @@ import pytest
 
 from flows import open_event
 from flows.serving import event_schedules
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.errors import ArchiveError, LedgerError
 from pipeline.events import ledger
 from pipeline.events.following import area_look, area_making

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from pipeline import area as areas
 from pipeline import console, doctor
+from pipeline.areas import area as areas
 from pipeline.build import run as builder
 from pipeline.cli import main
 from pipeline.console import plain_console, plain_table, progress_bars

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely import box
 
-from pipeline.area import AreaOfInterest, Event
+from pipeline.areas.area import AreaOfInterest, Event
 from pipeline.errors import GridError
 from pipeline.grid import MOST_PIXELS, Grid
 

@@ -25,7 +25,7 @@ from flows.build_datacube import build_datacube
 from flows.map_landslides import map_landslides
 from flows.serving import prefect_file, run_log
 from flows.train_model import train_model
-from model.experiments.ablation_plan import AblationPlan
+from model.experiments.ablations.ablation_plan import AblationPlan
 from model.network.training_plan import TrainingPlan
 from pipeline.errors import AreaError
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from model.cli.bundles import train
 from model.cli.experiments import ablate, ladder
 from model.cli.options import parsed_event
-from model.experiments.ablation_plan import ROWS
+from model.experiments.ablations.ablation_plan import ROWS
 from tests.small_cube import small_cube, write
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.experiments.ablation import run_ablation
-from model.experiments.ablation_plan import AblationPlan, trials_of
-from model.experiments.ablation_tables import FinishedRow, orderings
+from model.experiments.ablations.ablation import run_ablation
+from model.experiments.ablations.ablation_plan import AblationPlan, trials_of
+from model.experiments.ablations.ablation_tables import FinishedRow, orderings
 from model.experiments.paper import chips_of, published_inputs, split_chips
 from model.experiments.results.results import OtherEvents, Trial, TrialTask
 from model.experiments.trial_runs import FinishedTrial, digest_of, run_trial

@@ -203,7 +203,7 @@ def test_the_inventory_labels_a_cube(folder, tmp_path):
     """Accepted is landslide, rejected is mapped ground without one, the rest is not mapped."""
     import numpy as np
 
-    from pipeline.area import Inventory
+    from pipeline.areas.area import Inventory
     from pipeline.grid import Grid
     from pipeline.layers import label_rasters
     from pipeline.layers.outlines.vectors import read_features

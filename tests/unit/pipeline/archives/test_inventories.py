@@ -16,7 +16,7 @@ import pytest
 from shapely.geometry import box, mapping
 
 from pipeline.archives import inventories
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.errors import ArchiveError, SourceDataError
 from tests.unit.loopback import Loopback, Reply, brisk_settings
 

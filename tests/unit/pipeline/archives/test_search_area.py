@@ -17,7 +17,7 @@ from pipeline.archives import inventories, search_area
 from pipeline.archives.archive import SLC_GRANULES, Query
 from pipeline.archives.asf import Asf
 from pipeline.archives.stac import StacArchive
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue import snapshots
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.catalogue import (

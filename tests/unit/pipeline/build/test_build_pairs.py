@@ -15,7 +15,7 @@ import rasterio
 from affine import Affine
 
 from pipeline.archives.slc.orbit_files import FetchedOrbit
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue, area_digest
 from pipeline.catalogue.dem_items import DemTile

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.archives.search_area import SNAPSHOT_NAME
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import save_catalogue

@@ -349,7 +349,7 @@ def test_the_command_ends_with_its_own_status_and_names_what_is_missing(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.gone.add(archive.items[1]["assets"]["vv"]["href"])
-    monkeypatch.setattr("pipeline.area.load_area", lambda name: archive.area)
+    monkeypatch.setattr("pipeline.areas.area.load_area", lambda name: archive.area)
     monkeypatch.setattr("pipeline.build.run.find_catalogue", lambda area, replay: archive.search())
     result = CliRunner().invoke(command, ["here", "--json", "--no-quicklook"])
     assert result.exit_code == IncompleteError.exit_code == 6

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.pairs import PairList, choose_pairs, perpendicular_baseline_m
 from pipeline.catalogue.slc import Burst, Granule, SlcPass, StateVector
 from pipeline.catalogue.slc_passes import group_granules

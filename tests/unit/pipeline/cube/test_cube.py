@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.area import Event
-from pipeline.cube import arrays
+from pipeline.areas.area import Event
+from pipeline.cube.encoding import arrays
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, read_record, write_layer
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest, Timestep

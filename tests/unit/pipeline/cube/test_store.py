@@ -14,7 +14,7 @@ import xarray as xr
 
 from flows import chain
 from model.inputs import cubes
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import save_catalogue

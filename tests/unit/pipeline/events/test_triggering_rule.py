@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.area import SHIPPED_AREAS, area_files
+from pipeline.areas.area import SHIPPED_AREAS, area_files
 from pipeline.errors import AreaError
 from pipeline.events.detected_event import DetectedEvent, GroundFailure
 from pipeline.events.land_mask import km_between, km_to_land, land_share

@@ -18,7 +18,7 @@ import rasterio
 from affine import Affine
 
 from pipeline.archives.slc.orbit_files import FetchedOrbit
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.catalogue.assets import local_asset
 from pipeline.catalogue.dem_items import DemTile
 from pipeline.catalogue.slc import Burst, Granule, Pair, SlcPass

@@ -12,7 +12,7 @@ import pytest
 import shapely
 from shapely.geometry import box, mapping
 
-from pipeline.area import AreaOfInterest, Inventory
+from pipeline.areas.area import AreaOfInterest, Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SlidecubeError, SourceDataError
 from pipeline.layers.extents import mapped_extent

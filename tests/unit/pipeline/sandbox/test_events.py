@@ -223,7 +223,7 @@ def test_a_land_is_refused_where_the_scenario_has_one(other: list[str], tmp_path
 
 def test_a_world_of_the_defaults_is_what_it_was(tmp_path: Path) -> None:
     """The landscape is not written where it is the default, so that worlds made before it are reused."""
-    from pipeline.area import AreaOfInterest
+    from pipeline.areas.area import AreaOfInterest
 
     scene = scene_of(WorldParameters(), 64)
     area = AreaOfInterest.model_validate(scene.area.model_dump())

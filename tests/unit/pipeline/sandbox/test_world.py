@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.grid import Grid
 from pipeline.sandbox.earth.overflights import REPEAT, absolute_orbit
 from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan, WorldParameters

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.area import area_files, load_area
+from pipeline.areas.area import area_files, load_area
 from pipeline.errors import ArchiveError
 from pipeline.events.detected_event import GroundFailure
 from pipeline.events.following import area_making

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.errors import ArchiveError
 from pipeline.events.following import area_look, area_making
 from pipeline.events.following.area_look import asf_passes, looked

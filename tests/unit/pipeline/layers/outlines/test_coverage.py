@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 from pipeline.layers import label_rasters

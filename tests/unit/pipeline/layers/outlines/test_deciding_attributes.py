@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from shapely import Point
 
-from pipeline.area import Inventory
+from pipeline.areas.area import Inventory
 from pipeline.errors import SourceDataError
 from pipeline.layers.label_rasters import rasterise_labels
 from pipeline.layers.outlines.deciding_attributes import counted_features, remarks_on_unused

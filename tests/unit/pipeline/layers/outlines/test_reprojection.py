@@ -10,7 +10,7 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.cube.layers import LayerData
 from pipeline.grid import Grid
 from pipeline.layers.label_rasters import rasterise_labels, read_inventory

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.errors import RasterioIOError
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.sandbox.cli import sandbox as commands
 from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.faults import Fault, Ledger

@@ -15,7 +15,7 @@ import rasterio
 from httpx import Response
 from starlette.testclient import TestClient
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.item_fields import FILE_HEADER, says_simulated
 from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan, WorldParameters
 from pipeline.sandbox.posing.admin_host import ADMIN_HOST

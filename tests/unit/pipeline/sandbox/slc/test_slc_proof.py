@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.stats import mannwhitneyu
 
-from pipeline.area import load_area
+from pipeline.areas.area import load_area
 from pipeline.sandbox.earth.dem_files import VOID, make_tiles
 from pipeline.sandbox.earth.parameters import SlcPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.earth.scene import Scene, make_scene

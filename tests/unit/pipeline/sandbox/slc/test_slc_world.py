@@ -18,7 +18,7 @@ from lxml import etree
 from pyproj import Transformer
 
 from pipeline.archives.slc.burst_files import check_burst_tiff, read_burst_annotation
-from pipeline.area import AreaOfInterest, load_area
+from pipeline.areas.area import AreaOfInterest, load_area
 from pipeline.catalogue.pairs import perpendicular_baseline_m
 from pipeline.catalogue.slc import Burst, Granule
 from pipeline.catalogue.state_vectors import read_orbit_file

@@ -10,7 +10,7 @@ from typing import Any
 from httpx import Response
 from starlette.testclient import TestClient
 
-from pipeline.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest
 from pipeline.sandbox.posing.faults import Ledger
 from pipeline.sandbox.posing.hosts import Archive
 from pipeline.sandbox.posing.server_options import ServerOptions

@@ -1,7 +1,7 @@
 """What flows announce as events of Prefect, in words that can be sent on: `release.ready`, `build.failed`, and those of
 an event, which `watch-events` and `follow-events` emit.
 
-The resource of each has the label `slidecube.says`, a text of at most `MOST_TEXT` characters. `flows.serving.notices`
+The resource of each has the label `slidecube.says`, a text of at most `MOST_TEXT` characters. `notices`
 makes the automations that send it to people.
 """
 

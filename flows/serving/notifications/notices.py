@@ -30,7 +30,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from flows.serving.announcements import (
+from flows.serving.notifications.announcements import (
     BUILD_FAILED,
     EVENT_DETECTED,
     EVENT_RETRACTED,

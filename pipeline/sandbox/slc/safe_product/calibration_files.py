@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.sandbox.elements import build, listed, numbers
 from pipeline.sandbox.slc import instrument as iw
-from pipeline.sandbox.slc.annotation_files import header
+from pipeline.sandbox.slc.safe_product.annotation_files import header
 from pipeline.sandbox.slc.survey import SlcFlight
 
 _CALIBRATION_PIXELS = 40

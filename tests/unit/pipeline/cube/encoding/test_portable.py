@@ -13,8 +13,8 @@ import pytest
 import xarray as xr
 
 from pipeline.build.cube_api import open_cube
+from pipeline.cube.encoding.portable import lines_of, portable_attributes
 from pipeline.cube.local_store import LocalStore
-from pipeline.cube.portable import lines_of, portable_attributes
 from pipeline.cube.read import open_cube as opened_by_room
 from pipeline.cube.versions import publish, version_key
 from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest

@@ -13,9 +13,9 @@ from pyproj import Geod
 from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precision
 from shapely.geometry import box, mapping, shape
 
-from pipeline.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
+from pipeline.areas.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
+from pipeline.areas.inventory_rules import Inventory
 from pipeline.errors import AreaError, SettingsError
-from pipeline.inventory_rules import Inventory
 from pipeline.places import areas_root, did_you_mean
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
@@ -32,7 +32,7 @@ __all__ = [
     "parse_area",
 ]
 
-SHIPPED_AREAS = Path(__file__).resolve().parent.parent / "aoi"
+SHIPPED_AREAS = Path(__file__).resolve().parents[2] / "aoi"
 
 
 class Event(Frozen):

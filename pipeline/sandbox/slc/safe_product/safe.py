@@ -22,11 +22,11 @@ from rasterio.windows import Window
 
 from pipeline.files import whole_file
 from pipeline.sandbox.elements import build, serialised
-from pipeline.sandbox.slc.annotation_files import product
-from pipeline.sandbox.slc.calibration_files import calibration, noise
 from pipeline.sandbox.slc.geolocation_grid import GridPoint, Ring, geolocation_grid, ring, whole_ring
 from pipeline.sandbox.slc.instrument import SWATH
-from pipeline.sandbox.slc.safe_manifest import Part, manifest_of
+from pipeline.sandbox.slc.safe_product.annotation_files import product
+from pipeline.sandbox.slc.safe_product.calibration_files import calibration, noise
+from pipeline.sandbox.slc.safe_product.safe_manifest import Part, manifest_of
 from pipeline.sandbox.slc.survey import SlcFlight
 
 GRANULE_HOST = "datapool.asf.alaska.edu"

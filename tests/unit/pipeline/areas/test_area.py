@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.area import AreaOfInterest, area_files, load_area, parse_area
+from pipeline.areas.area import AreaOfInterest, area_files, load_area, parse_area
 from pipeline.errors import AreaError
 from pipeline.grid import Grid
 
@@ -313,7 +313,7 @@ def test_absent_large_and_binary_files_are_refused(tmp_path: Path, monkeypatch: 
     latin.write_bytes("title: Kaikōura".encode("utf-16"))
     with pytest.raises(AreaError, match=r"latin\.yaml"):
         load_area(latin)
-    monkeypatch.setattr("pipeline.area_file.MOST_FILE_BYTES", 100)
+    monkeypatch.setattr("pipeline.areas.area_file.MOST_FILE_BYTES", 100)
     large = tmp_path / "large.yaml"
     large.write_text(changed())
     with pytest.raises(AreaError, match="larger than"):

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.experiments.ablation_plan import AblationPlan, trials_of
-from model.experiments.ablation_tables import FinishedRow, networks_with_passes, report, summary, table
+from model.experiments.ablations.ablation_plan import AblationPlan, trials_of
+from model.experiments.ablations.ablation_tables import (
+    FinishedRow,
+    networks_with_passes,
+    report,
+    summary,
+    table,
+)
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import SkippedTrial, TrialResult
 from model.experiments.results.scored_scene import open_scene
@@ -56,7 +62,7 @@ def run_ablation(
 
 def write_tables(rows: Sequence[FinishedRow], skipped: Sequence[SkippedTrial], out: Path) -> None:
     """Write `trials.csv`, `trials.parquet`, `summary.csv`, the figures and `report.md`."""
-    from model.experiments.ablation_figures import draw_chips, draw_passes
+    from model.experiments.ablations.ablation_figures import draw_chips, draw_passes
 
     out.mkdir(parents=True, exist_ok=True)
     trials = table(rows)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prefect.states import Crashed, Failed
 
 from flows.build_datacube import build_datacube
-from flows.serving import announcements, notices
+from flows.serving.notifications import announcements, notices
 from model.bundle.summaries import ReleaseRecord
 from pipeline.errors import SettingsError
 from pipeline.events.detected_event import DetectedEvent

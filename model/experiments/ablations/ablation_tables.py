@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from model.experiments.ablation_plan import ROWS, AblationTrial
+from model.experiments.ablations.ablation_plan import ROWS, AblationTrial
 from model.experiments.results.comparison import Scored, compare, on_common_units
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import SkippedTrial, TrialResult, skipped_in_words

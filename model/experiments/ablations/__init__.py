@@ -1,0 +1,1 @@
+"""The paper's ablation: its plan, its trials, tables and figures."""

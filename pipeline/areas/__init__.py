@@ -1,0 +1,1 @@
+"""Areas of interest: the files, their fields and rules."""

@@ -1,0 +1,1 @@
+"""How arrays and attributes are written, so that ordinary tools read them."""

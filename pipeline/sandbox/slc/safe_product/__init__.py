@@ -1,0 +1,1 @@
+"""The files of a SAFE product: manifest, annotation, calibration."""
