@@ -30,10 +30,11 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import chain
+from flows.serving import log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
 from flows.serving.event_schedules import is_under_way
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
-from flows.serving.notifications import announcements, log_progress
+from flows.serving.notifications import announcements
 from flows.serving.run_log import in_pages
 from flows.serving.server_errors import is_of_server
 from pipeline.areas.area import AreaOfInterest, known_areas, load_area

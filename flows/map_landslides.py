@@ -12,8 +12,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import chain
+from flows.serving import log_progress
 from flows.serving.artifacts import show_map
-from flows.serving.notifications import announcements, log_progress
+from flows.serving.notifications import announcements
 from flows.serving.run_log import in_pages
 from model import api
 from model.maps.map_plan import plan_with_threshold

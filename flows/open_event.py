@@ -16,8 +16,9 @@ from prefect.events import emit_event
 from pydantic import Field
 
 from flows import chain
+from flows.serving import event_schedules
 from flows.serving.event_schedules import ScheduleState
-from flows.serving.notifications import announcements, event_schedules
+from flows.serving.notifications import announcements
 from pipeline.areas.area import load_area
 from pipeline.build.run import writer_lock
 from pipeline.cube import addresses

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from model.releases.qgis_style import qml
+from model.releases.styles.qgis_style import qml
 from model.releases.vector_layers import Layer
 
 VERSION = "1.2"

@@ -21,9 +21,9 @@ from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from model.bundle.markdown import one_line
-from model.releases.qgis_project import ProjectLayer, project
 from model.releases.raster_styles import TITLES
 from model.releases.stac_catalog import CUBE, MAP, MODEL
+from model.releases.styles.qgis_project import ProjectLayer, project
 from pipeline.errors import ModelError, disk_error_of
 from pipeline.files import UnreadableError, read_regular, whole_file
 from pipeline.records import Frozen

@@ -25,7 +25,7 @@ from model.releases.categories import (
     validities,
 )
 from model.releases.finished_map import FinishedMap
-from model.releases.qgis_style import paletted, pseudocolour, qml, raster_pipe
+from model.releases.styles.qgis_style import paletted, pseudocolour, qml, raster_pipe
 from model.releases.vector_layers import Layer
 
 TITLES = {

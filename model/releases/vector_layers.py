@@ -32,7 +32,7 @@ from model.releases.categories import (
 )
 from model.releases.finished_map import FinishedMap
 from model.releases.polygon_attributes import ALIASES
-from model.releases.qgis_style import Fill, polygon_style
+from model.releases.styles.qgis_style import Fill, polygon_style
 from model.reviews.reviewed_polygons import ACCEPTED, EDITED, REJECTED, UNREVIEWED
 
 LARGEST_PX = 1000

@@ -31,7 +31,8 @@ from model.bundle.training_event import TrainingEvent
 from model.cli.bundles import train
 from model.cli.experiments import ablate
 from model.cli.experiments import ladder as ladder_command
-from model.experiments.ablations import ablation, ablation_plan, ladder, paper, strict, studies, trial_runs
+from model.experiments import ladder, paper, strict, studies, trial_runs
+from model.experiments.ablations import ablation, ablation_plan
 from model.experiments.baselines import baselines
 from model.experiments.results.results import OtherEvents, Trial, TrialTask
 from model.inputs import cubes

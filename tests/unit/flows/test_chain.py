@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model.releases.latest_map import point_at
 
 from flows import chain
 from flows import train_model as train_flow
 from model.origin import Origin, whole_result
+from model.releases.announcement.latest_map import point_at
 from pipeline.errors import CubeError, ModelError, ReplaceError
 from pipeline.places import stored_area
 from pipeline.settings import settings

@@ -10,7 +10,7 @@ from lxml.builder import E
 from pyproj import CRS
 
 from model.bundle.markdown import one_line
-from model.releases.qgis_style import DOCTYPE, VERSION
+from model.releases.styles.qgis_style import DOCTYPE, VERSION
 from pipeline.records import Frozen
 
 

@@ -1,0 +1,1 @@
+"""How layers look in QGIS: their styles, and the project that opens them."""
