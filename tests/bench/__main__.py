@@ -21,6 +21,7 @@ BENCHES = {
     "learning": "tests.bench.learning",
     "detector_speed": "tests.bench.detector_speed",
     "pairs": "tests.bench.pairs",
+    "first_pass": "tests.bench.first_pass",
     "hokkaido": "tests.bench.hokkaido",
 }
 """Name to module with a `main`; the longest last."""

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from pipeline.areas.area import SHIPPED_AREAS, load_area
+from pipeline.areas.area import SHIPPED_AREAS, AreaOfInterest, load_area
 from pipeline.grid import Grid
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox
@@ -46,10 +46,7 @@ def main() -> None:
 def _run(root: Path) -> None:
     areas = root / "aoi"
     areas.mkdir()
-    document = yaml.safe_load((SHIPPED_AREAS / "hokkaido.yaml").read_text(encoding="utf-8"))
-    document |= {"inventory": None, "tracks": None}
-    (areas / "hokkaido.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    area = load_area(areas / "hokkaido.yaml")
+    area = write_area(areas)
     grid = Grid.of_area(area)
     print(f"making {PASSES} passes of {grid.width} x {grid.height} pixels ...", flush=True)
     cogs = write_scenes(root / "world", area)
@@ -67,6 +64,14 @@ def _run(root: Path) -> None:
         _report(rounds, needed, latency_s)
 
 
+def write_area(folder: Path, **changes: Any) -> AreaOfInterest:
+    """The shipped area of Hokkaido in `folder`, without labels and with every track."""
+    document = yaml.safe_load((SHIPPED_AREAS / "hokkaido.yaml").read_text(encoding="utf-8"))
+    document |= {"inventory": None, "tracks": None, **changes}
+    (folder / "hokkaido.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return load_area(folder / "hokkaido.yaml")
+
+
 def _round(
     root: Path, environment: dict[str, str], sandbox: Sandbox, check: bool
 ) -> dict[str, dict[str, float]]:
@@ -76,9 +81,9 @@ def _round(
     ours = [sys.executable, "-m", "tests.bench.command", "build", "hokkaido", "--no-quicklook"]
     theirs = [sys.executable, "-m", "tests.bench.odc_build", "hokkaido", str(other)]
     found = {
-        "slidecube": _measure(ours, environment, sandbox),
-        "odc-stac": _measure(theirs, environment, sandbox),
-        "second build": _measure(ours, environment, sandbox),
+        "slidecube": measure(ours, environment, sandbox),
+        "odc-stac": measure(theirs, environment, sandbox),
+        "second build": measure(ours, environment, sandbox),
     }
     if check:
         _compare(data / "cubes" / "hokkaido" / "versions" / "1.zarr", other)
@@ -87,7 +92,8 @@ def _round(
     return found
 
 
-def _measure(command: list[str], environment: dict[str, str], sandbox: Sandbox) -> dict[str, float]:
+def measure(command: list[str], environment: dict[str, str], sandbox: Sandbox) -> dict[str, float]:
+    """Wall and CPU time (s) of a command, its peak memory (MiB, if it notes it) and the MB that were sent to it."""
     before = sandbox.bytes_sent
     started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.NamedTemporaryFile("r") as report:
