@@ -12,13 +12,17 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from flows.serving import event_schedules, prefect_file
 
-NOW = datetime.now(UTC)
-OLD, YOUNG = NOW - timedelta(hours=1), NOW - timedelta(seconds=5)
+OLD, YOUNG = timedelta(hours=1), timedelta(seconds=5)
+"""ages of a run"""
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, *runs: tuple[str, datetime | None], alive: bool) -> bool:
+def asked(monkeypatch: pytest.MonkeyPatch, *runs: tuple[str, timedelta | None], alive: bool) -> bool:
     monkeypatch.setattr(prefect_file, "deployed", lambda *given: SimpleNamespace(id=uuid4()))
-    found = [SimpleNamespace(parameters={"aoi": area}, start_time=start) for area, start in runs]
+    now = datetime.now(UTC)
+    found = [
+        SimpleNamespace(parameters={"aoi": area}, start_time=None if age is None else now - age)
+        for area, age in runs
+    ]
     client = cast(SyncPrefectClient, SimpleNamespace(read_flow_runs=lambda **given: cast(Any, found)))
     return event_schedules.is_under_way(client, "build-datacube", "aoi", "here", lambda: alive)
 
@@ -36,6 +40,6 @@ def asked(monkeypatch: pytest.MonkeyPatch, *runs: tuple[str, datetime | None], a
     ],
 )
 def test_a_run_that_nothing_works_on_does_not_count(
-    monkeypatch: pytest.MonkeyPatch, runs: tuple[tuple[str, datetime | None], ...], alive: bool, wanted: bool
+    monkeypatch: pytest.MonkeyPatch, runs: tuple[tuple[str, timedelta | None], ...], alive: bool, wanted: bool
 ) -> None:
     assert asked(monkeypatch, *runs, alive=alive) is wanted
