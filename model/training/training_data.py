@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,14 +143,21 @@ def select_passes(labelled: Sequence[LabelledCube], inputs: Inputs) -> list[Sele
     """
     found = []
     for one in labelled:
-        try:
+        with _named(one, several=len(labelled) > 1):
             selection = select(one.dataset, inputs, one.event)
             found.append(SelectedCube(one, selection, cubes.labels(one.dataset)))
-        except ModelError as error:
-            if len(labelled) == 1:
-                raise
-            raise ModelError(f"{one.facts.uri}: {error.message}", error.remedy) from error
     return found
+
+
+@contextmanager
+def _named(one: LabelledCube, *, several: bool) -> Iterator[None]:
+    """An error of the block names the cube, where the training set has several."""
+    try:
+        yield
+    except ModelError as error:
+        if not several:
+            raise
+        raise ModelError(f"{one.facts.uri}: {error.message}", error.remedy) from error
 
 
 def event_data(selected: SelectedCube, run: TrainingRun) -> EventData:
@@ -169,7 +177,8 @@ def event_data(selected: SelectedCube, run: TrainingRun) -> EventData:
     run.progress(stage, count, count, selections[0].track)
     usable = channels[0].usable()
     split_plan = run.experiment.split.model_copy(update={"shortest_px": run.plan.chip_px})
-    split = divide(labels, usable, split_plan, run.seed)
+    with _named(cube, several=bool(run.experiment.others)):
+        split = divide(labels, usable, split_plan, run.seed)
     land = OverLand(channels[0], inputs.channels, cube.dataset)
     event = TrainingEvent(
         cube=cube.facts,

@@ -164,6 +164,18 @@ def test_a_cube_that_cannot_be_trained_on_is_refused_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["flawed.zarr"]
 
 
+def test_of_several_events_the_one_without_landslides_is_named(folder, tmp_path):
+    whole = small_cube(256, seed=9)
+    flat = write(
+        whole.assign(landslides=whole.landslides * 0).assign_attrs(area="flat"), tmp_path / "flat.zarr"
+    )
+    with pytest.raises(ModelError) as caught:
+        api.train_bundle(
+            str(folder / "two.zarr"), tmp_path / "x", plan=PLAN, experiment=Experiment(others=(str(flat),))
+        )
+    assert "flat.zarr" in caught.value.message and not (tmp_path / "x").exists()
+
+
 def test_the_command_trains_on_several_events_and_prints_a_line_for_each(folder, tmp_path):
     one, two = str(folder / "one.zarr"), str(folder / "two.zarr")
     command = [one, "--with", two, "--out", str(tmp_path / "bundle"), "--steps", "4", "--chip", "64"]
