@@ -148,6 +148,11 @@ class Inventory(Frozen):
     date_field: str | None = Field(None, description="attribute with the day of each landslide")
     dates: tuple[Day, Day] | None = Field(None, description="first and last day of date_field that count")
     point_radius_m: Number | None = Field(None, gt=0, le=1000, description="radius given to point features")
+    may_be_empty: bool = Field(
+        False,
+        exclude_if=lambda allowed: not allowed,
+        description="whether no landslide of it need count in the area: the extent was mapped, and none was found",
+    )
     extent: str | dict[str, Any] = "area"
     extent_layer: str | None = Field(None, description="layer or inner file of the extent's container format")
     extent_assumed: str | None = None

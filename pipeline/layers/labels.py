@@ -58,7 +58,9 @@ class Labels(LayerKind[LabelsTask]):
         if found.extent_url:
             sources.append(Source(id=found.extent_url, fingerprint=found.extent_fingerprint or ""))
         # fields that are not used are left out: a new field changes no layer
-        rules = inventory.model_dump(mode="json", exclude={"url", "page", "note"}, exclude_none=True)
+        rules = inventory.model_dump(
+            mode="json", exclude={"url", "page", "note", "may_be_empty"}, exclude_none=True
+        )
         if isinstance(inventory.extent, str) and inventory.extent != "area":
             rules["extent"] = inventories.shown(inventory.extent)  # its address may be signed
         recipe = Recipe(

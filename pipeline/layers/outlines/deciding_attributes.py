@@ -27,7 +27,7 @@ def counted_features(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Ou
     """The features whose class and day count; adds the column "class".
 
     Raises:
-        SourceDataError: the file lacks a deciding attribute, or no feature counts.
+        SourceDataError: the file lacks a deciding attribute, or no feature counts and the inventory may not be empty.
     """
     return _of_days(_of_class(frame, inventory, outcomes), inventory, outcomes)
 
@@ -63,7 +63,7 @@ def _of_class(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes)
             str(k): int(v) for k, v in unlisted.value_counts().head(NAMED).items()
         }
     counts = np.isin(names.astype(str), inventory.count)
-    if not counts.any():
+    if not counts.any() and not inventory.may_be_empty:
         shown = ", ".join(sorted({str(k) for k in keys})[:20])
         raise SourceDataError(
             f"No feature of inventory {inventory.name!r} is of class {' or '.join(inventory.count)}.",
@@ -121,7 +121,7 @@ def _of_days(frame: gpd.GeoDataFrame, inventory: Inventory, outcomes: Outcomes) 
     outcomes.counts["without_a_readable_date"] = len(unread)
     if unread:
         outcomes.counts["unreadable_dates"] = sorted(set(unread))[:NAMED]
-    if not counts.any():
+    if not counts.any() and not inventory.may_be_empty:
         read = [d for d in days if d is not None]
         between = (
             f"its days are from {min(d[0] for d in read)} to {max(d[1] for d in read)}"

@@ -37,7 +37,8 @@ def counted_polygons(
 
     Raises:
         SourceDataError: a deciding attribute is missing, no feature counts, lines or points without a radius are
-            among those that count, the datum cannot be transformed, or nothing meets the grid.
+            among those that count, the datum cannot be transformed, or nothing meets the grid and the inventory may not
+            be empty.
     """
     outcomes = Outcomes()
     outcomes.counts["features_read"] = len(frame)
@@ -51,7 +52,7 @@ def counted_polygons(
     meets = shapely.intersects(frame.geometry.values, box) & ~shapely.touches(frame.geometry.values, box)
     outcomes.counts["outside_the_area"] += int((~meets).sum())
     frame = frame[meets]
-    if frame.empty:
+    if frame.empty and not inventory.may_be_empty:
         raise SourceDataError(
             f"No landslide of inventory {inventory.name!r} meets the area ({_reasons(outcomes)}).",
             "Check that the inventory belongs to the area and that its CRS is right.",

@@ -40,11 +40,16 @@ class VectorHeader(Frozen):
 
 
 def read_inventory(path: Path, inventory: Inventory) -> gpd.GeoDataFrame:
-    """Every feature of an inventory, as `read_features`, from the layer that `inventory.layer` chooses."""
-    return read_features(path, inventory.layer)
+    """Every feature of an inventory, as `read_features`, from the layer that `inventory.layer` chooses.
+
+    It may have none where the area file says so (`may_be_empty`).
+    """
+    return read_features(path, inventory.layer, may_be_empty=inventory.may_be_empty)
 
 
-def read_features(path: Path, layer: str | None = None, field: str = LAYER_FIELD) -> gpd.GeoDataFrame:
+def read_features(
+    path: Path, layer: str | None = None, field: str = LAYER_FIELD, *, may_be_empty: bool = False
+) -> gpd.GeoDataFrame:
     """Every feature of a vector file, in its own CRS; the index is the file's feature id.
 
     Reads the formats of `pipeline.layers.outlines.vector_formats`, also within a zip.
@@ -53,8 +58,8 @@ def read_features(path: Path, layer: str | None = None, field: str = LAYER_FIELD
     "remarks" of the reader.
 
     Raises:
-        SourceDataError: not a readable vector file, a choice of layers is needed (they are listed), no features,
-            no geometry, or no CRS.
+        SourceDataError: not a readable vector file, a choice of layers is needed (they are listed), no features
+            without `may_be_empty`, no geometry, or no CRS.
     """
     with _reading(path), opened(path, layer, field) as source, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -64,9 +69,10 @@ def read_features(path: Path, layer: str | None = None, field: str = LAYER_FIELD
         )
     if not isinstance(frame, gpd.GeoDataFrame):
         raise SourceDataError(f"Layer {header.layer} of {path.name} has no geometry.", "Name another layer.")
-    if frame.empty:
+    if frame.empty and not may_be_empty:
         raise SourceDataError(
-            f"Layer {header.layer} of {path.name} holds no features.", "Name another layer or file."
+            f"Layer {header.layer} of {path.name} holds no features.",
+            "Name another layer or file; of an inventory whose mappers found nothing, state may_be_empty: true.",
         )
     _check_crs(None if frame.crs is None else str(frame.crs), path)
     frame.attrs = {

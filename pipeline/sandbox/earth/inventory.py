@@ -118,7 +118,8 @@ def simulated_inventory(scene: Scene) -> dict[str, Any]:
     """The part `inventory` of the area file that fits the simulated inventory."""
     field, names = inventory_classes(scene.area.inventory)
     host, path = inventory_targets(scene)[0][-1]
-    return {
+    found: dict[str, Any] = {} if scene.slides.new else {"may_be_empty": True}
+    return found | {
         "name": "Simulated landslides",
         "url": f"https://{host}/{path}",
         "citation": "slidecube sandbox, simulated from a seed",

@@ -154,12 +154,18 @@ def test_a_map_of_a_real_place_without_a_bundle_is_never_the_prior(real):
 
 def test_the_study_compares_the_prior_with_random_weights_of_the_same_network():
     recipes = fine_tuning(steps=10, after=1)
-    assert len(recipes) == 6
-    for plain, tuned in zip(recipes[::2], recipes[1::2], strict=True):
+    assert len(recipes) == 9
+    for plain, tuned, slow in zip(recipes[::3], recipes[1::3], recipes[2::3], strict=True):
         assert tuned.against == plain.name and tuned.trial.start is not None and plain.trial.start is None
         same = {"start": None, "network": None, "label": ""}
         assert tuned.trial.model_copy(update=same) == plain.trial.model_copy(update=same)
         assert tuned.trial.network is not None and plain.trial.network is not None
         assert tuned.trial.network.initial_weights == "pretrained"
         assert plain.trial.network.initial_weights == "random"
-    assert [recipe.trial.label_share for recipe in recipes[::2]] == [0.05, 0.2, 1.0]
+        assert tuned.trial.plan is not None and slow.trial.plan is not None
+        assert slow.against == plain.name
+        assert slow.trial.plan.learning_rate == pytest.approx(tuned.trial.plan.learning_rate / 10)
+        assert slow.trial.model_copy(update={"label": "", "plan": None}) == tuned.trial.model_copy(
+            update={"label": "", "plan": None}
+        )
+    assert [recipe.trial.label_share for recipe in recipes[::3]] == [0.05, 0.2, 1.0]

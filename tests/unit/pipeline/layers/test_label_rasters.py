@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -20,7 +21,7 @@ from pipeline.areas.area import Inventory
 from pipeline.cube.layers import LayerData
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels
+from pipeline.layers.label_rasters import LANDSLIDES_FILE, rasterise_labels, read_inventory
 from pipeline.layers.outlines import coverage
 
 GRID = Grid(epsg=32654, resolution_m=10.0, left=600_000.0, top=4_730_000.0, width=64, height=48)
@@ -327,3 +328,26 @@ def test_the_arrays_state_their_rules() -> None:
     assert {k: v.dtype.name for k, v in types.items()} == {
         "landslides": "float32", "landslide_fraction": "float32", "landslide_id": "int32",
     }  # fmt: skip
+
+
+def test_an_inventory_that_found_nothing_labels_everything_0_if_the_area_file_says_so(tmp_path: Path) -> None:
+    nothing = INVENTORY.model_copy(update={"class_field": "class", "classes": {"new": ("new",)}})
+    allowed = nothing.model_copy(update={"may_be_empty": True})
+    file = tmp_path / "none.gpkg"
+    frame_of(**{"class": []}).to_file(file, layer="landslides", engine="pyogrio")
+    with pytest.raises(SourceDataError):
+        read_inventory(file, nothing)
+    old = frame_of(local(100, 100), **{"class": ["old"]})
+    elsewhere = frame_of(local(1e5, 100), **{"class": ["new"]})
+    for frame in (read_inventory(file, allowed), old, elsewhere):
+        with pytest.raises(SourceDataError):
+            rasterise_labels(frame, nothing, GRID, None)
+        half = gpd.GeoSeries([local(0, 0, 240.0)], crs=32654)
+        layer = rasterise_labels(frame, allowed, GRID, half)
+        mapped = np.isfinite(layer.arrays["landslides"])
+        assert mapped.sum() == 24 * 24
+        assert not layer.arrays["landslides"][mapped].any() and not layer.arrays["landslide_id"].any()
+        assert not layer.arrays["landslide_fraction"][mapped].any()
+        table = table_of(layer)
+        assert len(table) == 0 and table.crs.to_epsg() == 32654 and {"id", "class", "area_m2"} <= set(table)
+    assert "may_be_empty" not in INVENTORY.model_dump()

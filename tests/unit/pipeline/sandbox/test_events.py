@@ -12,6 +12,8 @@ from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
+from pipeline.areas.area import AreaOfInterest, load_area
+from pipeline.layers.label_rasters import rasterise_labels, read_inventory
 from pipeline.sandbox.cli import sandbox
 from pipeline.sandbox.earth.inventory import map_slides
 from pipeline.sandbox.earth.parameters import SandboxError, WorldParameters
@@ -64,6 +66,19 @@ def test_without_landslides_the_inventory_is_empty(name: str) -> None:
         inner = ndimage.binary_erosion(felled, iterations=2)
         around = ndimage.binary_dilation(felled, iterations=8) & ~felled
         assert change[inner].mean() - change[around].mean() < -1.8
+
+
+def test_a_world_without_landslides_has_an_inventory_that_labels_everything_0(tmp_path: Path) -> None:
+    few = scenario("no-landslides").model_copy(
+        update={"dem_collections": ("nasadem",), "tracks": WorldParameters().tracks[:1], "slices": 1}
+    )
+    scene = scene_of(few, 64)
+    world = make_world(AreaOfInterest.model_validate(scene.area.model_dump()), tmp_path / "world", few)
+    area = load_area(world.root / "aoi" / f"{scene.area.name}.yaml")
+    assert area.inventory is not None and area.inventory.url is not None
+    file = world.root / "blobs" / area.inventory.url.removeprefix("https://")
+    layer = rasterise_labels(read_inventory(file, area.inventory), area.inventory, scene.grid, None)
+    assert not layer.arrays["landslides"].any() and layer.arrays["landslides"].shape == scene.grid.shape
 
 
 def test_the_season_is_seen_without_landslides() -> None:
@@ -223,8 +238,6 @@ def test_a_land_is_refused_where_the_scenario_has_one(other: list[str], tmp_path
 
 def test_a_world_of_the_defaults_is_what_it_was(tmp_path: Path) -> None:
     """The landscape is not written where it is the default, so that worlds made before it are reused."""
-    from pipeline.areas.area import AreaOfInterest
-
     scene = scene_of(WorldParameters(), 64)
     area = AreaOfInterest.model_validate(scene.area.model_dump())
     few = WorldParameters(dem_collections=("nasadem",), tracks=WorldParameters().tracks[:1], slices=1)
