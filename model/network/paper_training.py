@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.network.network import build, choose_device, log_odds, parameters
-from model.network.parts.losses import masked_loss
 from model.network.torch_guard import torch
 from model.network.training_plan import NetworkSpec, PaperPlan
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, number_of
 from pipeline.progress import Progress, no_progress
 
 
@@ -60,52 +59,33 @@ def train_as_published(
     """Train for `plan.epochs` epochs; nothing is chosen during training.
 
     Raises:
-        ModelError: the loss is no finite number, or the initial weights are not available.
+        ModelError: the loss is no finite number, no batch has two chips, or the initial weights are not available.
     """
+    from model.network.trainer.epochs import run_epochs  # which imports Lightning
+    from model.network.trainer.published_step import PublishedStep, ShuffledChips
+
     device = choose_device(plan.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network = build(spec).to(device)
-        optimiser = torch.optim.Adam(
-            network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+        step = PublishedStep(network, plan, progress)
+        shuffled = ShuffledChips(
+            torch.from_numpy(chips.inputs).to(device),
+            torch.from_numpy(chips.targets).to(device),
+            torch.from_numpy(chips.known).to(device),
+            plan.batch,
         )
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser, factor=plan.factor, patience=plan.patience, threshold=plan.threshold
-        )
-        inputs = torch.from_numpy(chips.inputs).to(device)
-        targets = torch.from_numpy(chips.targets).to(device)
-        masks = torch.from_numpy(chips.known).to(device)
-        steps, means = 0, []
-        for epoch in range(1, plan.epochs + 1):
-            network.train()
-            losses: list[float] = []
-            sizes: list[int] = []
-            order = torch.randperm(len(inputs))
-            for chosen in order.split(plan.batch):  # type: ignore[no-untyped-call]
-                if len(chosen) < 2:
-                    continue  # batch normalisation needs two
-                where = chosen.to(device)
-                batch = inputs[where].contiguous(memory_format=torch.channels_last)
-                loss = masked_loss(log_odds(network(batch)), targets[where], masks[where], 0.0)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(float(loss.detach()))
-                sizes.append(len(chosen))
-                steps += 1
-            if not losses or not np.isfinite(losses).all():
-                raise ModelError(
-                    "The training loss is no finite number.", "Train with a lower learning rate."
-                )
-            means.append(
-                float(np.average(losses, weights=sizes))
-            )  # as the code's framework averages an epoch
-            schedule.step(means[-1])
-            progress("train", epoch, plan.epochs, f"loss {means[-1]:.3f}")
+        if not len(shuffled):
+            raise ModelError(
+                f"Of {number_of(len(chips.inputs), 'chip')} no batch of two or more can be made, which batch "
+                "normalisation needs.",
+                "Use a larger area, smaller chips or larger batches.",
+            )
+        run_epochs(step, shuffled, device, count=plan.epochs)
     return PaperNetwork(
-        network=network.eval(),
+        network=network.to(device).eval(),
         device=str(device),
         parameters=parameters(network),
-        steps=steps,
-        losses=tuple(means),
+        steps=plan.epochs * len(shuffled),
+        losses=tuple(step.losses),
     )

@@ -10,8 +10,7 @@ test area.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,7 +28,14 @@ from model.inputs.windows import Box
 from model.network.network import build, choose_device
 from model.network.parts.imagenet import same_filter_for_both_dates
 from model.network.torch_guard import torch
-from model.network.training_plan import LARGEST_BATCH, LARGEST_PX, MOST_STEPS, STRIDE_PX, NetworkSpec
+from model.network.training_plan import (
+    LARGEST_BATCH,
+    LARGEST_NORM,
+    LARGEST_PX,
+    MOST_STEPS,
+    STRIDE_PX,
+    NetworkSpec,
+)
 from model.network.training_scene import Scene
 from model.network.weights import WeightsError, forms_of, read_weights
 from model.split.chips import window_sums
@@ -78,10 +84,12 @@ def pretrain(
     Raises:
         ModelError: no chip fits into a training area.
     """
+    from model.network.trainer.epochs import run_epochs  # which imports Lightning
+    from model.network.trainer.masked_step import MaskedStep
+
     device = choose_device("auto")
     rng = np.random.default_rng([seed, 77])
     windows = [_windows(scene, plan.chip_px) for scene in scenes]
-    losses: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         start = "random" if spec.initial_weights == "pretrained" else spec.initial_weights
@@ -91,32 +99,11 @@ def pretrain(
         head = torch.nn.Conv2d(_width(network), spec.in_channels, 3, padding=1)
         network.segmentation_head = head
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, plan.learning_rate, total_steps=plan.steps + 1, pct_start=0.1
+        step = MaskedStep(network, plan.learning_rate, plan.steps, progress)
+        run_epochs(
+            step, _HiddenBatches(scenes, windows, plan, rng, device), device, largest_norm=LARGEST_NORM
         )
-        network.train()
-        for step in range(1, plan.steps + 1):
-            number = int(rng.integers(len(scenes)))
-            values, valid = _batch(scenes[number], windows[number], plan, rng)
-            hidden = _hidden(values.shape, plan, rng)
-            seen = torch.from_numpy(np.where(hidden, np.float32(0), values)).to(
-                device, memory_format=torch.channels_last
-            )
-            weight = torch.from_numpy((hidden & valid[:, None]).astype(np.float32)).to(device)
-            error = (network(seen) - torch.from_numpy(values).to(device)) ** 2
-            loss = (error * weight).sum() / weight.sum().clamp(min=1.0)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise ModelError(
-                    "The loss of pretraining is no longer a finite number.", "Take a lower rate."
-                )
-            progress("pretrain", step, plan.steps, f"loss {losses[-1]:.3f}")
+    losses = step.losses
     kept = {
         name: tensor.detach().cpu().clone()
         for name, tensor in network.state_dict().items()
@@ -232,6 +219,32 @@ def _windows(scene: Scene, size: int) -> NDArray[np.int64]:
         if len(found):
             return found
     raise ModelError(f"No chip of {size} pixels fits into the training area.", "Take smaller chips (--chip).")
+
+
+@dataclass(frozen=True)
+class _HiddenBatches:
+    """The batches of pretraining as `MaskedStep` takes them."""
+
+    scenes: Sequence[Scene]
+    windows: Sequence[NDArray[np.int64]]
+    plan: PretrainingPlan
+    rng: np.random.Generator
+    device: torch.device
+
+    def __len__(self) -> int:
+        return self.plan.steps
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        for _ in range(self.plan.steps):
+            number = int(self.rng.integers(len(self.scenes)))
+            values, valid = _batch(self.scenes[number], self.windows[number], self.plan, self.rng)
+            hidden = _hidden(values.shape, self.plan, self.rng)
+            seen = torch.from_numpy(np.where(hidden, np.float32(0), values))
+            yield (
+                seen.to(self.device, memory_format=torch.channels_last),
+                torch.from_numpy(values).to(self.device),
+                torch.from_numpy((hidden & valid[:, None]).astype(np.float32)).to(self.device),
+            )
 
 
 def _batch(

@@ -19,6 +19,8 @@ LARGEST_PX = 4096
 LARGEST_BATCH = 4096
 ONE_VIEW_SHARE = 0.5
 MOST_STEPS = 10_000_000
+LARGEST_NORM = 5.0
+"""of the gradients, which are scaled down to it"""
 
 ArchitectureName = Annotated[str, AfterValidator(architecture_name)]
 Encoder = Literal["resnet18", "resnet34", "resnet50"]

@@ -52,8 +52,8 @@ def simulated_cube(area: AreaOfInterest | int, parameters: WorldParameters) -> x
         a square of 512 pixels with 14 passes takes some seconds.
 
     It differs from a build in this: no pixels are removed along the border of a pass (`border_erosion_px`); a slice in
-    another zone is not resampled; an event without landslides has labels of 0, where a build refuses the empty
-    inventory and has none; there are no pairs, no look geometry, and no digests of layers.
+    another zone is not resampled; there are no pairs, no look geometry, and no digests of layers. An event without a
+    landslide in the area has labels of 0.
 
     Raises:
         SourceDataError: the elevation or the inventory cannot be used, as in a build.
@@ -61,7 +61,7 @@ def simulated_cube(area: AreaOfInterest | int, parameters: WorldParameters) -> x
     """
     place = _square(area) if isinstance(area, int) else area
     scene = make_scene(place, parameters)
-    inventory = Inventory.model_validate(simulated_inventory(scene))
+    inventory = Inventory.model_validate({**simulated_inventory(scene), "may_be_empty": True})
     grid = scene.area_grid
     layers = {**_backscatter(scene), **_terrain(scene), **_labels(scene, inventory)}
     made = xr.Dataset(
@@ -156,12 +156,9 @@ def _opened(tile: Tile, stack: ExitStack) -> DatasetReader:
 
 def _labels(scene: Scene, inventory: Inventory) -> dict[str, NDArray[Any]]:
     """The inventory's rasters, by the code of a build; through a file, so that its reader's rules hold."""
-    slides = map_slides(scene)
-    if not len(slides):
-        return {name: np.zeros(scene.area_grid.shape, dtype=VARIABLES[name].dtype) for name in LABELS}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inventory.gpkg"
-        write_inventory(slides, path, None)
+        write_inventory(map_slides(scene), path, None)
         frame = read_inventory(path, inventory)
     extent = gpd.GeoSeries([scene.area.footprint], crs=4326)
     data = rasterise_labels(frame, inventory, scene.area_grid, extent)

@@ -24,10 +24,10 @@ from model.network.trainer.lightning_guard import (
 )
 from model.network.trainer.loggers import loggers_in
 from model.network.trainer.mean_weights import mean_of_weights
-from model.network.trainer.network_step import LARGEST_NORM, NetworkStep
+from model.network.trainer.network_step import NetworkStep
 from model.network.trainer.processes import Fitted, Listener, Messenger, SharedStrategy, fitted, signals_kept
 from model.network.trainer.scene_batches import SceneBatches
-from model.network.training_plan import NetworkSpec, TrainingPlan
+from model.network.training_plan import LARGEST_NORM, NetworkSpec, TrainingPlan
 from model.network.training_scene import Scene
 from pipeline.errors import ModelError
 from pipeline.progress import Progress

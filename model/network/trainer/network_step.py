@@ -15,9 +15,6 @@ from model.network.training_scene import Scene
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 
-LARGEST_NORM = 5.0
-"""of the gradients, which are scaled down to it"""
-
 
 class NetworkStep(lightning.LightningModule):
     """The network that is trained, and what is done with a batch and with a scene that is evaluated."""

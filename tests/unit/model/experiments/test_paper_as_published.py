@@ -19,11 +19,12 @@ from model.experiments.prepared_trial import prepare
 from model.experiments.results.results import Trial, TrialTask
 from model.experiments.trial_runs import run_trial
 from model.inputs.inputs import Inputs
-from model.network.paper_training import train_as_published
+from model.network.paper_training import PaperChips, train_as_published
 from model.network.torch_guard import smp, torch
 from model.network.training_plan import NetworkSpec, PaperPlan, PaperSwitches
 from pipeline.cube.export.published_form import write_published
 from pipeline.cube.read import open_cube
+from pipeline.errors import ModelError
 from tests.small_cube import small_cube, write
 
 CHIP = 32
@@ -175,6 +176,28 @@ def test_the_switch_decides_which_pixels_are_scored(published: Path) -> None:
         pixels[state] = result.evaluation.scene.pixels
     theirs, _, _ = as_the_code_does(published, 1)
     assert pixels["as published"] == theirs["validation"].targets.size > pixels["corrected"]
+
+
+def test_a_batch_of_one_chip_is_left_out_and_nothing_but_such_batches_is_named() -> None:
+    inputs = np.random.default_rng(0).standard_normal((5, 4, CHIP, CHIP)).astype(np.float32)
+    data = PaperChips(inputs, np.zeros((5, CHIP, CHIP), np.float32), np.ones((5, CHIP, CHIP), bool))
+    spec = SPEC.model_copy(update={"in_channels": 4})
+    seen: list[tuple[str, int, int | None]] = []
+    made = train_as_published(
+        spec,
+        PaperPlan(epochs=2, batch=2, device="cpu"),
+        0,
+        data,
+        lambda what, done, total=None, *_: seen.append((what, done, total)),
+    )
+    assert made.steps == 4 and len(made.losses) == 2 and not made.network.training
+    assert seen == [("train", 1, 2), ("train", 2, 2)]
+    one = PaperChips(data.inputs[:1], data.targets[:1], data.known[:1])
+    with pytest.raises(ModelError):
+        train_as_published(spec, PaperPlan(epochs=2, batch=2, device="cpu"), 0, one)
+    data.inputs[:] = np.inf
+    with pytest.raises(ModelError):
+        train_as_published(spec, PaperPlan(epochs=2, batch=2, device="cpu"), 0, data)
 
 
 def test_a_few_training_steps_give_the_losses_of_a_plain_loop(published: Path, tmp_path: Path) -> None:
