@@ -119,6 +119,9 @@ class Detector:
                 found.keep(name, past.mean, passes[before:])
         score = fused(together)
         by_pass = np.stack([fused(alone[key]) for key in self.passes])
+        if (weight := searched_ground.slope_weight(terrain.slope, self.plan)) is not None:
+            score *= weight
+            by_pass *= weight
         reasons = found.reasons(np.isfinite(score))
         reasons[searched_ground.water(found.means, terrain.slope)] |= WATER
         if (too_flat := searched_ground.flat(terrain.slope, self.plan.smallest_slope_deg)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.records import Frozen
 
@@ -28,6 +28,19 @@ class DetectorPlan(Frozen):
         description="remove each pass's own steps by slope, aspect and elevation; False: its median alone",
     )
     smallest_slope_deg: float = Field(5.0, ge=0, lt=90, description="flatter terrain has the score 0")
+    gentle_weight: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="scores are multiplied by this where the slope is at most gentle_slope_deg; 1: slopes are alike",
+    )
+    gentle_slope_deg: float = Field(10.0, ge=0, lt=90)
+    steep_slope_deg: float = Field(
+        25.0,
+        gt=0,
+        lt=90,
+        description="from here on scores are not changed; in between the weight rises evenly",
+    )
     false_km2_per_1000: float = Field(
         1.0,
         gt=0,
@@ -48,3 +61,9 @@ class DetectorPlan(Frozen):
     gone_after: int = Field(
         2, ge=1, le=20, description="newest passes of a track that no longer see what is gone"
     )
+
+    @model_validator(mode="after")
+    def _slopes_in_order(self) -> DetectorPlan:
+        if self.steep_slope_deg <= self.gentle_slope_deg:
+            raise ValueError("steep_slope_deg must exceed gentle_slope_deg")
+        return self

@@ -175,8 +175,11 @@ def statistics_of(
     unsearched = searched_ground.water(means, terrain.slope)
     if (too_flat := searched_ground.flat(terrain.slope, plan.smallest_slope_deg)) is not None:
         unsearched |= too_flat
+    weight = searched_ground.slope_weight(terrain.slope, plan)
     for scores in quiet.values():
         scores[:, unsearched] = np.nan
+        if weight is not None:
+            scores *= weight
     thresholds, pixels = _thresholds(quiet, selection, polarisations, plan)
     return SceneStatistics(
         terrain=classes,

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from model.detector.detector_plan import DetectorPlan
 from model.inputs.selection import View
 from model.inputs.windows import Box
 
@@ -56,6 +57,19 @@ def water(before_db: dict[str, Array], slope: Array | None) -> Mask:
     if slope is not None:
         dark &= ~(np.degrees(slope) >= STEEPEST_WATER_DEG)
     return dark
+
+
+def slope_weight(slope: Array | None, plan: DetectorPlan) -> Array | None:
+    """By how much a change of this size counts on each pixel, in `plan.gentle_weight` to 1; 1 where the slope is not
+    known.
+
+    Landslides of earthquakes and of rain are rare on gentle slopes, where fields, rivers and towns change.
+    """
+    if slope is None or plan.gentle_weight == 1:
+        return None
+    limits = plan.gentle_slope_deg, plan.steep_slope_deg
+    found = np.interp(np.degrees(slope), limits, (plan.gentle_weight, 1.0)).astype(np.float32)
+    return np.where(np.isfinite(slope), found, np.float32(1))
 
 
 def flat(slope: Array | None, smallest_deg: float) -> Mask | None:

@@ -108,6 +108,26 @@ def test_flat_ground_is_not_searched_and_without_a_slope_everything_is(tmp_path)
     assert mapped(without)[SLIDE].mean() > 0.7 and not (np.asarray(without.reasons) & found.TOO_FLAT).any()
 
 
+def test_a_change_counts_less_on_gentle_slopes_and_as_before_on_steep_ones(tmp_path):
+    cube = with_slide(quiet_cube(SIZE))
+    slope = cube["dem_slope_radians"].values
+    slope[:] = np.deg2rad(30.0)
+    slope[:, 90:] = np.deg2rad(8.0)
+    slope[20:30, 90:] = np.nan
+    whole = {weight: detector(cube, DetectorPlan(gentle_weight=weight)) for weight in (1.0, 0.5)}
+    alike, weighted = (one.tile(Box(top=0, left=0, height=SIZE, width=SIZE)) for one in whole.values())
+    np.testing.assert_array_equal(weighted.score[:, :90], alike.score[:, :90])
+    np.testing.assert_array_equal(weighted.score[20:30, 90:], alike.score[20:30, 90:])
+    np.testing.assert_allclose(weighted.score[40:, 90:], alike.score[40:, 90:] / 2)
+    np.testing.assert_allclose(weighted.by_pass[:, 40:, 90:], alike.by_pass[:, 40:, 90:] / 2)
+    # the threshold is that of weighted quiet passes: as much of them lies above it
+    assert whole[0.5].statistics.thresholds.landslide < whole[1.0].statistics.thresholds.landslide
+    detection = detect(whole[0.5], SMALLEST_PX, tmp_path)
+    assert mapped(detection)[SLIDE].mean() > 0.7
+    with pytest.raises(ValueError):
+        DetectorPlan(gentle_slope_deg=30.0)
+
+
 def test_layover_and_shadow_are_no_data_where_no_other_track_sees(tmp_path):
     cube = with_slide(quiet_cube(SIZE, tracks=(46, 68)))
     hidden = np.zeros((2, SIZE, SIZE), dtype=np.uint8)
