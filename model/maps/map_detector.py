@@ -85,7 +85,9 @@ def map_detector(
         scene.selection,
         float(np.sqrt(np.prod(cubes.pixel_m(dataset)))),
         plan.smallest_m2,
-        default=plan.model_copy(update={"event": None, "inputs": Inputs()}) == DetectorMapPlan(),
+        default=plan.model_copy(update={"event": None, "inputs": Inputs(), "exposure": ()})
+        == DetectorMapPlan(),
+        slope="dem_slope_radians" in dataset,
     )
     description = MapDescription(
         scene=scene,
@@ -183,9 +185,18 @@ def _remarks(detector: Detector, asked: float | None) -> tuple[str, ...]:
             f"The cube has {names} alone: landslides that change only the other polarisation are not found."
         )
     if "dem_slope_radians" not in cube:
-        remarks.append("The cube has no slope: slopes are not masked, so that flat terrain is searched too.")
+        remarks.append(
+            "The cube has no slope: slopes are not masked, so that flat terrain is searched too, and a change counts "
+            "alike on gentle and on steep ground."
+        )
     else:
         remarks.append(f"Terrain below {plan.smallest_slope_deg:g} degrees is not searched (score 0).")
+        if plan.gentle_weight < 1:
+            remarks.append(
+                f"Up to {plan.gentle_slope_deg:g} degrees the score is multiplied by {plan.gentle_weight:g}, from "
+                f"{plan.steep_slope_deg:g} degrees on by 1: landslides are rare on gentle slopes, and one there is "
+                "missed more easily."
+            )
     tracks = [int(v) for v in cube["track"].values] if "track" in cube.coords else []
     unmasked = [view.track for view in detector.selection.every_view if view.relative_orbit not in tracks]
     if "layover_shadow" not in cube or unmasked:

@@ -3,7 +3,8 @@
 `python -m tests.bench learning`, or one part of it: `python -m tests.bench.learning step loader map`.
 
 - step: training as slidecube does it (chips cut, standardised, masked, augmented; gradients cut; mean of weights where
-  the recipe asks) against a loop of the same network, optimiser and batch over tensors in memory. In turns, medians.
+  the recipe asks, by Lightning's trainer) against a bare loop that does the same, and against one of the same network,
+  optimiser and batch over tensors in memory. In turns, medians; BENCH_CLOCK=process counts processor seconds.
 - loader: chips of 128 pixels from a cube with the layout of this project (shards of 2048, chunks of 256, zstd) through
   slidecube, with the scratch copy that training reads and without, and through xbatcher (if it is installed).
 - map: a child process predicts a cube of BENCH_LEARNING_MAP (4398x5382) pixels from Zarr with a small network; the peak
@@ -43,6 +44,7 @@ from tests.small_cube import small_cube
 MAP = os.environ.get("BENCH_LEARNING_MAP", "4398x5382")
 STEPS = int(os.environ.get("BENCH_LEARNING_STEPS", "5"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+CLOCK = time.process_time if os.environ.get("BENCH_CLOCK") == "process" else time.perf_counter
 LOADER_SIDE = 2048
 CHIP = 128
 PIXEL_KM2 = 1e-4
@@ -84,22 +86,22 @@ def main() -> None:
 
 
 def step(folder: Path) -> None:
-    """Seconds a training step, ours and plain, in turns."""
+    """Seconds a training step: ours, the same in a bare loop, and plain, in turns."""
     import torch
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    print(f"{'seconds a step':44}{'slidecube':>11}{'plain':>9}{'ratio':>8}")
+    print(f"{'seconds a step':44}{'slidecube':>11}{'bare':>9}{'ratio':>8}{'plain':>9}{'ratio':>8}")
     for name, (spec, plan) in CONTESTANTS.items():
         pairs = []
         for number in range(ROUNDS):
-            pairs.append((_ours(spec, plan, folder), _plain(spec, plan)))
+            pairs.append((_ours(spec, plan, folder), _bare(spec, plan, folder), _plain(spec, plan)))
             print(
-                f"  round {number + 1} of {ROUNDS}: {pairs[-1][0]:.3f} and {pairs[-1][1]:.3f} s a step",
+                f"  round {number + 1} of {ROUNDS}: {', '.join(f'{one:.3f}' for one in pairs[-1])} s a step",
                 flush=True,
             )
-        ours, plain = (float(np.median([pair[i] for pair in pairs])) for i in (0, 1))
-        ratio = float(np.median([a / b for a, b in pairs]))
-        print(f"{name:44}{ours:11.3f}{plain:9.3f}{ratio:8.3f}", flush=True)
+        ours, bare, plain = (float(np.median([pair[i] for pair in pairs])) for i in range(3))
+        ratios = [float(np.median([pair[0] / pair[i] for pair in pairs])) for i in (1, 2)]
+        print(f"{name:44}{ours:11.3f}{bare:9.3f}{ratios[0]:8.3f}{plain:9.3f}{ratios[1]:8.3f}", flush=True)
 
 
 class _Made:
@@ -113,9 +115,7 @@ class _Made:
         return rng.standard_normal((self._channels, box.height, box.width), dtype=np.float32)
 
 
-def _ours(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
-    """Median seconds between two steps; the first, and the look at the validation area, are not counted."""
-    from model.network.training import train
+def _scene(spec: NetworkSpec, folder: Path) -> Any:
     from model.network.training_scene import Scene
 
     shape = (1024, 1024)
@@ -140,15 +140,48 @@ def _ours(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
         "curvature",
     )
     statistics = Statistics.of(channels, names[: spec.in_channels], split.train)
+    return Scene(channels, labels, channels.usable(), split, statistics)
+
+
+def _ours(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
+    """Median seconds between two steps; the first, and the look at the validation area, are not counted."""
+    from model.network.training import train
+
     at: list[float] = []
     plan = plan.model_copy(update={"validate_every": plan.steps, "device": "cpu"})
-    train(
-        Scene(channels, labels, channels.usable(), split, statistics),
-        spec,
-        plan,
-        0,
-        lambda *_: at.append(time.perf_counter()),
-    )
+    train(_scene(spec, folder), spec, plan, 0, lambda *_: at.append(CLOCK()))
+    return float(np.median(np.diff(at)))
+
+
+def _bare(spec: NetworkSpec, plan: TrainingPlan, folder: Path) -> float:
+    """What `_ours` does, in a loop without a trainer."""
+    import torch
+
+    from model.network.batches import Batches
+    from model.network.network import build, log_odds
+    from model.network.parts.losses import masked_loss
+    from model.network.training_plan import LARGEST_NORM
+
+    torch.manual_seed(0)
+    network = build(spec).train()
+    kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
+    optimiser = kind(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    mean = None
+    if plan.ema_decay is not None:
+        averaged = torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema_decay)
+        mean = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaged, use_buffers=True)
+    batches = Batches((_scene(spec, folder),), plan, np.random.default_rng(0), torch.device("cpu"))
+    at = []
+    for inputs, targets, masks in batches.take(plan.steps):
+        loss = masked_loss(log_odds(network(inputs)), targets, masks, plan.dice_weight)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        optimiser.step()
+        if mean is not None:
+            mean.update_parameters(network)
+        loss.item()
+        at.append(CLOCK())
     return float(np.median(np.diff(at)))
 
 
@@ -183,7 +216,7 @@ def _plain(spec: NetworkSpec, plan: TrainingPlan) -> float:
         loss.backward()
         optimiser.step()
         loss.item()
-        at.append(time.perf_counter())
+        at.append(CLOCK())
     return float(np.median(np.diff(at)))
 
 

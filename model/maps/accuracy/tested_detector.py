@@ -53,6 +53,8 @@ EVENTS: dict[str, TestedMap] = {
 }
 """simulated events of 5 x 5 km, 10 m, two tracks of six passes before the event (`python -m tests.bench.detector
 events`)"""
+TESTED_BEFORE = 6
+"""passes of each track before the simulated events"""
 ENGA_MISSED, ENGA_FALSE = 0.25, 0.13
 """shares of the landslide's and of the mapped area, on the one real landslide with an outline (30 m)"""
 QUIET = (
@@ -71,7 +73,7 @@ class TestedDetector:
 
 
 def tested_detector(
-    selection: Selection, pixel_m: float, smallest_m2: float, *, default: bool
+    selection: Selection, pixel_m: float, smallest_m2: float, *, default: bool, slope: bool
 ) -> TestedDetector:
     """What the measurements say of a map.
 
@@ -79,6 +81,7 @@ def tested_detector(
         pixel_m: size of a pixel.
         smallest_m2: smallest mapped unit.
         default: whether the detector has its default settings, the smallest mapped unit among them.
+        slope: whether the slope is known.
     """
     if not default:
         return TestedDetector(
@@ -104,6 +107,14 @@ def tested_detector(
         different.append(f"it has up to {max(after)} passes of a track after the event")
     if len(after) != 2:
         different.append(f"it has {number_of(len(after), 'track')}, the simulated events had two")
+    before = sorted({len(view.before) for view in selection.every_view})
+    if before[0] < TESTED_BEFORE:
+        words = number_of(before[0], "pass")
+        different.append(
+            f"a track of it has {words} before the event, the simulated events had {TESTED_BEFORE}"
+        )
+    if not slope:
+        different.append("its slopes are not known")
     if abs(pixel_m - 10) > 1:
         different.append(f"its pixels have {pixel_m:.0f} m")
     if different:

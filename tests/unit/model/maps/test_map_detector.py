@@ -116,6 +116,17 @@ def test_what_a_map_could_not_mask_is_said(event, tmp_path):
     assert "VV alone" in remarks(cube.drop_vars("vh"), "no-vh")
 
 
+def test_what_is_counted_within_the_polygons_changes_nothing_of_what_the_map_is_worth(event, tmp_path):
+    houses = gpd.GeoDataFrame(geometry=gpd.points_from_xy([500_705], [4_700_000 - 505]), crs=32654)
+    houses.to_file(tmp_path / "houses.gpkg", engine="pyogrio")
+    plan = DetectorMapPlan(exposure=(tmp_path / "houses.gpkg",))
+    api.map_detector(str(event / "cube.zarr"), tmp_path / "map", plan=plan)
+    counted, plain = (
+        json.loads((root / "report.json").read_text()) for root in (tmp_path / "map", event / "map")
+    )
+    assert counted["map"]["statements"] == plain["map"]["statements"] and len(plain["map"]["statements"]) > 3
+
+
 def test_the_command_maps_a_cube_without_a_bundle(event, tmp_path):
     runner, cube = CliRunner(), str(event / "cube.zarr")
     plain = runner.invoke(map_landslides, [cube, "--out", str(tmp_path / "one"), "--json"])
