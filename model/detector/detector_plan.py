@@ -32,13 +32,15 @@ class DetectorPlan(Frozen):
         0.5,
         gt=0,
         le=1,
+        exclude_if=lambda weight: weight == 0.5,
         description="scores are multiplied by this where the slope is at most gentle_slope_deg; 1: slopes are alike",
     )
-    gentle_slope_deg: float = Field(10.0, ge=0, lt=90)
+    gentle_slope_deg: float = Field(10.0, ge=0, lt=90, exclude_if=lambda degrees: degrees == 10.0)
     steep_slope_deg: float = Field(
         25.0,
         gt=0,
         lt=90,
+        exclude_if=lambda degrees: degrees == 25.0,
         description="from here on scores are not changed; in between the weight rises evenly",
     )
     false_km2_per_1000: float = Field(

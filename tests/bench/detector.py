@@ -6,6 +6,7 @@
   BENCH_DETECTOR_EVENTS (paths, separated by `:`; simulated events).
 - false: every date in turn as the first pass after, with 8 passes before or more: area that is mapped where nothing
   happened, km² per 1000 km² and pass; then the cubes of BENCH_DETECTOR_QUIET.
+- slopes: average precision with and without the weight of slopes, on BENCH_DETECTOR_EVENTS.
 - events: what is false and missed of the default maps of BENCH_DETECTOR_EVENTS after the first pass of each track.
 
 Recorded series lie in `shared/data` beside the checkout, or in BENCH_SHARED_DATA; without them those rows are left out.
@@ -31,6 +32,7 @@ from model.inputs.inputs import Inputs
 from model.inputs.selection import Selection
 from model.maps.map_detector import map_detector
 from model.maps.map_plan import DETECTOR_SMALLEST_M2, DetectorMapPlan
+from model.scores.intervals import over_events
 from model.scores.scores import Ranking
 from pipeline.errors import ModelError
 from tests import real_series
@@ -196,6 +198,25 @@ def events() -> None:
         )
 
 
+def slopes() -> None:
+    """What the weight of slopes gains on each labelled event, and over all of them."""
+    gains = []
+    print(f"{'event':34}{'alike':>8}{'weighed':>9}")
+    for path in EVENTS:
+        cube, facts = load(path)
+        labels = np.asarray(cube.landslides.values)
+        found = []
+        for plan in (DetectorPlan(gentle_weight=1.0), DetectorPlan()):
+            score = detected(cube, None, 1, plan).score
+            ok = np.isfinite(labels) & np.isfinite(score)
+            found.append(Ranking.of(score[ok].ravel(), labels[ok].ravel() > 0).auprc)
+        gains.append(found[1] - found[0])
+        print(f"{facts.area:34}{found[0]:8.3f}{found[1]:9.3f}", flush=True)
+    if len(gains) > 1:
+        over = over_events(gains)
+        print(f"{'difference':34}{over.mean:+8.3f} [{over.lower:+.3f}, {over.upper:+.3f}]")
+
+
 if __name__ == "__main__":
     for part in sys.argv[1:] or ("candidates", "false"):
-        {"candidates": candidates, "events": events, "false": false}[part]()
+        {"candidates": candidates, "events": events, "false": false, "slopes": slopes}[part]()

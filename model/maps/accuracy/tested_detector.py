@@ -42,14 +42,14 @@ class TestedMap:
 
 
 EVENTS: dict[str, TestedMap] = {
-    "random-arid-4": TestedMap(17, 17, 0.0583, 0.0583, 0.0315, 0.0315),
-    "random-arid-5": TestedMap(23, 21, 0.1029, 0.0922, 0.1277, 0.1170),
-    "random-forest-1": TestedMap(26, 25, 0.1288, 0.1222, 0.2656, 0.2590),
-    "random-forest-2": TestedMap(34, 33, 0.1541, 0.1529, 0.1283, 0.1271),
-    "random-forest-3": TestedMap(42, 29, 0.2401, 0.1696, 0.7266, 0.6561),
-    "random-forest-8": TestedMap(35, 31, 0.1511, 0.1296, 0.1735, 0.1520),
-    "random-snow-7": TestedMap(27, 27, 0.1847, 0.1847, 0.0514, 0.0514),
-    "random-tropical-6": TestedMap(34, 16, 0.2895, 0.1583, 1.5464, 1.4152),
+    "random-arid-4": TestedMap(7, 7, 0.0280, 0.0280, 0.0315, 0.0315),
+    "random-arid-5": TestedMap(8, 6, 0.0594, 0.0491, 0.1277, 0.1174),
+    "random-forest-1": TestedMap(15, 13, 0.0814, 0.0722, 0.2656, 0.2564),
+    "random-forest-2": TestedMap(24, 22, 0.1138, 0.1117, 0.1283, 0.1262),
+    "random-forest-3": TestedMap(33, 15, 0.1769, 0.0933, 0.7266, 0.6430),
+    "random-forest-8": TestedMap(18, 13, 0.0830, 0.0643, 0.1735, 0.1548),
+    "random-snow-7": TestedMap(16, 16, 0.1111, 0.1111, 0.0514, 0.0514),
+    "random-tropical-6": TestedMap(31, 9, 0.2256, 0.1008, 1.5464, 1.4216),
 }
 """simulated events of 5 x 5 km, 10 m, two tracks of six passes before the event (`python -m tests.bench.detector
 events`)"""
