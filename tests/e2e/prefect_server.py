@@ -58,10 +58,16 @@ class Site:
             words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
-    def run(self, command: str, **parameters: object) -> FlowRun:
+    def run(self, deployment: str, **parameters: object) -> FlowRun:
+        """A flow run of a deployment, as `prefect deployment run` makes it, once it has ended."""
+        with self.client() as client:
+            found = client.read_deployment_by_name(f"{deployment}/{deployment}")
+            made = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        return self.end_of(made.id)
+
+    def typed(self, command: str) -> FlowRun:
         """The flow run that a user's `prefect deployment run ...` made, once it has ended."""
-        given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
-        answer = self.user(*command.split(), *given)
+        answer = self.user(*command.split())
         assert answer.returncode == 0, answer.stdout + answer.stderr
         found = re.search(r"UUID: ([0-9a-f-]{36})", answer.stdout)
         assert found, answer.stdout
