@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +29,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, Log, TaskRun
 
-from flows.serving.local_server import LocalPrefect
+from flows.serving.local_server import QUIET, LocalPrefect
 from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
@@ -151,6 +153,29 @@ class Site:
         return str((self.data / "cubes" / area / "versions" / f"{number}.zarr").resolve())
 
 
+@cache
+def _empty_database() -> bytes:
+    """A database with Prefect's tables and nothing in them, which a new server takes some eight seconds to make."""
+    with TemporaryDirectory() as home:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | QUIET
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+            env=environment | {"PREFECT_HOME": home},
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
+        return (Path(home) / "prefect.db").read_bytes()
+
+
+def new_home(folder: Path) -> Path:
+    """A home for a server, with an empty database, in `folder`."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "prefect.db").write_bytes(_empty_database())
+    return home
+
+
 @pytest.fixture(scope="module")
 def site(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Server, worker and archives; each flow run of a test has an area or a cube of its own."""
@@ -175,6 +200,7 @@ def site_before(archive: Sandbox, aoi_dir: Path, folder: Path, **more: str) -> I
         "SLIDECUBE_BACKOFF_S": "0.05",
         **more,
     }
-    local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
+    home = folder / "home" if "PREFECT_SERVER_DATABASE_DRIVER" in more else new_home(folder)
+    local = LocalPrefect(home, folder / "logs", environment, user_interface=False)
     with local as prefect:
         yield Site(prefect, archive, folder / "data")

@@ -38,6 +38,7 @@ from pipeline.sandbox.seismicity.scripted_events import read_events
 from pipeline.sandbox.truth_scores import TruthScore, score_map
 from pipeline.sandbox.world import World
 from pipeline.settings import settings
+from tests.e2e.prefect_server import new_home
 from tests.e2e.test_restarts import let_leases_expire
 
 MAIN, SECOND, RETRACTED = "usgs-us6000sand", "usgs-us6000sanf", "usgs-us6000sane"
@@ -202,7 +203,7 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
         **{name: value for name, value in os.environ.items() if name.startswith("SLIDECUBE_")},
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    local = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
+    local = LocalPrefect(new_home(tmp_path), tmp_path / "logs", environment, user_interface=False)
     first, second = (Step(at, what) for at, what in _two_steps(stage))
     with local as prefect:
         play = EventPlay(stage.world, stage.archives, prefect, box=BOX)
