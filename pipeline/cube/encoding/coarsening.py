@@ -36,10 +36,14 @@ class _Part:
     neutral: Any
     """what changes nothing where it is combined"""
 
+    wide: Any = None
+    """type from the second combination on, which is of a quarter of the values; None: as they are"""
+
     def blocks(self, factor: int) -> _Part:
-        rows = _along_rows(self.values, factor, self.combine, self.neutral)
-        both = _along_rows(rows.T, factor, self.combine, self.neutral).T
-        return _Part(both, self.combine, self.neutral)
+        rows = _combined(self, self.values, factor, axis=0)
+        if self.wide is not None:
+            rows = rows.astype(self.wide, copy=False)
+        return _Part(_combined(self, rows, factor, axis=1), self.combine, self.neutral)
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,27 @@ def coarsened(values: Values, variable: Variable, factors: Sequence[int]) -> dic
     return made
 
 
-def _along_rows(values: Values, factor: int, combine: np.ufunc, neutral: Any) -> Values:
-    """Every `factor` rows combined into one."""
-    height, width = values.shape
-    whole = -(-height // factor)
-    made = np.full((whole, width), neutral, dtype=values.dtype)
-    for offset in range(min(factor, height)):
-        rows = values[offset::factor]
-        combine(made[: len(rows)], rows, out=made[: len(rows)])
+def _combined(part: _Part, values: Values, factor: int, axis: int) -> Values:
+    """Every `factor` rows (axis 0) or columns (axis 1) combined into one."""
+    shape = list(values.shape)
+    length, shape[axis] = shape[axis], -(-shape[axis] // factor)
+    made = np.full(shape, part.neutral, dtype=values.dtype)
+    for offset in range(min(factor, length)):
+        piece = values[offset::factor] if axis == 0 else values[:, offset::factor]
+        target = made[: len(piece)] if axis == 0 else made[:, : piece.shape[1]]
+        part.combine(target, piece, out=target)
     return made
 
 
-def _counted(values: Values) -> _Part:
-    return _Part((~np.isnan(values)).astype(np.int32), np.add, 0)
+def _counted(valid: Values) -> _Part:
+    # at most 4 rows are combined before the counts are widened
+    return _Part(valid.view(np.uint8), np.add, 0, np.int32)
 
 
 def _sums(values: Values, _: float) -> list[_Part]:
-    filled = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
-    return [_Part(filled.astype(np.float64), np.add, 0.0), _counted(values)]
+    valid = ~np.isnan(values)
+    filled = values if valid.all() else np.where(valid, values, np.float32(0))
+    return [_Part(filled, np.add, 0, np.float64), _counted(valid)]
 
 
 def _mean(found: list[Values], _: float) -> Values:
@@ -94,7 +101,7 @@ def _mean(found: list[Values], _: float) -> Values:
 def _vectors(values: Values, circle: float) -> list[_Part]:
     turned = values.astype(np.float64) * (2 * math.pi / circle)
     parts = [np.nan_to_num(part(turned), nan=0.0) for part in (np.sin, np.cos)]
-    return [*(_Part(part, np.add, 0.0) for part in parts), _counted(values)]
+    return [*(_Part(part, np.add, 0.0) for part in parts), _counted(~np.isnan(values))]
 
 
 def _direction(found: list[Values], circle: float) -> Values:
@@ -112,7 +119,10 @@ def _candidates(values: Values, _: float) -> list[_Part]:
 
 
 def _flags(values: Values, _: float) -> list[_Part]:
-    return [_Part(np.nan_to_num(values, nan=0.0).astype(np.uint8), np.bitwise_or, 0), _counted(values)]
+    return [
+        _Part(np.nan_to_num(values, nan=0.0).astype(np.uint8), np.bitwise_or, 0),
+        _counted(~np.isnan(values)),
+    ]
 
 
 def _united(found: list[Values], _: float) -> Values:

@@ -46,7 +46,7 @@ def cube(address: str) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def folder(cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("h5netcdf")
+    pytest.importorskip("h5py", reason="the extra netcdf is not installed")
     target = tmp_path_factory.mktemp("out") / "made"
     made = write_export(cube, target, ("cogs", "zarr2", "zarr3", "netcdf"))
     assert (made.layers, made.simulated) == (10, True)
