@@ -101,7 +101,16 @@ def _check_rooms() -> None:
 def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(home), name)
+            try:
+                return getattr(import_module(home), name)
+            except ModuleNotFoundError as error:
+                if home.startswith("model.") and error.name != home:
+                    raise ModuleNotFoundError(
+                        f"slidecube.{name} needs the package {error.name}, which is not installed. "
+                        "Install the extra: pip install 'slidecube[model]'.",
+                        name=error.name,
+                    ) from error
+                raise
     raise AttributeError(f"module 'slidecube' has no attribute {name!r}")
 
 

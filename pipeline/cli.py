@@ -28,6 +28,20 @@ if TYPE_CHECKING:  # imported when a command runs
     from pipeline.layers.kind import Key, LayerTask
 
 GROUP = "slidecube.commands"
+EXTRA_OF = {
+    **dict.fromkeys(
+        (
+            "bokeh", "lightning_fabric", "pytorch_lightning", "safetensors",
+            "segmentation_models_pytorch", "sklearn", "torch", "torchvision",
+        ),
+        "model",
+    ),
+    **dict.fromkeys(("apprise", "fastapi", "httpx", "prefect"), "flows"),
+    **dict.fromkeys(("starlette", "trustme", "uvicorn"), "sandbox"),
+    **dict.fromkeys(("dask", "distributed", "prefect_dask"), "dask"),
+    **dict.fromkeys(("h5netcdf", "h5py"), "netcdf"),
+}  # fmt: skip
+"""the extra of `pyproject.toml` that brings a package, by the name that is imported"""
 
 
 class Rooms(SuggestingGroup):
@@ -44,10 +58,46 @@ class Rooms(SuggestingGroup):
                 return _loaded(point)
         return None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a package of an extra that is missing is named with the extra."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _lacking(error, ctx.invoked_subcommand, ()) from error
+
 
 def _short_platform(name: str) -> str:
     """'S1A' for sentinel-1a; another name as it is."""
     return f"S1{name[-1].upper()}" if name.lower().startswith("sentinel-1") else name
+
+
+def _lacking(error: ModuleNotFoundError, command: str | None, stated: tuple[str, ...]) -> Exception:
+    """What to say of a missing package: the extra that has it, or those that the command states; else the error."""
+    package = (error.name or "").partition(".")[0]
+    extras = (EXTRA_OF[package],) if package in EXTRA_OF else stated
+    if not package or not extras:
+        return error
+    return click.ClickException(
+        f"`slidecube {command}` needs the package {package}, which is not installed. "
+        f"Install the extra: pip install 'slidecube[{','.join(extras)}]'."
+    )
+
+
+def _refused(name: str, reason: click.ClickException) -> click.Command:
+    """The command of a package that is missing: it is listed, and says what it needs whatever the words after it."""
+
+    def refuse(**_: Any) -> None:
+        raise reason
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[words],
+        short_help="needs an extra that is not installed",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
 
 
 def _loaded(point: EntryPoint) -> click.Command:
@@ -55,12 +105,10 @@ def _loaded(point: EntryPoint) -> click.Command:
     try:
         command: click.Command = point.load()
     except ModuleNotFoundError as error:
-        if not point.extras:
+        reason = _lacking(error, point.name, tuple(point.extras))
+        if not isinstance(reason, click.ClickException):
             raise
-        raise click.ClickException(
-            f"`slidecube {point.name}` needs the package {error.name}, which is not installed. "
-            f"Install the extra: pip install 'slidecube[{','.join(point.extras)}]'."
-        ) from error
+        return _refused(point.name, reason)
     return command
 
 

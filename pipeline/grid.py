@@ -128,6 +128,17 @@ class Grid(Frozen):
         box = shapely.box(*self.bounds)
         return float(min(1.0, shapely.union_all(parts).intersection(box).area / box.area))
 
+    def coarser(self, times: int) -> Grid:
+        """The same upper left corner with pixels `times` as long; the last row and column may reach past the extent."""
+        return Grid(
+            epsg=self.epsg,
+            resolution_m=self.resolution_m * times,
+            left=self.left,
+            top=self.top,
+            width=-(-self.width // times),
+            height=-(-self.height // times),
+        )
+
     def finer(self, times: int) -> Grid:
         """The same extent, with each pixel divided into `times` x `times`."""
         return Grid(

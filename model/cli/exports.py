@@ -94,6 +94,19 @@ def _words(record: ExportRecord) -> str:
     help="Of a map: this file with all of its files and a QGIS project.",
 )
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Of a cube: this folder with the forms that --form names, a STAC item, citation, licence and checksums.",
+)
+@click.option(
+    "--form",
+    "forms",
+    type=click.Choice(["cogs", "zarr2", "zarr3", "netcdf"]),
+    multiple=True,
+    help="With --out, a form of the cube: a GeoTIFF for each variable and pass, a plain Zarr of v2 or v3 without "
+    "shards, netCDF. It can be given more than once.  [default: cogs]",
+)
+@click.option(
     "--published",
     "target",
     type=click.Path(path_type=Path),
@@ -119,6 +132,8 @@ def export_map_or_cube(
     context: click.Context,
     map_or_cube: str,
     zip_: Path | None,
+    out: Path | None,
+    forms: tuple[str, ...],
     target: Path | None,
     background: str,
     bare: bool,
@@ -126,16 +141,17 @@ def export_map_or_cube(
 ) -> None:
     """Write a map or a cube for other people and programs.
 
-    What a path holds decides: the folder of a map goes into one file to mail (--zip), a cube into another form
-    (--published). The name of an area means its newest cube.
+    What a path holds decides: the folder of a map goes into one file to mail (--zip), a cube into a folder of files
+    for GIS and other programs (--out), or into the form of the published cubes (--published). The name of an area
+    means its newest cube. Nothing is replaced.
     """
     from model.releases.mailed_zip import is_map, write_zip
     from pipeline.cube.addresses import named_cube
     from pipeline.cube.export.cli import export as export_cube
 
     if is_map(Path(map_or_cube)):
-        if zip_ is None or target is not None:
-            raise click.UsageError(f"{map_or_cube} is a map: give --zip FILE, and no --published.")
+        if zip_ is None or target is not None or out is not None or forms:
+            raise click.UsageError(f"{map_or_cube} is a map: give --zip FILE, and no --out or --published.")
         record = write_zip(Path(map_or_cube), zip_)
         if json_:
             click.echo(json.dumps(record.model_dump(mode="json"), indent=1))
@@ -147,11 +163,12 @@ def export_map_or_cube(
         )
         return
     named_cube(map_or_cube)  # names what is neither
-    if zip_ is not None or target is None:
+    if zip_ is not None or (target is None and out is None):
         raise click.UsageError(
-            f"{map_or_cube} is a cube: give --published ZARR. --zip packs a map: `slidecube map {map_or_cube}` makes "
-            "one and prints its folder."
+            f"{map_or_cube} is a cube: give --out FOLDER or --published ZARR. --zip packs a map: `slidecube map "
+            f"{map_or_cube}` makes one and prints its folder."
         )
     context.invoke(
-        export_cube, cube=map_or_cube, target=target, background=background, bare=bare, json_=json_
-    )
+        export_cube, cube=map_or_cube, out=out, forms=forms, target=target, background=background, bare=bare,
+        json_=json_,
+    )  # fmt: skip

@@ -12,7 +12,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "Networks need torch, which is not installed. Install the extra: pip install 'slidecube[model]'.",
+        name=error.name,
+    ) from error
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.areas.area import AreaOfInterest, area_files, load_area
-from pipeline.errors import AreaError
+from pipeline.errors import AreaError, CubeError
 from pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.cube.verify import Verdict
 
 log = logging.getLogger(__name__)
+
+Chunks = Mapping[str, int] | Literal["auto", "shards"] | None
 
 
 def areas() -> dict[str, AreaOfInterest]:
@@ -109,7 +113,7 @@ def verify(cube: str | Path) -> Verdict:
     return verify_cube(named_cube(cube))
 
 
-def open_cube(cube: str | Path) -> xr.Dataset:
+def open_cube(cube: str | Path, *, chunks: Chunks = "auto") -> xr.Dataset:
     """Open a cube lazily: one of ours, or one in the form published with the paper.
 
         >>> cube = slidecube.open_cube("sandbox")
@@ -121,15 +125,33 @@ def open_cube(cube: str | Path) -> xr.Dataset:
 
     Args:
         cube: name of an area, whose newest version is opened, or path of a cube or of one version.
+        chunks: "shards": data as dask arrays, a chunk for each shard, so that no shard is read twice; "auto": the same
+            where dask is installed; None: data are read when they are used, without dask, which is faster for small
+            windows; or pixels and steps by dimension, as in {"timestep": 4, "y": 2048, "x": 2048}.
 
     Returns:
         Dataset with dims (timestep, y, x), timepair, and with look geometry track; see `pipeline.cube.read.open_cube`.
-        Coordinates are in memory; data are dask arrays by whole shards where dask is installed.
+        Coordinates are in memory; encodings can be written again, whatever the chunks.
 
     Raises:
-        CubeError: there is no cube, or it holds no variable on (y, x).
+        CubeError: there is no cube, it holds no variable on (y, x), or dask is asked for and not installed.
     """
     from pipeline.cube.addresses import named_cube
     from pipeline.cube.read import open_cube as opened
 
-    return opened(named_cube(cube), dask=True)
+    if chunks is None or chunks == "auto":
+        return opened(named_cube(cube), dask=chunks == "auto")
+    if find_spec("dask") is None:
+        raise CubeError(
+            "Chunks need the package dask, which is not installed.",
+            "Install the extra: pip install 'slidecube[dask]', or leave out `chunks`.",
+        )
+    made = opened(named_cube(cube), dask=chunks == "shards")
+    if chunks == "shards":
+        return made
+    return made.assign(
+        {
+            name: one.chunk({dim: chunks[str(dim)] for dim in one.dims if dim in chunks})
+            for name, one in made.data_vars.items()
+        }
+    )  # coordinates stay in memory

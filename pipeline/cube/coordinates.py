@@ -38,7 +38,20 @@ def auxiliary_names(manifest: Manifest) -> list[str]:
 
 def write_coordinates(store: Store, key: str, manifest: Manifest) -> None:
     """Write every coordinate of the version at `key`."""
-    grid = manifest.grid
+    _write_positions(store, key, manifest.grid)
+    for coordinate in _along_axes(manifest):
+        _write(store, key, coordinate)
+
+
+def write_overview_coordinates(store: Store, key: str, manifest: Manifest, grid: Grid) -> None:
+    """Write the coordinates of an overview on `grid`: positions, and those that its dimensions are named after."""
+    _write_positions(store, key, grid)
+    for coordinate in _along_axes(manifest):
+        if (coordinate.name,) == coordinate.dims:
+            _write(store, key, coordinate)
+
+
+def _write_positions(store: Store, key: str, grid: Grid) -> None:
     for name, values in (("x", grid.x), ("y", grid.y)):
         attributes = {
             "standard_name": f"projection_{name}_coordinate",
@@ -48,8 +61,6 @@ def write_coordinates(store: Store, key: str, manifest: Manifest) -> None:
         }
         _write(store, key, Coordinate(name, values, (name,), attributes))
     _write(store, key, Coordinate("spatial_ref", np.array(grid.epsg, dtype="int64"), (), _grid_mapping(grid)))
-    for coordinate in _along_axes(manifest):
-        _write(store, key, coordinate)
 
 
 def _along_axes(manifest: Manifest) -> list[Coordinate]:
@@ -71,8 +82,18 @@ def _along_timestep(manifest: Manifest) -> list[Coordinate]:
         Coordinate("platform", _words(step.platform for step in steps), dims),
         Coordinate("pass_id", _words(step.pass_id for step in steps), dims),
         Coordinate("layer_digest", _digests(steps), dims),
-        Coordinate("relative_orbit", _whole(step.relative_orbit for step in steps), dims),
-        Coordinate("absolute_orbit", _whole(step.absolute_orbit for step in steps), dims),
+        Coordinate(
+            "relative_orbit",
+            _whole(step.relative_orbit for step in steps),
+            dims,
+            {"long_name": "relative orbit, the track"},
+        ),
+        Coordinate(
+            "absolute_orbit",
+            _whole(step.absolute_orbit for step in steps),
+            dims,
+            {"long_name": "absolute orbit"},
+        ),
         *_coverages(manifest, axis, steps),
     ]
 
@@ -94,7 +115,12 @@ def _along_timepair(manifest: Manifest) -> list[Coordinate]:
             dims,
             {"long_name": "perpendicular baseline, secondary against reference", "units": "m"},
         ),
-        Coordinate("timepair_relative_orbit", _whole(p.relative_orbit for p in pairs), dims),
+        Coordinate(
+            "timepair_relative_orbit",
+            _whole(p.relative_orbit for p in pairs),
+            dims,
+            {"long_name": "relative orbit of the pair"},
+        ),
         Coordinate("timepair_backend", _words(p.backend for p in pairs), dims),
         Coordinate("timepair_layer_digest", _digests(pairs), dims),
         *_coverages(manifest, axis, pairs),

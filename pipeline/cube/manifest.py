@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
@@ -48,6 +50,26 @@ class Look(Frozen):
     layers: dict[str, str] = Field(description="digest of the layer, by variable")
 
 
+class Overview(Frozen):
+    """The layers of a version at a coarser resolution."""
+
+    factor: int = Field(gt=1, le=256, description="pixels along one side of a block")
+    records: dict[str, LayerRecord] = Field(
+        description="of the overview, by digest of the layer that it shows"
+    )
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a version: the cube itself, or an overview."""
+
+    prefix: str
+    """of the keys of its arrays in the version"""
+    grid: Grid
+    records: Mapping[str, LayerRecord]
+    """what is stored, by digest of the layer that the manifest's axes name"""
+
+
 class Manifest(Frozen):
     """The content of one version. It holds no time of the build, so that the same build again gives the same bytes."""
 
@@ -71,6 +93,7 @@ class Manifest(Frozen):
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every file of the version that is no shard, by key"
     )
+    overviews: tuple[Overview, ...] = Field((), description="ascending by factor; none in earlier releases")
 
     @property
     def stacks(self) -> dict[str, tuple[str, ...]]:
@@ -95,21 +118,39 @@ class Manifest(Frozen):
                 found[name] = tuple(entry.layers[name] for entry in entries)
         return found
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The cube itself, then its overviews."""
+        coarse = (
+            Level(f"overviews/{one.factor}/", self.grid.coarser(one.factor), one.records)
+            for one in self.overviews
+        )
+        return (Level("", self.grid, self.records), *coarse)
+
+    @property
+    def stored(self) -> set[str]:
+        """Digests of all layers that the version is made of."""
+        return {record.digest for level in self.levels for record in level.records.values()}
+
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
         return canonical_json(self._plain())
 
     @property
     def substance(self) -> str:
-        """Digest of what a reader of the cube would notice; equal substance needs no new version."""
-        return digest_of(canonical_json(self._plain("catalogue", "files")))
+        """Digest of what a reader of the cube would notice; equal substance needs no new version.
+
+        Overviews follow from the layers, so that a cube without them is not written again for their sake.
+        """
+        return digest_of(canonical_json(self._plain("catalogue", "files", "overviews")))
 
     def _plain(self, *without: str) -> dict[str, Any]:
         """JSON-able; an axis without an entry is left out, as in manifests that are older than the axis.
 
-        So is `undelivered` where it is empty.
+        So are `undelivered` and `overviews` where they are empty.
         """
-        absent = {name for name in ("timepairs", "looks", "undelivered") if not getattr(self, name)}
+        optional = ("timepairs", "looks", "undelivered", "overviews")
+        absent = {name for name in optional if not getattr(self, name)}
         return self.model_dump(mode="json", exclude={*without, *absent})
 
 

@@ -23,6 +23,8 @@ CHUNK = 256
 TIME_UNITS = "microseconds since 1970-01-01T00:00:00"
 
 Axis = Literal["timestep", "timepair", "track"]
+Coarsening = Literal["average", "circular average", "maximum", "union of flags"]
+"""how the pixels of a block become one of an overview, see `pipeline.cube.encoding.coarsening`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Variable:
     dtype: Literal["float32", "int32"]
     units: str
     long_name: str
+    coarsening: Coarsening = "average"
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -58,17 +61,33 @@ VARIABLES: dict[str, Variable] = {
         Variable("vh", "timestep", "float32", "1", "gamma0 VH, terrain corrected, linear power"),
         Variable("dem", None, "float32", "m", "elevation"),
         Variable("dem_slope_radians", None, "float32", "rad", "slope"),
-        Variable("dem_aspect", None, "float32", "degree", "downslope azimuth, clockwise from north"),
+        Variable(
+            "dem_aspect",
+            None,
+            "float32",
+            "degree",
+            "downslope azimuth, clockwise from north",
+            "circular average",
+        ),
         Variable(
             "dem_curvature", None, "float32", "0.01 m-1", "curvature, Zevenbergen and Thorne, times 100"
         ),
-        Variable("landslides", None, "float32", "1", "1 landslide at the pixel's centre, 0 mapped and none"),
+        Variable(
+            "landslides",
+            None,
+            "float32",
+            "1",
+            "1 landslide at the pixel's centre, 0 mapped and none",
+            "maximum",
+        ),
         Variable("landslide_fraction", None, "float32", "1", "share of the pixel covered by landslides"),
-        Variable("landslide_id", None, "int32", "1", "row of landslides.parquet, from 1; 0 none"),
-        Variable("interferogram", "timepair", "float32", "rad", "wrapped interferometric phase"),
+        Variable("landslide_id", None, "int32", "1", "row of landslides.parquet, from 1; 0 none", "maximum"),
+        Variable(
+            "interferogram", "timepair", "float32", "rad", "wrapped interferometric phase", "circular average"
+        ),
         Variable("coherence", "timepair", "float32", "1", "interferometric coherence"),
         Variable("local_incidence_deg", "track", "float32", "degree", "local incidence angle"),
-        Variable("layover_shadow", "track", "float32", "1", "layover (1) and shadow (2)"),
+        Variable("layover_shadow", "track", "float32", "1", "layover (1) and shadow (2)", "union of flags"),
     )
 }
 

@@ -12,7 +12,8 @@ import zarr
 from pipeline.cube.addresses import VersionAddress, canonical_address, resolve_version
 from pipeline.cube.encoding import arrays
 from pipeline.cube.foreign.storage import check_storage
-from pipeline.cube.manifest import MANIFEST, Look, Manifest, Timepair, Timestep
+from pipeline.cube.layers import LayerRecord
+from pipeline.cube.manifest import MANIFEST, Level, Look, Manifest, Timepair, Timestep
 from pipeline.cube.schema import VARIABLES, Axis
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.cube.versions import current_version, read_manifest, recorded_manifests, version_key
@@ -60,7 +61,8 @@ def verify_cube(address: str | Path, progress: Progress = no_progress) -> Verdic
     expected = list(_shards(manifest))
     present = set(store.files(version.key))
     problems += _file_problems(version, manifest, present - {key for key, *_ in expected})
-    problems += _grid_problems(version, manifest)
+    for level in manifest.levels:
+        problems += _grid_problems(version, manifest, level)
     opened: dict[str, zarr.Array[Any]] = {}
     for done, shard in enumerate(expected, start=1):
         key = shard[0]
@@ -97,33 +99,49 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
         if len({frozenset(entry.layers) for entry in found}) > 1:
             yield f"{MANIFEST}: the entries along {axis} differ in their variables"
         used += [(n, digest, axis) for entry in found for n, digest in entry.layers.items()]
-    shards = {key for key, _ in arrays.shard_keys(manifest.grid.shape)}
-    for name, digest, leading in dict.fromkeys(used):
-        record = manifest.records.get(digest)
+    for level in manifest.levels:
+        yield from _level_problems(level, list(dict.fromkeys(used)))
+
+
+def _level_problems(level: Level, used: list[tuple[str, str, Axis | None]]) -> Iterator[str]:
+    """Where the records of one resolution are not those of the layers used: variable, digest, leading axis."""
+    shards = {key for key, _ in arrays.shard_keys(level.grid.shape)}
+    for name, digest, leading in used:
+        record = level.records.get(digest)
         if name not in VARIABLES:
             yield f"{MANIFEST}: {name!r:.60} is no variable of a cube"
         elif VARIABLES[name].leading != leading:
             yield f"{MANIFEST}: {name} does not lie along {leading}"
         elif record is None:
             yield f"{MANIFEST}: {name}: there is no record of layer {digest!r:.60}"
-        elif record.digest != digest or record.recipe.grid != manifest.grid.digest:
+        elif not _is_of(record, digest, level):
             yield f"{MANIFEST}: {name}: the record of layer {digest:.60} is of another layer"
         elif set(record.content.get(name, {})) != shards:
             yield f"{MANIFEST}: {name}: the record of layer {digest:.60} does not have the shards of the grid"
 
 
+def _is_of(record: LayerRecord, digest: str, level: Level) -> bool:
+    """Whether a record is that of a layer at this resolution."""
+    sources = [source.fingerprint for source in record.recipe.sources]
+    same = record.digest == digest if not level.prefix else sources == [digest]
+    return same and record.recipe.grid == level.grid.digest
+
+
 def _shards(manifest: Manifest) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
-    """Key, variable, selection and expected digest of every shard of a version."""
-    windows = dict(arrays.shard_keys(manifest.grid.shape))
-    for name, layers in manifest.stacks.items():
-        for index, layer in enumerate(layers):
-            content = manifest.records[layer].content[name]
+    """Key, array, selection and expected digest of every shard of a version."""
+    for level in manifest.levels:
+        windows = dict(arrays.shard_keys(level.grid.shape))
+        for variable, layers in manifest.stacks.items():
+            name = f"{level.prefix}{variable}"
+            for index, layer in enumerate(layers):
+                content = level.records[layer].content[variable]
+                for shard, window in windows.items():
+                    yield f"{name}/c/{index}/{shard}", name, (index, *window), content.get(shard, "")
+        for variable, layer in sorted(manifest.static.items()):
+            name = f"{level.prefix}{variable}"
+            content = level.records[layer].content[variable]
             for shard, window in windows.items():
-                yield f"{name}/c/{index}/{shard}", name, (index, *window), content.get(shard, "")
-    for name, layer in sorted(manifest.static.items()):
-        content = manifest.records[layer].content[name]
-        for shard, window in windows.items():
-            yield f"{name}/c/{shard}", name, window, content.get(shard, "")
+                yield f"{name}/c/{shard}", name, window, content.get(shard, "")
 
 
 def _file_problems(version: VersionAddress, manifest: Manifest, others: set[str]) -> Iterator[str]:
@@ -141,8 +159,9 @@ def _file_problems(version: VersionAddress, manifest: Manifest, others: set[str]
             yield f"{key}: differs from the manifest"
 
 
-def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]:
-    for name, wanted in (("x", manifest.grid.x), ("y", manifest.grid.y)):
+def _grid_problems(version: VersionAddress, manifest: Manifest, level: Level) -> Iterator[str]:
+    prefix, grid = level.prefix, level.grid
+    for name, wanted in ((f"{prefix}x", grid.x), (f"{prefix}y", grid.y)):
         try:
             stored = _array(version, name)
             # the shape is asked before memory is taken
@@ -152,17 +171,18 @@ def _grid_problems(version: VersionAddress, manifest: Manifest) -> Iterator[str]
             continue
         if not same:
             yield f"{name}: is not the manifest's grid"
-    counts: dict[str, tuple[int, ...]] = dict.fromkeys(manifest.static, manifest.grid.shape)
-    counts |= {name: (len(layers), *manifest.grid.shape) for name, layers in manifest.stacks.items()}
-    for name, shape in sorted(counts.items()):
+    counts: dict[str, tuple[int, ...]] = dict.fromkeys(manifest.static, grid.shape)
+    counts |= {name: (len(layers), *grid.shape) for name, layers in manifest.stacks.items()}
+    for variable, shape in sorted(counts.items()):
+        name, schema = f"{prefix}{variable}", VARIABLES[variable]
         try:
             array = _array(version, name)
         except Exception as error:
             yield f"{name}: cannot be opened ({type(error).__name__})"
             continue
-        wanted_dims = VARIABLES[name].dims
-        if array.shape != shape or str(array.dtype) != VARIABLES[name].dtype:
-            yield f"{name}: is {array.dtype} {array.shape}, the schema states {VARIABLES[name].dtype} {shape}"
+        wanted_dims = schema.dims
+        if array.shape != shape or str(array.dtype) != schema.dtype:
+            yield f"{name}: is {array.dtype} {array.shape}, the schema states {schema.dtype} {shape}"
         found_dims = getattr(array.metadata, "dimension_names", None)
         if found_dims != wanted_dims:
             yield f"{name}: has dimensions {found_dims}, the schema states {wanted_dims}"

@@ -17,9 +17,11 @@ from pydantic import Field
 
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.geozarr import placed, with_overviews
 from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.layers import canonical_json, folder_of, read_record
-from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
+from pipeline.cube.manifest import MANIFEST, Level, Manifest, parse_manifest
+from pipeline.cube.overviews import make_overviews, write_groups
 from pipeline.cube.schema import SCHEMA_VERSION, VARIABLES
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError
@@ -150,6 +152,7 @@ def _publish(store: Store, manifest: Manifest, spare: frozenset[str]) -> tuple[i
     for orphan in version_numbers(store):
         if orphan >= number:
             store.delete(version_key(orphan))
+    manifest = manifest.model_copy(update={"overviews": make_overviews(store, manifest)})
     staging = store.staging("versions")
     try:
         finished = _assemble(store, staging, manifest)
@@ -201,7 +204,7 @@ def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
     for number in numbers:
         if number not in kept:
             store.delete(version_key(number))
-    used = {digest for number in kept for digest in read_manifest(store, number).records}
+    used = {digest for number in kept for digest in read_manifest(store, number).stored}
     for name in store.names("layers"):
         if name not in used | spare and not name.startswith("."):
             store.delete(folder_of(name))
@@ -222,11 +225,11 @@ def doomed(store: Store, keep: int) -> tuple[list[int], set[str]]:
     complete = [n for n in published if is_complete(store, n)]
     kept = {*published[-max(1, keep) :], *complete[-1:]}
     going = [n for n in published if n not in kept]
-    used = {digest for n in kept for digest in read_manifest(store, n).records}
+    used = {digest for n in kept for digest in read_manifest(store, n).stored}
     theirs: set[str] = set()
     for number in going:
         try:
-            theirs |= set(read_manifest(store, number).records)
+            theirs |= read_manifest(store, number).stored
         except CubeError:  # its layers stay for the next build to sweep
             continue
     return going, theirs - used
@@ -253,17 +256,10 @@ def is_complete(store: Store, number: int) -> bool:
 def _assemble(store: Store, staging: str, manifest: Manifest) -> bytes:
     """Write links, coordinates and metadata of a version into a staged folder; the finished manifest."""
     zarr.create_group(store=store.zarr(staging), zarr_format=3, attributes=_attributes(manifest))
-    shape = manifest.grid.shape
-    for name, layers in manifest.stacks.items():
-        attributes = _shared_attributes(manifest, layers, name)
-        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], (len(layers), *shape), attributes)
-        for index, digest in enumerate(layers):
-            _link_shards(store, digest, name, f"{staging}/{name}/c/{index}", f"{name}/c/0")
-    for name, digest in sorted(manifest.static.items()):
-        attributes = _shared_attributes(manifest, (digest,), name)
-        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], shape, attributes)
-        _link_shards(store, digest, name, f"{staging}/{name}/c", f"{name}/c")
+    for level in manifest.levels:
+        _assemble_level(store, staging, manifest, level)
     write_coordinates(store, staging, manifest)
+    write_groups(store, staging, manifest)
     arrays.consolidate(store.zarr(staging))
     # after consolidating, which warns of files that are no part of a Zarr hierarchy
     for digest in sorted(set(manifest.static.values())):
@@ -278,16 +274,31 @@ def _assemble(store: Store, staging: str, manifest: Manifest) -> bytes:
     return manifest.model_copy(update={"files": files}).to_bytes()
 
 
+def _assemble_level(store: Store, staging: str, manifest: Manifest, level: Level) -> None:
+    """Write the arrays of one resolution into a staged folder, with links to its layers."""
+    where, shape, place = f"{staging}/{level.prefix}", level.grid.shape, placed(level.grid)
+    for name, layers in manifest.stacks.items():
+        attributes = {**_shared_attributes(manifest, layers, name), **place}
+        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], (len(layers), *shape), attributes)
+        for index, digest in enumerate(layers):
+            stored = level.records[digest].digest
+            _link_shards(store, stored, name, f"{where}{name}/c/{index}", f"{name}/c/0")
+    for name, digest in sorted(manifest.static.items()):
+        attributes = {**_shared_attributes(manifest, (digest,), name), **place}
+        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], shape, attributes)
+        _link_shards(store, level.records[digest].digest, name, f"{where}{name}/c", f"{name}/c")
+
+
 def _shard_keys(manifest: Manifest) -> set[str]:
     """Keys, relative to the version, of all shards."""
-    shards = [shard for shard, _ in arrays.shard_keys(manifest.grid.shape)]
-    stacked = {
-        f"{name}/c/{index}/{shard}"
-        for name, layers in manifest.stacks.items()
-        for index in range(len(layers))
-        for shard in shards
-    }
-    return stacked | {f"{name}/c/{shard}" for name in manifest.static for shard in shards}
+    found = set()
+    for level in manifest.levels:
+        shards = [shard for shard, _ in arrays.shard_keys(level.grid.shape)]
+        for name, layers in manifest.stacks.items():
+            keys = (f"{name}/c/{index}/{shard}" for index in range(len(layers)) for shard in shards)
+            found |= {f"{level.prefix}{key}" for key in keys}
+        found |= {f"{level.prefix}{name}/c/{shard}" for name in manifest.static for shard in shards}
+    return found
 
 
 def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) -> dict[str, Any]:
@@ -308,20 +319,14 @@ def _link_shards(store: Store, digest: str, name: str, target: str, source: str)
 
 
 def _attributes(manifest: Manifest) -> dict[str, Any]:
-    grid = manifest.grid
-    left, bottom, right, top = grid.bounds
+    variables = [VARIABLES[name] for name in (*manifest.stacks, *sorted(manifest.static))]
     attributes = {
         "Conventions": "CF-1.11",
         "title": manifest.title or manifest.area,
         "area": manifest.area,
         "event": json.dumps(manifest.event.model_dump(mode="json"), sort_keys=True),
         "schema": SCHEMA_VERSION,
-        "proj:code": f"EPSG:{grid.epsg}",
-        "spatial:dimensions": ["y", "x"],
-        "spatial:transform": [grid.resolution_m, 0.0, grid.left, 0.0, -grid.resolution_m, grid.top],
-        "spatial:shape": list(grid.shape),
-        "spatial:bbox": [left, bottom, right, top],
-        "spatial:registration": "pixel",
+        **with_overviews(manifest.grid, {one.factor: variables for one in manifest.overviews}),
         "missing": list(manifest.missing),
         # xarray takes these for coordinates and not for data
         "coordinates": " ".join(auxiliary_names(manifest)),

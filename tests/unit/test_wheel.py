@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_cube import small_cube, write
+
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("pipeline", "model", "flows", "aoi", "slidecube.py", "pyproject.toml", "README.md", "LICENSE")
 COMMAND = "import sys; from pipeline.cli import main; sys.argv[0] = 'slidecube'; main()"
@@ -113,3 +115,52 @@ def test_a_command_without_its_extra_names_the_extra(installed: Path) -> None:
     answer = run(installed, missing + COMMAND, "sandbox", "--help")
     assert answer.returncode == 1
     assert "trustme" in answer.stderr and "slidecube[sandbox]" in answer.stderr
+
+
+BASE_ONLY = """
+import sys
+from importlib.machinery import PathFinder
+from pipeline.cli import EXTRA_OF, main
+
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *more: None if name.partition(".")[0] in EXTRA_OF else found(name, *more)
+from click.testing import CliRunner
+for line in sys.argv[1:]:
+    done = CliRunner().invoke(main, line.split())
+    kind = type(done.exception).__name__
+    print(f"{line}|{done.exit_code}|{kind}|{' '.join((done.stdout + done.stderr).split())}", flush=True)
+"""
+OF_EXTRA = {
+    "train small.zarr": "model",
+    "map simulated-prior small.zarr": "model",
+    "ablate nowhere --out out": "model",
+    "ladder nowhere --out out": "model",
+    "bundle export nowhere --onnx x.onnx": "model",
+    "watch on": "flows",
+    "demo": "flows",
+    "sandbox serve nowhere": "sandbox",
+}
+OF_BASE = (
+    "--help", "areas", "status", "clean", "event list", "plan --help", "build --help", "import --help",
+    "fetch-published --help", "doctor --help",
+)  # fmt: skip
+NO_CUBE = ("verify nowhere", "export nowhere --out out", "export nowhere --published out")
+
+
+def test_the_base_alone_runs_the_cube_half_and_every_other_command_names_its_extra(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
+    write(small_cube(640), installed.parent / "small.zarr")
+    answer = run(installed, BASE_ONLY, *OF_EXTRA, *OF_BASE, *NO_CUBE)
+    found = {line.split("|")[0]: line.split("|", 3)[1:] for line in answer.stdout.splitlines()}
+    assert set(found) == {*OF_EXTRA, *OF_BASE, *NO_CUBE}, answer.stderr
+    for line, extra in OF_EXTRA.items():
+        code, kind, text = found[line]
+        assert code == "1" and kind == "SystemExit", (line, text)
+        named = text.partition("slidecube[")[2].partition("]")[0].split(",")
+        assert extra in named, (line, text)
+    for line in OF_BASE:
+        assert found[line][0] == "0", (line, found[line])
+    for line in NO_CUBE:
+        assert found[line][0] == "5", (line, found[line])

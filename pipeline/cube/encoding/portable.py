@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pipeline.cube.encoding.geozarr import CONVENTIONS_KEY, MULTISCALES_KEY, of_no_store
 from pipeline.cube.schema import SHARD, VARIABLES
 
 FIRST = ("timestep", "timepair", "track", "sat:orbit_state", "relative_orbit", "platform")
@@ -17,7 +18,7 @@ FIRST = ("timestep", "timepair", "track", "sat:orbit_state", "relative_orbit", "
 LAST = ("spatial_ref", "layer_digest", "timepair_layer_digest", "track_layer_digest")
 _KEPT_ENCODING = ("units", "calendar", "dtype")
 """of times; all other encodings belong to the store that was read"""
-_GEOZARR = ("spatial:", "proj:", "zarr_conventions")
+_GEOZARR = ("spatial:", "proj:", CONVENTIONS_KEY, MULTISCALES_KEY)
 
 
 def portable_attributes(attributes: Mapping[Any, Any], dtype: str | None = None) -> dict[str, Any]:
@@ -69,12 +70,15 @@ def portable(cube: xr.Dataset, *, dask: bool) -> xr.Dataset:
     chunks = _chunks(cube)
     coords = {name: cube[name].variable.load() for name in _ordered(cube)}
     data = {name: variable.variable for name, variable in cube.data_vars.items()}
-    made = xr.Dataset(data, coords=coords, attrs=portable_attributes(cube.attrs))
+    made = xr.Dataset(
+        data, coords=coords, attrs=portable_attributes(of_no_store(cube.attrs, keep_place=True))
+    )
     for variable in made.variables.values():
         kept = variable.encoding if variable.dtype.kind == "M" else {}
         variable.encoding = {key: kept[key] for key in _KEPT_ENCODING if key in kept}
     for name in made.variables:
-        made[name].attrs = portable_attributes(made[name].attrs, str(made[name].dtype))
+        attributes = of_no_store(made[name].attrs, keep_place=False)
+        made[name].attrs = portable_attributes(attributes, str(made[name].dtype))
     if dask and find_spec("dask") is not None:
         made = made.assign({name: made[name].chunk(chunks[name]) for name in made.data_vars})
     return made

@@ -154,8 +154,8 @@ def test_a_sound_cube_verifies(store: LocalStore) -> None:
     seen: list[tuple[int, int]] = []
     verdict = verify_cube(store.root, lambda what, done, total=None, remark="": seen.append((done, total)))
     assert verdict.sound, verdict.problems
-    assert verdict.shards == 2
-    assert seen[-1] == (2, 2)
+    assert verdict.shards == 4, "two layers, and an overview of each"
+    assert seen[-1] == (4, 4)
 
 
 @pytest.mark.parametrize("where", ["head", "middle", "index"])

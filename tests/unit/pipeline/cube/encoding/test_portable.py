@@ -17,6 +17,7 @@ from pipeline.cube.encoding.portable import lines_of, portable_attributes
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube as opened_by_room
 from pipeline.cube.versions import publish, version_key
+from pipeline.errors import CubeError
 from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest
 from tests.unit.pipeline.cube.test_cube_pairs import look, with_pairs
 
@@ -55,6 +56,32 @@ def test_coordinates_are_in_memory_and_data_are_dask_by_whole_shards(cube: xr.Da
                for name in cube.coords)  # fmt: skip
     assert all(cube[name].chunks is not None for name in cube.data_vars)
     assert cube["vv"].chunks == ((1, 1), (GRID.height,), (GRID.width,))
+
+
+@pytest.mark.parametrize("chunks", [None, "auto", "shards", {"timestep": 2, "y": 100}], ids=str)
+def test_whatever_the_chunks_values_and_round_trips_are_the_same(
+    store: LocalStore, tmp_path: Path, chunks: Any
+) -> None:
+    found = open_cube(store.uri, chunks=chunks)
+    assert (found["vv"].chunks is None) == (chunks is None)
+    if isinstance(chunks, dict):
+        assert found["vv"].chunks[0] == (2,) and found["vv"].chunks[1][0] == 100
+    assert all(found[name].variable._in_memory for name in found.coords)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # words in Zarr v3 have no specification yet
+        found.to_zarr(tmp_path / "copy.zarr")
+        found.to_netcdf(tmp_path / "copy.nc", engine="h5netcdf")
+    whole = found.load()
+    xr.testing.assert_identical(open_cube(tmp_path / "copy.zarr").load(), whole)
+    with xr.open_dataset(tmp_path / "copy.nc", engine="h5netcdf") as copy:
+        np.testing.assert_array_equal(copy["vv"].values, whole["vv"].values)
+        np.testing.assert_array_equal(copy["timestep"].values, whole["timestep"].values)
+
+
+def test_chunks_without_dask_name_the_extra(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.build.cube_api.find_spec", lambda _: None)
+    with pytest.raises(CubeError, match=r"slidecube\[dask\]"):
+        open_cube(store.uri, chunks="shards")
 
 
 def test_without_dask_data_are_read_when_they_are_used(store: LocalStore) -> None:
