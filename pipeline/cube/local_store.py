@@ -93,6 +93,12 @@ class LocalStore:
         """Write a file that is whole or absent, even after a power cut."""
         write_whole(self.path(key), data)
 
+    def put(self, key: str, data: bytes) -> None:
+        """Write a file of a staged folder; `commit` syncs it."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         """Replace the bytes of `key` if they are still `expected`; the writer's lock makes this exact."""
         if self.read(key) != expected:

@@ -82,6 +82,10 @@ class Store(Protocol):
         """Write or replace a key, durably."""
         ...
 
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace a key of a staged folder, which `commit` makes durable."""
+        ...
+
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         """Replace the bytes of `key` if they are still `expected` (None: absent); whether it was done.
 

@@ -15,8 +15,10 @@ from typing import Any
 import zarr
 from pydantic import Field
 
+from pipeline.cube.array_writer import most_common_codec, recoded, stored_codec
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.codecs import ChunkCodec
 from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.layers import canonical_json, folder_of, read_record
 from pipeline.cube.manifest import MANIFEST, Manifest, parse_manifest
@@ -255,14 +257,17 @@ def _assemble(store: Store, staging: str, manifest: Manifest) -> bytes:
     zarr.create_group(store=store.zarr(staging), zarr_format=3, attributes=_attributes(manifest))
     shape = manifest.grid.shape
     for name, layers in manifest.stacks.items():
+        codec = most_common_codec(store, (f"{folder_of(digest)}/{name}" for digest in layers))
         attributes = _shared_attributes(manifest, layers, name)
-        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], (len(layers), *shape), attributes)
+        whole = (len(layers), *shape)
+        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], whole, attributes, codec)
         for index, digest in enumerate(layers):
-            _link_shards(store, digest, name, f"{staging}/{name}/c/{index}", f"{name}/c/0")
+            _add_shards(store, (digest, name, "c/0"), f"{staging}/{name}/c/{index}", shape, codec)
     for name, digest in sorted(manifest.static.items()):
+        codec = most_common_codec(store, [f"{folder_of(digest)}/{name}"])
         attributes = _shared_attributes(manifest, (digest,), name)
-        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], shape, attributes)
-        _link_shards(store, digest, name, f"{staging}/{name}/c", f"{name}/c")
+        arrays.create(store.zarr(f"{staging}/{name}"), VARIABLES[name], shape, attributes, codec)
+        _add_shards(store, (digest, name, "c"), f"{staging}/{name}/c", shape, codec)
     write_coordinates(store, staging, manifest)
     arrays.consolidate(store.zarr(staging))
     # after consolidating, which warns of files that are no part of a Zarr hierarchy
@@ -299,12 +304,25 @@ def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) 
     return portable_attributes(shared, VARIABLES[name].dtype)
 
 
-def _link_shards(store: Store, digest: str, name: str, target: str, source: str) -> None:
+def _add_shards(
+    store: Store, source: tuple[str, str, str], target: str, shape: tuple[int, int], codec: ChunkCodec
+) -> None:
+    """Link the shards of a layer (its digest, the variable, their folder), or encode them for an array of `codec`.
+
+    Layers of one variable have different codecs where a build of an earlier release was killed before it published
+    and a later one has ended it. The digests of a manifest are those of values, and stay.
+    """
+    digest, name, folder = source
     record = read_record(store, digest)
     if record is None:
         raise CubeError(f"Layer {digest} is gone from {store.uri}.", "Run `slidecube build` again.")
+    key = f"{folder_of(digest)}/{name}"
     for shard in record.content[name]:
-        store.link(f"{folder_of(digest)}/{source}/{shard}", f"{target}/{shard}")
+        if (own := stored_codec(store, key)) == codec or own is None:
+            store.link(f"{key}/{folder}/{shard}", f"{target}/{shard}")
+        else:
+            raw = store.read(f"{key}/{folder}/{shard}") or b""
+            store.put(f"{target}/{shard}", recoded(raw, shape, shard, (own, codec), VARIABLES[name]))
 
 
 def _attributes(manifest: Manifest) -> dict[str, Any]:

@@ -89,6 +89,8 @@ class MemoryStore:
     def write(self, key: str, data: bytes) -> None:
         self._bytes[self._key(key)] = CpuBuffer.from_bytes(data)
 
+    put = write
+
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         if self.read(key) != expected:
             return False
