@@ -317,8 +317,9 @@ def _add_shards(
     if record is None:
         raise CubeError(f"Layer {digest} is gone from {store.uri}.", "Run `slidecube build` again.")
     key = f"{folder_of(digest)}/{name}"
+    own = stored_codec(store, key)
     for shard in record.content[name]:
-        if (own := stored_codec(store, key)) == codec or own is None:
+        if own == codec or own is None:
             store.link(f"{key}/{folder}/{shard}", f"{target}/{shard}")
         else:
             raw = store.read(f"{key}/{folder}/{shard}") or b""

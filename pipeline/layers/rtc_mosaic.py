@@ -27,6 +27,8 @@ MOST_LOOKS = 100
 BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
 MAX_WINDOW_PIXELS = 4_500_000
+MOST_WINDOWS = 8
+"""A row of blocks is read whole, unless it has so many times the pixels of a window: then its blocks are read again."""
 Opener = Callable[[Asset], AbstractContextManager[Raster]]
 
 
@@ -239,7 +241,7 @@ class _SliceReader:
     def window_end(self, limit: int) -> int:
         """Where the next window ends: on an edge of the raster's blocks, so that none is read twice.
 
-        It has at most `MAX_WINDOW_PIXELS`, but one block's rows, and passes `limit` by less than a block.
+        It has `MAX_WINDOW_PIXELS` at most, or one row of blocks, and passes `limit` by less than a block.
         """
         looks = self._placement.looks
         across = (self.columns.stop - self.columns.start) * looks
@@ -247,13 +249,17 @@ class _SliceReader:
         last: int = self.rows.stop
         if self._placement.offset is None:
             return min(end, limit, last)
-        first = self._placement.offset[0]
-        block = max(1, self.gamma0.raster.block_shape[0])
+        first: int = self._placement.offset[0]
+        block: int = max(1, self.gamma0.raster.block_shape[0])
         beyond = -(-(first + limit * looks) // block) * block - first
         if beyond % looks == 0:
             end = min(end, beyond // looks)
         edge = (first + end * looks) // block * block - first
-        if edge // looks > self.top and edge % looks == 0:
+        if edge // looks <= self.top:  # a row of blocks has more pixels than a window should
+            edge += block
+            if (edge - self.top * looks) * across > MOST_WINDOWS * MAX_WINDOW_PIXELS:
+                return min(end, last)
+        if edge % looks == 0:
             end = edge // looks
         return min(end, last)
 
