@@ -13,7 +13,7 @@ from zarr.storage import LocalStore as ZarrFolder
 
 from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import BusyError, CubeError
-from pipeline.files import UnreadableError, is_partial, read_regular, sync_path, write_whole
+from pipeline.files import UnreadableError, is_partial, open_regular, read_regular, sync_path, write_whole
 from pipeline.lock import LockedError, held
 
 
@@ -57,6 +57,21 @@ class LocalStore:
             return None
         except UnreadableError as error:
             raise CubeError(f"{error}.", "Remove it; a cube has no such files.") from error
+
+    def read_part(self, key: str, offset: int, length: int) -> bytes:
+        """Bytes of a file from `offset` on, from its end where that is negative.
+
+        Raises:
+            CubeError: there is no such file, or it cannot be read.
+        """
+        try:
+            with open_regular(self.path(key)) as file:
+                file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
+                return file.read(length)
+        except (OSError, UnreadableError) as error:
+            raise CubeError(
+                f"{self.uri_of(key)} cannot be read.", "Run `slidecube verify` on the cube."
+            ) from error
 
     def exists(self, key: str) -> bool:
         """Whether there is a file or a folder of that key."""

@@ -58,6 +58,14 @@ class Store(Protocol):
         """
         ...
 
+    def read_part(self, key: str, offset: int, length: int) -> bytes:
+        """Bytes of a key from `offset` on, from its end where that is negative; fewer where it ends before.
+
+        Raises:
+            CubeError: there is no such file.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Whether there is a file or a folder of that key."""
         ...

@@ -245,7 +245,7 @@ class _SliceReader:
         """
         looks = self._placement.looks
         across = (self.columns.stop - self.columns.start) * looks
-        end = self.top + max(1, MAX_WINDOW_PIXELS // (across * looks))
+        end: int = self.top + max(1, MAX_WINDOW_PIXELS // (across * looks))
         last: int = self.rows.stop
         if self._placement.offset is None:
             return min(end, limit, last)

@@ -48,7 +48,7 @@ def encode_shard(
 def differs(raw: bytes, values: NDArray[np.generic], shard: Shape, chunk: Shape, codec: ChunkCodec) -> bool:
     """Whether the bytes of a shard do not decode to these values, bit for bit, so that one NaN is not another's."""
     try:
-        index = _index(raw, shard, chunk)
+        index = read_index(raw, shard, chunk)
         buffer = np.empty(chunk, values.dtype)
         for row, column, window in _chunks(values.shape, chunk):
             offset, length = (int(n) for n in index[row, column])
@@ -70,7 +70,7 @@ def decode_shard(
     Raises:
         ValueError: the bytes are not those of such a shard.
     """
-    index = _index(raw, shard, chunk)
+    index = read_index(raw, shard, chunk)
     values: NDArray[np.generic] = np.empty(shape, dtype)
     buffer = np.empty(chunk, dtype)
     for row, column, window in _chunks(shape, chunk):
@@ -81,9 +81,19 @@ def decode_shard(
     return values
 
 
-def _index(raw: bytes, shard: Shape, chunk: Shape) -> NDArray[np.uint64]:
+def index_bytes(shard: Shape, chunk: Shape) -> int:
+    """Length of a shard's index with its checksum, at the shard's end."""
+    return (shard[0] // chunk[0]) * (shard[1] // chunk[1]) * 16 + CHECKSUM_BYTES
+
+
+def read_index(raw: bytes, shard: Shape, chunk: Shape) -> NDArray[np.uint64]:
+    """Offset and length of each chunk (row, column, 2), from the end of a shard.
+
+    Raises:
+        ValueError: the bytes do not end with such an index.
+    """
     rows, columns = shard[0] // chunk[0], shard[1] // chunk[1]
-    size = rows * columns * 16
+    size = index_bytes(shard, chunk) - CHECKSUM_BYTES
     table = raw[-size - CHECKSUM_BYTES : -CHECKSUM_BYTES]
     if len(table) != size or checksum(table) != raw[-CHECKSUM_BYTES:]:
         raise ValueError("a shard does not have its index")
