@@ -99,7 +99,8 @@ class Mosaic:
         """The mosaic; a strip's memory is used again for the next one."""
         with ExitStack() as stack:
             slices = [self._open(stack, *source) for source in self._sources]
-            buffer = _Rows(self._grid.width)
+            tallest = max((window.stop - window.start for window in rows), default=0)
+            buffer = _Rows(self._grid.width, tallest + MAX_WINDOW_PIXELS // self._grid.width)
             for window in rows:
                 for number in range(len(slices)):
                     self._advance(slices, number, window.stop, window.stop, buffer)
@@ -139,9 +140,9 @@ class Mosaic:
 class _Rows:
     """Rows of the mosaic and of its owners (the number of the slice, 0: none) that are not written yet."""
 
-    def __init__(self, width: int) -> None:
-        self._values: FloatImage = np.empty((0, width), np.float32)
-        self._owner: NDArray[np.uint8] = np.zeros((0, width), np.uint8)
+    def __init__(self, width: int, capacity: int) -> None:
+        self._values: FloatImage = np.empty((capacity, width), np.float32)
+        self._owner: NDArray[np.uint8] = np.empty((capacity, width), np.uint8)
         self._first = self._end = 0
 
     def grow(self, end: int) -> None:
@@ -151,7 +152,7 @@ class _Rows:
         held, wanted = self._end - self._first, end - self._first
         if wanted > len(self._values):
             values = np.empty((wanted, self._values.shape[1]), np.float32)
-            owner = np.zeros(values.shape, np.uint8)
+            owner = np.empty(values.shape, np.uint8)
             values[:held], owner[:held] = self._values[:held], self._owner[:held]
             self._values, self._owner = values, owner
         self._values[held:wanted] = np.nan
