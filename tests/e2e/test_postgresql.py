@@ -53,7 +53,7 @@ def count(variables: dict[str, str], query: str) -> int:
 
 
 def test_a_build_is_followed_by_its_release(site: Site, variables: dict[str, str]) -> None:
-    build = site.run(f"prefect deployment run build-datacube --param aoi={AREA}")
+    build = site.run("build-datacube", aoi=AREA)
     assert build.state is not None and build.state.is_completed(), build.state
     end = site.chained(site.version(AREA, 1))
     assert end.state is not None and end.state.name == "DetectorOnly", end.state
