@@ -7,17 +7,18 @@ Exit status: 0 done, 1 unexpected, 2 a wrong area or setting, 3 an archive faile
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from pipeline.command_group import SuggestingGroup
 from pipeline.console import as_json, plain_console, plain_table, progress_bars, readable_size, reports_errors
@@ -64,6 +65,27 @@ class Rooms(SuggestingGroup):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
             raise _lacking(error, ctx.invoked_subcommand, ()) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command's name and the first sentence of its help; no room is imported for that."""
+        points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+        width = formatter.width - 6 - max(len(point.name) for point in points)
+        with formatter.section("Commands"):
+            formatter.write_dl([(point.name, _first_sentence(point, width)) for point in points])
+
+
+def _first_sentence(point: EntryPoint, width: int) -> str:
+    """Of a command's docstring, from its source; of a command that has none there, from the command itself."""
+    spec = find_spec(point.module)
+    if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+        for node in ast.parse(Path(spec.origin).read_bytes()).body:
+            if (
+                isinstance(node, ast.FunctionDef)
+                and node.name == point.attr
+                and (text := ast.get_docstring(node))
+            ):
+                return click.Command(point.name, help=text).get_short_help_str(width)
+    return _loaded(point).get_short_help_str(width)
 
 
 def _short_platform(name: str) -> str:
@@ -147,6 +169,8 @@ def areas(json_: bool) -> None:
     if json_:
         click.echo(json.dumps(rows, indent=1))
         return
+    from rich.text import Text
+
     table = plain_table("area", "event (UTC)", "km²", "grid (y x x)", "title", wrapped=("title",))
     for row in rows:
         if row["error"]:
@@ -298,7 +322,6 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     """Bring the cube of AREA up to date: make the missing layers and publish a version, if any is missing."""
     from pipeline.areas.area import load_area
     from pipeline.build import run as builder
-    from pipeline.cube.cube_quicklook import write_quicklook
 
     wanted = load_area(area)
     if repair:
@@ -307,7 +330,11 @@ def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quickloo
     with progress_bars(one_line=True) as progress:
         progress("searching", 0)
         published = builder.build(wanted, catalogue, progress, pairs=pairs)
-    picture = write_quicklook(published.uri).uri if quicklook else None
+    picture = None
+    if quicklook:
+        from pipeline.cube.cube_quicklook import write_quicklook
+
+        picture = write_quicklook(published.uri).uri
     if json_:
         click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
     else:
@@ -373,6 +400,8 @@ def doctor(json_: bool) -> None:
     if json_:
         click.echo(json.dumps([f.model_dump() for f in findings], indent=1))
     else:
+        from rich.text import Text
+
         table = plain_table("what", "state", "detail", wrapped=("what", "detail"))
         colours = {"ok": "green", "missing": "yellow", "failed": "red"}
         for finding in findings:

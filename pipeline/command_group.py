@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from pipeline.places import did_you_mean
-
 
 class SuggestingGroup(click.Group):
     """A group of commands."""
@@ -17,5 +15,7 @@ class SuggestingGroup(click.Group):
         name = args[0] if args else ""
         known = self.list_commands(ctx)
         if name and not name.startswith("-") and name not in known:
+            from pipeline.places import did_you_mean
+
             raise click.UsageError(f"No such command {name!r:.100}.{did_you_mean(name, known)}", ctx)
         return super().resolve_command(ctx, args)

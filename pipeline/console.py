@@ -8,18 +8,18 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
 
 from pipeline.errors import DiskError, SlidecubeError, disk_error_of
 from pipeline.pending_reads import cancel_reads
 from pipeline.progress import Progress
+
+if TYPE_CHECKING:  # imported when something is drawn: the help needs none of it
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.table import Table
 
 log = logging.getLogger(__name__)
 WIDTH_OF_FILES = 200
@@ -60,6 +60,8 @@ def plain_console() -> Console:
 
     At a terminal, or with COLUMNS, the width is the terminal's; in a pipe or a file cells need not break.
     """
+    from rich.console import Console
+
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OF_FILES
@@ -68,6 +70,9 @@ def plain_console() -> Console:
 
 def plain_table(*columns: str, wrapped: Collection[str] = ()) -> Table:
     """An empty table without lines between cells, so that it fits into 80 columns; only `wrapped` columns break."""
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=column not in wrapped, overflow="fold")
@@ -81,6 +86,10 @@ def progress_bars(*, one_line: bool = False) -> Iterator[Progress]:
     Args:
         one_line: one bar whose words change, instead of a bar for each piece of work.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
     console = Console(stderr=True)
     with Bars(
         TextColumn("{task.description}", markup=False),

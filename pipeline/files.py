@@ -58,7 +58,10 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > most_bytes else file.read(most_bytes + 1)
+        # memory is taken for what is asked: for the size first, and more only of a file that grows
+        content = b"" if size > most_bytes else file.read(size + 1)
+        if len(content) > size:
+            content += file.read(most_bytes + 1 - len(content))
         if max(size, len(content)) > most_bytes:
             raise TooLargeError(f"{path} is larger than {max(1, most_bytes // MIB)} MiB")
         return content

@@ -6,17 +6,16 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import pystac
-import pystac_client
-from pystac_client.stac_api_io import StacApiIO
+from typing import TYPE_CHECKING, Any
 
 from pipeline.archives.archive import Archive, Query, Reachable
 from pipeline.archives.http import http_client
 from pipeline.catalogue.catalogue import rfc3339
 from pipeline.errors import ArchiveError
 from pipeline.settings import settings
+
+if TYPE_CHECKING:  # imported when something is searched
+    import pystac_client
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,6 @@ MOST_ITEMS = 20_000
 """More items than any area within the limits can need: ten years of every pass over 50,000 km²."""
 MOST_IDLE_PAGES = 3
 """Pages in a row that may bring nothing new. One is usual: the last may hold only what a page border repeats."""
-MOST_PAGE_BYTES = 256 * 2**20
 
 
 class StacArchive(Archive):
@@ -58,52 +56,16 @@ class StacArchive(Archive):
         return [reachable(self.endpoint, f"search {self.name}", self.search_headers())]
 
 
-class RetryingStacIO(StacApiIO):  # type: ignore[misc]
-    """pystac-client's transport by way of `http_client.request`; `secret` headers go to the host of `url` alone."""
-
-    def __init__(self, url: str, secret: Mapping[str, str]) -> None:
-        super().__init__(max_retries=None)
-        self._host = http_client.host_of(url)
-        self._secret = secret
-
-    def read_text(self, source: Any, *arguments: Any, **options: Any) -> str:
-        """The document behind a link or an address, which is always requested: pystac opens a path as a local file.
-
-        Raises:
-            ArchiveError: as for `request`; or it is no http address.
-        """
-        if isinstance(source, pystac.Link):
-            return str(super().read_text(source, *arguments, **options))
-        return self.request(str(source), *arguments, **options)
-
-    def request(
-        self,
-        href: str,
-        method: str | None = None,
-        headers: dict[str, str] | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> str:
-        """The body of the response.
-
-        Raises:
-            ArchiveError: refused, failed, unreachable, or larger than any page may be.
-        """
-        verb = (method or "GET").upper()
-        body = {"json": parameters or {}} if verb == "POST" else {"params": parameters or None}
-        secret = self._secret if http_client.host_of(href) == self._host else None
-        response = http_client.request(verb, href, headers=headers, secret=secret, host_limit="stac", **body)
-        page = http_client.read_bounded(response, MOST_PAGE_BYTES)
-        if http_client.is_page(page):
-            raise http_client.page_instead(href, response.url, "SLIDECUBE_STAC_URL must name a STAC API.")
-        return page.decode("utf-8", errors="replace")
-
-
 def opened(url: str, headers: Mapping[str, str] | None = None) -> pystac_client.Client:
     """The STAC API at `url`.
 
     Raises:
         ArchiveError: it cannot be reached, is no STAC API, or cannot be searched.
     """
+    import pystac_client
+
+    from pipeline.archives.stac_transport import RetryingStacIO
+
     with warnings.catch_warnings():
         # the causes of its warnings (no conformance, no search link) are checked below
         warnings.simplefilter("ignore")

@@ -41,7 +41,7 @@ def falls_short(found: float, promised: float | None) -> bool:
     """Whether a layer has data in far less of the grid than was promised, both 0..1.
 
     Footprints are outlines of four or five corners and borders are eroded: a fifth of the promise and 5 % of the grid
-    may be lacking. Of backscatter `found` counts squares (`pipeline.layers.rtc_mosaic.share_reached`), since products
+    may be lacking. Of backscatter `found` counts squares (`pipeline.layers.mosaic_borders.Squares`), since products
     that mask shadow and layover lack up to half of the pixels of steep terrain. A layer without any data falls short,
     unless none was promised.
     """

@@ -8,7 +8,6 @@ from itertools import combinations, pairwise
 import numpy as np
 from pydantic import Field
 from pyproj import Transformer
-from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.areas.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.slc import Pair, SlcPass, StateVector
@@ -169,6 +168,8 @@ def _passing(vectors: Sequence[StateVector], ground: np.ndarray) -> tuple[np.nda
     if len(vectors) < 2:
         return None
     times = np.array([(v.time - vectors[0].time).total_seconds() for v in vectors])
+    from scipy.interpolate import CubicHermiteSpline  # a second of a command that makes no pairs
+
     orbit = CubicHermiteSpline(times, [v.position_m for v in vectors], [v.velocity_m_s for v in vectors])
     flight = orbit.derivative()
     instant = float(times.mean())

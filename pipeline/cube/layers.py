@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
+from pipeline.cube.array_writer import ArrayWriter
 from pipeline.cube.encoding import arrays
 from pipeline.cube.schema import VARIABLES
-from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore, digest_of
+from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError, GridError
 from pipeline.files import writing
 from pipeline.grid import Grid
 from pipeline.records import Frozen, digest_of_json
 
 RECORD = "layer.json"
+
+
+Strip = dict[str, NDArray[Any]]
+"""Some rows of a layer, (rows, x), by variable."""
+
+
+class LayerValues(Protocol):
+    """What is written as a layer, strip by strip: `LayerData`, or a layer that is made while it is written.
+
+    A layer that is made strip by strip is never whole in memory.
+    """
+
+    @property
+    def attributes(self) -> Mapping[str, dict[str, Any]]:
+        """By variable name: JSON-able attributes added to the schema's."""
+        ...
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """JSON-able counts and remarks that go to the manifest; whole after the last strip."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Small files kept with the cube, by name, such as landslides.parquet."""
+        ...
+
+    def strips(self, rows: Sequence[slice]) -> Iterator[Strip]:
+        """The rows, from the top, each strip once; a strip may be changed after the next one was asked for."""
+        ...
+
+    def blanked(self, rows: slice) -> NDArray[np.bool_] | None:
+        """After the last strip: pixels (rows, x) of an earlier one that are without data after all; None: none are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +70,29 @@ class LayerData:
     """JSON-able counts and remarks that go to the manifest"""
     files: dict[str, bytes] = field(default_factory=dict)
     """small files kept with the cube, by name, such as landslides.parquet"""
+
+    @classmethod
+    def of(cls, values: LayerValues, shape: tuple[int, int]) -> LayerData:
+        """All strips of a layer of that shape in memory, for who needs them so."""
+        whole: Strip = {}
+        rows = arrays.strips_of(shape)
+        for window, strip in zip(rows, values.strips(rows), strict=True):
+            for name, found in strip.items():
+                whole.setdefault(name, np.empty(shape, found.dtype))[window] = found
+        for window in rows:
+            if (pixels := values.blanked(window)) is not None:
+                for found in whole.values():
+                    found[window][pixels] = np.nan
+        return cls(whole, dict(values.attributes), values.report, dict(values.files))
+
+    def strips(self, rows: Sequence[slice]) -> Iterator[Strip]:
+        """Parts of the arrays."""
+        for window in rows:
+            yield {name: values[window] for name, values in self.arrays.items()}
+
+    def blanked(self, rows: slice) -> NDArray[np.bool_] | None:
+        """None: the arrays are finished."""
+        return None
 
 
 class Source(Frozen):
@@ -103,7 +162,7 @@ def read_record(store: Store, digest: str) -> LayerRecord | None:
     return record
 
 
-def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> LayerRecord:
+def write_layer(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> LayerRecord:
     """Write, read back, verify and commit one layer; a layer that exists already is not changed.
 
     Raises:
@@ -114,25 +173,25 @@ def write_layer(store: Store, recipe: Recipe, data: LayerData, grid: Grid) -> La
     existing = read_record(store, recipe.digest)
     if existing is not None:
         return existing
-    _check(recipe, data, grid)
+    _check_files(data)
+    for name, values in data.arrays.items() if isinstance(data, LayerData) else ():
+        if values.shape != grid.shape:
+            raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
     with writing(store.uri):
-        return _written(store, recipe, data)
+        return _written(store, recipe, data, grid)
 
 
-def _written(store: Store, recipe: Recipe, data: LayerData) -> LayerRecord:
+def _written(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> LayerRecord:
     staging = store.staging("layers")
     try:
-        content = {}
-        for name, values in data.arrays.items():
-            _write_array(store.zarr(f"{staging}/{name}"), name, values, data.attributes.get(name, {}))
-            content[name] = _read_back(store, f"{staging}/{name}", values, recipe)
+        content = _write_arrays(store, staging, recipe, data, grid)
         for name, raw in data.files.items():
             store.write(f"{staging}/{name}", raw)
         record = LayerRecord(
             recipe=recipe,
             content=content,
             files={name: digest_of(raw) for name, raw in data.files.items()},
-            attributes=data.attributes,
+            attributes=dict(data.attributes),
             report=data.report,
         )
         store.write(f"{staging}/{RECORD}", canonical_json(record.model_dump(mode="json")))
@@ -141,6 +200,26 @@ def _written(store: Store, recipe: Recipe, data: LayerData) -> LayerRecord:
         store.delete(staging)
         raise
     return record
+
+
+def _write_arrays(
+    store: Store, staging: str, recipe: Recipe, data: LayerValues, grid: Grid
+) -> dict[str, dict[str, str]]:
+    """Write every strip of every variable; the digests of the values, by variable and shard."""
+    writers: dict[str, ArrayWriter] = {}
+    strips = arrays.strips_of(grid.shape)
+    for rows, strip in zip(strips, data.strips(strips), strict=True):
+        _check(recipe, strip, (rows.stop - rows.start, grid.width))
+        for name, values in strip.items():
+            if name not in writers:
+                attributes = data.attributes.get(name, {})
+                writers[name] = ArrayWriter(store, f"{staging}/{name}", name, grid.shape, attributes)
+            writers[name].write(rows, values)
+    for rows in strips:
+        if (pixels := data.blanked(rows)) is not None:
+            for writer in writers.values():
+                writer.blank(rows, pixels)
+    return {name: writer.digests for name, writer in writers.items()}
 
 
 def layer_problems(store: Store, record: LayerRecord) -> list[str]:
@@ -172,43 +251,19 @@ def canonical_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _check(recipe: Recipe, data: LayerData, grid: Grid) -> None:
-    if set(data.arrays) != set(recipe.variables):
+def _check(recipe: Recipe, strip: Strip, shape: tuple[int, int]) -> None:
+    if set(strip) != set(recipe.variables):
         raise GridError(
-            f"A {recipe.kind} layer has the variables {sorted(data.arrays)}, not {sorted(recipe.variables)}."
+            f"A {recipe.kind} layer has the variables {sorted(strip)}, not {sorted(recipe.variables)}."
         )
-    for name, values in data.arrays.items():
-        if values.shape != grid.shape:
-            raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
+    for name, values in strip.items():
+        if values.shape != shape:
+            raise GridError(f"{name} has rows of {values.shape}, and the cube's grid of {shape} (y, x).")
         if values.dtype != np.dtype(VARIABLES[name].dtype):
             raise GridError(f"{name} is {values.dtype}, the schema states {VARIABLES[name].dtype}.")
+
+
+def _check_files(data: LayerValues) -> None:
     for name in data.files:
         if "/" in name or name.startswith(".") or name == RECORD or name in VARIABLES:
             raise GridError(f"A layer cannot keep a file named {name!r}.")
-
-
-def _write_array(target: ZarrStore, name: str, values: NDArray[Any], attributes: dict[str, Any]) -> None:
-    """One variable of a layer, (y, x), with an axis of length 1 before it where the variable has one."""
-    variable = VARIABLES[name]
-    shape = values.shape if variable.leading is None else (1, *values.shape)
-    written = arrays.create(target, variable, shape, attributes)
-    for _, window in arrays.shard_keys((values.shape[0], values.shape[1])):
-        # shard by shard: twice as fast as one assignment, and the bytes repeat
-        written[window if variable.leading is None else (0, *window)] = values[window]
-
-
-def _read_back(store: Store, key: str, values: NDArray[Any], recipe: Recipe) -> dict[str, str]:
-    """Decode every stored shard and compare it with the values to be written; returns the digests, by shard."""
-    stored = arrays.open_fast(store.zarr(key))
-    digests = {}
-    for shard, window in arrays.shard_keys((values.shape[0], values.shape[1])):
-        selection = window if stored.ndim == 2 else (0, *window)
-        found = np.asarray(stored[selection])
-        # bit for bit, so that one NaN is not taken for another
-        if not np.array_equal(found.view(np.uint32), np.ascontiguousarray(values[window]).view(np.uint32)):
-            raise CubeError(
-                f"Shard {shard} of the {recipe.kind} layer {recipe.digest} reads back differently.",
-                "The disk or the memory is faulty; check both before building again.",
-            )
-        digests[shard] = arrays.content_digest(found)
-    return digests

@@ -13,7 +13,7 @@ from zarr.storage import LocalStore as ZarrFolder
 
 from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import BusyError, CubeError
-from pipeline.files import UnreadableError, is_partial, read_regular, sync_path, write_whole
+from pipeline.files import UnreadableError, is_partial, open_regular, read_regular, sync_path, write_whole
 from pipeline.lock import LockedError, held
 
 
@@ -58,6 +58,21 @@ class LocalStore:
         except UnreadableError as error:
             raise CubeError(f"{error}.", "Remove it; a cube has no such files.") from error
 
+    def read_part(self, key: str, offset: int, length: int) -> bytes:
+        """Bytes of a file from `offset` on, from its end where that is negative.
+
+        Raises:
+            CubeError: there is no such file, or it cannot be read.
+        """
+        try:
+            with open_regular(self.path(key)) as file:
+                file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
+                return file.read(length)
+        except (OSError, UnreadableError) as error:
+            raise CubeError(
+                f"{self.uri_of(key)} cannot be read.", "Run `slidecube verify` on the cube."
+            ) from error
+
     def exists(self, key: str) -> bool:
         """Whether there is a file or a folder of that key."""
         return self.path(key).exists()
@@ -92,6 +107,12 @@ class LocalStore:
     def write(self, key: str, data: bytes) -> None:
         """Write a file that is whole or absent, even after a power cut."""
         write_whole(self.path(key), data)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a file of a staged folder; `commit` syncs it."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         """Replace the bytes of `key` if they are still `expected`; the writer's lock makes this exact."""

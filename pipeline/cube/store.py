@@ -58,6 +58,14 @@ class Store(Protocol):
         """
         ...
 
+    def read_part(self, key: str, offset: int, length: int) -> bytes:
+        """Bytes of a key from `offset` on, from its end where that is negative; fewer where it ends before.
+
+        Raises:
+            CubeError: there is no such file.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Whether there is a file or a folder of that key."""
         ...
@@ -80,6 +88,10 @@ class Store(Protocol):
 
     def write(self, key: str, data: bytes) -> None:
         """Write or replace a key, durably."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace a key of a staged folder, which `commit` makes durable."""
         ...
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:

@@ -15,8 +15,10 @@ from typing import Any
 import zarr
 from pydantic import Field
 
+from pipeline.cube.array_writer import most_common_codec, recoded, stored_codec
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.codecs import ChunkCodec
 from pipeline.cube.encoding.geozarr import placed, with_overviews
 from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.layers import canonical_json, folder_of, read_record
@@ -278,15 +280,19 @@ def _assemble_level(store: Store, staging: str, manifest: Manifest, level: Level
     """Write the arrays of one resolution into a staged folder, with links to its layers."""
     where, shape, place = f"{staging}/{level.prefix}", level.grid.shape, placed(level.grid)
     for name, layers in manifest.stacks.items():
+        stored = [level.records[digest].digest for digest in layers]
+        codec = most_common_codec(store, (f"{folder_of(digest)}/{name}" for digest in stored))
         attributes = {**_shared_attributes(manifest, layers, name), **place}
-        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], (len(layers), *shape), attributes)
-        for index, digest in enumerate(layers):
-            stored = level.records[digest].digest
-            _link_shards(store, stored, name, f"{where}{name}/c/{index}", f"{name}/c/0")
-    for name, digest in sorted(manifest.static.items()):
-        attributes = {**_shared_attributes(manifest, (digest,), name), **place}
-        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], shape, attributes)
-        _link_shards(store, level.records[digest].digest, name, f"{where}{name}/c", f"{name}/c")
+        whole = (len(layers), *shape)
+        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], whole, attributes, codec)
+        for index, digest in enumerate(stored):
+            _add_shards(store, (digest, name, "c/0"), f"{where}{name}/c/{index}", shape, codec)
+    for name, layer in sorted(manifest.static.items()):
+        digest = level.records[layer].digest
+        codec = most_common_codec(store, [f"{folder_of(digest)}/{name}"])
+        attributes = {**_shared_attributes(manifest, (layer,), name), **place}
+        arrays.create(store.zarr(f"{where}{name}"), VARIABLES[name], shape, attributes, codec)
+        _add_shards(store, (digest, name, "c"), f"{where}{name}/c", shape, codec)
 
 
 def _shard_keys(manifest: Manifest) -> set[str]:
@@ -310,12 +316,26 @@ def _shared_attributes(manifest: Manifest, digests: tuple[str, ...], name: str) 
     return portable_attributes(shared, VARIABLES[name].dtype)
 
 
-def _link_shards(store: Store, digest: str, name: str, target: str, source: str) -> None:
+def _add_shards(
+    store: Store, source: tuple[str, str, str], target: str, shape: tuple[int, int], codec: ChunkCodec
+) -> None:
+    """Link the shards of a layer (its digest, the variable, their folder), or encode them for an array of `codec`.
+
+    Layers of one variable have different codecs where a build of an earlier release was killed before it published
+    and a later one has ended it. The digests of a manifest are those of values, and stay.
+    """
+    digest, name, folder = source
     record = read_record(store, digest)
     if record is None:
         raise CubeError(f"Layer {digest} is gone from {store.uri}.", "Run `slidecube build` again.")
+    key = f"{folder_of(digest)}/{name}"
+    own = stored_codec(store, key)
     for shard in record.content[name]:
-        store.link(f"{folder_of(digest)}/{source}/{shard}", f"{target}/{shard}")
+        if own == codec or own is None:
+            store.link(f"{key}/{folder}/{shard}", f"{target}/{shard}")
+        else:
+            raw = store.read(f"{key}/{folder}/{shard}") or b""
+            store.put(f"{target}/{shard}", recoded(raw, shape, shard, (own, codec), VARIABLES[name]))
 
 
 def _attributes(manifest: Manifest) -> dict[str, Any]:

@@ -16,18 +16,21 @@ from shapely.geometry import Polygon
 from pipeline.elevation.dem_spline import Surface, margin, surface
 from pipeline.elevation.dem_tiles import (
     SOURCES,
+    Array,
     DemSource,
     Lattice,
+    Mask,
     assume_sea,
     missing_tiles,
     read_samples,
     vertical_datum_of,
 )
 from pipeline.elevation.geoid import is_ellipsoidal
+from pipeline.elevation.sample_positions import SamplePositions
 from pipeline.errors import SourceDataError
 from pipeline.grid import Grid
 
-BLOCK_PIXELS = 1 << 20
+BLOCK_PIXELS = 1 << 18
 
 Float = NDArray[np.float32]
 
@@ -38,9 +41,25 @@ def elevation_on(
     *,
     collection: str,
     vertical_datum: str | None = None,
-    halo_px: int = 0,
 ) -> Elevation:
-    """Elevation at the pixels of a grid, as `derive_terrain` describes; the counts leave out `halo_px` at its edge.
+    """Elevation at the pixels of a grid, as `derive_terrain` describes.
+
+    Raises:
+        SourceDataError, ArchiveError: as `derive_terrain`.
+    """
+    ground = ground_under(tiles, grid, collection=collection, vertical_datum=vertical_datum)
+    elevation = ground.rows(slice(0, grid.height), 0)
+    return Elevation(elevation, ground.source, ground.report)
+
+
+def ground_under(
+    tiles: Sequence[rasterio.DatasetReader],
+    grid: Grid,
+    *,
+    collection: str,
+    vertical_datum: str | None = None,
+) -> Ground:
+    """The elevation surface under a grid, from tiles that are read now; its rows are found when they are asked for.
 
     Raises:
         SourceDataError, ArchiveError: as `derive_terrain`.
@@ -71,17 +90,16 @@ def elevation_on(
             "Plan again without --catalogue, or choose another collection (dem.collection) in the area file.",
         )
     fitted = surface(samples)
-    elevation, counts = _on_grid(fitted, grid, to_tiles, _points_per_pixel(grid, lattice), halo_px)
-    report = {
+    notes = {
         "collection": collection,
         "vertical_datum": source.vertical_datum,
         **samples.notes,
         **fitted.notes,
         "margin_samples_without_tile": int(np.count_nonzero(~samples.covered)),
         "tiles_assumed_sea": assumed,
-        **counts,
     }
-    return Elevation(elevation, source, report)
+    positions = SamplePositions(grid, lattice, to_tiles)
+    return Ground(grid, source, fitted, positions, _points_per_pixel(grid, lattice), notes)
 
 
 @dataclass(frozen=True)
@@ -142,28 +160,58 @@ def _points_per_pixel(grid: Grid, lattice: Lattice) -> int:
     return max(1, round(grid.resolution_m / min(lattice.spacing_m())))
 
 
-def _on_grid(
-    fitted: Surface, grid: Grid, to_tiles: Transformer, per_side: int, halo_px: int
-) -> tuple[Float, dict[str, Any]]:
-    """(y, x) elevation on the grid, NaN where void; and the counts of sea and filled pixels without the halo."""
-    elevation = np.empty(grid.shape, np.float32)
-    sea_pixels = filled_pixels = 0
-    offsets = ((np.arange(per_side) + 0.5) / per_side - 0.5) * grid.resolution_m
-    rows = max(1, BLOCK_PIXELS // grid.width)
-    for first in range(0, grid.height, rows):
-        last = min(first + rows, grid.height)
-        x, y = np.meshgrid(grid.x, grid.y[first:last])
-        total = np.zeros(x.shape)
-        sea, filled = np.ones(x.shape, bool), np.zeros(x.shape, bool)
+@dataclass
+class Ground:
+    """The elevation surface under a grid."""
+
+    grid: Grid
+    source: DemSource
+    surface: Surface
+    positions: SamplePositions
+    points_per_side: int
+    """points along each edge of a pixel, whose mean is its elevation"""
+    notes: dict[str, Any]
+    sea_pixels: int = 0
+    filled_pixels: int = 0
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Notes, and the counts of the rows found so far."""
+        counts = {"sea_pixels": self.sea_pixels, "pixels_beside_filled_voids": self.filled_pixels}
+        return {**self.notes, **counts}
+
+    def rows(self, rows: slice, halo_px: int) -> Float:
+        """(rows, x) elevation, NaN where void; counted without `halo_px` on each of the four sides."""
+        grid = self.grid
+        elevation = np.empty((rows.stop - rows.start, grid.width), np.float32)
+        step = max(1, BLOCK_PIXELS // grid.width)
+        for first in range(rows.start, rows.stop, step):
+            last = min(first + step, rows.stop)
+            metres, sea, filled = self._block(grid.x, grid.y[first:last])
+            elevation[first - rows.start : last - rows.start] = metres
+            counted = slice(
+                max(rows.start + halo_px - first, 0), max(min(last, rows.stop - halo_px) - first, 0)
+            )
+            own = counted, slice(halo_px, grid.width - halo_px)
+            if sea is not None:
+                self.sea_pixels += int(sea[own].sum())
+            if filled is not None:
+                self.filled_pixels += int((filled & ~np.isnan(metres))[own].sum())
+        return elevation
+
+    def _block(self, x: Array, y: Array) -> tuple[Array, Mask | None, Mask | None]:
+        """Means over the points of each pixel; where all are sea, where any is filled."""
+        origin = self.surface.row, self.surface.column
+        if self.points_per_side == 1:
+            return self.surface.at(self.positions.at(x, y, origin))
+        points = (np.arange(self.points_per_side) + 0.5) / self.points_per_side - 0.5
+        offsets = points * self.grid.resolution_m
+        total = np.zeros((len(y), len(x)))
+        all_sea, any_filled = np.ones(total.shape, bool), np.zeros(total.shape, bool)
         for dy in offsets:
             for dx in offsets:
-                metres, at_sea, was_void = fitted.at(*to_tiles.transform(x + dx, y + dy))
+                metres, sea, filled = self.surface.at(self.positions.at(x + dx, y + dy, origin))
                 total += metres
-                sea &= at_sea
-                filled |= was_void
-        elevation[first:last] = total / per_side**2
-        rows_counted = slice(max(halo_px - first, 0), max(min(last, grid.height - halo_px) - first, 0))
-        own = rows_counted, slice(halo_px, grid.width - halo_px)
-        sea_pixels += int(sea[own].sum())
-        filled_pixels += int((filled & ~np.isnan(total))[own].sum())
-    return elevation, {"sea_pixels": sea_pixels, "pixels_beside_filled_voids": filled_pixels}
+                all_sea &= sea if sea is not None else False
+                any_filled |= filled if filled is not None else False
+        return total / self.points_per_side**2, all_sea, any_filled

@@ -46,18 +46,27 @@ class Surface:
     """cells with a corner that was a void and is filled"""
     notes: dict[str, Any]
 
-    def at(self, x: Array, y: Array) -> tuple[Array, Mask, Mask]:
-        """Elevation in metres (NaN where blocked, 0 over sea), sea, filled, at points in the lattice's CRS."""
-        rows, columns = self.lattice.index(x, y)
-        rows, columns = rows - self.row, columns - self.column
-        cell = rows.astype(np.intp), columns.astype(np.intp)  # positive, hence floor
+    def at(self, positions: Array) -> tuple[Array, Mask | None, Mask | None]:
+        """Elevation in metres (NaN where blocked, 0 over sea), sea, filled, at positions (2, y, x) in the window.
+
+        A mask is None where no pixel of the window is such.
+        """
         metres: Array = ndimage.map_coordinates(
-            self.coefficients, [rows, columns], order=3, prefilter=False, mode="nearest"
+            self.coefficients, positions, order=3, prefilter=False, mode="nearest"
         )
-        sea = self.sea[cell]
-        metres[sea] = 0.0
-        metres[self.blocked[cell]] = np.nan
-        return metres, sea, self.filled[cell]
+        marked = [mask.any() for mask in (self.sea, self.blocked, self.filled)]
+        if not any(marked):
+            return metres, None, None
+        cell = tuple(positions.astype(np.intp))  # positive, hence floor
+        sea, blocked, filled = (
+            mask[cell] if some else None
+            for mask, some in zip((self.sea, self.blocked, self.filled), marked, strict=True)
+        )
+        if sea is not None:
+            metres[sea] = 0.0
+        if blocked is not None:
+            metres[blocked] = np.nan
+        return metres, sea, filled
 
 
 def surface(samples: Samples) -> Surface:

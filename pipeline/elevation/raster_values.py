@@ -45,12 +45,18 @@ class DeclaredValues:
     def is_nodata(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
         """Where a number is not finite or the declared nodata."""
         missing: NDArray[np.bool_] = ~np.isfinite(numbers)
-        if self.nodata is not None and not math.isnan(self.nodata):
-            # a nodata that the type rounds (-3.4e38 as float32) is the rounded number
-            with np.errstate(over="ignore"):
-                stated = numbers.dtype.type(self.nodata) if numbers.dtype.kind == "f" else self.nodata
-            missing |= numbers == stated
+        if (stated := self.is_stated_nodata(numbers)) is not None:
+            missing |= stated
         return missing
+
+    def is_stated_nodata(self, numbers: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Where a number is the declared nodata; None where none is declared, or the one that is not a number."""
+        if self.nodata is None or math.isnan(self.nodata):
+            return None
+        # a nodata that the type rounds (-3.4e38 as float32) is the rounded number
+        with np.errstate(over="ignore"):
+            stated = numbers.dtype.type(self.nodata) if numbers.dtype.kind == "f" else self.nodata
+        return np.asarray(numbers == stated)
 
 
 def declared_values(dataset: Any, name: str, units: Collection[str]) -> DeclaredValues:

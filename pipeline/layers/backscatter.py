@@ -12,7 +12,7 @@ from pipeline.archives.geotiff import rasters
 from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.passes import Pass
-from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
+from pipeline.cube.layers import LayerRecord, LayerValues, Recipe, Source
 from pipeline.cube.manifest import Timestep
 from pipeline.cube.schema import BACKSCATTER
 from pipeline.grid import Grid
@@ -118,7 +118,7 @@ class Backscatter(LayerKind[BackscatterTask]):
             overflight=overflight,
         )
 
-    def derive(self, task: BackscatterTask, site: Site) -> LayerData:
+    def derive(self, task: BackscatterTask, site: Site) -> LayerValues:
         """The slices of the pass, mosaicked on the grid."""
         return rtc_mosaic.read_backscatter(
             task.overflight, task.polarisation, site.grid, rasters.open_asset, site.area.border_erosion_px

@@ -74,16 +74,22 @@ class Gamma0:
     def read(self, window: Window) -> FloatImage:
         """(rows, columns) float32, NaN where invalid: borders of real scenes are filled with 0."""
         numbers = self.raster.read(1, window=window)
-        missing = self._declared.is_nodata(numbers)
-        if self.raster.has_mask:
-            missing |= self.raster.read_masks(1, window=window) == 0
+        hidden = self.raster.read_masks(1, window=window) == 0 if self.raster.has_mask else None
+        # the values may take the place of the numbers
+        nodata = self._declared.is_stated_nodata(numbers)
         with np.errstate(over="ignore"):  # beyond float32 it is infinite, and so not valid
             values: FloatImage = self._declared.values(numbers).astype(np.float32, copy=False)
+        for unusable in (nodata, hidden):
+            if unusable is not None:
+                values[unusable] = np.nan
         # NaN compares as false, without a warning
-        valid: Mask = (values > 0) & (values < np.inf) & ~missing
-        self._negative += int(np.count_nonzero((values < 0) & ~missing))
-        self._positive += int(np.count_nonzero(valid))
-        np.copyto(values, np.float32(np.nan), where=~valid)
+        valid: Mask = values > 0
+        valid &= values < np.inf
+        positive = int(np.count_nonzero(valid))
+        self._positive += positive
+        if positive < values.size:
+            self._negative += int(np.count_nonzero((values < 0) & (values > -np.inf)))
+            np.copyto(values, np.float32(np.nan), where=~valid)
         sample = values[::_SAMPLED, ::_SAMPLED]
         self._samples.append(sample[sample > 0])
         return values

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, SerializeAsAny, field_serializer
 
 from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.cube.layers import LayerData, LayerRecord, Recipe
+from pipeline.cube.layers import LayerRecord, LayerValues, Recipe
 from pipeline.cube.manifest import Look, Timepair, Timestep
 from pipeline.cube.schema import Axis
 from pipeline.errors import number_of
@@ -136,8 +136,8 @@ class LayerKind(ABC, Generic[T]):
         """
 
     @abstractmethod
-    def derive(self, task: T, site: Site) -> LayerData:
-        """Fetch the sources of a layer and compute its values. Safe in threads.
+    def derive(self, task: T, site: Site) -> LayerValues:
+        """Fetch the sources of a layer and compute its values, now or while it is written. Safe in threads.
 
         Raises:
             ArchiveError: a source cannot be read, or changed since the catalogue was made.

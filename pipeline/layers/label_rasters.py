@@ -28,7 +28,6 @@ __all__ = ["LANDSLIDES_FILE", "rasterise_labels", "read_inventory"]
 log = logging.getLogger(__name__)
 
 LANDSLIDES_FILE = "landslides.parquet"
-ALGORITHM = "labels-2"
 LARGEST_AREA_ERROR = 1e-5
 """Relative; fractions whose area differs more from that of the polygons (or of a pixel, if larger) are refused."""
 

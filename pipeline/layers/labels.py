@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.archives import inventories
 from pipeline.areas.area import AreaOfInterest, Inventory
@@ -12,11 +12,14 @@ from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source
 from pipeline.cube.schema import LABELS
 from pipeline.cube.store import digest_of
 from pipeline.grid import Grid
-from pipeline.layers import extents, label_rasters
 from pipeline.layers.kind import Entry, LayerKind, LayerTask, Lost, Site, Wanted, share_without
-from pipeline.layers.outlines.deciding_attributes import Span
 from pipeline.layers.plan_inputs import PlanInputs, static_variables
 
+if TYPE_CHECKING:  # imported when an inventory is read
+    from pipeline.layers.outlines.deciding_attributes import Span
+
+ALGORITHM = "labels-2"
+"""of `pipeline.layers.label_rasters`, which a plan need not import"""
 MOST_EXAMINED_BYTES = 256 * 2**20
 """of a remote inventory that a plan fetches to examine it; a larger one is left to the build"""
 
@@ -69,7 +72,7 @@ class Labels(LayerKind[LabelsTask]):
             grid=inputs.grid.digest,
             sources=tuple(sources),
             parameters={**rules, "area": digest_of(inputs.area.footprint.wkb)},
-            algorithm=label_rasters.ALGORITHM,
+            algorithm=ALGORITHM,
         )
         task = LabelsTask(
             kind=self, recipe=recipe, label=f"labels from {inventory.name}", inventory=inventory
@@ -124,6 +127,8 @@ class Labels(LayerKind[LabelsTask]):
         The header of a GeoPackage, a zip or a GeoJSON says too little: the file is fetched whole, up to
         `MOST_EXAMINED_BYTES`, and kept for the build.
         """
+        from pipeline.layers import extents, label_rasters
+
         inventory, most = task.inventory, MOST_EXAMINED_BYTES
         try:
             path = inventories.fetch_inventory(inventory, site.downloads, most)
@@ -139,6 +144,8 @@ class Labels(LayerKind[LabelsTask]):
 
     def derive(self, task: LabelsTask, site: Site) -> LayerData:
         """The inventory's polygons, on the grid and as landslides.parquet."""
+        from pipeline.layers import extents, label_rasters
+
         path = inventories.fetch_inventory(task.inventory, site.downloads)
         frame = label_rasters.read_inventory(path, task.inventory)
         extent = extents.mapped_extent(site.area, task.inventory, site.downloads)

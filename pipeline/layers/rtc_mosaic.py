@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
-from scipy import ndimage
 
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.passes import Pass
-from pipeline.cube.layers import LayerData
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
 from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
+from pipeline.layers.mosaic_borders import Borders
 
 ALGORITHM = "backscatter-2"
 MOST_LOOKS = 100
 """Pixels of a raster across one of the cube; each of the cube's is read as the mean of their square."""
-SQUARE_M, LEAST_SQUARES, LEAST_SHARE = 1000.0, 16, 0.1
-"""Squares by which a mosaic is judged: their side, how many a side of the grid has at least, and the share of pixels
-from which a square counts as one with data."""
-
 BORDER_EROSION_PX = 3
 """Default width of the rim removed at the outer border of a pass: RTC resampling mixes border noise into it."""
-SEAM_REACH_PX = 2
-"""Invalid pixels at most this far from two slices are a seam, not the border of the pass."""
 MAX_WINDOW_PIXELS = 4_500_000
+MOST_WINDOWS = 8
+"""A row of blocks is read whole, unless it has so many times the pixels of a window: then its blocks are read again."""
 Opener = Callable[[Asset], AbstractContextManager[Raster]]
 
 
@@ -47,7 +44,7 @@ class _Placement:
 
 def read_backscatter(
     overflight: Pass, polarisation: str, grid: Grid, opener: Opener, erosion_px: int = BORDER_EROSION_PX
-) -> LayerData:
+) -> Mosaic:
     """gamma0 of one polarisation of one pass on the grid, linear power, NaN where invalid.
 
     Slices are taken in order of time and a pixel has the first valid value. A declared scale and offset are applied;
@@ -58,63 +55,121 @@ def read_backscatter(
     on how the work is cut into windows.
 
     Returns:
-        LayerData with one array (y, x) float32; `report` has coverage (0..1), reached (`share_reached`), seam_pixels,
-        seam_gap_pixels, eroded_pixels, and the slices used.
+        The layer, one variable (y, x) float32, which is read while its strips are asked for; `report` has coverage
+        (0..1), reached (`Borders.share_reached`), seam_pixels, seam_gap_pixels, eroded_pixels, and the slices used.
 
-    Raises:
+    Raises (when its strips are asked for):
         SourceDataError: a raster has pixels coarser than the grid, is in no usable reference system, declares what
             cannot be applied, or holds values that cannot be linear gamma0.
         ArchiveError: a raster cannot be read.
     """
-    mosaic = np.full(grid.shape, np.nan, dtype=np.float32)
-    owner = np.zeros(grid.shape, dtype=np.uint8)
-    used: list[str] = []
-    resampled: list[str] = []
-    for number, piece in enumerate(overflight.slices, start=1):
-        asset = piece.assets.get(polarisation)
-        if asset is None:
-            continue
-        with opener(asset) as raster:
-            placement = _place(raster, grid, piece.id)
-            if placement.offset is None:
-                resampled.append(piece.id)
-            gamma0 = Gamma0(raster, f"{piece.id} ({polarisation})")
-            for window, values in _windows(gamma0, placement, grid, owner):
-                _paste(mosaic, owner, window, values, number)
-            gamma0.check()
-        used.append(piece.id)
-    gaps, seams = _seams(owner, len(used))
-    eroded = _erode_border(mosaic, gaps, erosion_px)
-    return LayerData(
-        arrays={polarisation: mosaic},
-        attributes={
+    sources = [(piece.id, asset) for piece in overflight.slices if (asset := piece.assets.get(polarisation))]
+    return Mosaic(sources, polarisation, grid, opener, erosion_px)
+
+
+class Mosaic:
+    """One polarisation of one pass, read and mosaicked strip by strip; see `read_backscatter`."""
+
+    files: Mapping[str, bytes] = MappingProxyType({})
+
+    def __init__(
+        self, sources: list[tuple[str, Asset]], polarisation: str, grid: Grid, opener: Opener, erosion_px: int
+    ) -> None:
+        self._sources, self._name, self._grid, self._opener = sources, polarisation, grid, opener
+        self._borders = Borders(grid, len(sources), erosion_px)
+        self._resampled: list[str] = []
+        self.attributes = {
             polarisation: {"border_erosion_px": erosion_px, "mosaic": "first valid in order of time"}
-        },
-        report={
-            "coverage": float(np.count_nonzero(~np.isnan(mosaic)) / mosaic.size),
-            "reached": share_reached(~np.isnan(mosaic), grid.resolution_m),
-            "slices": used,
-            "slices_in_another_zone": resampled,
-            "seam_pixels": seams,
-            "seam_gap_pixels": int(np.count_nonzero(gaps)),
-            "eroded_pixels": eroded,
-        },
-    )
+        }
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Counts of the whole layer."""
+        return {
+            **self._borders.report(),
+            "slices": [name for name, _ in self._sources],
+            "slices_in_another_zone": self._resampled,
+        }
+
+    def blanked(self, rows: slice) -> Mask | None:
+        """The rim along the outside of the pass."""
+        return self._borders.removed(rows)
+
+    def strips(self, rows: Sequence[slice]) -> Iterator[dict[str, FloatImage]]:
+        """The mosaic; a strip's memory is used again for the next one."""
+        with ExitStack() as stack:
+            slices = [self._open(stack, *source) for source in self._sources]
+            tallest = max((window.stop - window.start for window in rows), default=0)
+            buffer = _Rows(self._grid.width, tallest + MAX_WINDOW_PIXELS // self._grid.width)
+            for window in rows:
+                for number in range(len(slices)):
+                    self._advance(slices, number, window.stop, window.stop, buffer)
+                buffer.grow(window.stop)
+                values, owner = buffer.part(slice(window.start, window.stop))
+                self._borders.add(window, owner)
+                yield {self._name: values}
+                buffer.drop(window.stop)
+            for piece in slices:
+                piece.gamma0.check()
+
+    def _open(self, stack: ExitStack, name: str, asset: Asset) -> _SliceReader:
+        raster = stack.enter_context(self._opener(asset))
+        placement = _place(raster, self._grid, name)
+        if placement.offset is None:
+            self._resampled.append(name)
+        extent = _extent_on_grid(raster, placement, self._grid)
+        return _SliceReader(Gamma0(raster, f"{name} ({self._name})"), placement, extent)
+
+    def _advance(self, slices: list[_SliceReader], number: int, to: int, limit: int, buffer: _Rows) -> None:
+        """Read a slice down to the row `to`, after the earlier slices, whose valid pixels it leaves as they are.
+
+        Windows end on the block edges of the raster, so beyond `limit` where a block does.
+        """
+        piece = slices[number]
+        while piece.top < min(to, piece.rows.stop):
+            bottom = piece.window_end(limit)
+            for earlier in range(number):
+                self._advance(slices, earlier, bottom, limit, buffer)
+            buffer.grow(bottom)
+            mosaic, owner = buffer.part(slice(piece.top, bottom))
+            if not owner[:, piece.columns].all():
+                _paste(mosaic[:, piece.columns], owner[:, piece.columns], piece.read(bottom), number + 1)
+            piece.top = bottom
 
 
-def share_reached(valid: NDArray[np.bool_], resolution_m: float) -> float:
-    """Share of (y, x) in squares that hold data, 0..1.
+class _Rows:
+    """Rows of the mosaic and of its owners (the number of the slice, 0: none) that are not written yet."""
 
-    Radar shadow and layover, which some products mask, are narrow: they empty few squares. An absent slice, or one cut
-    short, empties all of its own.
-    """
-    side = max(1, min(round(SQUARE_M / resolution_m), min(valid.shape) // LEAST_SQUARES))
-    rows, columns = (np.arange(0, count, side) for count in valid.shape)
-    counts = np.add.reduceat(np.add.reduceat(valid, rows, axis=0, dtype=np.int64), columns, axis=1)
-    sizes = np.outer(
-        *(np.diff([*starts, count]) for starts, count in zip((rows, columns), valid.shape, strict=True))
-    )
-    return float(sizes[counts >= LEAST_SHARE * sizes].sum() / valid.size)
+    def __init__(self, width: int, capacity: int) -> None:
+        self._values: FloatImage = np.empty((capacity, width), np.float32)
+        self._owner: NDArray[np.uint8] = np.empty((capacity, width), np.uint8)
+        self._first = self._end = 0
+
+    def grow(self, end: int) -> None:
+        """Have rows up to `end`, without data at first."""
+        if end <= self._end:
+            return
+        held, wanted = self._end - self._first, end - self._first
+        if wanted > len(self._values):
+            values = np.empty((wanted, self._values.shape[1]), np.float32)
+            owner = np.empty(values.shape, np.uint8)
+            values[:held], owner[:held] = self._values[:held], self._owner[:held]
+            self._values, self._owner = values, owner
+        self._values[held:wanted] = np.nan
+        self._owner[held:wanted] = 0
+        self._end = end
+
+    def part(self, rows: slice) -> tuple[FloatImage, NDArray[np.uint8]]:
+        """Values and owners of some rows, to be changed in place."""
+        local = slice(rows.start - self._first, rows.stop - self._first)
+        return self._values[local], self._owner[local]
+
+    def drop(self, before: int) -> None:
+        """Forget the rows before that one."""
+        held, gone = self._end - before, before - self._first
+        for kept in (self._values, self._owner):
+            kept[:held] = kept[gone : gone + held].copy() if held > gone else kept[gone : gone + held]
+        self._first = before
 
 
 def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
@@ -155,30 +210,6 @@ def _place(raster: Raster, grid: Grid, item: str) -> _Placement:
     return _Placement(looks, fine, offset)
 
 
-def _windows(
-    gamma0: Gamma0, placement: _Placement, grid: Grid, owner: NDArray[np.uint8]
-) -> Iterator[tuple[tuple[slice, slice], FloatImage]]:
-    """Windows of the grid (y, x) and the raster's valid values there (NaN elsewhere), each source block read once."""
-    extent = _extent_on_grid(gamma0.raster, placement, grid)
-    if extent is None:
-        return
-    rows, columns = extent
-    for top, bottom in _strips(gamma0.raster, placement, rows, columns):
-        window = (slice(top, bottom), columns)
-        if (owner[window] != 0).all():
-            continue
-        fine = (
-            slice(top * placement.looks, bottom * placement.looks),
-            slice(columns.start * placement.looks, columns.stop * placement.looks),
-        )
-        values = (
-            _read_on_lattice(gamma0, placement.offset, fine)
-            if placement.offset
-            else _sample(gamma0, placement, fine)
-        )
-        yield window, _multilook(values, placement.looks)
-
-
 def _extent_on_grid(raster: Raster, placement: _Placement, grid: Grid) -> tuple[slice, slice] | None:
     """Rows and columns of the grid that the raster may touch."""
     height, width = raster.shape
@@ -199,22 +230,54 @@ def _extent_on_grid(raster: Raster, placement: _Placement, grid: Grid) -> tuple[
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def _strips(raster: Raster, placement: _Placement, rows: slice, columns: slice) -> Iterator[tuple[int, int]]:
-    """Rows of the grid in strips that end on the raster's block edges, so that no block is read twice."""
-    looks = placement.looks
-    across = (columns.stop - columns.start) * looks
-    wanted = max(1, MAX_WINDOW_PIXELS // (across * looks))
-    row_offset = placement.offset[0] if placement.offset else 0
-    block = max(1, raster.block_shape[0])
-    top = rows.start
-    while top < rows.stop:
-        bottom = top + wanted
-        edge = (row_offset + bottom * looks) // block * block - row_offset
-        if placement.offset and edge // looks > top and edge % looks == 0:
-            bottom = edge // looks
-        bottom = min(bottom, rows.stop)
-        yield top, bottom
-        top = bottom
+class _SliceReader:
+    """One slice of a pass, read window by window from the top."""
+
+    def __init__(self, gamma0: Gamma0, placement: _Placement, extent: tuple[slice, slice] | None) -> None:
+        self.gamma0, self._placement = gamma0, placement
+        self.rows, self.columns = extent or (slice(0, 0), slice(0, 0))
+        self.top: int = self.rows.start
+        """the row of the grid down to which it was read"""
+
+    def window_end(self, limit: int) -> int:
+        """Where the next window ends: on an edge of the raster's blocks, so that none is read twice.
+
+        It has `MAX_WINDOW_PIXELS` at most, or one row of blocks, and passes `limit` by less than a block.
+        """
+        looks = self._placement.looks
+        across = (self.columns.stop - self.columns.start) * looks
+        end: int = self.top + max(1, MAX_WINDOW_PIXELS // (across * looks))
+        last: int = self.rows.stop
+        if self._placement.offset is None:
+            return min(end, limit, last)
+        first: int = self._placement.offset[0]
+        block: int = max(1, self.gamma0.raster.block_shape[0])
+        beyond = -(-(first + limit * looks) // block) * block - first
+        if beyond % looks == 0:
+            end = min(end, beyond // looks)
+        edge = (first + end * looks) // block * block - first
+        if edge // looks <= self.top:  # a row of blocks has more pixels than a window should
+            edge += block
+            if (edge - self.top * looks) * across > MOST_WINDOWS * MAX_WINDOW_PIXELS:
+                return min(end, last)
+        if edge % looks == 0:
+            end = edge // looks
+        return min(end, last)
+
+    def read(self, bottom: int) -> FloatImage:
+        """The valid values (rows, columns) from `top` to that row of the grid, NaN elsewhere."""
+        looks = self._placement.looks
+        fine = (
+            slice(self.top * looks, bottom * looks),
+            slice(self.columns.start * looks, self.columns.stop * looks),
+        )
+        offset = self._placement.offset
+        values = (
+            _sample(self.gamma0, self._placement, fine)
+            if offset is None
+            else _read_on_lattice(self.gamma0, offset, fine)
+        )
+        return _multilook(values, looks)
 
 
 def _read_on_lattice(gamma0: Gamma0, offset: tuple[int, int], fine: tuple[slice, slice]) -> FloatImage:
@@ -268,68 +331,14 @@ def _multilook(values: FloatImage, looks: int) -> FloatImage:
     return np.where(2 * count >= looks * looks, mean, np.nan).astype(np.float32)
 
 
-def _paste(
-    mosaic: FloatImage, owner: NDArray[np.uint8], window: tuple[slice, slice], values: FloatImage, number: int
-) -> None:
-    if values.shape != mosaic[window].shape:
-        raise GridError(f"A window of {values.shape} does not fit {mosaic[window].shape}.")
-    taken = owner[window]
-    if not taken.any():
-        mosaic[window] = values
-        np.copyto(taken, np.uint8(number), where=values == values)  # NaN differs from itself
-        return
-    valid = (values == values) & (taken == 0)
-    np.copyto(mosaic[window], values, where=valid)
-    np.copyto(taken, np.uint8(number), where=valid)
-
-
-def _seams(owner: NDArray[np.uint8], slices: int) -> tuple[Mask, int]:
-    """Invalid pixels between two slices (y, x), and how many valid pixels are next to another slice."""
-    gaps: Mask = np.zeros(owner.shape, dtype=bool)
-    if slices < 2:
-        return gaps, 0
-    mixed = np.flatnonzero(owner.min(axis=1) != owner.max(axis=1))
-    changing = np.flatnonzero(owner[1:, 0] != owner[:-1, 0])
-    rows = np.concatenate([mixed, changing])
-    if rows.size == 0:
-        return gaps, 0
-    # seams lie in few rows of a large scene
-    reach = 2 * SEAM_REACH_PX + 1
-    band = slice(max(0, int(rows.min()) - reach), min(owner.shape[0], int(rows.max()) + reach + 1))
-    part = owner[band]
-    adjacent = np.zeros(part.shape, dtype=bool)
-    for first, second in (
-        (np.s_[:-1, :], np.s_[1:, :]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-    ):
-        touching = (part[first] != part[second]) & (part[first] != 0) & (part[second] != 0)
-        adjacent[first] |= touching
-        adjacent[second] |= touching
-    if (part == 0).any():
-        highest = ndimage.maximum_filter(part, size=reach)
-        lowest = ndimage.minimum_filter(np.where(part == 0, np.uint8(255), part), size=reach)
-        gaps[band] = (part == 0) & (highest != lowest) & (highest != 0)
-    return gaps, int(np.count_nonzero(adjacent))
-
-
-def _erode_border(mosaic: FloatImage, gaps: Mask, erosion_px: int) -> int:
-    """Remove a rim along the outside of the pass from `mosaic` itself; returns the number of pixels.
-
-    Outside are invalid pixels that are connected to the grid's edge without crossing a seam: around invalid pixels
-    inside (water, shadow) nothing is removed.
-    """
-    if erosion_px <= 0:
-        return 0
-    rim_of_grid = (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])
-    if not any((np.isnan(mosaic[line]) & ~gaps[line]).any() for line in rim_of_grid):
-        return 0
-    invalid = np.isnan(mosaic) & ~gaps
-    edge = np.zeros(mosaic.shape, dtype=bool)
-    for line in rim_of_grid:
-        edge[line] = invalid[line]
-    regions, _ = ndimage.label(invalid)
-    outside = np.isin(regions, np.unique(regions[edge]))
-    rim = ndimage.binary_dilation(outside, structure=np.ones((3, 3), dtype=bool), iterations=erosion_px)
-    removed = rim & ~np.isnan(mosaic)
-    mosaic[removed] = np.nan
-    return int(np.count_nonzero(removed))
+def _paste(mosaic: FloatImage, owner: NDArray[np.uint8], values: FloatImage, number: int) -> None:
+    """Put the values of a slice where no earlier one has valid values."""
+    if values.shape != mosaic.shape:
+        raise GridError(f"A window of {values.shape} does not fit {mosaic.shape}.")
+    valid = values == values  # NaN differs from itself
+    if owner.any():
+        valid &= owner == 0
+        np.copyto(mosaic, values, where=valid)
+    else:
+        mosaic[...] = values
+    np.copyto(owner, np.uint8(number), where=valid)

@@ -10,7 +10,7 @@ from shapely import box
 
 from pipeline.archives.geotiff import rasters
 from pipeline.catalogue.dem_items import DEM_MARGIN_M, DemTile, lost_within, surroundings, tiles_within
-from pipeline.cube.layers import LayerData, LayerRecord, Recipe
+from pipeline.cube.layers import LayerRecord, LayerValues, Recipe
 from pipeline.cube.schema import TERRAIN
 from pipeline.elevation.dem_tiles import SOURCES
 from pipeline.grid import Grid
@@ -93,11 +93,11 @@ class Terrain(LayerKind[TerrainTask]):
                 pass
         return []
 
-    def derive(self, task: TerrainTask, site: Site) -> LayerData:
+    def derive(self, task: TerrainTask, site: Site) -> LayerValues:
         """Elevation and its derivatives from the tiles."""
         with ExitStack() as stack:
             tiles = [stack.enter_context(rasters.open_asset(tile.asset)) for tile in task.tiles]
-            return dem_derivatives.derive_terrain(tiles, site.grid, collection=site.area.dem.collection)
+            return dem_derivatives.terrain_strips(tiles, site.grid, collection=site.area.dem.collection)
 
 
 def _of_collection(inputs: PlanInputs) -> frozenset[str]:

@@ -20,6 +20,7 @@ BENCHES = {
     "look": "tests.bench.look",
     "learning": "tests.bench.learning",
     "detector_speed": "tests.bench.detector_speed",
+    "cube_chips": "tests.bench.cube_chips",
     "pairs": "tests.bench.pairs",
     "first_pass": "tests.bench.first_pass",
     "hokkaido": "tests.bench.hokkaido",

@@ -3,7 +3,8 @@
 4398 x 5382 pixels, 18 passes, VV and VH, served on loopback through TLS as compressed COGs; the archive server, which
 shares the machine, runs in a process of its own and is not counted in CPU time or memory. slidecube's build includes
 the search, probing every file, terrain, reading each layer back and publishing; odc-stac's includes the search and
-the same pixels in the same Zarr layout.
+the same pixels in the same Zarr layout. The floor program reads the same bytes through the same server, decodes them
+and encodes the same shards, and does nothing else: no mosaic, no check, no terrain, no digest.
 """
 
 from __future__ import annotations
@@ -80,15 +81,20 @@ def _round(
     environment = {**environment, "SLIDECUBE_DATA_DIR": str(data)}
     ours = [sys.executable, "-m", "tests.bench.command", "build", "hokkaido", "--no-quicklook"]
     theirs = [sys.executable, "-m", "tests.bench.odc_build", "hokkaido", str(other)]
+    floor = [sys.executable, "-m", "tests.bench.floor", "hokkaido", str(root / "floor")]
     found = {
         "slidecube": measure(ours, environment, sandbox),
         "odc-stac": measure(theirs, environment, sandbox),
+        "floor": measure(floor, environment, sandbox),
         "second build": measure(ours, environment, sandbox),
+        "areas": measure([*ours[:3], "areas"], environment, sandbox),
+        "--help": measure([*ours[:3], "--help"], environment, sandbox),
     }
     if check:
         _compare(data / "cubes" / "hokkaido" / "versions" / "1.zarr", other)
     shutil.rmtree(data)
     shutil.rmtree(other)
+    shutil.rmtree(root / "floor")
     return found
 
 
@@ -142,5 +148,7 @@ def _report(rounds: list[dict[str, dict[str, float]]], needed: int, latency_s: f
         print(
             f"{name:14}{m['wall_s']:10.1f}{m['cpu_s']:10.1f}{m['peak_mib']:10.0f}{m['read_mb'] * 1e6 / needed:15.3f}"
         )
-    ratio = median["slidecube"]["wall_s"] / median["odc-stac"]["wall_s"]
-    print(f"wall time over odc-stac's: {ratio:.2f} (median of {len(rounds)} paired rounds)")
+    for other in ("odc-stac", "floor"):
+        for what, of in (("wall_s", "wall time"), ("cpu_s", "CPU time")):
+            ratio = np.median([r["slidecube"][what] / r[other][what] for r in rounds])
+            print(f"{of} over that of {other}: {ratio:.2f} (median of {len(rounds)} paired rounds)")

@@ -14,10 +14,9 @@ import odc.stac
 import planetary_computer
 import pystac_client
 from odc.geo.geobox import GeoBox
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from pipeline.areas.area import load_area
-from pipeline.cube.encoding.arrays import ZSTD_LEVEL
+from pipeline.cube.encoding.codecs import NEW_CODEC
 from pipeline.cube.schema import CHUNK, SHARD
 from pipeline.grid import Grid
 from pipeline.settings import settings
@@ -46,7 +45,7 @@ def main() -> None:
     layout = {
         "chunks": (1, CHUNK, CHUNK),
         "shards": (1, SHARD, SHARD),
-        "compressors": [ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+        "compressors": NEW_CODEC.compressors,
     }
     with dask.config.set(scheduler="threads", num_workers=settings().read_concurrency):
         loaded.to_zarr(

@@ -231,7 +231,7 @@ class RemoteRaster:
         """
         wanted = self._window(band, window)
         if not self.has_mask:
-            return self._decoded(wanted)[0]
+            return self._decoded(wanted, masked=False)[0]
         return self._remembered(wanted)[0].copy()
 
     def read_masks(self, band: int = 1, *, window: Window | RasterWindow | None = None) -> NDArray[np.uint8]:
@@ -249,27 +249,29 @@ class RemoteRaster:
         """Numbers and mask of a window; those of the last one are kept, because they are asked for one by one."""
         if self._last is None or self._last[0] != wanted:
             self._last = None
-            self._last = (wanted, *self._decoded(wanted))
+            self._last = (wanted, *self._decoded(wanted, masked=True))
         return self._last[1:]
 
-    def _decoded(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _decoded(self, wanted: RasterWindow, *, masked: bool) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Numbers and mask of a window; the mask is empty where it is not asked for."""
         try:
-            return self._decoded_once(wanted)
+            return self._decoded_once(wanted, masked)
         except UNDECODABLE as error:
             # the bytes arrived but did not decode: read them again from the start, in case they were cut
             log.warning("%s Reading it once more.", self._undecodable(error).message)
         self._file.close()
         self._file, self._layout, self._header = self._opened()
         try:
-            return self._decoded_once(wanted)
+            return self._decoded_once(wanted, masked)
         except UNDECODABLE as error:
             raise self._undecodable(error) from error
 
-    def _decoded_once(self, wanted: RasterWindow) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _decoded_once(self, wanted: RasterWindow, masked: bool) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         with self._copy(self._file, self._layout, self._ranges(wanted)) as dataset:
             data = dataset.read(1, window=wanted)
-            mask = mask_of(dataset, wanted)
-        self._mask_left_out(mask, wanted)
+            mask = mask_of(dataset, wanted) if masked else np.empty((0, 0), np.uint8)
+        if masked:
+            self._mask_left_out(mask, wanted)
         return data, mask
 
     def _ranges(self, wanted: RasterWindow) -> list[tuple[int, int]]:

@@ -12,30 +12,31 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
+from pipeline.cube.encoding.codecs import NEW_CODEC, ChunkCodec
 from pipeline.cube.schema import CHUNK, SHARD, Variable
 from pipeline.cube.store import ZarrStore
 
-ZSTD_LEVEL = 1
 PYTHON_CODECS = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 FAST_CODECS = "zarrs.ZarrsCodecPipeline"
 _configuring = threading.Lock()
 
 
 def create(
-    store: ZarrStore, variable: Variable, shape: tuple[int, ...], attributes: dict[str, Any]
+    store: ZarrStore,
+    variable: Variable,
+    shape: tuple[int, ...],
+    attributes: dict[str, Any],
+    codec: ChunkCodec = NEW_CODEC,
 ) -> zarr.Array[Any]:
-    """An empty array of that variable: shards of 2048 x 2048, inner chunks of 256 x 256, zstd, then crc32c.
+    """An empty array of that variable: shards of 2048 x 2048, inner chunks of 256 x 256, compressed, then crc32c.
 
     `shape` is that of the variable's dims. Every chunk is written, empty or not, so that a missing shard is an error
     and never reads as "no data".
     """
     leading = (1,) * (len(shape) - 2)
-    height, width = shape[-2:]
-    chunk = (_chunk(height), _chunk(width))
-    shard = (_shard(height), _shard(width))
+    shard, chunk = shard_of((shape[-2], shape[-1])), chunk_of((shape[-2], shape[-1]))
     with writing():
         return zarr.create_array(
             store=store,
@@ -44,7 +45,7 @@ def create(
             chunks=(*leading, *chunk),
             shards=(*leading, *shard),
             fill_value=variable.fill,
-            compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+            compressors=codec.compressors,
             dimension_names=variable.dims,
             attributes={**variable.attributes(), **attributes},
             config={"write_empty_chunks": True, "order": "C"},
@@ -81,6 +82,22 @@ def _shard(length: int) -> int:
     """A whole number of chunks that holds `length`, at most SHARD."""
     chunk = _chunk(length)
     return min(SHARD, -(-length // chunk) * chunk)
+
+
+def shard_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Pixels of a shard of a layer of that shape."""
+    return _shard(shape[0]), _shard(shape[1])
+
+
+def chunk_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Pixels of a chunk of a layer of that shape."""
+    return _chunk(shape[0]), _chunk(shape[1])
+
+
+def strips_of(shape: tuple[int, int]) -> list[slice]:
+    """The rows of a layer in strips, each a row of shards."""
+    step = _shard(shape[0])
+    return [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
 
 
 def shard_keys(shape: tuple[int, int]) -> Iterator[tuple[str, tuple[slice, slice]]]:

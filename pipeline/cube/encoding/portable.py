@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from pipeline.cube.encoding.geozarr import CONVENTIONS_KEY, MULTISCALES_KEY, of_no_store
 from pipeline.cube.schema import SHARD, VARIABLES
+
+if TYPE_CHECKING:  # who writes a cube does not need it
+    import xarray as xr
 
 FIRST = ("timestep", "timepair", "track", "sat:orbit_state", "relative_orbit", "platform")
 """Coordinates in this order come first: the title of a plot begins with them, so with a date."""
@@ -65,6 +67,8 @@ def portable(cube: xr.Dataset, *, dask: bool) -> xr.Dataset:
         dask: data as dask arrays, a chunk for each shard (of a cube from elsewhere: for each of its chunks); where dask
             is not installed, and without it, data are read when they are used.
     """
+    import xarray as xr
+
     if "timepair" not in cube.dims:
         cube = cube.assign_coords(timepair=("timepair", np.array([], dtype=object)))
     chunks = _chunks(cube)

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicHermiteSpline
 
 from pipeline.catalogue.slc import StateVector
 from pipeline.catalogue.state_vectors import OrbitFile
 from pipeline.errors import InterferometryError
+
+if TYPE_CHECKING:  # imported when an orbit is read
+    from scipy.interpolate import CubicHermiteSpline
 
 Array = NDArray[np.float64]
 Normal = Literal["ellipsoid", "geocentric"]
@@ -76,6 +78,8 @@ class Orbit:
         seconds = [(time - times[0]).total_seconds() for time in times]
         positions = np.array([vector.position_m for vector in vectors])
         velocities = np.array([vector.velocity_m_s for vector in vectors])
+        from scipy.interpolate import CubicHermiteSpline
+
         return cls(times[0], CubicHermiteSpline(seconds, positions, velocities))
 
     @classmethod

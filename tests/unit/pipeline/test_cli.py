@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.console
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from pipeline import console, doctor
+from pipeline import doctor
 from pipeline.areas import area as areas
 from pipeline.build import run as builder
 from pipeline.cli import main
@@ -75,7 +76,7 @@ def test_brackets_in_an_area_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_brackets_in_a_progress_bar_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=120)
-    monkeypatch.setattr(console, "Console", lambda **options: terminal)
+    monkeypatch.setattr(rich.console, "Console", lambda **options: terminal)
     with progress_bars() as progress:
         progress("labels from [red]NIED[insar]", 1, 2, "[/bold]")
     assert "[red]NIED[insar]" in out.getvalue() and "[/bold]" in out.getvalue()

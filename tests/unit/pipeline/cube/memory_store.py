@@ -68,6 +68,13 @@ class MemoryStore:
         found = self._bytes.get(self._key(key))
         return None if found is None else found.to_bytes()
 
+    def read_part(self, key: str, offset: int, length: int) -> bytes:
+        found = self.read(key)
+        if found is None:
+            raise CubeError(f"{key} is missing")
+        start = offset if offset >= 0 else max(0, len(found) + offset)
+        return found[start : start + length]
+
     def exists(self, key: str) -> bool:
         return self._key(key) in self._bytes or bool(self._below(key))
 
@@ -88,6 +95,8 @@ class MemoryStore:
 
     def write(self, key: str, data: bytes) -> None:
         self._bytes[self._key(key)] = CpuBuffer.from_bytes(data)
+
+    put = write
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         if self.read(key) != expected:

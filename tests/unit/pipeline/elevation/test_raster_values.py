@@ -17,6 +17,7 @@ from pipeline.archives.geotiff.rasters import open_asset
 from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.items import Slice
 from pipeline.catalogue.passes import Pass
+from pipeline.cube.layers import LayerData
 from pipeline.elevation import geoid
 from pipeline.elevation.dem_on_grid import elevation_on
 from pipeline.elevation.ellipsoid import write_dem
@@ -71,7 +72,8 @@ def gamma0(asset: Asset) -> NDArray[np.float32]:
         platform="sentinel-1a", absolute_orbit=1, relative_orbit=46, datatake="A", direction="descending",
         instant=start, slices=(piece,), coverage=1.0,
     )  # fmt: skip
-    return read_backscatter(overflight, "vv", GRID, open_asset, erosion_px=0).arrays["vv"]
+    found = read_backscatter(overflight, "vv", GRID, open_asset, erosion_px=0)
+    return LayerData.of(found, GRID.shape).arrays["vv"]
 
 
 def setting(**values: Any) -> Change:
