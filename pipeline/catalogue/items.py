@@ -67,6 +67,7 @@ class ItemRead(Frozen):
     processed: tuple[str, ...] = Field(
         description="orders the processings of a slice; a part that the item lacks is empty and sorts first"
     )
+    address: str = Field(description="the largest address of its files; it orders nothing, and never changes")
 
 
 def _epsg_code(value: Any) -> Any:
@@ -184,10 +185,10 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
         ),
         relative_orbit=stated.relative_orbit,
         direction=stated.direction,
-        processed=(
-            *(instant.isoformat(timespec="microseconds") if instant else "" for instant in instants),
-            max((href for href in hrefs if isinstance(href, str)), default=""),
+        processed=tuple(
+            instant.isoformat(timespec="microseconds") if instant else "" for instant in instants
         ),
+        address=max((href for href in hrefs if isinstance(href, str)), default=""),
     )
 
 
