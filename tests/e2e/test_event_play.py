@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import slidecube
-from flows.event_play import EventPlay, Release, Step, draw_areas, table_of
+from flows.event_play import EventPlay, Release, Step, table_of
 from flows.serving.local_server import LocalPrefect
 from pipeline.areas.area import load_area
 from pipeline.build.contents import store_of
@@ -143,8 +143,7 @@ def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(stage
     simulated = load_area(str(next((stage.world.root / "aoi").glob("*.yaml"))))
     assert load_area(area).footprint.covers(simulated.footprint)
     assert load_area(area).tracks == (46, 68)
-    draw_areas(BOX, alert)
-    assert load_area(area).bbox == BOX
+    assert load_area(area).bbox == BOX, "the extent that the landslide alert states"
 
     result = slidecube.build(area)
     assert result.missing == ("labels: no inventory (the area names none)",)
@@ -184,8 +183,7 @@ def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
     (change, *_) = (change for one in stage.products(first) for change in one.replaced)
     alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
     watch(alert)
-    draw_areas(BOX, alert)
-    (area,) = (one.name for one in ledger.read(MAIN).areas)
+    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
     stage.go(stage.published(first) + SOON)
     slidecube.build(area)
     before = _layers(_manifest(area))
@@ -209,7 +207,7 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
     local = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
     first, second = (Step(at, what) for at, what in _two_steps(stage))
     with local as prefect:
-        play = EventPlay(stage.world, stage.archives, prefect, box=BOX)
+        play = EventPlay(stage.world, stage.archives, prefect)
         assert play.step(first) == [], "nothing to map before the first pass after the event"
         (area,) = play.areas()
         assert len(_orbits(_manifest(area), after=False)) == 16
@@ -221,7 +219,7 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
     let_leases_expire(tmp_path / "home")
     again = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
     with again as prefect:
-        play = EventPlay(stage.world, stage.archives, prefect, box=BOX)
+        play = EventPlay(stage.world, stage.archives, prefect)
         found = _hour_by_hour(play, second.at)
     with capsys.disabled():
         print("\n" + table_of(found), [one.seconds for one in found])
