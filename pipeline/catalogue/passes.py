@@ -84,10 +84,10 @@ def group_passes(
     Items outside the area or its time range are dropped, as are duplicates: first by id, then, among items of one
     platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
     newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
-    compared in this order, a stated one before none. Where none is stated to be newer, the one that the cube has
-    (`held`, ids of items) stays, so that a second item of a slice is neither read nor makes a version; else the one
-    with the larger file address and id (the product id in them distinguishes products without ordering them, so this
-    only makes the choice repeatable).
+    compared in this order, a stated one before none. Where none is stated to be newer, the one
+    with the larger file address and id counts (the product id in them distinguishes products without ordering them, so
+    this only makes the choice repeatable); but the one that the cube has (`held`, ids of items) stays unless the other
+    states checksums that differ from its own, so that a double is neither read nor makes a version.
     The relative orbit is read from the metadata, never computed: its formula differs between satellites.
 
     Items that cannot be read, slices that disagree with the others of their pass, and passes without a polarisation
@@ -269,13 +269,27 @@ def _newest(
             ):
                 same.append(candidate)
                 continue
-            newest = max(same, key=lambda r: (r.processed, r.slice.id in held, r.address, r.slice.id))
+            latest = max(read.processed for read in same)
+            newest = _counting([read for read in same if read.processed == latest], held)
             kept.append(newest)
             if len(same) > 1:
                 notes.append(_repeated(newest, [read for read in same if read is not newest]))
             others += [read for read in same if read is not newest and read.processed == newest.processed]
             same = [candidate] if candidate is not None else []
     return kept, others
+
+
+def _counting(reads: list[ItemRead], held: Collection[str]) -> ItemRead:
+    """Of items of one slice that nothing orders, the one that counts; see `group_passes`."""
+    largest = max(reads, key=lambda read: (read.address, read.slice.id))
+    of_cube = next((read for read in reads if read.slice.id in held), None)
+    return largest if of_cube is None or _differ(largest, of_cube) else of_cube
+
+
+def _differ(one: ItemRead, other: ItemRead) -> bool:
+    """Whether the archive states that two items have files of different content."""
+    common = one.checksums.keys() & other.checksums.keys()
+    return any(one.checksums[name] != other.checksums[name] for name in common)
 
 
 def _repeated(kept: ItemRead, others: list[ItemRead]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def test_a_newer_processing_under_another_id_is_taken(archive: Archive) -> None:
     again = archive.build()
     assert (again.new, again.layers_built) == (True, 1)
     assert archive.slices(2) == ["a_rtc"]
+
+
+@pytest.mark.parametrize(("checksum", "taken"), [("d50110aa", False), ("d50110bb", True)])
+def test_a_second_item_is_read_where_its_files_are_stated_to_differ(
+    archive: Archive, checksum: str, taken: bool
+) -> None:
+    archive.items[0]["assets"]["vv"]["file:checksum"] = "d50110aa"
+    assert archive.build().new
+    archive.list_too("z_rtc")
+    archive.items[1]["assets"]["vv"] |= {"file:checksum": checksum}
+    archive.items[1]["assets"]["vv"]["href"] = str(archive.folder / "zz.tif")
+    shutil.copy(archive.folder / "vv.tif", archive.folder / "zz.tif")
+    assert archive.build().new is taken
+    assert archive.slices(2 if taken else 1) == ["z_rtc" if taken else "m_rtc"]
+    assert not archive.build().new, "the choice is the same the next time"
 
 
 def test_where_the_held_item_is_gone_its_double_takes_its_place(archive: Archive) -> None:
