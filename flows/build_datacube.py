@@ -40,7 +40,6 @@ from flows.serving.server_errors import is_of_server
 from pipeline.areas.area import AreaOfInterest, known_areas, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue
-from pipeline.cube.cube_quicklook import write_quicklook
 from pipeline.errors import ArchiveError, BusyError, DiskError, SlidecubeError
 
 log = logging.getLogger(__name__)
@@ -210,6 +209,8 @@ def build_datacube(aoi: AreaName, catalogue: str | None = None, pairs: bool = Tr
         failed = build.build_layers(plan, PrefectTasks(area), log_progress.in_log())
         published = publish(area, unvisited(plan), unvisited(found), failed)
     if published.new:
+        from pipeline.cube.cube_quicklook import write_quicklook  # with matplotlib, only where a version came
+
         show_quicklook(published, write_quicklook(published.uri))
     announce(published)
     return verdict(published)

@@ -14,9 +14,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from model.api import place_of
 from model.detector.detector_plan import DetectorPlan
-from model.inputs import cubes
 from model.origin import bundle_digest, read_made
 from pipeline.cube import addresses
 from pipeline.errors import ModelError, ReplaceError, SlidecubeError
@@ -90,8 +88,12 @@ def version_of(cube: str) -> CubeVersion:
         CubeError: there is no cube.
         ModelError: it is no cube of this schema.
     """
+    from model.inputs import (
+        cubes,
+    )  # with xarray and rasterio, which a run that has nothing to do need not wait for
+
     _, facts = cubes.load(cube)
-    return CubeVersion(place=place_of(facts), uri=addresses.canonical_address(facts.uri), digest=facts.digest)
+    return CubeVersion(place=facts.place, uri=addresses.canonical_address(facts.uri), digest=facts.digest)
 
 
 def lock_of(version: CubeVersion) -> Path:

@@ -19,7 +19,6 @@ from model.experiments.predictors.strict_result import StrictResult, StrictSetti
 from model.experiments.predictors.strict_run import score_predictor
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
-from model.inputs.cubes import CubeFacts
 from model.inputs.inputs import Inputs
 from model.maps.map_cube import map_cube
 from model.maps.map_detector import map_detector
@@ -59,7 +58,6 @@ __all__ = [
     "map",
     "map_cube",
     "map_detector",
-    "place_of",
     "run_strict",
     "train",
     "train_bundle",
@@ -101,12 +99,6 @@ class OwnParts(TypedDict, total=False):
     loss: Callable[..., Any] | str
     """the loss: a callable, as `slidecube.register_loss` takes it, or the name of a registered loss or of an entry
     point of the group `slidecube.losses`"""
-
-
-def place_of(facts: CubeFacts) -> Place:
-    """Where results of a cube belong. A cube that was not built here goes by the name of its file."""
-    area = facts.area if facts.version is not None else Path(facts.uri.rstrip("/")).stem
-    return Place(area=area, version=facts.version)
 
 
 def train(
@@ -154,7 +146,7 @@ def train(
         inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
-    target = out or _bundle_folder(place_of(facts), name, origin, replace=replace)
+    target = out or _bundle_folder(facts.place, name, origin, replace=replace)
     return _once(
         target,
         origin,
@@ -214,7 +206,7 @@ def map(
     model = None if bundle is None else bundle_named(bundle)
     digest = None if model is None else _digest(model)
     origin = Origin(kind="map", cube=facts.digest, model=digest, options=_map_options(plan))
-    target = out or _map_folder(place_of(facts), model, origin, replace=replace)
+    target = out or _map_folder(facts.place, model, origin, replace=replace)
 
     def make(folder: Path) -> ReleaseRecord:
         if model is not None and isinstance(plan, MapPlan):
@@ -224,7 +216,7 @@ def map(
 
     made = _once(target, origin, make, facts.uri, replace)
     if out is None:
-        _announce(place_of(facts), made)
+        _announce(facts.place, made)
     return made
 
 

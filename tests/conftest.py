@@ -7,6 +7,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import xarray as xr
+
+xr.set_options(use_numbagg=False)  # it compiles each reduction for seconds, in each process
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # before torch is imported: each worker, and each process that its tests start, has a core of its own

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from model.bundle.markdown import escaped
-from model.bundle.summaries import BundleRecord, ReleaseRecord
-from model.holdings.status import Status
-from pipeline.build.run import BuildPlan, Published
 from pipeline.console import readable_size
-from pipeline.cube.cube_quicklook import Quicklook
 from pipeline.events.following.area_document import title_of
-from pipeline.events.ledger import Entry
+
+if TYPE_CHECKING:  # what a flow shows, it has imported; the others need not
+    from model.bundle.summaries import BundleRecord, ReleaseRecord
+    from model.holdings.status import Status
+    from pipeline.build.run import BuildPlan, Published
+    from pipeline.cube.cube_quicklook import Quicklook
+    from pipeline.events.ledger import Entry
 
 LONGEST_PX = 1200
 """longer side of the pictures in the server's database, which are shown without access to the disk"""

@@ -44,12 +44,14 @@ QUIET = {
 
 DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 if sys.platform == "linux":
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Replaces itself with the command in its arguments; if the parent is killed, Linux ends it too."""
+"""Replaces itself with the command in its arguments; if the parent is killed, Linux ends it too. An
+interrupt reaches it also where the parent ignores interrupts, as what a shell starts in the background does."""
 
 START_S = 120.0
 """longest wait for the server's first response: a first start makes its database"""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 Array = NDArray[np.float32]
 TRUNCATE = 3.0
@@ -130,6 +130,7 @@ def fused(scores: Sequence[Array]) -> Array:
         total += np.where(valid, score, 0) ** 2
         count += valid
     degrees = np.arange(1, len(scores) + 1)
-    factors = np.sqrt(chi2.ppf(SAME_RARITY, 1) / chi2.ppf(SAME_RARITY, degrees)).astype(np.float32)
+    quantiles = chdtri(degrees, 1 - SAME_RARITY)
+    factors = np.sqrt(quantiles[0] / quantiles).astype(np.float32)
     result: Array = np.sqrt(total) * np.concatenate([[np.float32(np.nan)], factors])[count]
     return result

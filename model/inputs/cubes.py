@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rioxarray  # noqa: F401  (gives cubes `.rio`)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from pipeline.cube.foreign.published import PUBLISHED
 from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
+from pipeline.places import Place
 from pipeline.records import Frozen, digest_of_json
 
 UNMAPPED = 255
@@ -47,6 +48,12 @@ class CubeFacts(Frozen):
     licence: str = ""
     attribution: str = Field("", description="words that must go with every product of the cube")
     missing: tuple[str, ...] = Field((), description="what the cube records as missing")
+
+    @property
+    def place(self) -> Place:
+        """Where results of the cube belong. A cube that was not built here goes by the name of its file."""
+        area = self.area if self.version is not None else Path(self.uri.rstrip("/")).stem
+        return Place(area=area, version=self.version)
 
 
 class Georeference(Frozen):

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.special import expit, logit
-from scipy.stats import t
+from scipy.special import expit, logit, stdtrit
 
 from model.inputs.pass_subsets import ViewPasses
 from model.scores.event_evidence import CLASSES, LOWEST, STEP, EventEvidence, Part, SharesAt, centres
@@ -242,7 +241,7 @@ def landslide_area(mapped_km2: float, ratios: Sequence[float]) -> AreaEstimate |
     lower = upper = None
     if count >= 3:
         spread = float(values.std(ddof=1)) * np.sqrt(1 + 1 / count)
-        reach = float(t.ppf((1 + LEVEL) / 2, count - 1)) * spread
+        reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * spread
         lower, upper = (float(mapped_km2 * np.exp(mean + sign * reach)) for sign in (-1, 1))
     return AreaEstimate(km2=float(mapped_km2 * np.exp(mean)), lower=lower, upper=upper, events=count)
 

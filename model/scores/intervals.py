@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from model.inputs.cubes import UNMAPPED
 from model.scores.stored_scores import read_scores
@@ -158,7 +158,7 @@ def over_events(values: Sequence[float], *, comparisons: int = 1, units: int | N
     if count < 2:
         raise ModelError("An interval over events needs two events or more.")
     mean, error = float(found.mean()), float(found.std(ddof=1) / np.sqrt(count))
-    reach = float(t.ppf(1 - (1 - LEVEL) / 2 / comparisons, count - 1)) * error
+    reach = float(stdtrit(count - 1, 1 - (1 - LEVEL) / 2 / comparisons)) * error
     return Interval(
         mean=mean,
         lower=mean - reach,
@@ -226,7 +226,7 @@ def paired_difference(
     if events is not None and len(set(events)) > 1:
         return _of_events(pairs, events, comparisons)
     found = _resampled(pairs, areas, 0)
-    wider = float(norm.ppf(1 - (1 - LEVEL) / 2 / comparisons) / norm.ppf((1 + LEVEL) / 2))
+    wider = float(ndtri(1 - (1 - LEVEL) / 2 / comparisons) / ndtri((1 + LEVEL) / 2))
     return found.model_copy(
         update={
             "lower": found.mean - wider * (found.mean - found.lower),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.errors import CubeError
 
@@ -105,9 +106,7 @@ class CubeAccessor:
                 f"{before.sizes['timestep']} before and {after.sizes['timestep']} after.",
                 f"Choose another of its tracks: {', '.join(map(str, self.tracks))}.",
             )
-        change: xr.DataArray = after.slidecube.db(polarisation).median("timestep") - before.slidecube.db(
-            polarisation
-        ).median("timestep")
+        change = _median(after.slidecube.db(polarisation)) - _median(before.slidecube.db(polarisation))
         title = f"change of {polarisation.upper()}, track {chosen}"
         return change.rename("log_ratio").assign_attrs(units="dB", long_name=title, track=chosen)
 
@@ -213,3 +212,32 @@ def _hillshade(dem: xr.DataArray) -> Any:
     spacing = abs(float(dem.x[1] - dem.x[0])) if dem.sizes["x"] > 1 else 1.0
     filled = np.where(np.isnan(elevation), np.nanmin(elevation, initial=0.0), elevation)
     return LightSource(azdeg=315, altdeg=45).hillshade(filled, vert_exag=1, dx=spacing, dy=spacing)
+
+
+def _median(passes: xr.DataArray) -> xr.DataArray:
+    """The median over `timestep` of the passes that see a pixel; NaN where none does.
+
+    Not `DataArray.median`: dask hands that to numbagg where it is installed, which compiles for 12 s in each process.
+    """
+    found: xr.DataArray = xr.apply_ufunc(
+        _median_of_last,
+        passes,
+        input_core_dims=[["timestep"]],
+        dask="parallelized",
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        output_dtypes=[passes.dtype],
+    )
+    return found
+
+
+def _median_of_last(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(..., n) to (...): the median of the finite values, along the last axis."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    count = np.isfinite(values).sum(axis=-1, keepdims=True)
+    lower, upper = (
+        np.take_along_axis(ordered, np.maximum(at, 0), axis=-1) for at in ((count - 1) // 2, count // 2)
+    )
+    found: NDArray[np.floating] = np.where(count > 0, (lower + upper) / 2, np.nan)[..., 0].astype(
+        values.dtype
+    )
+    return found

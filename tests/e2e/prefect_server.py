@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -11,7 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, Log, TaskRun
 
-from flows.serving.local_server import LocalPrefect
+from flows.serving.local_server import QUIET, LocalPrefect
 from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
@@ -58,10 +59,16 @@ class Site:
             words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
-    def run(self, command: str, **parameters: object) -> FlowRun:
+    def run(self, deployment: str, **parameters: object) -> FlowRun:
+        """A flow run of a deployment, as `prefect deployment run` makes it, once it has ended."""
+        with self.client() as client:
+            found = client.read_deployment_by_name(f"{deployment}/{deployment}")
+            made = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        return self.end_of(made.id)
+
+    def typed(self, command: str) -> FlowRun:
         """The flow run that a user's `prefect deployment run ...` made, once it has ended."""
-        given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
-        answer = self.user(*command.split(), *given)
+        answer = self.user(*command.split())
         assert answer.returncode == 0, answer.stdout + answer.stderr
         found = re.search(r"UUID: ([0-9a-f-]{36})", answer.stdout)
         assert found, answer.stdout
@@ -146,6 +153,29 @@ class Site:
         return str((self.data / "cubes" / area / "versions" / f"{number}.zarr").resolve())
 
 
+@cache
+def _empty_database() -> bytes:
+    """A database with Prefect's tables and nothing in them, which a new server takes some eight seconds to make."""
+    with TemporaryDirectory() as home:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | QUIET
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+            env=environment | {"PREFECT_HOME": home},
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
+        return (Path(home) / "prefect.db").read_bytes()
+
+
+def new_home(folder: Path) -> Path:
+    """A home for a server, with an empty database, in `folder`."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "prefect.db").write_bytes(_empty_database())
+    return home
+
+
 @pytest.fixture(scope="module")
 def site(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Server, worker and archives; each flow run of a test has an area or a cube of its own."""
@@ -170,6 +200,7 @@ def site_before(archive: Sandbox, aoi_dir: Path, folder: Path, **more: str) -> I
         "SLIDECUBE_BACKOFF_S": "0.05",
         **more,
     }
-    local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
+    home = folder / "home" if "PREFECT_SERVER_DATABASE_DRIVER" in more else new_home(folder)
+    local = LocalPrefect(home, folder / "logs", environment, user_interface=False)
     with local as prefect:
         yield Site(prefect, archive, folder / "data")

@@ -36,7 +36,7 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     site.archive.add_fault(
         Fault(action="status", path="*vh*", status=404, host="*blob*", times=1, method="GET")
     )
-    first = site.run(BUILD)
+    first = site.typed(BUILD)
     assert first.state is not None
     assert (first.state.name, first.state.is_failed()) == ("Incomplete", True)
     assert "vh 2018-" in (first.state.message or "")
@@ -45,7 +45,7 @@ def test_a_lost_layer_ends_the_run_by_name_and_the_next_run_reads_only_its_pass(
     assert {"pipeline.archives.search_area", "pipeline.cube.versions"} <= {
         line.name for line in site.log(first)
     }
-    second = site.run(BUILD)
+    second = site.run("build-datacube", aoi=AREA)
     assert second.state is not None
     assert second.state.is_completed()
     assert re.search(r": [12] layers built", second.state.message or ""), (
@@ -83,7 +83,7 @@ def test_the_event_of_a_version_starts_the_chain_which_ends_by_name(site: Site) 
 
 
 def test_a_misspelt_area_ends_the_run_with_one_sentence_in_its_pages(site: Site) -> None:
-    run = site.run("prefect deployment run build-datacube", aoi="smal")
+    run = site.run("build-datacube", aoi="smal")
     assert run.state is not None and run.state.is_failed()
     # Prefect quotes the message of a state, with backslashes before its quotes
     lines = [line.message.replace("\\", "") for line in site.log(run)]
@@ -127,7 +127,7 @@ def test_a_second_set_up_keeps_what_an_operator_set_and_says_so(site: Site) -> N
 
 def test_building_again_does_nothing_and_starts_nothing(site: Site) -> None:
     before = len(site.prefect.runs("train-model"))
-    run = site.run(BUILD)
+    run = site.run("build-datacube", aoi=AREA)
     assert run.state is not None
     assert run.state.name == "Unchanged"
     assert len(site.prefect.runs("train-model")) == before
@@ -148,7 +148,7 @@ def test_without_labels_and_without_a_pass_after_the_event_the_chain_refuses_by_
     site.archive.add_fault(
         Fault(action="status", path="*vv*", status=503, host="*blob*", times=1, method="GET")
     )
-    build = site.run(f"prefect deployment run build-datacube --param aoi={TOO_EARLY}")
+    build = site.run("build-datacube", aoi=TOO_EARLY)
     assert site.retried(build) == 1
     assert build.state is not None
     assert build.state.is_completed()
@@ -165,11 +165,11 @@ def test_the_reconciliation_finishes_what_an_event_left_and_then_has_nothing_to_
     (site.data / "models" / AREA / "v2.refused.json").unlink()
     folder = site.data / "maps" / AREA / "v2-detector"
     folder.rename(folder.with_name("lost"))
-    finished = site.run("prefect deployment run reconcile")
+    finished = site.run("reconcile")
     assert finished.state is not None
     assert finished.state.is_completed()
     assert (folder / "report.json").is_file()
-    again = site.run("prefect deployment run reconcile")
+    again = site.run("reconcile")
     assert again.state is not None
     assert again.state.name == "Unchanged"
 
@@ -177,7 +177,7 @@ def test_the_reconciliation_finishes_what_an_event_left_and_then_has_nothing_to_
 def test_a_model_is_trained_announced_and_used_for_the_map(site: Site, tmp_path: Path) -> None:
     cube = write(small_cube(256), tmp_path / "elsewhere.zarr")
     plan = {"chip_px": 64, "stride_px": 64, "steps": 4, "batch": 2, "validate_every": 2}
-    run = site.run("prefect deployment run train-model", cube=str(cube), plan=plan)
+    run = site.run("train-model", cube=str(cube), plan=plan)
     assert run.state is not None
     assert run.state.name == "Completed", run.state.message
     bundle = site.data / "models" / "elsewhere" / "unversioned"
@@ -191,7 +191,7 @@ def test_a_model_is_trained_announced_and_used_for_the_map(site: Site, tmp_path:
 
 def test_another_areas_model_maps_a_cube_by_their_names_and_once(site: Site) -> None:
     for name in ("Completed", "Unchanged"):
-        run = site.run("prefect deployment run map-landslides", cube=AREA, bundle="elsewhere")
+        run = site.run("map-landslides", cube=AREA, bundle="elsewhere")
         assert run.state is not None
         assert run.state.name == name, run.state.message
     (folder,) = (site.data / "maps" / AREA).glob("v2-elsewhere-unversioned-*")
@@ -203,7 +203,7 @@ def test_a_bundle_is_not_replaced_by_one_of_another_plan_unasked(site: Site, tmp
     cube = write(small_cube(256), tmp_path / "elsewhere.zarr")
     bundle = site.data / "models" / "elsewhere" / "unversioned" / "bundle.json"
     before = bundle.read_bytes()
-    run = site.run("prefect deployment run train-model", cube=str(cube), plan={"steps": 5})
+    run = site.run("train-model", cube=str(cube), plan={"steps": 5})
     assert run.state is not None
     assert run.state.is_failed()
     assert "plan.steps" in (run.state.message or "")
@@ -214,7 +214,7 @@ def test_without_the_archives_limit_nothing_is_read_and_the_set_up_makes_it_agai
     with site.client() as client:
         client.delete_global_concurrency_limit_by_name(PlanetaryComputer.name)
     site.archive.reset()
-    run = site.run(BUILD)
+    run = site.run("build-datacube", aoi=AREA)
     assert run.state is not None
     assert run.state.is_failed()
     assert "python -m flows.setup" in (run.state.message or "")

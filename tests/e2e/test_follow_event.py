@@ -20,7 +20,7 @@ from tests.e2e.prefect_server import Site, site_before
 pytestmark = pytest.mark.slow
 EVENT = datetime(2018, 9, 5, 18, 7, 59, tzinfo=UTC)
 NAME = "usgs-us2000h8ty"
-FOLLOW = "prefect deployment run follow-events"
+FOLLOW = "follow-events"
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_later_look_says_where_it_stands_and_reads_nothing_again(site: Site) -
     assert document["state"] == "mapped" and document["map_status"] in ("first", "provisional", "confirmed")
     (row,) = json.loads(site.artifact("events"))
     assert row["event"] == NAME and "waiting for" in row and row["areas"] == NAME
-    build = site.run("prefect deployment run build-datacube", aoi=NAME, pairs=False)
+    build = site.run("build-datacube", aoi=NAME, pairs=False)
     assert build.state is not None and build.state.name == "Unchanged"
     assert not [one for one in site.archive.log if one.method == "GET" and one.path.endswith(".tiff")]
 

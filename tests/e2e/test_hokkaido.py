@@ -30,7 +30,7 @@ def test_the_literal_command_ends_in_a_verified_cube_of_hokkaido(tmp_path: Path)
     hokkaido = load_area("hokkaido")
     world = make_world(hokkaido, tmp_path / "world", PARAMETERS)
     with Sandbox(world) as archive, site_before(archive, world.root / "aoi", tmp_path) as site:
-        run = site.run(LITERAL)
+        run = site.typed(LITERAL)
         assert run.state is not None
         assert run.state.is_completed(), run.state.message
         version = site.version("hokkaido", 1)

@@ -233,7 +233,7 @@ def test_the_flow_builds_pairs_as_tasks_of_their_own_with_the_same_bytes(
 ) -> None:
     archives.reset()
     with site_before(archives, slc_world.aoi_dir, tmp_path, SLIDECUBE_INSAR_BACKEND="pygmtsar") as site:
-        run = site.run(f"prefect deployment run build-datacube --param aoi={AREA}")
+        run = site.run("build-datacube", aoi=AREA)
         assert run.state is not None
         assert run.state.is_completed(), run.state.message
         names = [task.name for task in site.tasks(run)]

@@ -26,7 +26,7 @@ from flows.serving.local_server import LocalPrefect
 from flows.serving.notifications.announcements import BUILD_FAILED, EVENT_WAITING, RELEASE_READY
 from flows.serving.notifications.notices import NOTICES, set_up_notices
 from pipeline.settings import settings
-from tests.e2e.prefect_server import Site
+from tests.e2e.prefect_server import Site, new_home
 from tests.small_cube import small_cube, write
 
 pytestmark = [
@@ -90,7 +90,7 @@ def site(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "SLIDECUBE_NOTIFY_URL": f"json://127.0.0.1:{receiver.port}/notify/{SECRET}",
         "SLIDECUBE_PAGES_URL": "https://maps.example.org/slides",
     }
-    local = LocalPrefect(folder / "home", folder / "logs", environment, user_interface=False)
+    local = LocalPrefect(new_home(folder), folder / "logs", environment, user_interface=False)
     with local as prefect:
         yield Site(prefect, None, folder / "data")  # type: ignore[arg-type]
 

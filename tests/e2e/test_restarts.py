@@ -102,7 +102,7 @@ def test_killed_server_and_worker_lose_no_layer_leak_no_slot_and_the_next_run_co
 
     site.archive.reset()
     site.prefect.start_worker()
-    second = site.run(f"prefect deployment run {BUILD} --param aoi={AREA}")
+    second = site.run(BUILD, aoi=AREA)
     assert second.state is not None and second.state.name == "Completed", second.state
     built = re.search(r"(\d+) layers built", second.state.message or "")
     assert built and 0 < int(built[1]) == layers(site) - held, "what was whole on the disk is not read again"

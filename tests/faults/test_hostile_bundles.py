@@ -257,7 +257,6 @@ def test_a_record_that_was_changed_is_refused_and_leads_nowhere_else(mapped, rec
 )
 def test_a_name_in_a_cube_is_not_a_path(tmp_path, monkeypatch, name):
     """The area of a cube from elsewhere, in a folder that names a version: results stay below the data folder."""
-    from model.api import place_of
     from model.inputs import cubes
     from pipeline.settings import settings
 
@@ -268,7 +267,7 @@ def test_a_name_in_a_cube_is_not_a_path(tmp_path, monkeypatch, name):
     path.parent.mkdir(parents=True)
     try:
         write(small_cube(64).assign_attrs(area=name), path)
-        place = place_of(cubes.load(str(path))[1])
+        place = cubes.load(str(path))[1].place
         for folder in (place.models, place.maps, place.bundle(), place.map(None), place.refusals):
             assert folder.resolve().is_relative_to(data) and folder.parent.parent != data.parent
             assert folder not in (data, data / "models", data / "maps")

@@ -145,7 +145,7 @@ def test_a_copy_of_the_prior_needs_the_permission_that_every_simulated_model_nee
 
 def test_a_map_of_a_real_place_without_a_bundle_is_never_the_prior(real):
     assert api.map(str(real)).record.kind == "detector"
-    place = api.place_of(api.cubes.load(str(real))[1])
+    place = api.cubes.load(str(real))[1].place
     assert place.found_bundle() is None
     assert standing(version_of(str(real))).bundle is None  # by which the flows decide what is mapped
     with pytest.raises(ModelError):

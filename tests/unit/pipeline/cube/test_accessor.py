@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_the_log_ratio_is_the_change_of_medians_on_one_track(cube: xr.Dataset) -
     assert float(change.where(landslide).median()) == pytest.approx(5.0, abs=0.7)
     assert float(change.where(cube.landslides == 0).median()) == pytest.approx(0.0, abs=0.5)
     assert np.isnan(change[:, 0]).all()
+    gaps = cube.vv.values.copy()
+    gaps[np.random.default_rng(1).random(gaps.shape) < 0.3] = np.nan
+    gapped = cube.assign(vv=(cube.vv.dims, gaps))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no pass sees
+        after, before = (
+            np.nanmedian(passes.slidecube.db("vv").values, axis=0)
+            for passes in (gapped.slidecube.after(46), gapped.slidecube.before(46))
+        )
+    for given in (gapped, gapped.chunk(timestep=1, y=16)):
+        np.testing.assert_allclose(given.slidecube.log_ratio("vv").values, after - before, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def drawn(chips: ChipDataset, workers: int, seed: int) -> list[torch.Tensor]:
         num_workers=workers,
         generator=generator,
         batch_size=1,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="fork" if workers else None,  # started anew: as a test above
     )
     return [batch["image"] for _ in range(2) for batch in loader]
 
