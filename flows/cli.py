@@ -87,19 +87,36 @@ def watch() -> None:
     """Keep watch for events: the schedule on the Prefect server, or one look now."""
 
 
-def _turn(*, active: bool, dry_run: bool) -> None:
+def _turn(*, active: bool, dry_run: bool, json_: bool) -> None:
     from flows.serving.schedules import is_active, of_watch, turn
     from flows.serving.server_client import server_client
 
-    word = "on" if active else "off"
+    rows = []
     with server_client() as client:
         for name, slug in of_watch():
-            if is_active(client, name, slug) == active:
-                click.echo(f"{name}: schedule {slug} is {word} already")
-                continue
-            if not dry_run:
+            changes = is_active(client, name, slug) != active
+            if changes and not dry_run:
                 turn(client, name, slug, active=active)
-            click.echo(f"{name}: schedule {slug} {'would be' if dry_run else 'is'} turned {word}")
+            rows.append(
+                {
+                    "deployment": name,
+                    "schedule": slug,
+                    "active": active,
+                    "changed": changes,
+                    "dry_run": dry_run,
+                }
+            )
+            if not json_:
+                click.echo(f"{name}: schedule {slug} {_turned(active, changes, dry_run)}")
+    if json_:
+        click.echo(json.dumps(rows, indent=1))
+
+
+def _turned(active: bool, changes: bool, dry_run: bool) -> str:
+    word = "on" if active else "off"
+    if not changes:
+        return f"is {word} already"
+    return f"{'would be' if dry_run else 'is'} turned {word}"
 
 
 dry_run_ = click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
@@ -107,18 +124,20 @@ dry_run_ = click.option("--dry-run", is_flag=True, help="Print what would change
 
 @watch.command()
 @dry_run_
+@as_json
 @reports_errors
-def on(dry_run: bool) -> None:
+def on(dry_run: bool, json_: bool) -> None:
     """Turn the watch on: a look every 15 minutes, by the server of PREFECT_API_URL and its worker."""
-    _turn(active=True, dry_run=dry_run)
+    _turn(active=True, dry_run=dry_run, json_=json_)
 
 
 @watch.command()
 @dry_run_
+@as_json
 @reports_errors
-def off(dry_run: bool) -> None:
+def off(dry_run: bool, json_: bool) -> None:
     """Turn the watch off; events that are open stay so."""
-    _turn(active=False, dry_run=dry_run)
+    _turn(active=False, dry_run=dry_run, json_=json_)
 
 
 @watch.command()
@@ -145,4 +164,7 @@ def once(at: datetime | None, dry_run: bool, json_: bool) -> None:
             table.add_row(change.name, change.what, change.tier, change.words)
         console.print(table if report.changes else "No event changed.")
     if report.failures:
-        raise IncompleteError("Not all was seen:", " ".join(report.failures))
+        # the reasons stand above, but for those of the ledger
+        unseen = [source.title for source in report.sources if source.failures]
+        words = f"{' and '.join(unseen)} could not be read whole" if unseen else "Not all was read"
+        raise IncompleteError(f"{words}; the next look reads it again.", " ".join(report.damaged))

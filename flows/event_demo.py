@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from flows.demo_folder import claim
@@ -16,13 +17,15 @@ from pipeline.events import ledger
 from pipeline.events.following.area_store import StoredArea
 from pipeline.files import write_whole
 from pipeline.lock import LockedError, held
-from pipeline.sandbox.play_world import BOX, make_play
+from pipeline.sandbox.play_world import make_play
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.settings import settings
 
 REPORT = "event-play.md"
 OF_ONE_RUN = ("prefect", "logs")
+LAST_LOOK = timedelta(hours=1)
+"""From the last step to the look that writes its map into the event's history."""
 OF_AN_AREA = ("cubes", "maps", "models", "insar")
 
 
@@ -101,10 +104,11 @@ def _run(root: Path, stages: Stages) -> EventDemoResult:
         }
         stages.begin("Starting a Prefect server and a worker")
         with LocalPrefect(root / "prefect", root / "logs", environment) as prefect:
-            play = EventPlay(world, archives, prefect, stages.note, BOX)
+            play = EventPlay(world, archives, prefect, stages.note)
             for step in steps:
                 stages.begin(f"{step.at:%d %b %H:%M} {step.what}")
                 play.step(step)
+            play.run("follow-events", steps[-1].at + LAST_LOOK)
             stages.begin("Stopping worker, server and archives")
     if not play.releases:
         raise IncompleteError("No map came out.", f"See {root / 'logs'}.")

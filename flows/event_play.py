@@ -7,10 +7,6 @@ the looks that the schedules would make there, each quarter of an hour and each 
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,18 +19,12 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
 from flows.serving.local_server import LocalPrefect
-from flows.serving.prefect_file import PROJECT
 from pipeline.areas.area import load_area
-from pipeline.areas.area_file import text_of
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
 from pipeline.cube.versions import current_version, read_manifest
 from pipeline.errors import IncompleteError
 from pipeline.events import ledger
-from pipeline.events.detected_event import Bounds
-from pipeline.events.following.area_making import areas_of
-from pipeline.events.following.area_store import StoredArea
-from pipeline.files import write_whole
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.publication.timetable import read_timetable
 from pipeline.sandbox.seismicity.scripted_events import read_events
@@ -82,8 +72,6 @@ class EventPlay:
     archives: Sandbox
     prefect: LocalPrefect
     note: Callable[[str], None] = print
-    box: Bounds | None = None
-    """where a person draws each area as soon as it is made: a world of 3 km is smaller than the least area"""
     releases: list[Release] = field(default_factory=list)
     _left: frozenset[UUID] = field(default=frozenset(), init=False)
 
@@ -101,22 +89,10 @@ class EventPlay:
         known = {run.id for name in FLOWS for run in self.prefect.runs(name)}
         self.note(f"{step.at:%Y-%m-%d %H:%M}  {step.what}")
         self.run("watch-events", step.at)
-        if self.box is not None:
-            self._draw(self.box, step.at)
         self.run("follow-events", step.at)
         self.settle()
         all_s = time.monotonic() - began
         return self._released(step, known, all_s)
-
-    def _draw(self, box: Bounds, at: datetime) -> None:
-        """Draw the areas in a process that reaches the archives as the worker's do."""
-        order = json.dumps([box, at.isoformat()])
-        command = [sys.executable, "-m", "flows.event_play", order]
-        done = subprocess.run(
-            command, cwd=PROJECT, env=self.prefect.variables, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise IncompleteError(f"The areas could not be drawn: {done.stderr[-500:]}", "Read the log.")
 
     def run(self, flow: str, at: datetime) -> FlowRun:
         """Run a flow at an instant, and wait until it has ended."""
@@ -215,22 +191,6 @@ class EventPlay:
         time.sleep(0.5)
 
 
-def draw_areas(box: Bounds, at: datetime) -> None:
-    """Make the areas of open events that have none, and edit them as a person would: `box` instead of the extent."""
-    for name in ledger.names():
-        entry = ledger.read(name)
-        if not entry.open or entry.areas:
-            continue
-        areas = areas_of(entry, at).areas
-        for area in areas:
-            path = StoredArea(area.name).path
-            drawn = text_of(path, f"The area file {path}")
-            text = re.sub(r"^bbox: .*$", f"bbox: {list(box)}", drawn, flags=re.MULTILINE)
-            write_whole(path, text)
-        with ledger.locked():
-            ledger.save(ledger.read(name).model_copy(update={"areas": areas}))
-
-
 def steps_of(world: World) -> list[Step]:
     """The instants of a world at which a revision is stated or a pass after the earthquake is there, ascending.
 
@@ -279,13 +239,3 @@ def table_of(releases: Sequence[Release]) -> str:
         for one in releases
     ]
     return head + "\n".join(rows) + "\n"
-
-
-def main() -> None:
-    """Draw areas, as the first argument says: a box and an instant, as JSON."""
-    box, at = json.loads(sys.argv[1])
-    draw_areas(tuple(box), datetime.fromisoformat(at))
-
-
-if __name__ == "__main__":
-    main()

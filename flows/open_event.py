@@ -16,6 +16,7 @@ from prefect.events import emit_event
 from pydantic import Field
 
 from flows import chain
+from flows.history_of_maps import lines_of_maps
 from flows.serving import event_schedules
 from flows.serving.event_schedules import ScheduleState
 from flows.serving.notifications import announcements
@@ -70,6 +71,7 @@ def _at_rest(client: SyncPrefectClient, entry: Entry, now: datetime) -> Followed
     building = entry.state not in CLOSED and entry.tier in ("build", "priority")
     states = _reconciled(client, entry.areas, "paused" if building else "none")
     notes = [f"{words}; cubes and maps are kept" for words in _words(states)]
+    notes += lines_of_maps(entry)  # the last map may have been made after the look that closed the event
     waiting = "nothing: a person paused it" if building else ""
     entry = _changed(
         entry.name,
@@ -119,9 +121,10 @@ def _looked_at(
     mapped = map_status({area: look.account for area, look in looks.items()})
     ended = len(looks) == len(states) > 0 and all(_ended(look) for look in looks.values())
     waiting = "; ".join(_by_area(look.account.waiting_for, area, len(looks)) for area, look in looks.items())
-    notes = []
+    notes = list[str]()
     offsets = {one.words: None for look in looks.values() for one in look.account.told_offsets}
     notes += [words for words in offsets if due]
+    notes += lines_of_maps(entry)
     if ended:
         lacking = [one.words for look in looks.values() for one in look.account.missing]
         notes.append(f"finished: {waiting}" + (f"; missing: {'; '.join(lacking)}" if lacking else ""))

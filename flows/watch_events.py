@@ -13,8 +13,10 @@ from flows.serving.event_artifacts import show_watch
 from flows.serving.notifications import announcements
 from flows.serving.run_log import in_pages
 from pipeline.errors import number_of
+from pipeline.events.triggering_rule import TIERS
 from pipeline.events.watching import Change, WatchReport, watch
 from pipeline.records import Utc
+from pipeline.settings import settings
 
 ANNOUNCED = {
     "detected": announcements.EVENT_DETECTED,
@@ -56,6 +58,7 @@ def announce(change: Change) -> None:
             "event.tier": change.tier,
             "event.state": change.state,
             "event.opened": str(change.opened).lower(),
+            announcements.TOLD: str(is_told(change)).lower(),
             announcements.SAYS: announcements.says_of_event(event, change.tier, change.words),
         },
         payload={
@@ -63,6 +66,16 @@ def announce(change: Change) -> None:
             "reasons": list(change.decision.reasons),
             "stated": event.model_dump(mode="json", exclude_none=True),
         },
+    )
+
+
+def is_told(change: Change) -> bool:
+    """Whether people are told: of an event of their tier that is new, has risen to it or beyond, or was retracted."""
+    least = TIERS.index(settings().notify_tier)
+    if TIERS.index(change.tier) < least:
+        return False
+    return (
+        change.what == "retracted" or change.opened or TIERS.index(change.tier) > TIERS.index(change.before)
     )
 
 

@@ -171,7 +171,7 @@ def areas(json_: bool) -> None:
         return
     from rich.text import Text
 
-    table = plain_table("area", "event (UTC)", "km²", "grid (y x x)", "title", wrapped=("title",))
+    table = plain_table("area", "event (UTC)", "km²", "grid (y x x)", "title", wrapped=("area", "title"))
     for row in rows:
         if row["error"]:
             table.add_row(row["name"], "-", "-", "-", Text(row["error"], style="red"))

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     notify_url: SecretStr | None = Field(
         None, description="address of Apprise (Slack, mailto://, ...) to which Prefect sends the same as text"
     )
+    notify_tier: Literal["watch", "build", "priority"] = Field(
+        "build",
+        description="lowest tier of events of which people are told that they were detected, raised or retracted",
+    )
     pages_url: str | None = Field(
         None, description="http(s) address at which the folder of the maps is served; messages link to it"
     )

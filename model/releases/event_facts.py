@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -29,8 +29,13 @@ class EventFacts(Frozen):
     magnitude: Number | None = Field(None, ge=-2, le=11)
     depth_km: Number | None = Field(None, ge=-20, le=1000)
     epicentre: tuple[Number, Number] | None = Field(None, description="longitude, latitude in degrees")
-    place: str = Field("", max_length=400, description="text from outside")
+    place: str = Field(
+        "", max_length=400, description="as the event's source names it; text from outside, no gazetteer's"
+    )
     usgs_id: str = Field("", max_length=100)
+    status: Literal["automatic", "reviewed", "retracted"] | None = Field(
+        None, description="of the source's newest revision"
+    )
 
 
 def event_facts(area: str, recorded: object) -> EventFacts:
@@ -50,6 +55,7 @@ def event_facts(area: str, recorded: object) -> EventFacts:
             "epicentre": (event.longitude, event.latitude) if event.kind == "earthquake" else None,
             "place": event.place,
             "usgs_id": event.id if event.source == "usgs" else None,
+            "status": event.status,
         }
     found = {**{k: v for k, v in of_ledger.items() if v}, **of_cube}
     return EventFacts.model_validate(found)

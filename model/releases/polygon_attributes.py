@@ -14,6 +14,7 @@ from pyproj import Geod
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
+from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord, ReviewSummary
 from model.inputs.cubes import Georeference, shape_of
 from model.releases.categories import LIKELIHOODS, STRENGTHS, class_of
@@ -35,6 +36,7 @@ ALIASES = {
     "pixels": "Pixels", "first_seen": "First seen (UTC)", "last_seen": "Last seen (UTC)",
     "passes_seen": "Passes that saw it", "passes_looked": "Passes that looked",
     "mean_slope_deg": "Mean slope, degrees", "epicentre_km": "Distance to the epicentre, km",
+    "event_place": "Place of the event, as its source names it",
     "longitude": "Longitude, degrees", "latitude": "Latitude, degrees", "review": "Review",
     "review_who": "Reviewed by", "review_when": "Reviewed (UTC)", "review_note": "Note of the review",
     "review_remark": "Remark on the review",
@@ -78,8 +80,8 @@ def described(
 def reviewed(finished: FinishedMap, reviews: Reviews | None) -> FinishedMap:
     """The map with what persons said of its polygons, as every file of the release shows it.
 
-    Each polygon also has the distance to the epicentre in km where the event's is known, and the fields by which
-    Copernicus EMS names what was mapped and how, the latter not where a person drew the outline.
+    Each polygon also has the distance to the epicentre in km and the event's place, where they are known, and the
+    fields by which Copernicus EMS names what was mapped and how, the latter not where a person drew the outline.
 
     Args:
         reviews: the verdicts of the area; None: they cannot be read.
@@ -91,6 +93,8 @@ def reviewed(finished: FinishedMap, reviews: Reviews | None) -> FinishedMap:
     if (epicentre := finished.epicentre) is not None:
         places = frame["longitude"].to_numpy(), frame["latitude"].to_numpy()
         frame["epicentre_km"] = _distance_km(*places, epicentre)
+    if place := one_line(finished.event.place):
+        frame["event_place"] = pd.Series([place] * len(frame), index=frame.index, dtype=object)
     for name, value in EMS.items():
         frame[name] = pd.Series([value] * len(frame), index=frame.index, dtype=object)
     frame.loc[frame["review"] == EDITED, "det_method"] = None

@@ -1,7 +1,8 @@
 """`catalog.json`: a static STAC catalogue of a release, with items of the map, its cube and its model, and checksums.
 
 Extensions by pystac where it has them: classification, file, mlm, projection, sar, sat. The fields of `processing` are
-those of version 1.2.0 (https://github.com/stac-extensions/processing).
+those of version 1.2.0 (https://github.com/stac-extensions/processing), those of `earthquake` of version 1.0.0
+(https://github.com/stac-extensions/earthquake).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from model.bundle.markdown import one_line
 from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import footprint
 from model.releases.categories import VALIDITY_NAME, Category
+from model.releases.event_facts import EventFacts
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.finished_map import FinishedMap
 from model.releases.raster_styles import TITLES, rasters_of
@@ -37,6 +39,11 @@ from pipeline.settings import settings
 
 CATALOG, MAP, CUBE, MODEL = "catalog.json", "map.stac.json", "cube.stac.json", "model.stac.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+EARTHQUAKE = "https://stac-extensions.github.io/earthquake/v1.0.0/schema.json"
+LEAST_MAGNITUDE, LARGEST_MAGNITUDE = 0.0, 20.0
+"""that the schema of `earthquake` allows"""
+USGS_ID = re.compile(r"(official|iscgem(?:sup)?|[a-z]{2})([a-z0-9_]+)")
+"""network and the network's own code (`net` and `code` of the USGS's feeds), of which an id consists"""
 COG = str(pystac.MediaType.COG)
 FILES = {
     "landslides.gpkg": ("polygons", "Polygons with styles", str(pystac.MediaType.GEOPACKAGE), ("data",)),
@@ -185,6 +192,9 @@ def _item(finished: FinishedMap, id_: str, title: str) -> pystac.Item:
             "slidecube:passes": [one_line(one.id) for one in used],
         },
     )
+    if (quake := _earthquake(finished.event)) is not None:
+        item.stac_extensions.append(EARTHQUAKE)
+        item.properties |= quake
     platforms = sorted({one_line(one.platform) for one in used if one.platform})
     if len(platforms) == 1:
         item.common_metadata.platform = platforms[0]
@@ -222,6 +232,21 @@ def _quake(finished: FinishedMap) -> dict[str, Any]:
         "slidecube:usgs_id": one_line(event.usgs_id),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _earthquake(event: EventFacts) -> dict[str, Any] | None:
+    """The fields of the extension `earthquake`; None without those that it requires: a magnitude and a source's id."""
+    found = USGS_ID.fullmatch(event.usgs_id)
+    size = event.magnitude
+    if found is None or size is None or not LEAST_MAGNITUDE <= size <= LARGEST_MAGNITUDE:
+        return None
+    fields = {
+        "eq:magnitude": size,
+        "eq:depth": event.depth_km,
+        "eq:status": "deleted" if event.status == "retracted" else event.status,
+        "eq:sources": [{"name": found[1], "code": found[2], "catalog": "USGS"}],
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _address(finished: FinishedMap, uri: str) -> str:

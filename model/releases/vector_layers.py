@@ -188,6 +188,7 @@ def _area(finished: FinishedMap) -> Layer:
             "simulated": [finished.record.simulated],
             "review": [finished.record.review_state],
             **{name: [value] for name, value in _quake(finished).items()},
+            **({"event_place": [place]} if (place := one_line(finished.event.place)) else {}),
             "expected": [one_line(finished.record.expected_words)],
             "licence": [one_line(facts.licence)],
             "attribution": [one_line(facts.attribution)],
@@ -200,7 +201,8 @@ def _area(finished: FinishedMap) -> Layer:
         "cube_version": "Cube version", "cube_digest": "Cube digest",
         "simulated": "Simulated", "review": "Review", "magnitude": "Magnitude", "depth_km": "Depth, km",
         "epicentre_longitude": "Longitude of the epicentre, degrees",
-        "epicentre_latitude": "Latitude of the epicentre, degrees", "licence": "Licence",
+        "epicentre_latitude": "Latitude of the epicentre, degrees",
+        "event_place": "Place of the event, as its source names it", "licence": "Licence",
         "attribution": "Attribution", "expected": "How good such a map is",
     }  # fmt: skip
     fill = Fill(value="", label="Area", colour="#000000", pattern="no", outline="#000000", width_mm=0.5)

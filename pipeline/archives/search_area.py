@@ -98,10 +98,10 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
     area = area.model_copy(update={"exclude": ()})
     found = group_passes(answer.rtc_items, area)
     tiles = dem_tiles_of(answer, area).tiles
+    pieces = [piece for overflight in found.passes for piece in overflight.slices]
     wanted = [
         piece.assets[polarisation].href
-        for overflight in found.passes
-        for piece in overflight.slices
+        for piece in (*pieces, *found.others)
         for polarisation in area.polarisations
         if polarisation in piece.assets
     ]

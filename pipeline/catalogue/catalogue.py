@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -107,8 +107,10 @@ def is_simulated(catalogue: Catalogue) -> bool:
     )
 
 
-def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
+def passes_of(catalogue: Catalogue, area: AreaOfInterest, held: Collection[str] = ()) -> PassList:
     """The catalogue's passes over the area, with the sizes and ETags that the servers stated.
+
+    `held` are the ids of the items that the cube has, as `group_passes` takes them.
 
     A file that the archive listed and its server did not have is left out of its slice. What is left out and noted is
     that of all items, since of those that are left out no server was asked for a file.
@@ -117,9 +119,9 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest) -> PassList:
         ArchiveError: the catalogue belongs to another area.
     """
     check_area(catalogue, area)
-    listed = group_passes(catalogue.rtc_items, area)
+    listed = group_passes(catalogue.rtc_items, area, held=held)
     items = (_present(item, catalogue.probes, area) for item in catalogue.rtc_items)
-    found = group_passes([item for item in items if item is not None], area, catalogue.probes)
+    found = group_passes([item for item in items if item is not None], area, catalogue.probes, held)
     notes = tuple(dict.fromkeys((*listed.notes, *found.notes)))
     return found.model_copy(update={"left_out": listed.left_out, "notes": notes})
 

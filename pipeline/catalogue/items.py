@@ -67,6 +67,10 @@ class ItemRead(Frozen):
     processed: tuple[str, ...] = Field(
         description="orders the processings of a slice; a part that the item lacks is empty and sorts first"
     )
+    address: str = Field(description="the largest address of its files; it orders nothing, and never changes")
+    checksums: dict[str, str] = Field(
+        {}, description="of its files by polarisation, where the archive states them"
+    )
 
 
 def _epsg_code(value: Any) -> Any:
@@ -108,6 +112,9 @@ class _RadarFile(FromArchive):
 
     href: str = Field(min_length=1, max_length=4096)
     size: Annotated[Whole | None, Field(ge=0), OrNone] = Field(None, validation_alias="file:size")
+    checksum: Annotated[str | None, Field(max_length=200), OrNone] = Field(
+        None, validation_alias="file:checksum"
+    )
 
 
 def _radar_files(value: Any) -> Any:
@@ -184,10 +191,11 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
         ),
         relative_orbit=stated.relative_orbit,
         direction=stated.direction,
-        processed=(
-            *(instant.isoformat(timespec="microseconds") if instant else "" for instant in instants),
-            max((href for href in hrefs if isinstance(href, str)), default=""),
+        processed=tuple(
+            instant.isoformat(timespec="microseconds") if instant else "" for instant in instants
         ),
+        checksums={name: file.checksum for name, file in read.assets.items() if file.checksum},
+        address=max((href for href in hrefs if isinstance(href, str)), default=""),
     )
 
 

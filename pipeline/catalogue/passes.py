@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,9 @@ class PassList(Frozen):
     passes: tuple[Pass, ...]
     left_out: tuple[str, ...] = Field((), description="items and passes that cannot be used, and why")
     notes: tuple[str, ...] = ()
+    others: tuple[Slice, ...] = Field(
+        (), description="second items of a slice, none of which is stated to be older"
+    )
 
 
 def slices_of(items: Iterable[Mapping[str, Any]]) -> tuple[list[Slice], list[str]]:
@@ -71,15 +74,20 @@ def slices_of(items: Iterable[Mapping[str, Any]]) -> tuple[list[Slice], list[str
 
 
 def group_passes(
-    items: Iterable[Mapping[str, Any]], area: AreaOfInterest, probes: Mapping[str, Asset] | None = None
+    items: Iterable[Mapping[str, Any]],
+    area: AreaOfInterest,
+    probes: Mapping[str, Asset] | None = None,
+    held: Collection[str] = (),
 ) -> PassList:
     """Passes over `area`, ascending in time.
 
     Items outside the area or its time range are dropped, as are duplicates: first by id, then, among items of one
     platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
     newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
-    compared in this order, a stated one before none; then the one with the larger file address and id (the
-    product id in them distinguishes products without ordering them, so this only makes the choice repeatable).
+    compared in this order, a stated one before none. Where none is stated to be newer, the one
+    with the larger file address and id counts (the product id in them distinguishes products without ordering them, so
+    this only makes the choice repeatable); but the one that the cube has (`held`, ids of items) stays unless the other
+    states checksums that differ from its own, so that a double is neither read nor makes a version.
     The relative orbit is read from the metadata, never computed: its formula differs between satellites.
 
     Items that cannot be read, slices that disagree with the others of their pass, and passes without a polarisation
@@ -94,7 +102,8 @@ def group_passes(
     near = [item for item in items if not outside(item, footprint) and _id(item) not in excluded]
     reads = readable(near, lambda item: read_item(item, area.rtc_collection), unusable)
     by_overflight: dict[Overflight, list[ItemRead]] = defaultdict(list)
-    for read in _newest(_unique(reads, notes), notes):
+    newest, others = _newest(_unique(reads, notes), notes, held)
+    for read in newest:
         if _meets(read.slice, footprint):
             by_overflight[read.overflight].append(read)
     project = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
@@ -125,6 +134,7 @@ def group_passes(
         passes=tuple(passes),
         left_out=(*describe(unusable), *describe(without, ("pass", "passes"))),
         notes=(*excluded.notes(), *notes, *repeat_gaps(passes)),
+        others=tuple(read.slice for read in others if _meets(read.slice, footprint)),
     )
 
 
@@ -231,19 +241,25 @@ def _unique(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
         former = by_id.get(key)
         if former is not None:
             repeated += 1
-        if former is None or read.processed > former.processed:
+        if former is None or (read.processed, read.address) > (former.processed, former.address):
             by_id[key] = read
     if repeated:
         notes.append(f"items that came more than once and count once: {repeated}")
     return list(by_id.values())
 
 
-def _newest(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
-    """One item per slice start and zone of an overflight: the newest processing of it."""
+def _newest(
+    reads: list[ItemRead], notes: list[str], held: Collection[str]
+) -> tuple[list[ItemRead], list[ItemRead]]:
+    """One item per slice start and zone of an overflight: the newest processing of it, else the one that is held.
+
+    And those of the others that could stand in its place, since none is stated to be older.
+    """
     groups: dict[tuple[Overflight, int], list[ItemRead]] = defaultdict(list)
     for read in reads:
         groups[(read.overflight, read.slice.epsg)].append(read)
     kept: list[ItemRead] = []
+    others: list[ItemRead] = []
     for group in groups.values():
         group.sort(key=lambda read: (read.slice.start, read.slice.id))
         same: list[ItemRead] = []
@@ -253,10 +269,32 @@ def _newest(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
             ):
                 same.append(candidate)
                 continue
-            newest = max(same, key=lambda r: (r.processed, r.slice.id))
+            latest = max(read.processed for read in same)
+            newest = _counting([read for read in same if read.processed == latest], held)
             kept.append(newest)
             if len(same) > 1:
-                older = ", ".join(sorted(r.slice.id for r in same if r is not newest))
-                notes.append(f"{newest.slice.id} replaces {older}: the same slice, processed again")
+                notes.append(_repeated(newest, [read for read in same if read is not newest]))
+            others += [read for read in same if read is not newest and read.processed == newest.processed]
             same = [candidate] if candidate is not None else []
-    return kept
+    return kept, others
+
+
+def _counting(reads: list[ItemRead], held: Collection[str]) -> ItemRead:
+    """Of items of one slice that nothing orders, the one that counts; see `group_passes`."""
+    largest = max(reads, key=lambda read: (read.address, read.slice.id))
+    of_cube = next((read for read in reads if read.slice.id in held), None)
+    return largest if of_cube is None or _differ(largest, of_cube) else of_cube
+
+
+def _differ(one: ItemRead, other: ItemRead) -> bool:
+    """Whether the archive states that two items have files of different content."""
+    common = one.checksums.keys() & other.checksums.keys()
+    return any(one.checksums[name] != other.checksums[name] for name in common)
+
+
+def _repeated(kept: ItemRead, others: list[ItemRead]) -> str:
+    """Which of several items of one slice counts, and why."""
+    names = ", ".join(sorted(read.slice.id for read in others))
+    if all(read.processed < kept.processed for read in others):
+        return f"{kept.slice.id} replaces {names}: the same slice, processed again"
+    return f"{kept.slice.id} counts, and {names} does not: the same slice; none says that it is newer"

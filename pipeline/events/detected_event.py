@@ -53,6 +53,11 @@ class DetectedEvent(Frozen):
     place: str = Field("", max_length=400, description="text from outside; escape it where it is shown")
     url: str = Field("", max_length=2000)
     status: Literal["automatic", "reviewed", "retracted"] = "automatic"
+    current: bool = Field(
+        True,
+        exclude_if=lambda value: value,
+        description="False: the source lists it as past; it was no mistake",
+    )
     alert: Alert | None = Field(None, description="of the source for the whole event, not for landslides")
     ground_failure: GroundFailure | None = None
     shaking: Bounds | None = Field(None, description="extent of the ShakeMap, or of what a person names")

@@ -86,7 +86,8 @@ def revised(entry: Entry, event: DetectedEvent, decision: Decision, at: datetime
     if event.source == newest.source:
         if event.status == "retracted" and event.id != newest.id:
             return entry, "unchanged"  # one of its ids was withdrawn, the event was not
-        if event.updated < newest.updated or (event.updated == newest.updated and not _richer(event, newest)):
+        same = event.updated == newest.updated
+        if event.updated < newest.updated or (same and not _says_more(event, newest)):
             return entry, "unchanged"
     event = event.model_copy(
         update={
@@ -128,8 +129,10 @@ def decided(entry: Entry, decision: Decision, at: datetime) -> Entry:
     return after.noted(at, f"{word} from {before} to {decision.tier}: {'; '.join(decision.reasons)}")
 
 
-def _richer(event: DetectedEvent, known: DetectedEvent) -> bool:
-    """Whether the same revision now has products, which could not be read before."""
+def _says_more(event: DetectedEvent, known: DetectedEvent) -> bool:
+    """Whether the same revision now has products, which could not be read before, or is listed as past."""
+    if known.current and not event.current:
+        return True
     bare = known.ground_failure is None and known.shaking is None
     return bare and not (event.ground_failure is None and event.shaking is None)
 
@@ -174,6 +177,8 @@ def differences(old: DetectedEvent, new: DetectedEvent) -> list[str]:
     moved = km_between((old.longitude, old.latitude), (new.longitude, new.latitude))
     if moved >= 0.1:
         lines.append(f"moved by {moved:.1f} km")
+    if old.current != new.current:
+        lines.append("listed as current again" if new.current else "listed as past by the source")
     if old.start != new.start:
         lines.append(f"start {(new.start - old.start).total_seconds():+.1f} s")
     if old.end != new.end:

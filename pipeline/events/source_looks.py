@@ -69,9 +69,14 @@ def look(source: FeedSource, entries: Iterable[Entry], rules: Rules, now: dateti
     reading = _Reading(source, before, [e for e in entries if e.event.source == source.name], rules, now)
     if answer.status == "new":
         reading.read_feed(answer, events)
-    if source.has_details:
+    if source.has_documents:
         reading.read_absent(events, fresh=answer.status == "new")
     return reading.look(address, answer, len(events))
+
+
+def _mark(event: DetectedEvent) -> str:
+    """What differs between two statements that are to be looked at both."""
+    return event.key.updated if event.current else f"{event.key.updated} past"
 
 
 class _Reading:
@@ -92,8 +97,8 @@ class _Reading:
         """Take every revision that was not looked at before, with its products where they may matter."""
         with_products = self.source.ids_with_products(answer)
         for event in events:
-            if self.before.seen.get(event.id) == event.key.updated:
-                self.seen[event.id] = event.key.updated
+            if self.before.seen.get(event.id) == _mark(event):
+                self.seen[event.id] = _mark(event)
                 continue
             entry = next(iter(same_event(self.entries, event)), None)
             wanted = entry is not None or event.id in with_products or self.rules.decide(event).tier != "none"
@@ -101,7 +106,7 @@ class _Reading:
                 self._closer(event, entry)
             else:
                 self.events.append(event)
-                self.seen[event.id] = event.key.updated
+                self.seen[event.id] = _mark(event)
 
     def _closer(self, event: DetectedEvent, entry: Entry | None) -> None:
         """Take an event with its products; without them where its document cannot be had, and look again later."""
@@ -116,7 +121,7 @@ class _Reading:
                 event = event.model_copy(update=products)
             self.events.append(event)
         else:
-            self.seen[event.id] = event.key.updated
+            self.seen[event.id] = _mark(event)
 
     def _detail(self, event: DetectedEvent) -> DetectedEvent:
         """The event with its products, or as retracted where the source has it no longer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.areas.area import area_folders
 from pipeline.areas.area_file import explained_all, mapping_of, text_of
@@ -53,6 +53,27 @@ class EarthquakeRule(Frozen):
     )
 
 
+class AreaSizes(Frozen):
+    """How small and how large the areas of events are."""
+
+    least_side_km: Annotated[
+        Number, Field(ge=1, le=1000, description="shortest side of an area whose extent a source states")
+    ] = 2.0
+    least_radius_km: Annotated[
+        Number, Field(ge=1, le=500, description="around an epicentre, where no source states an extent")
+    ] = 10.0
+    largest_side_km: Annotated[
+        Number,
+        Field(ge=1, le=1000, description="longest side, around the middle; a person's margin comes on top"),
+    ] = 100.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AreaSizes:
+        if max(self.least_side_km, 2 * self.least_radius_km) > self.largest_side_km:
+            raise ValueError("largest_side_km must be at least least_side_km and twice least_radius_km")
+        return self
+
+
 class Rules(Frozen):
     """The content of `rules.yaml`."""
 
@@ -61,6 +82,7 @@ class Rules(Frozen):
     other_alerts: dict[Literal["hurricane", "rainfall", "other"], dict[Alert, Deciding]] = Field(
         {}, description="tier of other events by the source's alert"
     )
+    areas: AreaSizes = AreaSizes()
 
     def decide(self, event: DetectedEvent) -> Decision:
         """The tier of one revision, with the reasons in words."""

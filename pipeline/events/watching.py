@@ -54,6 +54,8 @@ class Change(Frozen):
     tier: Tier
     """a person's, else that of the decision"""
     decision: Decision
+    before: Tier = "none"
+    """the tier until now"""
     opened: bool = False
     """it is built from now on, and was not before"""
     words: str = ""
@@ -176,7 +178,7 @@ class _Book:
         self.changes.append(
             Change(
                 name=after.name, what=what, state=after.state, event=after.event, tier=after.tier,
-                decision=after.decision,
+                decision=after.decision, before="none" if before is None else before.tier,
                 opened=after.open and (before is None or not before.open), words=words,
             )
         )  # fmt: skip

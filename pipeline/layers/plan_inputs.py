@@ -15,6 +15,7 @@ from pipeline.catalogue.slc import SlcPass, SlcPassList
 from pipeline.catalogue.slc_passes import slc_passes, wants_slc
 from pipeline.cube.layers import Recipe, Source
 from pipeline.cube.manifest import Manifest
+from pipeline.cube.schema import BACKSCATTER
 from pipeline.grid import Grid
 
 
@@ -35,7 +36,7 @@ class PlanInputs:
     @cached_property
     def passes(self) -> PassList:
         """Passes with backscatter, and remarks."""
-        return passes_of(self.catalogue, self.area)
+        return passes_of(self.catalogue, self.area, self.held_items)
 
     @cached_property
     def dem(self) -> DemTiles:
@@ -45,7 +46,18 @@ class PlanInputs:
     @cached_property
     def listed(self) -> PassList:
         """Passes as the archive lists them, whether or not its servers have the files."""
-        return group_passes(self.catalogue.rtc_items, self.area)
+        return group_passes(self.catalogue.rtc_items, self.area, held=self.held_items)
+
+    @cached_property
+    def held_items(self) -> frozenset[str]:
+        """Ids of the items of which the latest version has backscatter."""
+        records = self.previous.records.values() if self.previous is not None else ()
+        return frozenset(
+            source.id.rpartition("/")[0]
+            for record in records
+            if not set(BACKSCATTER).isdisjoint(record.recipe.variables)
+            for source in record.recipe.sources
+        )
 
     @cached_property
     def listed_dem(self) -> DemTiles:

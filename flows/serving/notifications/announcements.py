@@ -33,6 +33,8 @@ EVENT_RETRACTED = "event.retracted"
 EVENT_WAITING = "event.waiting"
 SAYS = "slidecube.says"
 """the label that holds the text for people"""
+TOLD = "slidecube.told"
+"""the label of an event's announcement that says whether people are told of it (`SLIDECUBE_NOTIFY_TIER`)"""
 MOST_TEXT = 600
 
 

@@ -34,9 +34,11 @@ from flows.serving.notifications.announcements import (
     BUILD_FAILED,
     EVENT_DETECTED,
     EVENT_RETRACTED,
+    EVENT_REVISED,
     EVENT_WAITING,
     RELEASE_READY,
     SAYS,
+    TOLD,
 )
 from pipeline.errors import SettingsError
 from pipeline.settings import settings
@@ -101,11 +103,21 @@ def _announcement(name: str, resource: str, words: str) -> Notice:
     return Notice(f"slidecube: {words}", trigger, ANNOUNCED, name)
 
 
+def _of_events(name: str, words: str, *others: str) -> Notice:
+    """What became of an event, for the events of the tier that people want to be told of."""
+    trigger = EventTrigger(
+        expect={name, *others},
+        match={"prefect.resource.id": "event.*", TOLD: "true"},
+        posture=Posture.Reactive,
+    )
+    return Notice(f"slidecube: {words}", trigger, ANNOUNCED, name)
+
+
 NOTICES = (
     _announcement(RELEASE_READY, "release.*", "a map is ready"),
     _announcement(BUILD_FAILED, "datacube.*", "a build failed"),
-    _announcement(EVENT_DETECTED, "event.*", "an event was detected"),
-    _announcement(EVENT_RETRACTED, "event.*", "an event was retracted"),
+    _of_events(EVENT_DETECTED, "an event was detected", EVENT_REVISED),
+    _of_events(EVENT_RETRACTED, "an event was retracted"),
     _announcement(EVENT_WAITING, "event.*", "an event waits for a pass"),
     Notice(
         "slidecube: a run failed",

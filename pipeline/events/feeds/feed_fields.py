@@ -92,6 +92,12 @@ class Fields:
         found = (instant_of_value(self._values.get(plain(name))) for name in names)
         return next((each for each in found if each is not None), None)
 
+    def denies(self, *names: str) -> bool:
+        """Whether one of these names is there and says no, as a Boolean or in a word."""
+        return any(
+            str(self._values.get(plain(name))).strip().lower() in ("false", "no", "0") for name in names
+        )
+
     def alert(self, *names: str) -> Alert | None:
         """An alert level in lower case; None for `pending`, an empty one or any other word."""
         found = (str(self._values.get(plain(name))).strip().lower() for name in names)
@@ -126,12 +132,17 @@ def point_of(geometry: Any) -> tuple[float, float, float | None] | None:
     return None if x is None or y is None else (longitude(x), y, third)
 
 
-def features_of(raw: bytes | str, most: int) -> list[Any] | None:
-    """The features of a GeoJSON collection, at most `most`; None where the text is none."""
+def json_of(raw: bytes | str) -> Any:
+    """A document of JSON; None where it is none."""
     try:
-        document = json.loads(raw)
+        return json.loads(raw)
     except (ValueError, RecursionError):
         return None
+
+
+def features_of(raw: bytes | str, most: int) -> list[Any] | None:
+    """The features of a GeoJSON collection, at most `most`; None where the text is none."""
+    document = json_of(raw)
     features = document.get("features") if isinstance(document, dict) else None
     return features[:most] if isinstance(features, list) else None
 

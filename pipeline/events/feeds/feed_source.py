@@ -66,8 +66,10 @@ class FeedSource(ABC):
     title: ClassVar[str]
     hosts: ClassVar[tuple[str, ...]]
     """its own hosts, the only ones that are asked, and whose answers count"""
+    has_documents: ClassVar[bool] = False
+    """whether it has a document of each event, also of those that have left the feed"""
     has_details: ClassVar[bool] = False
-    """whether it has a document of each event, with products that the feed lacks"""
+    """whether its documents of events have products that the feed lacks"""
 
     @abstractmethod
     def feed_address(self, state: SourceState, now: datetime) -> str:

@@ -5,6 +5,10 @@ GDACS's API: gdacs.org/gdacsapi/swagger/index.html and gdacs.org/Documents/2025/
 are described at gdacs.org/feed_reference.aspx and, as they are used, at
 ifrcgo.org/monty-stac-extension/model/sources/GDACS. Instants have no zone and are UTC. GDACS takes earthquakes from
 the USGS ("NEIC") and others, and states the id there as `sourceid`.
+
+An event leaves the list when it is some days old or when newer ones take its place, so that its absence says nothing.
+Its own document (`geteventdata`, by type and number: the same fields as in the list) then says whether it is past
+(`iscurrent` is false), and GDACS has it no longer where there is no document (204 or 404): it was retracted.
 """
 
 from __future__ import annotations
@@ -18,7 +22,14 @@ from pydantic import ValidationError
 from pipeline.catalogue.item_fields import says_simulated
 from pipeline.errors import ArchiveError
 from pipeline.events.detected_event import DetectedEvent
-from pipeline.events.feeds.feed_fields import Fields, features_of, number_of_value, point_of, web_address
+from pipeline.events.feeds.feed_fields import (
+    Fields,
+    features_of,
+    json_of,
+    number_of_value,
+    point_of,
+    web_address,
+)
 from pipeline.events.feeds.feed_source import MOST_EVENTS, Answer, FeedSource, SourceState
 from pipeline.events.feeds.usgs_feed import ID as USGS_ID
 
@@ -36,6 +47,7 @@ class GdacsFeed(FeedSource):
     name = "gdacs"
     title = "GDACS"
     hosts = (HOST, HOST.removeprefix("www."))
+    has_documents = True
 
     def feed_address(self, state: SourceState, now: datetime) -> str:
         """The list of current events; GDACS has no other one of a fixed address."""
@@ -56,6 +68,21 @@ class GdacsFeed(FeedSource):
             if event is not None and (event.id not in newest or newest[event.id].updated < event.updated):
                 newest[event.id] = event
         return list(newest.values())
+
+    def detail(self, event_id: str) -> DetectedEvent | None:
+        """The newest revision of an event that has left the list; None where GDACS has it no longer."""
+        code, number = event_id[:2], event_id[2:]
+        if code not in KINDS or not re.fullmatch("[0-9]{1,16}", number):
+            raise ArchiveError(f"{event_id!r:.60} is no id of GDACS.", "It has a form as EQ1155123.")
+        answer = self.ask(
+            f"https://{HOST}/gdacsapi/api/events/geteventdata?eventtype={code}&eventid={number}"
+        )
+        if answer.status == "gone":
+            return None
+        event = event_of_feature(json_of(answer.raw), simulated=answer.simulated)
+        if event is None or event.id != event_id:
+            raise ArchiveError(f"GDACS's document of {event_id} is none of this event.", "Try again later.")
+        return event
 
 
 def event_of_feature(feature: Any, *, simulated: bool = False) -> DetectedEvent | None:
@@ -80,7 +107,8 @@ def event_of_feature(feature: Any, *, simulated: bool = False) -> DetectedEvent 
             longitude=point[0], latitude=point[1], magnitude=magnitude,
             depth_km=None if depth is None else number_of_value(depth[1], -20, 1000),
             place=stated.text("name", "eventname") or stated.text("country"), url=report or GdacsFeed().page(event_id),
-            alert=stated.alert("alertlevel"), population=stated.number("population", least=0, most=1e10),
+            alert=stated.alert("alertlevel"), current=not stated.denies("iscurrent"),
+            population=stated.number("population", least=0, most=1e10),
             also=_at_usgs(stated), simulated=simulated or says_simulated(feature),
         )  # fmt: skip
     except ValidationError:

@@ -11,7 +11,6 @@ intensity: `json/exposures.json` of the product `losspager` (earthquake.usgs.gov
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ from pipeline.events.detected_event import Alert, DetectedEvent, GroundFailure
 from pipeline.events.feeds.feed_fields import (
     Fields,
     features_of,
+    json_of,
     number_of_value,
     one_line,
     point_of,
@@ -57,6 +57,7 @@ class UsgsFeed(FeedSource):
     name = "usgs"
     title = "USGS"
     hosts = (HOST,)
+    has_documents = True
     has_details = True
 
     def feed_address(self, state: SourceState, now: datetime) -> str:
@@ -102,7 +103,7 @@ class UsgsFeed(FeedSource):
             answer = self.ask(f"https://{HOST}/fdsnws/event/1/query?format=geojson&eventid={event_id}")
         if answer.status == "gone":
             return None
-        document = _json(answer.raw)
+        document = json_of(answer.raw)
         event = event_of_feature(document, simulated=answer.simulated)
         if event is None:
             raise ArchiveError(f"The USGS's document of {event_id} is no event.", "Try again later.")
@@ -119,7 +120,7 @@ class UsgsFeed(FeedSource):
         except ArchiveError as error:  # the event is decided without it
             log.warning("%s", error)
             return None
-        stated = Fields(_json(answer.raw)).below("population_exposure")
+        stated = Fields(json_of(answer.raw)).below("population_exposure")
         bands, people = stated.get("mmi"), stated.get("aggregated_exposure")
         if not isinstance(bands, list) or not isinstance(people, list):
             return None
@@ -187,14 +188,6 @@ def _other_ids(value: Any, event_id: str) -> tuple[str, ...]:
     words: Iterable[str] = (one_line(each, 64) for each in ids[: 4 * MOST_IDS])
     others = dict.fromkeys(f"usgs:{word}" for word in words if ID.fullmatch(word) and word != event_id)
     return tuple(others)[:MOST_IDS]
-
-
-def _json(raw: bytes) -> Any:
-    """A document of JSON; None where it is none."""
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _preferred(products: Fields, kind: str) -> Fields | None:

@@ -56,6 +56,7 @@ def looked(area: AreaOfInterest, at: datetime, *, ask_asf: bool) -> Look:
         found=len(within),
         missing=missing,
         next=None if found.finished else found.next,
+        due=found.due,
         waiting_for=found.words,
         cube_version=version,
         after=sum(one.instant > area.event.end for one in in_cube),

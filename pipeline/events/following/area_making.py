@@ -23,6 +23,7 @@ from pipeline.events.following.outline import BASES, Outline, divided, on_land, 
 from pipeline.events.following.pass_history import SeenPass, seen
 from pipeline.events.following.track_choice import LISTED_DAYS, choose_tracks
 from pipeline.events.ledger import Entry, EventArea
+from pipeline.events.triggering_rule import load_rules
 from pipeline.grid import MOST_PIXELS
 from pipeline.records import Frozen
 from pipeline.settings import settings
@@ -49,11 +50,12 @@ def areas_of(entry: Entry, now: datetime) -> Made:
 
     Raises:
         ArchiveError: an archive cannot be searched; nothing was made.
+        AreaError: the rule cannot be used.
         LedgerError: the names for further areas are used up.
         DiskError: a file cannot be written.
     """
     stored = [StoredArea(each.name) for each in entry.areas]
-    outline = outline_of(entry.event, entry.margin_km)
+    outline = outline_of(entry.event, entry.margin_km, load_rules().areas)
     why = _why_others(entry, stored, outline)
     if why is None:
         return Made(areas=entry.areas)

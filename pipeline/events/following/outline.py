@@ -13,19 +13,15 @@ from shapely.geometry import box
 
 from pipeline.events.detected_event import Bounds, DetectedEvent
 from pipeline.events.land_mask import CELL_DEG, land_bounds
+from pipeline.events.triggering_rule import AreaSizes
 from pipeline.records import Frozen
 
 Basis = Literal["radius", "shaking", "hazard"]
 BASES: tuple[Basis, ...] = ("radius", "shaking", "hazard")
 """in ascending order of what each says about landslides"""
 
-LARGEST_SIDE_KM = 100.0
-"""Longest side of an event's area around its middle: 10,000 by 10,000 pixels, of which each pass takes 0.8 GB, and
-within one swath of 250 km of each track. A person's margin is added on every side."""
-LEAST_SIDE_KM = 2.0
-"""Shortest side of an extent that a source or a person states."""
-LEAST_RADIUS_KM = 10.0
-"""An epicentre is known to some kilometres, and a smaller scene has too little unchanged ground to compare with."""
+SIZES = AreaSizes()
+"""where the rule does not say otherwise"""
 UNKNOWN_RADIUS_KM = 25.0
 """where a source states neither an extent nor a magnitude; assumed"""
 SHALLOW_KM = 20.0
@@ -51,23 +47,28 @@ class Outline(Frozen):
         return shapely.union_all([box(*each) for each in self.boxes])
 
 
-def radius_km(magnitude: float, depth_km: float | None) -> float:
+def radius_km(magnitude: float, depth_km: float | None, least_km: float = SIZES.least_radius_km) -> float:
     """How far from the epicentre landslides are looked for, km.
 
     The area within which landslides happen is log10(A / km²) = M - 3.46 +- 0.47 (Keefer and Wilson 1989, as given by
     Keefer 2002, Surveys in Geophysics 23, 473-510, for M 5.5 to 9.2); its upper value as a circle. A deeper source
     reaches less far: the edge lies at the hypocentral distance that it has for a source `SHALLOW_KM` deep (assumed).
-    At least `LEAST_RADIUS_KM`.
+    At least `least_km`.
     """
     shallow = math.sqrt(10 ** (magnitude - 3.46 + 0.47) / math.pi)
     depth = max(SHALLOW_KM, depth_km or 0.0)
     squared = shallow**2 + SHALLOW_KM**2 - depth**2
-    return max(math.sqrt(max(0.0, squared)), LEAST_RADIUS_KM)
+    return max(math.sqrt(max(0.0, squared)), least_km)
 
 
-def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
-    """The boxes of an event, limited in size and divided at 180 degrees. An extent that a person named has no limit."""
-    basis, (west, south, east, north), why = _extent(event)
+def outline_of(event: DetectedEvent, margin_km: float = 0.0, sizes: AreaSizes = SIZES) -> Outline:
+    """The boxes of an event, limited in size and divided at 180 degrees. An extent that a person named has no limit.
+
+    Args:
+        margin_km: by which a person widened it on every side.
+        sizes: of the rule.
+    """
+    basis, (west, south, east, north), why = _extent(event, sizes.least_radius_km)
     reasons = [why]
     middle = ((west + east) / 2, max(LATITUDES[0], min(LATITUDES[1], (south + north) / 2)))
     lon_km = _KM_PER_DEGREE * math.cos(math.radians(middle[1]))
@@ -75,13 +76,13 @@ def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
     if margin_km:
         reasons.append(f"widened by {margin_km:g} km on every side, as a person asked")
     named = event.source == "manual" and event.shaking is not None
-    limit = math.inf if named else LARGEST_SIDE_KM / 2 + margin_km
+    limit = math.inf if named else sizes.largest_side_km / 2 + margin_km
     if max(half) > limit:
         reasons.append(
             f"limited from {2 * half[0]:.0f} by {2 * half[1]:.0f} km to {2 * limit:.0f} km a side around the middle; "
             "`slidecube event widen` makes it larger"
         )
-    half = [max(LEAST_SIDE_KM / 2, min(limit, each)) for each in half]
+    half = [max(sizes.least_side_km / 2, min(limit, each)) for each in half]
     whole = (
         middle[0] - half[0] / lon_km,
         max(LATITUDES[0], middle[1] - half[1] / _KM_PER_DEGREE),
@@ -94,7 +95,7 @@ def outline_of(event: DetectedEvent, margin_km: float = 0.0) -> Outline:
     return Outline(basis=basis, boxes=tuple(halves), reasons=tuple(reasons))
 
 
-def _extent(event: DetectedEvent) -> tuple[Basis, Bounds, str]:
+def _extent(event: DetectedEvent, least_radius_km: float) -> tuple[Basis, Bounds, str]:
     """What the extent rests on, its box with west <= east (east may be beyond 180), and a line about it."""
     failure = event.ground_failure
     if failure is not None and failure.bounds is not None:
@@ -107,9 +108,12 @@ def _extent(event: DetectedEvent) -> tuple[Basis, Bounds, str]:
         words = "the extent of the shaking" if event.kind == "earthquake" else "the extent that was named"
         return "shaking", _unwrapped(event.shaking), words
     if event.magnitude is None:
-        radius, words = UNKNOWN_RADIUS_KM, "neither extent nor magnitude are known, so assumed"
+        radius, words = (
+            max(UNKNOWN_RADIUS_KM, least_radius_km),
+            "neither extent nor magnitude are known, so assumed",
+        )
     else:
-        radius = radius_km(event.magnitude, event.depth_km)
+        radius = radius_km(event.magnitude, event.depth_km, least_radius_km)
         depth = "" if event.depth_km is None else f" at {event.depth_km:g} km"
         words = f"for a magnitude of {event.magnitude:g}{depth}, after Keefer and Wilson 1989"
     lat_deg = radius / _KM_PER_DEGREE

@@ -11,6 +11,7 @@ from pipeline.errors import number_of
 from pipeline.events.following.next_pass import ExpectedPass
 from pipeline.events.following.pass_history import SAME_OVERFLIGHT, satellite
 from pipeline.events.following.platform_offsets import PlatformOffset
+from pipeline.events.following.waiting import words_of_passes
 from pipeline.files import read_regular, write_whole
 from pipeline.places import awaited_passes
 from pipeline.records import Frozen, Utc
@@ -52,6 +53,9 @@ class PassAccount(Frozen):
     )
     found: int = Field(ge=0, description="of these, in the archive")
     missing: tuple[MissingPass, ...] = ()
+    due: tuple[ExpectedPass, ...] = Field(
+        (), exclude_if=lambda value: not value, description="expected since the event, and not in the archive"
+    )
     next: ExpectedPass | None = None
     waiting_for: str = Field("", description="in words")
     cube_version: int | None = Field(None, description="newest version of the cube")
@@ -81,8 +85,11 @@ class PassAccount(Frozen):
         ]
         if not self.followed:
             lines.append(f"No further pass is waited for, {as_of}.")
-        elif self.next is not None and not is_used(self.next.instant):
-            lines.append(f"{self.waiting_for[:1].upper()}{self.waiting_for[1:]} ({as_of}).")
+        else:
+            due = [one for one in self.due if not is_used(one.instant)]
+            coming = None if self.next is None or is_used(self.next.instant) else self.next
+            if words := words_of_passes(due, coming, self.at):
+                lines.append(f"{words[:1].upper()}{words[1:]} ({as_of}).")
         return (*lines, *(f"Between satellites, {one.words}." for one in self.told_offsets))
 
     @property

@@ -58,10 +58,18 @@ class Waiting(Frozen):
             return f"nothing: every track has {PASSES_A_TRACK} passes after the event"
         if self.over:
             return f"nothing: {MOST_DAYS} days after the event are over"
-        parts = [_due_words(one, self.at) for one in self.due if self.at - one.instant <= GIVEN_UP]
-        if self.next is not None:
-            parts.append(_next_words(self.next))
-        return "; ".join(parts) or "the next pass: the history of this area lets none be expected"
+        return (
+            words_of_passes(self.due, self.next, self.at)
+            or "the next pass: the history of this area lets none be expected"
+        )
+
+
+def words_of_passes(due: Iterable[ExpectedPass], next_pass: ExpectedPass | None, at: datetime) -> str:
+    """Which passes are due or late, and which comes next, for people; empty where there is none of either."""
+    parts = [_due_words(one, at) for one in due if at - one.instant <= GIVEN_UP]
+    if next_pass is not None:
+        parts.append(_next_words(next_pass))
+    return "; ".join(parts)
 
 
 def standing(history: Iterable[SeenPass], event: tuple[datetime, datetime], at: datetime) -> Waiting:

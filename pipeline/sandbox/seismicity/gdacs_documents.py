@@ -38,6 +38,8 @@ class Report(NamedTuple):
     report: GdacsReport
     episode: int
     simulated: bool
+    current: bool = True
+    """False: it has left the list of current events"""
 
     @property
     def modified(self) -> datetime:
@@ -98,7 +100,7 @@ def event_feature(one: Report) -> dict[str, Any]:
             "episodealertlevel": level,
             "episodealertscore": float(_SCORES[level] - 1),
             "istemporary": "false",
-            "iscurrent": "true",
+            "iscurrent": "true" if one.current else "false",
             "country": where,
             "fromdate": one.time.strftime(_TIME),
             "todate": one.time.strftime(_TIME),
@@ -158,7 +160,7 @@ def _item(channel: Any, one: Report) -> None:
     etree.SubElement(item, _name("dc", "subject")).text = f"EQ{_SCORES[one.level]}"
     severity = stated["severitydata"]
     ours: dict[str, str] = {
-        "iscurrent": "true",
+        "iscurrent": stated["iscurrent"],
         "fromdate": _mail(one.time),
         "todate": _mail(one.time),
         "datemodified": _mail(one.modified),

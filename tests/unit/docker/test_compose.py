@@ -71,7 +71,7 @@ def test_each_secret_reaches_those_who_need_it_and_nobody_else(name):
 @services
 def test_what_looks_like_a_secret_is_known_as_one_and_never_written_down(name):
     for variable, value in SERVICES[name]["environment"].items():
-        if re.search("PASSWORD|KEY|TOKEN|SECRET|AUTH|WEBHOOK|NOTIFY", variable):
+        if re.search("PASSWORD|KEY|TOKEN|SECRET|AUTH|WEBHOOK|NOTIFY_URL", variable):
             assert value is None or VARIABLE.fullmatch(value), variable
             assert (variable if value is None else VARIABLE.match(value)[1]) in SECRETS
 

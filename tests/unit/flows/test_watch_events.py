@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,15 +10,18 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
+from prefect.events import Resource
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import cli, watch_events
 from flows.serving import event_artifacts, server_client
+from flows.serving.notifications.notices import NOTICES
 from flows.serving.schedules import of_watch
 from pipeline.events.feeds.usgs_feed import event_of_feature
 from pipeline.events.ledger import Decision
 from pipeline.events.watching import Change, SourceReport, WatchReport
+from pipeline.settings import settings
 from tests.unit.pipeline.events.made_feeds import AT, usgs_feature
 
 
@@ -63,6 +67,36 @@ def test_what_became_of_an_event_is_announced(
         assert (each["resource"]["event.tier"], each["resource"]["event.opened"]) == ("build", "true")
         assert each["payload"]["stated"]["magnitude"] == 6.6
         assert "M 6.6" in each["resource"]["slidecube.says"]
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "tier", "least", "told"),
+    [
+        ("detected", "none", "watch", "build", False),
+        ("detected", "none", "watch", "watch", True),
+        ("detected", "none", "build", "build", True),
+        ("revised", "watch", "build", "build", True),
+        ("revised", "build", "build", "build", False),
+        ("revised", "build", "priority", "build", True),
+        ("revised", "watch", "build", "priority", False),
+        ("retracted", "build", "build", "build", True),
+        ("retracted", "watch", "watch", "build", False),
+    ],
+)
+def test_people_are_told_of_the_tier_that_they_chose(
+    what: str, before: str, tier: str, least: str, told: bool, emitted: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SLIDECUBE_NOTIFY_TIER", least)
+    settings.cache_clear()
+    made = change(what).model_copy(update={"before": before, "tier": tier, "opened": False})
+    watch_events.announce(made)
+    settings.cache_clear()
+    (event,) = emitted
+    assert event["resource"]["slidecube.told"] == str(told).lower()
+    triggers = [each.trigger for each in NOTICES if event["event"] in each.trigger.expect]
+    resource = Resource.model_validate(event["resource"])
+    assert [each.match.matches(resource) for each in triggers] == [told]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +175,26 @@ def test_one_command_turns_the_watch_on_and_off(server: Server) -> None:
         ended = CliRunner().invoke(cli.watch, words.split())
         assert ended.exit_code == 0, ended.output
         assert {each.active for each in server.schedules.values()} == {active}
+
+
+def test_what_the_commands_turned_is_listed_for_programs(server: Server) -> None:
+    for words, changed in (("on --dry-run --json", True), ("on --json", True), ("on --json", False)):
+        ended = CliRunner().invoke(cli.watch, words.split())
+        rows = json.loads(ended.stdout)
+        assert {row["deployment"] for row in rows} == {name for name, _ in of_watch()}
+        assert {(row["active"], row["changed"]) for row in rows} == {(True, changed)}
+    assert {each.active for each in server.schedules.values()} == {True}
+
+
+def test_each_reason_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    usgs, gdacs = (f"{name} is away." for name in ("USGS", "GDACS"))
+    made = report(failures=(usgs,))
+    away = made.sources[1].model_copy(update={"result": "failed", "failures": (gdacs,)})
+    made = made.model_copy(update={"sources": (made.sources[0], away)})
+    monkeypatch.setattr("pipeline.events.watching.watch", lambda at, dry_run: made)
+    ended = CliRunner().invoke(cli.watch, ["once"])
+    assert ended.exit_code == 6
+    assert all(ended.output.count(words) == 1 for words in (usgs, gdacs))
 
 
 def test_a_server_without_the_deployment_is_named(server: Server) -> None:

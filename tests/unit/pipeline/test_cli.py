@@ -133,3 +133,19 @@ def test_tables_in_a_pipe_do_not_break(monkeypatch: pytest.MonkeyPatch) -> None:
         found = plain_console()
         found.print(table)
     assert found.width >= 150 and captured.get() == ""
+
+
+def test_an_area_of_the_longest_name_fits_into_80_columns_and_no_cell_is_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_AOI_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    settings.cache_clear()
+    name = "usgs-" + "0123456789" * 5 + "abcde"
+    (tmp_path / f"{name}.yaml").write_text((areas.SHIPPED_AREAS / "hokkaido.yaml").read_text())
+    lines = invoke("areas").output.splitlines()
+    settings.cache_clear()
+    assert max(len(line) for line in lines) <= 80
+    first = next(number for number, line in enumerate(lines) if line.startswith("usgs-"))
+    assert "".join(line.split()[0] for line in lines[first : first + 6] if line[:1].strip()).startswith(name)
+    assert "2018-09-05T18:07" in lines[first] and "5382 x" in lines[first]

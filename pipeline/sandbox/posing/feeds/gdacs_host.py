@@ -68,7 +68,8 @@ class GdacsHost:
             revision = told.event.at(seen)
             if revision is None or revision.status == "deleted":
                 continue
-            one = Report(told.event, revision, report, told.event.number_at(seen), told.simulated)
+            current = now - revision.time <= _CURRENT
+            one = Report(told.event, revision, report, told.event.number_at(seen), told.simulated, current)
             if age is None or now - one.time <= age:
                 found.append(one)
         return sorted(found, key=lambda one: one.time, reverse=True)

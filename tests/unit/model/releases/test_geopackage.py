@@ -16,7 +16,7 @@ from pyproj import Geod
 
 from model.maps.validity import MEANINGS, NO_PASS_BEFORE, TOO_FLAT
 from model.releases.event_facts import EventFacts, event_facts
-from model.releases.polygon_attributes import described, mean_inside, reviewed
+from model.releases.polygon_attributes import ALIASES, described, mean_inside, reviewed
 from model.releases.vector_layers import layers_of
 from tests.unit.model.releases.conftest import EPICENTRE, SIZE, hostile_cube
 
@@ -138,3 +138,13 @@ def test_area_and_passes_are_those_of_the_map(made, folder):
     assert [value.to_pydatetime() for value in passes["src_date"]] == [
         one.replace(microsecond=one.microsecond // 1000 * 1000) for one in used
     ]
+
+
+def test_the_event_s_place_is_that_of_its_source_and_plain_text(made):
+    finished, _ = made
+    assert "event_place" not in finished.frame, "neither cube nor ledger names one"
+    placed = reviewed(replace(finished, event=EventFacts(place="27 km E of\n\u202e<b>X</b>")), None)
+    area = layers_of(placed)[2]
+    for (place,) in (set(placed.frame["event_place"]), set(area.frame["event_place"])):
+        assert place.isprintable() and place.startswith("27 km E of") and place.endswith("<b>X</b>")
+    assert "source" in area.aliases["event_place"] and "source" in ALIASES["event_place"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -188,3 +189,15 @@ def test_the_page_says_what_is_missing_and_when_the_next_pass_comes(made, tmp_pa
     shown = words(text)
     assert shown.count("Not in the archive") == 1 and "Waiting for track 46" in shown
     assert "not known to this map" not in shown and "<b>S1</b>" not in text
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.0, "No ground is without data"), (0.0002, "below 0.1 % of the area")]
+)
+def test_a_share_without_data_is_named_as_it_is(made, tmp_path, share, words):
+    finished, _ = made
+    record = finished.record.model_copy(update={"no_data_share": share})
+    shutil.copy(finished.folder / "validity.tif", tmp_path)
+    other = replace(finished, record=record, folder=tmp_path)
+    write_page(other, layers_of(other)[0])
+    assert words in (tmp_path / PAGE).read_text()

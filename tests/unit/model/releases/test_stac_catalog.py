@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pystac
 import pytest
 from pystac.extensions.classification import ClassificationExtension
@@ -17,6 +18,7 @@ from pystac.extensions.sat import OrbitState, SatExtension
 from pystac.validation import validate_dict
 
 from model.maps.validity import MEANINGS
+from model.releases.event_facts import EventFacts
 from model.releases.raster_styles import occurring
 from model.releases.stac_catalog import CATALOG, CUBE, MAP, write_stac
 
@@ -106,3 +108,63 @@ def test_the_model_is_an_item_of_its_own(made, tmp_path):
     links = item_of(catalog, "-map").get_links(pystac.RelType.DERIVED_FROM)
     assert {link.resolve_stac_object(root=catalog).target.id for link in links} >= {"slidecube-abc"}
     assert item_of(catalog, "slidecube-abc").properties["mlm:name"] == "a"
+
+
+def rewritten(finished, tmp_path: Path, **event) -> dict:
+    """The item of the map, with other facts of its event."""
+    other = replace(finished, folder=tmp_path, event=EventFacts(**event), exposure=())
+    shutil.copy(finished.folder / "validity.tif", tmp_path)
+    write_stac(other, {})
+    return json.loads((tmp_path / MAP).read_text())
+
+
+OF_THE_EXTENSION = {
+    "eq:magnitude": {"type": "number", "minimum": 0, "maximum": 20},
+    "eq:depth": {"type": "number"},
+    "eq:status": {"enum": ["automatic", "reviewed", "deleted"]},
+    "eq:sources": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "required": ["name", "code"],
+            "properties": {name: {"type": "string"} for name in ("name", "code", "catalog")},
+        },
+    },
+}
+"""types and values of the fields that are filled, as the tables of the extension's README state them"""
+
+
+@pytest.mark.parametrize(
+    ("usgs_id", "name", "code"),
+    [
+        ("us2000h8ty", "us", "2000h8ty"),
+        ("usp000jadn", "us", "p000jadn"),
+        ("official20041226005853450_30", "official", "20041226005853450_30"),
+    ],
+)
+def test_an_earthquake_has_the_fields_of_its_extension(made, tmp_path, usgs_id, name, code):
+    found = rewritten(
+        made[0],
+        tmp_path,
+        magnitude=6.6,
+        depth_km=35.0,
+        usgs_id=usgs_id,
+        status="retracted",
+        place="27 km E of X",
+    )
+    core_is_valid(found)
+    assert "https://stac-extensions.github.io/earthquake/v1.0.0/schema.json" in found["stac_extensions"]
+    fields = {key: value for key, value in found["properties"].items() if key.startswith("eq:")}
+    schema = {"properties": OF_THE_EXTENSION, "required": ["eq:magnitude", "eq:sources"]}
+    jsonschema.validate(fields, schema | {"additionalProperties": False})
+    assert fields["eq:sources"] == [{"name": name, "code": code, "catalog": "USGS"}]
+    assert (fields["eq:magnitude"], fields["eq:depth"], fields["eq:status"]) == (6.6, 35.0, "deleted")
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"usgs_id": "us2000h8ty"}, {"magnitude": 6.6}, {"magnitude": -1.2, "usgs_id": "us2000h8ty"}]
+)
+def test_without_what_the_extension_requires_it_is_not_named(made, tmp_path, event):
+    found = rewritten(made[0], tmp_path, **event)
+    assert not any("earthquake" in each for each in found["stac_extensions"])
+    assert not any(key.startswith("eq:") for key in found["properties"])

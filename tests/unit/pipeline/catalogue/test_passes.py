@@ -517,3 +517,17 @@ def test_any_value_anywhere_is_read_or_left_out(path: tuple[str, ...], value: An
     json.dumps(found.model_dump(mode="json"))
     good = item("2018-09-29 20:31:00+00:00", name="good", **{"sat:absolute_orbit": 23918})
     assert [p.absolute_orbit for p in group_passes([one, good], area()).passes][-1] == 23918
+
+
+def test_of_two_items_of_a_slice_the_held_one_stays_unless_one_is_newer() -> None:
+    first, second = item(name="a_rtc"), item("2018-09-05 20:31:00.300000+00:00", name="z_rtc")
+    for order in ([first, second], [second, first]):
+        for held, expected in (((), "z_rtc"), (("a_rtc",), "a_rtc"), (("z_rtc",), "z_rtc")):
+            found = group_passes(order, area(), held=held)
+            (only,) = found.passes
+            assert [one.id for one in only.slices] == [expected]
+            assert [one.id for one in found.others] == [{"a_rtc": "z_rtc", "z_rtc": "a_rtc"}[expected]]
+    newer = item("2018-09-05 20:31:00.300000+00:00", name="z_rtc", updated="2018-10-01T00:00:00Z")
+    found = group_passes([first, newer], area(), held=("a_rtc",))
+    assert [one.id for one in found.passes[0].slices] == ["z_rtc"]
+    assert found.others == ()

@@ -14,6 +14,7 @@ WEEK = "earthquake.usgs.gov/earthquakes/feed/v1.0/summary/4.5_week.geojson"
 MONTH = WEEK.replace("week", "month")
 DETAIL = "earthquake.usgs.gov/earthquakes/feed/v1.0/detail/{}.geojson"
 GDACS = "www.gdacs.org/gdacsapi/api/events/geteventlist/EVENTS4APP"
+GDACS_DATA = "www.gdacs.org/gdacsapi/api/events/geteventdata"
 
 
 def ms(instant: datetime) -> int:

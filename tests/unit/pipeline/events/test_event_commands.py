@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.cells import cell_len
 
 from pipeline.events import ledger
 from pipeline.events.catalogue_replay import replay
@@ -224,3 +225,25 @@ def test_what_is_no_catalogue_ends_with_status_4(raw: bytes, tmp_path: Path) -> 
 
 def test_a_ledger_without_events_says_so() -> None:
     assert "No open events." in invoke("list").output
+
+
+LONG = "us" + "a1" * 29
+"""60 characters"""
+
+
+@pytest.mark.parametrize("place", ["x" * 200, "a place " * 20, "北海道胆振東部" * 10])
+def test_no_table_is_wider_than_the_terminal_whatever_names_it_holds(place: str, tmp_path: Path) -> None:
+    for number in range(3):
+        ended = invoke(*RAIN[:4], f"2017-09-2{number}T10:15:00Z", "--place", place)
+        assert ended.exit_code == 0, ended.output
+    one = usgs_feature(LONG[:32], place=place)
+    (tmp_path / "year.geojson").write_bytes(collection(one))
+    file = tmp_path / "named.yaml"
+    file.write_text(f"id: {LONG}\nat: [142, 43]\nradius_km: 10\nplace: {place!r}\n{WHEN}", encoding="utf-8")
+    assert invoke("add", "--file", str(file)).exit_code == 0
+    for words in (("list", "--all"), ("replay", str(tmp_path / "year.geojson"), "--all")):
+        ended = invoke(*words)
+        assert ended.exit_code == 0, ended.output
+        assert all(cell_len(line) <= 80 for line in ended.output.splitlines() if not line.startswith("rule:"))
+        folded = "".join(line[:31] for line in ended.output.splitlines())
+        assert LONG[:12] in folded, "a name is folded, never cut"

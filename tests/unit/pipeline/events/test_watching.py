@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 import hypothesis
 import pytest
@@ -21,6 +22,7 @@ from tests.unit.pipeline.events.made_feeds import (
     AT,
     DETAIL,
     GDACS,
+    GDACS_DATA,
     MONTH,
     NOW,
     WEEK,
@@ -126,6 +128,85 @@ def test_a_retracted_event_is_said(sources: Sources, status: str | None) -> None
     assert (entry.state, entry.open, entry.event.status) == ("retracted", False, "retracted")
     assert "retracted" in entry.history[-1].words
     assert not watch(NOW + timedelta(hours=2)).changes
+
+
+def answers(sources: Sources, *replies: Reply) -> None:
+    """GDACS's document of an event, one reply after the other, the last for good."""
+    left = list(replies)
+    sources.server.rules.insert(
+        0,
+        lambda seen: (
+            (left.pop(0) if len(left) > 1 else left[0]) if seen.path.startswith(GDACS_DATA) else None
+        ),
+    )
+
+
+def past(**properties: Any) -> Reply:
+    return Reply(200, {}, json.dumps(gdacs_feature(iscurrent="false", **properties)).encode())
+
+
+@pytest.mark.parametrize("status", [204, 404, 410])
+def test_an_event_that_gdacs_alone_had_and_has_no_longer_is_retracted(sources: Sources, status: int) -> None:
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs()
+    answers(sources, Reply(status))
+    report = watch(NOW + timedelta(hours=1))
+    assert whats(report) == [("gdacs-eq1155123", "retracted")]
+    assert ledger.read("gdacs-eq1155123").state == "retracted"
+    assert not watch(NOW + timedelta(hours=2)).changes
+
+
+def test_an_event_that_left_the_list_of_gdacs_is_past_and_not_retracted(sources: Sources) -> None:
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs()
+    answers(sources, past())
+    report = watch(NOW + timedelta(hours=1))
+    assert whats(report) == [("gdacs-eq1155123", "revised")]
+    entry = ledger.read("gdacs-eq1155123")
+    assert (entry.open, entry.event.current) == (True, False), "passes are still looked for"
+    assert "past" in entry.history[-1].words
+    assert not watch(NOW + timedelta(days=3)).changes, "it is said once"
+
+
+def test_an_event_that_the_list_calls_past_is_told_though_nothing_else_is_new(sources: Sources) -> None:
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs(gdacs_feature(iscurrent=False))
+    assert whats(watch(NOW + timedelta(hours=1))) == [("gdacs-eq1155123", "revised")]
+    assert not watch(NOW + timedelta(hours=2)).changes
+
+
+def test_an_event_that_the_list_has_no_room_for_and_is_current_stays_as_it_is(sources: Sources) -> None:
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs(gdacs_feature(number=7, lat=10.0, lon=10.0))
+    answers(sources, Reply(200, {}, json.dumps(gdacs_feature()).encode()))
+    assert "gdacs-eq1155123" not in [name for name, _ in whats(watch(NOW + timedelta(hours=1)))]
+    asked = sum(seen.path.startswith(GDACS_DATA) for seen in sources.server.seen)
+    watch(NOW + timedelta(hours=2))
+    assert sum(seen.path.startswith(GDACS_DATA) for seen in sources.server.seen) == asked, "once a day"
+
+
+@pytest.mark.parametrize("reply", [Reply(500), Reply(200, {}, b"{}"), past(eventid=9)])
+def test_a_document_of_gdacs_that_cannot_be_read_retracts_nothing(sources: Sources, reply: Reply) -> None:
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs()
+    answers(sources, reply, Reply(204))
+    report = watch(NOW + timedelta(hours=1))
+    assert not report.changes and report.failures
+    assert whats(watch(NOW + timedelta(hours=2))) == [("gdacs-eq1155123", "retracted")]
+
+
+def test_what_both_sources_state_is_not_asked_of_gdacs(sources: Sources) -> None:
+    sources.usgs(usgs_feature())
+    sources.gdacs(gdacs_feature())
+    watch(NOW)
+    sources.gdacs()
+    assert not watch(NOW + timedelta(hours=1)).changes
+    assert not any(seen.path.startswith(GDACS_DATA) for seen in sources.server.seen)
 
 
 def test_a_retracted_event_that_is_stated_again_is_open_again(sources: Sources) -> None:

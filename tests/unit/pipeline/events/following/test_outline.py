@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from pyproj import Geod
 
 from pipeline.events.detected_event import DetectedEvent, GroundFailure
 from pipeline.events.following.outline import (
-    LARGEST_SIDE_KM,
-    LEAST_RADIUS_KM,
+    SIZES,
     divided,
     on_land,
     outline_of,
     radius_km,
 )
+from pipeline.events.triggering_rule import AreaSizes
 
 WHEN = datetime(2018, 9, 5, 18, 7, 59, tzinfo=UTC)
 
@@ -54,7 +55,11 @@ def test_a_radius_grows_with_the_magnitude_and_shrinks_with_the_depth():
     assert radius_km(6.6, 10) == pytest.approx(36, abs=1)
     assert radius_km(7.8, None) > radius_km(6.6, None) > radius_km(6.0, None)
     assert (
-        radius_km(6.6, 10) == radius_km(6.6, 20) > radius_km(6.6, 35) > radius_km(6.6, 60) == LEAST_RADIUS_KM
+        radius_km(6.6, 10)
+        == radius_km(6.6, 20)
+        > radius_km(6.6, 35)
+        > radius_km(6.6, 60)
+        == SIZES.least_radius_km
     )
     without = outline_of(event(magnitude=None, kind="rainfall"))
     assert without.boxes and any("assumed" in line for line in without.reasons)
@@ -63,11 +68,26 @@ def test_a_radius_grows_with_the_magnitude_and_shrinks_with_the_depth():
 def test_a_large_extent_is_limited_around_its_middle_and_widened_by_a_person():
     wide = event(shaking=(140.0, 41.0, 144.0, 44.0))
     (found,) = outline_of(wide).boxes
-    assert sides_km(found) == pytest.approx((LARGEST_SIDE_KM, LARGEST_SIDE_KM), rel=0.01)
+    assert sides_km(found) == pytest.approx((SIZES.largest_side_km, SIZES.largest_side_km), rel=0.01)
     assert (found[0] + found[2], found[1] + found[3]) == pytest.approx((284.0, 85.0))
     assert any("limited" in line for line in outline_of(wide).reasons)
     (wider,) = outline_of(wide, 20.0).boxes
-    assert sides_km(wider) == pytest.approx((LARGEST_SIDE_KM + 40, LARGEST_SIDE_KM + 40), rel=0.01)
+    assert sides_km(wider) == pytest.approx(
+        (SIZES.largest_side_km + 40, SIZES.largest_side_km + 40), rel=0.01
+    )
+
+
+def test_the_rule_says_how_small_and_how_large_an_area_may_be():
+    sizes = AreaSizes(least_side_km=5, least_radius_km=6, largest_side_km=30)
+    for fields, expected in (
+        ({"shaking": (140.0, 41.0, 144.0, 44.0)}, 30),
+        ({"shaking": (142.0, 42.7, 142.001, 42.701)}, 5),
+        ({"magnitude": 5.5, "depth_km": 100.0}, 12),
+    ):
+        (found,) = outline_of(event(**fields), 0.0, sizes).boxes
+        assert sides_km(found) == pytest.approx((expected, expected), rel=0.01)
+    with pytest.raises(ValidationError):
+        AreaSizes(least_radius_km=60)
 
 
 def test_an_extent_that_a_person_named_is_not_limited():

@@ -83,6 +83,11 @@ def test_an_account_is_kept_and_its_lines_leave_out_what_a_map_has(area, monkeyp
     assert saved_account(NAME) == account and saved_account("nowhere") is None
     without = account.lines_beside([])
     assert len(without) == 2 and "2018-09-05 20:32" in without[0]
-    assert len(account.lines_beside([FIRST_AFTER])) == 1
+    assert "Due" in without[1] and "5 September" in without[1]
+    (beside,) = account.lines_beside([FIRST_AFTER])
+    assert "5 September" not in beside and "17 September" in beside, (
+        "a map does not wait for a pass that it has"
+    )
+    assert account.lines_beside([FIRST_AFTER, account.next.instant]) == ()
     closed = account.model_copy(update={"followed": False})
     assert "No further pass" in closed.lines_beside([FIRST_AFTER])[-1]

@@ -120,3 +120,7 @@ def test_an_event_is_current_for_four_days(feeds: Feeds) -> None:
     feeds.after(days=4, hours=1)
     assert numbers(feeds, "/MAP") == [SECOND_NUMBER]
     assert feeds.archive.clock.now() - feeds.after(days=0) == timedelta(days=4, hours=1)
+    address = f"/gdacsapi/api/events/geteventdata?eventtype=EQ&eventid={MAIN_NUMBER}"
+    for days, current in ((1, "true"), (5, "false")):
+        feeds.after(hours=24 * days)
+        assert feeds.get(GDACS_HOST, address).json()["properties"]["iscurrent"] == current
