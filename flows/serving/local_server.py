@@ -28,6 +28,7 @@ from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from flows.serving.deployments import POOL
 from flows.serving.limits import LEASE_STORAGE, LEASE_VARIABLE
 from flows.serving.prefect_file import PROJECT
+from flows.serving.server_errors import is_of_server
 from pipeline.errors import SlidecubeError
 from pipeline.files import open_regular
 
@@ -213,7 +214,17 @@ class LocalPrefect:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """
+        Raises:
+            SlidecubeError: the block ended since the server was away, or answered with an error, for about a minute,
+                which is how long its client tries again.
+        """
         self._stack.close()
+        if is_of_server(error):
+            raise SlidecubeError(
+                f"The Prefect server did not respond, or not with an answer ({type(error).__name__}).",
+                f"The machine may be too busy; try again. See {self.logs}.",
+            ) from error
 
     def start_server(self) -> None:
         """Start the server; where it has ended, again at the same address.

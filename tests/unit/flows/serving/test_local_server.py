@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
@@ -112,6 +114,17 @@ def test_settings_of_the_caller_do_not_leak_into_the_children(tmp_path, monkeypa
     assert "PREFECT_API_KEY" not in variables
     assert variables["SLIDECUBE_DATA_DIR"] == "here"
     assert variables["NO_PROXY"] == "127.0.0.1,localhost"
+
+
+@pytest.mark.parametrize(
+    ("error", "ends_as"),
+    [(httpx.ConnectError("refused"), SlidecubeError), (ValueError("ours"), None), (None, None)],
+)
+def test_a_server_that_is_away_ends_the_block_by_name(tmp_path, error, ends_as):
+    local = LocalPrefect(tmp_path / "home", tmp_path / "logs")
+    with nullcontext() if ends_as is None else pytest.raises(ends_as) as caught:
+        local.__exit__(type(error), error, None)
+    assert ends_as is None or caught.value.__cause__ is error
 
 
 def test_free_ports_differ_while_they_are_held():
