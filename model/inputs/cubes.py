@@ -20,10 +20,10 @@ from shapely.geometry import box as rectangle
 from model.inputs.windows import Box, tiles, whole
 from pipeline.areas.area import load_area
 from pipeline.cube.addresses import address_of, named_cube
+from pipeline.cube.encoding.georeference import recorded_crs, transform_of
 from pipeline.cube.encoding.portable import lines_of
 from pipeline.cube.foreign.identity import bytes_digest
 from pipeline.cube.foreign.published import PUBLISHED
-from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.cube.read import is_built_here, open_cube
 from pipeline.errors import ModelError
 from pipeline.places import Place

@@ -110,19 +110,7 @@ def group_passes(
     agreeing = [_agreeing(reads, unusable) for reads in by_overflight.values()]
     passes = [_pass(reads, area, project, probes or {}) for reads in agreeing if reads]
     passes = [p for p in passes if p.id not in excluded]
-    within = [p for p in passes if area.start <= p.instant <= area.end]
-    if len(within) < len(passes):
-        notes.append(f"{_passes(len(passes) - len(within))} outside the time range of the area: left out")
-    passes = within
-    if area.tracks is not None:
-        other = sorted({p.relative_orbit for p in passes if p.relative_orbit not in area.tracks})
-        dropped = sum(p.relative_orbit in other for p in passes)
-        if dropped:
-            names = ", ".join(map(str, other))
-            notes.append(
-                f"{_passes(dropped)} of other tracks ({names}): left out, since the area asks for {area.tracks}"
-            )
-        passes = [p for p in passes if p.relative_orbit in area.tracks]
+    passes = _asked_for(passes, area, notes)
     without = [LeftOut(id=p.id, reason=reason) for p in passes if (reason := _unwanted(p, area))]
     passes = [p for p in passes if not _unwanted(p, area)]
     passes.sort(key=lambda p: (p.instant, p.id))
@@ -136,6 +124,23 @@ def group_passes(
         notes=(*excluded.notes(), *notes, *repeat_gaps(passes)),
         others=tuple(read.slice for read in others if _meets(read.slice, footprint)),
     )
+
+
+def _asked_for(passes: list[Pass], area: AreaOfInterest, notes: list[str]) -> list[Pass]:
+    """The passes of the area's time range and tracks; how many others there were is noted."""
+    within = [p for p in passes if area.start <= p.instant <= area.end]
+    if len(within) < len(passes):
+        notes.append(f"{_passes(len(passes) - len(within))} outside the time range of the area: left out")
+    if area.tracks is None:
+        return within
+    chosen = [p for p in within if p.relative_orbit in area.tracks]
+    if len(chosen) < len(within):
+        names = ", ".join(map(str, sorted({p.relative_orbit for p in within} - set(area.tracks))))
+        notes.append(
+            f"{_passes(len(within) - len(chosen))} of other tracks ({names}): left out, since the area asks for "
+            f"{area.tracks}"
+        )
+    return chosen
 
 
 def _id(item: Any) -> Any:

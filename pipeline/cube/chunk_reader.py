@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cube.addresses import VersionAddress
-from pipeline.cube.array_writer import stored_codec
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.array_writer import stored_codec
 from pipeline.cube.encoding.codecs import ChunkCodec
 from pipeline.cube.encoding.shards import index_bytes, read_index
 from pipeline.cube.schema import VARIABLES

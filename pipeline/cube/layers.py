@@ -12,8 +12,8 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from pipeline.cube.array_writer import ArrayWriter
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.array_writer import ArrayWriter
 from pipeline.cube.schema import VARIABLES
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError, GridError

@@ -15,9 +15,9 @@ from typing import Any
 import zarr
 from pydantic import Field
 
-from pipeline.cube.array_writer import most_common_codec, recoded, stored_codec
 from pipeline.cube.coordinates import auxiliary_names, write_coordinates
 from pipeline.cube.encoding import arrays
+from pipeline.cube.encoding.array_writer import most_common_codec, recoded, stored_codec
 from pipeline.cube.encoding.codecs import ChunkCodec
 from pipeline.cube.encoding.geozarr import placed, with_overviews
 from pipeline.cube.encoding.portable import portable_attributes

@@ -25,7 +25,7 @@ from model.inputs.windows import whole
 from model.split.folds import Fold, FoldPlan, one_fold
 from model.split.leakage import MaskedChannels, assert_no_leak
 from model.split.scored_pixels import labels_and_scored
-from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.cube.encoding.georeference import recorded_crs, transform_of
 
 
 @dataclass(frozen=True)

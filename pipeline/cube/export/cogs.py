@@ -21,8 +21,8 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
+from pipeline.cube.encoding.georeference import recorded_crs, transform_of
 from pipeline.cube.export.cube_layer import CubeLayer
-from pipeline.cube.georeference import recorded_crs, transform_of
 from pipeline.cube.schema import VARIABLES
 from pipeline.errors import CubeError
 from pipeline.files import writing

@@ -32,9 +32,9 @@ from zarr.storage import LocalStore
 
 from pipeline.catalogue.identities import direction_name
 from pipeline.cube.encoding.arrays import writing
+from pipeline.cube.encoding.georeference import recorded_crs
 from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.foreign.contract import check_contract
-from pipeline.cube.georeference import recorded_crs
 from pipeline.cube.schema import BACKSCATTER, TERRAIN
 from pipeline.errors import CubeError
 from pipeline.files import put_folder, scratch_name

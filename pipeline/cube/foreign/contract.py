@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.cube.georeference import recorded_crs
+from pipeline.cube.encoding.georeference import recorded_crs
 from pipeline.cube.schema import BACKSCATTER, VARIABLES
 from pipeline.errors import CubeError
 from pipeline.grid import MOST_PIXELS

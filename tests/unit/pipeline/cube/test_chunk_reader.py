@@ -14,7 +14,7 @@ from pipeline.cube.chunk_reader import ChunkReader
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.versions import publish, version_key
 from pipeline.errors import CubeError
-from tests.unit.pipeline.cube.test_array_writer import old_layer
+from tests.unit.pipeline.cube.encoding.test_array_writer import old_layer
 from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest, values
 
 

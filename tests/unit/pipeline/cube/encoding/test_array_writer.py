@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.cube import array_writer
-from pipeline.cube.array_writer import codec_of_cube, stored_codec
+from pipeline.cube.encoding import array_writer
+from pipeline.cube.encoding.array_writer import codec_of_cube, stored_codec
 from pipeline.cube.encoding.codecs import BLOSC_LZ4, NEW_CODEC, ZSTD
 from pipeline.cube.layers import LayerData, LayerRecord, folder_of, layer_problems, read_record, write_layer
 from pipeline.cube.local_store import LocalStore

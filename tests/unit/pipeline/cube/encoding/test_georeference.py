@@ -11,7 +11,7 @@ import rioxarray  # noqa: F401  # registers `.rio`
 import xarray as xr
 from affine import Affine
 
-from pipeline.cube.georeference import recorded_crs, transform_of
+from pipeline.cube.encoding.georeference import recorded_crs, transform_of
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.read import open_cube
 from pipeline.cube.versions import publish
