@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.cube.layers import RECORD
 from pipeline.cube.verify import verify_cube
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox
@@ -57,8 +58,10 @@ def engines(site: Site) -> list[psutil.Process]:
 
 
 def layers(site: Site) -> int:
-    """How many layers the cube's folder holds."""
-    return len(list((site.data / "cubes" / AREA / "layers").glob("[0-9a-z]*")))
+    """How many layers the cube's folder holds, without their overviews, which are made when they are published."""
+    folders = (site.data / "cubes" / AREA / "layers").glob("[0-9a-z]*")
+    records = [json.loads((folder / RECORD).read_text()) for folder in folders]
+    return sum(record["recipe"]["kind"] != "overview" for record in records)
 
 
 def slots_in_use(site: Site) -> int:
