@@ -200,29 +200,29 @@ def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
 def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The stack before the event, then the first pass; server and worker are killed while its cube is built."""
+    """The stack before the event is there; server and worker are killed while the first pass after it is built."""
     environment = {
         **stage.archives.environment,
         **{name: value for name, value in os.environ.items() if name.startswith("SLIDECUBE_")},
         "OMP_WAIT_POLICY": "PASSIVE",
     }
+    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
+    watch(alert)
+    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
+    slidecube.build(area)
+    assert len(_orbits(_manifest(area), after=False)) == 16
+    first_pass = stage.go(stage.published(stage.after[0]) + SOON)
     local = LocalPrefect(new_home(tmp_path), tmp_path / "logs", environment, user_interface=False)
-    first, second = (Step(at, what) for at, what in _two_steps(stage))
     with local as prefect:
         play = EventPlay(stage.world, stage.archives, prefect)
-        assert play.step(first) == [], "nothing to map before the first pass after the event"
-        (area,) = play.areas()
-        assert len(_orbits(_manifest(area), after=False)) == 16
-        assert ledger.read(MAIN).state == "waiting"
-        stage.go(second.at)
-        play.run("watch-events", second.at)
-        play.start("follow-events", second.at)
+        play.run("watch-events", first_pass)
+        play.start("follow-events", first_pass)
         _kill_in_the_middle(play, prefect)
     let_leases_expire(tmp_path / "home")
     again = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
     with again as prefect:
         play = EventPlay(stage.world, stage.archives, prefect)
-        found = _once_the_killed_run_is_old(play, second.at)
+        found = _once_the_killed_run_is_old(play, first_pass)
     with capsys.disabled():
         print("\n" + table_of(found), [one.seconds for one in found])
     (release,) = found
@@ -239,13 +239,6 @@ def _once_the_killed_run_is_old(play: EventPlay, at: datetime) -> list[Release]:
     time.sleep(max(0.0, (began + BEGUN + timedelta(seconds=2) - datetime.now(UTC)).total_seconds()))
     play.step(Step(at + timedelta(hours=1), "after the kill"))
     return play.releases
-
-
-def _two_steps(stage: Stage) -> list[tuple[datetime, str]]:
-    return [
-        (stage.start + timedelta(hours=7, minutes=10), "the landslide alert"),
-        (stage.published(stage.after[0]) + SOON, "the first pass"),
-    ]
 
 
 def _kill_in_the_middle(play: EventPlay, prefect: LocalPrefect) -> None:
