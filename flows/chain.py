@@ -162,7 +162,12 @@ def chosen_bundle(version: CubeVersion) -> Chosen | None:
         return None
     try:
         bundle = bundle_named(text).resolve()
-        return Chosen(bundle=bundle, digest=bundle_digest(bundle))
+        digest = bundle_digest(bundle)
+        if digest is None:
+            raise ModelError(
+                f"{bundle} holds no bundle.", "Name a folder that `slidecube train` wrote, or its area."
+            )
+        return Chosen(bundle=bundle, digest=digest)
     except SlidecubeError as error:
         log.error("SLIDECUBE_EVENT_BUNDLE is not used: %s", error)
         return None

@@ -225,13 +225,17 @@ def test_a_chosen_bundle_that_cannot_map_the_version_is_refused_by_itself(versio
     assert chain.standing(version).lacks == ("model", "map")
 
 
-def test_a_chosen_bundle_is_for_events_alone_and_a_wrong_one_stops_nothing(version, of_event, monkeypatch):
+def test_a_chosen_bundle_is_for_events_alone_and_a_wrong_one_stops_nothing(
+    version, of_event, tmp_path, monkeypatch
+):
     stored_area("small").unlink()
     assert chain.standing(version).chosen is None
     stored_area("small").write_text("title: an event")
-    monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", "nowhere")
-    settings.cache_clear()
-    assert chain.standing(version).lacks == ("model", "map")
+    (tmp_path / "empty").mkdir()
+    for wrong in ("nowhere", str(tmp_path / "empty")):
+        monkeypatch.setenv("SLIDECUBE_EVENT_BUNDLE", wrong)
+        settings.cache_clear()
+        assert chain.standing(version).lacks == ("model", "map")
 
 
 def test_an_events_own_bundle_that_is_the_chosen_one_maps_once(version, data, monkeypatch):
