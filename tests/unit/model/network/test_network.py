@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from model.inputs import cubes
 from model.network.architectures import ARCHITECTURES, Architecture, register
 from model.network.network import build, log_odds, parameters, plan_as_run
 from model.network.torch_guard import smp, torch
@@ -93,7 +94,7 @@ def test_a_trial_or_a_bundle_is_named_after_the_precision_that_ran(monkeypatch):
     monkeypatch.setattr(
         api.cubes,
         "load",
-        lambda cube: (None, api.CubeFacts(uri="a", area="a", digest="a", shape=(1, 1), simulated=True)),
+        lambda cube: (None, cubes.CubeFacts(uri="a", area="a", digest="a", shape=(1, 1), simulated=True)),
     )
     monkeypatch.setattr(
         api, "_once", lambda target, origin, *rest: asked.append(origin.options["plan.precision"])
