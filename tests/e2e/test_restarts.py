@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,8 +77,9 @@ def let_leases_expire(home: Path) -> int:
     index = json.loads((folder / "expirations.json").read_text())
     for name, expires in index.items():
         assert datetime.fromisoformat(expires) < datetime.now(UTC) + timedelta(seconds=LEASE_S + 1)
-        lease = json.loads((folder / f"{name}.json").read_text())
-        (folder / f"{name}.json").write_text(json.dumps(lease | {"expiration": past}))
+        with suppress(FileNotFoundError):  # released since the index was read
+            lease = json.loads((folder / f"{name}.json").read_text())
+            (folder / f"{name}.json").write_text(json.dumps(lease | {"expiration": past}))
     (folder / "expirations.json").write_text(json.dumps(dict.fromkeys(index, past)))
     return len(index)
 
