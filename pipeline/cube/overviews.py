@@ -5,6 +5,7 @@ A layer's overviews are made once, when the first version that has the layer is 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ STEP = 4
 """between two levels: all levels together add at most 1/15 of the pixels; steps of 2 would add a third"""
 LARGEST_PX = 512
 """the coarsest level is no longer than this, as the smallest overview of a COG"""
+LAYERS_AT_ONCE = 3
+"""each thread holds a shard of one layer; decoding, the means and encoding run outside Python's lock"""
 MOST_FACTOR = 256
 """shards of 2048 pixels hold whole blocks of it"""
 
@@ -56,9 +59,12 @@ def make_overviews(store: Store, manifest: Manifest) -> tuple[Overview, ...]:
     """
     factors = factors_of(manifest.grid.shape)
     found: dict[int, dict[str, LayerRecord]] = {factor: {} for factor in factors}
-    for digest, record in sorted(manifest.records.items()):
-        for factor, made in _of_layer(store, record, manifest, factors).items():
-            found[factor][digest] = made
+    layers = sorted(manifest.records.items())
+    with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
+        made = pool.map(lambda layer: _of_layer(store, layer[1], manifest, factors), layers)
+        for (digest, _), levels in zip(layers, made, strict=True):
+            for factor, record in levels.items():
+                found[factor][digest] = record
     return tuple(Overview(factor=factor, records=records) for factor, records in found.items() if records)
 
 
