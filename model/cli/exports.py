@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pipeline.console import as_json, reports_errors
+from pipeline.cube.export.cli import FORMS
+from pipeline.cube.export.cli import export as export_cube
 from pipeline.errors import number_of
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def _words(record: ExportRecord) -> str:
 @click.option(
     "--form",
     "forms",
-    type=click.Choice(["cogs", "zarr2", "zarr3", "netcdf"]),
+    type=click.Choice(FORMS),
     multiple=True,
     help="With --out, a form of the cube: a GeoTIFF for each variable and pass, a plain Zarr of v2 or v3 without "
     "shards, netCDF. It can be given more than once.  [default: cogs]",
@@ -147,7 +149,6 @@ def export_map_or_cube(
     """
     from model.releases.mailed_zip import is_map, write_zip
     from pipeline.cube.addresses import named_cube
-    from pipeline.cube.export.cli import export as export_cube
 
     if is_map(Path(map_or_cube)):
         if zip_ is None or target is not None or out is not None or forms:
