@@ -25,6 +25,7 @@ from pipeline.cube import addresses
 from pipeline.cube.versions import current_version, read_manifest
 from pipeline.errors import IncompleteError
 from pipeline.events import ledger
+from pipeline.events.following.waiting import THIN
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.publication.timetable import read_timetable
 from pipeline.sandbox.seismicity.scripted_events import read_events
@@ -210,7 +211,8 @@ def steps_of(world: World) -> list[Step]:
         orbit = parts[6]
         remark = "" if product.replaced else product.remark
         instants = [(f"{orbit} {remark}".strip(), product.published)]
-        instants += [(f"{orbit}, reprocessed", change.at) for change in product.replaced]
+        # nothing is expected then: the look of the day finds it
+        instants += [(f"{orbit}, reprocessed", change.at + THIN) for change in product.replaced]
         for key, instant in instants:
             passes[key] = max(passes.get(key, (instant, key)), (instant, key))
     found |= {instant: f"pass of orbit {key}" for instant, key in passes.values()}

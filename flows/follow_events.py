@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.build_datacube import words_of
 from flows.open_event import Followed, follow, in_order
-from flows.serving.artifacts import show_events
+from flows.serving.event_artifacts import show_events
 from flows.serving.run_log import in_pages
 from pipeline.errors import number_of
 from pipeline.events import ledger

@@ -38,7 +38,7 @@ def lines_of_maps(entry: Entry) -> list[str]:
 def words_of_map(record: ReleaseRecord) -> str:
     """Version, passes and status of a map, what is mapped, and its score where one is known."""
     version = "" if record.cube_version is None else f"version {record.cube_version}, "
-    after = record.passes_after
+    after = record.seen_after
     status = chain.status_after(after) if after else "before the event"
     area = "" if record.mapped_km2 is None else f", {record.mapped_km2:.3g} km²"
     polygons = "" if record.polygons is None else f" in {number_of(record.polygons, 'polygon')}"

@@ -74,5 +74,5 @@ def map_landslides(
     if not outcome.new:
         return Completed(name="Unchanged", message=f"The map exists: {folder}.", data=folder)
     show_map(outcome.record)
-    announcements.release_ready(outcome.record, chain.status_after(outcome.record.passes_after))
+    announcements.release_ready(outcome.record, chain.status_after(outcome.record.seen_after))
     return Completed(message=f"The map is in {folder}: {announcements.summary(outcome.record)}.", data=folder)

@@ -28,6 +28,7 @@ from pipeline.events import ledger
 from pipeline.events.following.area_look import Look, looked
 from pipeline.events.following.area_making import areas_of
 from pipeline.events.following.pass_account import PassAccount, save_account
+from pipeline.events.following.renewed_passes import lines_of_renewed
 from pipeline.events.following.waiting import earliest_look
 from pipeline.events.ledger import CLOSED, Entry, EventArea, MapStatus
 from pipeline.records import Frozen
@@ -71,7 +72,7 @@ def _at_rest(client: SyncPrefectClient, entry: Entry, now: datetime) -> Followed
     building = entry.state not in CLOSED and entry.tier in ("build", "priority")
     states = _reconciled(client, entry.areas, "paused" if building else "none")
     notes = [f"{words}; cubes and maps are kept" for words in _words(states)]
-    notes += lines_of_maps(entry)  # the last map may have been made after the look that closed the event
+    notes += lines_of_results(entry)  # the last map may have been made after the look that closed the event
     waiting = "nothing: a person paused it" if building else ""
     entry = _changed(
         entry.name,
@@ -124,7 +125,7 @@ def _looked_at(
     notes = list[str]()
     offsets = {one.words: None for look in looks.values() for one in look.account.told_offsets}
     notes += [words for words in offsets if due]
-    notes += lines_of_maps(entry)
+    notes += lines_of_results(entry)
     if ended:
         lacking = [one.words for look in looks.values() for one in look.account.missing]
         notes.append(f"finished: {waiting}" + (f"; missing: {'; '.join(lacking)}" if lacking else ""))
@@ -151,6 +152,13 @@ def _looked_at(
         problems=tuple(problems),
         remarks=tuple(_words(state for state in off if state.by_person)),
     )
+
+
+def lines_of_results(entry: Entry) -> list[str]:
+    """What the history lacks of the event's cubes and maps."""
+    known = [note.words for note in entry.history]
+    renewed = [line for area in entry.areas for line in lines_of_renewed(area.name, known)]
+    return [*renewed, *lines_of_maps(entry)]
 
 
 def _wants_look(look: Look, due: bool) -> bool:

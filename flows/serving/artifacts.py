@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import datetime
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,12 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from model.bundle.markdown import escaped
 from pipeline.console import readable_size
-from pipeline.events.following.area_document import title_of
 
 if TYPE_CHECKING:  # what a flow shows, it has imported; the others need not
     from model.bundle.summaries import BundleRecord, ReleaseRecord
     from model.holdings.status import Status
     from pipeline.build.run import BuildPlan, Published
     from pipeline.cube.cube_quicklook import Quicklook
-    from pipeline.events.ledger import Entry
 
 LONGEST_PX = 1200
 """longer side of the pictures in the server's database, which are shown without access to the disk"""
@@ -73,34 +70,6 @@ def show_passes(plan: BuildPlan) -> None:
         table=[columns | row for row in rows],
         key=key_of("passes", plan.area),
         description=f"Passes of {plan.area}: {len(plan.passes)}, pairs: {len(plan.pairs)}.{missing}{renewed}",
-    )
-
-
-def show_events(
-    now: datetime, entries: Sequence[Entry], failed: dict[str, str], remarks: dict[str, str]
-) -> None:
-    """A table of all events: where each stands, what it waits for, and what stands in its way."""
-    rows: list[dict[str, Any]] = [
-        {
-            "event": entry.name,
-            "what": title_of(entry.event),
-            "tier": entry.tier,
-            "state": f"{entry.state}, paused" if entry.paused else entry.state,
-            "map": entry.map_status or "",
-            "areas": ", ".join(area.name for area in entry.areas),
-            "waiting for": entry.waiting_for,
-            "next look (UTC)": entry.next_look.isoformat(timespec="minutes") if entry.next_look else "",
-            "missing": "; ".join(entry.missing),
-            "remark": remarks.get(entry.name, ""),
-        }
-        for entry in entries
-    ]
-    rows += [{"event": name, "state": "not followed", "remark": why} for name, why in failed.items()]
-    columns = dict.fromkeys(name for row in rows for name in row)
-    create_table_artifact(
-        table=[columns | row for row in rows],
-        key="events",
-        description=f"Events at {now:%Y-%m-%d %H:%M} UTC: {len(rows)}",
     )
 
 

@@ -1,11 +1,15 @@
-"""What a run that watches shows in Prefect's pages."""
+"""What a run that watches or follows shows in Prefect's pages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
+from pipeline.events.following.area_document import title_of
+from pipeline.events.ledger import Entry
 from pipeline.events.watching import WatchReport
 
 
@@ -39,4 +43,34 @@ def show_watch(report: WatchReport) -> None:
         table=[columns | row for row in rows],
         key="watch-events",
         description=f"Sources of events at {report.at:%Y-%m-%d %H:%M} UTC; {len(report.changes)} events changed.",
+    )
+
+
+def show_events(
+    now: datetime, entries: Sequence[Entry], failed: dict[str, str], remarks: dict[str, str]
+) -> None:
+    """A table of all events: where each stands, what it waits for, and what stands in its way."""
+    rows: list[dict[str, Any]] = [
+        {
+            "event": entry.name,
+            "what": plain_cell(title_of(entry.event)),
+            "tier": entry.tier,
+            "state": f"{entry.state}, paused" if entry.paused else entry.state,
+            "map": entry.map_status or "",
+            "areas": ", ".join(area.name for area in entry.areas),
+            "waiting for": plain_cell(entry.waiting_for),
+            "next look (UTC)": entry.next_look.isoformat(timespec="minutes") if entry.next_look else "",
+            "missing": plain_cell("; ".join(entry.missing)),
+            "remark": plain_cell(remarks.get(entry.name, "")),
+        }
+        for entry in entries
+    ]
+    rows += [
+        {"event": name, "state": "not followed", "remark": plain_cell(why)} for name, why in failed.items()
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    create_table_artifact(
+        table=[columns | row for row in rows],
+        key="events",
+        description=f"Events at {now:%Y-%m-%d %H:%M} UTC: {len(rows)}",
     )

@@ -93,12 +93,22 @@ class ReleaseRecord(Frozen):
         description="log-ratio: of earlier releases, the grey raster of change alone"
     )
     area: str
+    title: str = Field(
+        "",
+        exclude_if=lambda value: not value,
+        description="event, place and day, for people; empty: of earlier releases",
+    )
     cube: str
     cube_version: int | None
     model: str | None = Field(description="digest of the model")
     track: str
     passes_before: int
     passes_after: int
+    every_pass_after: int | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="of all tracks, where `passes_after` is of the first; None: of earlier releases",
+    )
     days_since_event: float
     polygons: int | None
     mapped_km2: float | None = Field(
@@ -136,6 +146,11 @@ class ReleaseRecord(Frozen):
     review: ReviewSummary | None = Field(
         None, exclude_if=lambda value: value is None, description="None: no person said anything"
     )
+
+    @property
+    def seen_after(self) -> int:
+        """Passes after the event that it rests on, of all tracks as far as they were recorded."""
+        return self.passes_after if self.every_pass_after is None else self.every_pass_after
 
     @property
     def review_state(self) -> str:

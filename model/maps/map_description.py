@@ -132,8 +132,8 @@ class MapDescription:
         false = self.accuracy.false_polygons if self.accuracy else None
         several = false is not None and false.events > 1
         return {
-            "passes_before": len(selection.before),
-            "passes_after": len(selection.after),
+            "passes_before": sum(len(view.before) for view in selection.every_view),
+            "passes_after": sum(len(view.after) for view in selection.every_view),
             "track": selection.track,
             "newest_pass": max(view.after[-1].instant for view in selection.every_view).isoformat(),
             "days_since_event": round(selection.days_since_event, 3),

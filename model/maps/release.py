@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def _described(description: MapDescription) -> dict[str, Any]:
         "track": selection.track,
         "passes_before": len(selection.before),
         "passes_after": len(selection.after),
+        "every_pass_after": sum(len(view.after) for view in selection.every_view),
         "days_since_event": round(selection.days_since_event, 3),
         "threshold": description.threshold,
         "expected": description.expected,
@@ -148,7 +150,7 @@ def _finished(
         block_px=gathered.score.factor,
     )
     mapped = described(frame, scene.cube, reference, record)
-    return FinishedMap(
+    finished = FinishedMap(
         folder=folder,
         record=record,
         variables=tuple(sorted(str(name) for name in scene.cube.data_vars)),
@@ -166,12 +168,14 @@ def _finished(
         highest=description.highest,
         warning=description.warning,
         flag_meanings=MEANINGS,
+        status_meanings=description.status_values,
         remarks=description.remarks,
         tags=description.tags,
         model_item=description.model_item,
         exposure=exposed,
         awaited=awaited(scene.facts),
     )
+    return replace(finished, record=record.model_copy(update={"title": finished.title}))
 
 
 def _footprints(scene: MappedScene) -> dict[str, Any]:

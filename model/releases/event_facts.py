@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from model.bundle.markdown import one_line
 from model.inputs.cubes import CubeFacts
 from pipeline.events import ledger
 from pipeline.events.following.pass_account import PassAccount, saved_account
@@ -21,6 +23,8 @@ from pipeline.places import cube_root, is_name
 from pipeline.records import Frozen, Number
 
 log = logging.getLogger(__name__)
+MOST_PLACE = 120
+"""characters of a place in a title"""
 
 
 class EventFacts(Frozen):
@@ -59,6 +63,19 @@ def event_facts(area: str, recorded: object) -> EventFacts:
         }
     found = {**{k: v for k, v in of_ledger.items() if v}, **of_cube}
     return EventFacts.model_validate(found)
+
+
+def heading(area: str, period: tuple[datetime, datetime], facts: EventFacts) -> str:
+    """What a release is called: the earthquake, its place and its day; where no place is known, the area's name.
+
+    Args:
+        period: start and end of the event.
+    """
+    what = "Landslides" if facts.magnitude is None else f"Landslides after M {facts.magnitude:.1f}"
+    place = one_line(facts.place)
+    where = one_line(area) if not place else place if len(place) <= MOST_PLACE else f"{place[:MOST_PLACE]}…"
+    days = list(dict.fromkeys(f"{one.day} {one:%B %Y}" for one in period))
+    return f"{what}, {where}, {' to '.join(days)} UTC"
 
 
 def awaited(facts: CubeFacts) -> PassAccount | None:

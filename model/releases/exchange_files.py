@@ -89,7 +89,7 @@ def _words(finished: FinishedMap) -> str:
     facts, record = finished.facts, finished.record
     parts = (
         finished.warning,
-        f"Landslides of {facts.area}, mapped from Sentinel-1 radar ({record.track})",
+        f"{finished.title}: area {facts.area}, mapped from Sentinel-1 radar ({record.track})",
         record.review_state,
         facts.attribution,
         facts.licence,
@@ -119,7 +119,7 @@ def _kml(finished: FinishedMap, layer: Layer, frame: gpd.GeoDataFrame) -> bytes:
         )
         for row, by, shape in zip(values, layer.drawn_by, frame.geometry, strict=True)
     ]
-    title = one_line(f"Landslides of {finished.facts.area}")
+    title = one_line(finished.title)
     document = K.Document(K.name(title), K.open("1"), K.description(_words(finished)), *styles, *marks)
     content: bytes = etree.tostring(
         K.kml(document), xml_declaration=True, encoding="UTF-8", pretty_print=True

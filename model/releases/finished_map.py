@@ -16,7 +16,7 @@ from shapely.geometry import Polygon, box
 from model.bundle.summaries import ReleaseRecord
 from model.inputs.cubes import CubeFacts, Georeference
 from model.inputs.selection import Selection
-from model.releases.event_facts import EventFacts
+from model.releases.event_facts import EventFacts, heading
 from model.releases.exposure import ExposureRow
 from pipeline.events.following.pass_account import PassAccount
 
@@ -81,6 +81,8 @@ class FinishedMap:
     """above everything else; empty if nothing is simulated"""
     flag_meanings: Mapping[int, str]
     """what each flag of the validity raster means"""
+    status_meanings: Mapping[int, str] = field(default_factory=dict)
+    """what each value of the status raster means; empty for a map by a model"""
     remarks: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     """metadata of every layer and raster"""
@@ -110,6 +112,12 @@ class FinishedMap:
     def extent(self) -> Polygon:
         """The scene's rectangle in the cube's coordinates."""
         return scene_extent(self.reference, self.facts.shape)
+
+    @property
+    def title(self) -> str:
+        """Event, place and day, for people; text from outside."""
+        event = self.selection.event
+        return heading(self.facts.area, (event.start, event.end), self.event)
 
     @property
     def epicentre(self) -> tuple[float, float] | None:

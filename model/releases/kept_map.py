@@ -51,6 +51,7 @@ class KeptMap(Frozen):
     warning: str
     block_px: int = Field(ge=1)
     flag_meanings: dict[int, str]
+    status_meanings: dict[int, str] = Field(default_factory=dict)
     tags: dict[str, str]
     model_item: dict[str, Any] | None = None
     event: EventFacts = EventFacts()
@@ -68,6 +69,7 @@ def keep(finished: FinishedMap) -> None:
         warning=finished.warning,
         block_px=finished.pictures.block_px,
         flag_meanings=dict(finished.flag_meanings),
+        status_meanings=dict(finished.status_meanings),
         tags=dict(finished.tags),
         model_item=None if finished.model_item is None else dict(finished.model_item),
         event=finished.event,
@@ -115,6 +117,7 @@ def kept_map(folder: Path, record: ReleaseRecord) -> FinishedMap:
         highest=kept.highest,
         warning=kept.warning,
         flag_meanings=kept.flag_meanings,
+        status_meanings=kept.status_meanings,
         remarks=remarks,
         tags=kept.tags,
         model_item=kept.model_item,

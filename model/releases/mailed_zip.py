@@ -163,7 +163,7 @@ def _root(report: dict[str, Any], folder: Path) -> str:
 def _project(folder: Path, report: dict[str, Any]) -> bytes:
     try:
         layers, crs, extent = _layers(folder, report)
-        return project(f"Landslides of {report['map'].get('area')}", layers, crs, extent)
+        return project(_title(report["map"]), layers, crs, extent)
     except (
         DataSourceError,
         DataLayerError,
@@ -178,6 +178,11 @@ def _project(folder: Path, report: dict[str, Any]) -> bytes:
         ) from error
     except OSError as error:
         raise disk_error_of(error, folder) or error from error
+
+
+def _title(record: dict[str, Any]) -> str:
+    """Of the release, text from outside; one of an earlier release states none."""
+    return str(record.get("title") or f"Landslides of {record.get('area')}")
 
 
 def _layers(

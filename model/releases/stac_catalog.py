@@ -313,7 +313,7 @@ def _described(finished: FinishedMap) -> str:
 
 def _title(finished: FinishedMap) -> str:
     simulated = " (SIMULATED)" if finished.warning else ""
-    return one_line(f"Landslides of {finished.facts.area}{simulated}")
+    return one_line(f"{finished.title}{simulated}")
 
 
 def _id(finished: FinishedMap) -> str:

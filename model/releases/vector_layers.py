@@ -93,6 +93,7 @@ class Layer:
             self.fills,
             {name: self.aliases.get(name, name) for name in columns},
             {REVIEW: VERDICTS} if reviewed else {},
+            "id" if self.name == "landslides" else "",
         )
 
 

@@ -10,7 +10,14 @@ from typing import Literal
 
 from pipeline.errors import ArchiveError
 from pipeline.events.detected_event import DetectedEvent
-from pipeline.events.feeds.feed_source import Answer, FeedSource, SourceState, after_failure, read_state
+from pipeline.events.feeds.feed_source import (
+    Answer,
+    FeedSource,
+    SourceState,
+    after_failure,
+    clock_remark,
+    read_state,
+)
 from pipeline.events.feeds.gdacs_feed import GdacsFeed
 from pipeline.events.feeds.usgs_feed import UsgsFeed
 from pipeline.events.ledger import Entry
@@ -71,7 +78,11 @@ def look(source: FeedSource, entries: Iterable[Entry], rules: Rules, now: dateti
         reading.read_feed(answer, events)
     if source.has_documents:
         reading.read_absent(events, fresh=answer.status == "new")
-    return reading.look(address, answer, len(events))
+    found = reading.look(address, answer, len(events))
+    if remark := clock_remark(source.title, answer):
+        log.warning("%s", remark)
+        found.failures.append(remark)
+    return found
 
 
 def _mark(event: DetectedEvent) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from flows.serving.local_server import LocalPrefect
+from flows.serving.notifications import notices
 from flows.serving.notifications.announcements import BUILD_FAILED, EVENT_WAITING, RELEASE_READY
 from flows.serving.notifications.notices import NOTICES, set_up_notices
 from pipeline.settings import settings
@@ -205,6 +206,15 @@ def test_a_stalled_watch_and_a_silent_run_are_told_and_a_second_set_up_keeps_wha
         assert after["slidecube: a run is late"].enabled is False
         assert [action.type for action in after["slidecube: a run is late"].actions] == ["do-nothing"]
         assert {each.id for each in after.values()} == {each.id for each in before.values()}
+        shorter = [replace(one, text=f"{one.text} ") for one in NOTICES]
+        monkeypatch.setattr(notices, "NOTICES", shorter)
+        anew = set_up(site, site.prefect.environment, monkeypatch)
+        assert "renewed automation 'slidecube: a map is ready'" in anew, "nobody had edited it"
+        assert "kept automation 'slidecube: a run is late' (off)" in anew
+        monkeypatch.setattr(notices, "NOTICES", NOTICES)
+        assert "renewed automation 'slidecube: a map is ready'" in set_up(
+            site, site.prefect.environment, monkeypatch
+        )
     done = {
         "prefect.resource.id": f"prefect.flow-run.{uuid4()}",
         "prefect.resource.name": "watch",

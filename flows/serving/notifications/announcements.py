@@ -70,15 +70,17 @@ def summary(release: ReleaseRecord) -> str:
     count = "" if release.polygons is None else f" in {number_of(release.polygons, 'polygon')}"
     statuses = f" ({by_status(release)})" if by_status(release) else ""
     lacks = f"; {release.no_data_share:.1%} of the area without data" if release.no_data_share else ""
-    return f"{mapped}{count}{statuses}, {number_of(release.passes_after, 'pass')} after the event{lacks}"
+    return f"{mapped}{count}{statuses}, {number_of(release.seen_after, 'pass')} after the event{lacks}"
 
 
 def release_ready(release: ReleaseRecord, status: MapStatus) -> None:
     """Announce a map that was written, and its status by the passes after the event."""
     version = "" if release.cube_version is None else f", version {release.cube_version}"
     page = address_of((release.page or release.report).resolve())
+    area = plain(release.area, 80)
+    title = plain(release.title, 200) or f"Map of {area}"
     says = [
-        f"{'SIMULATED. ' if release.simulated else ''}Map of {plain(release.area, 80)}{version}: {summary(release)}.",
+        f"{'SIMULATED. ' if release.simulated else ''}{title} ({area}{version}): {summary(release)}.",
         f"Status: {status}.",
     ]
     emit_event(
@@ -94,7 +96,7 @@ def release_ready(release: ReleaseRecord, status: MapStatus) -> None:
             "release.km2": "" if release.mapped_km2 is None else f"{release.mapped_km2:.6g}",
             SAYS: f"{' '.join(says)} Page: {page}",
         },
-        payload={"statuses": release.statuses, "passes_after": release.passes_after},
+        payload={"statuses": release.statuses, "passes_after": release.seen_after},
     )
 
 

@@ -4,10 +4,10 @@ Two channels, each a setting and a secret: `SLIDECUBE_WEBHOOK_URL` gets JSON by 
 `SLIDECUBE_NOTIFY_URL` a subject and a text by send-notification. The address is in a block of the server, whose secrets
 its API hides unless it is asked for them; automations name the block alone.
 
-Set-up makes an automation that the server lacks, and leaves one that it has as an operator changed it. A channel that
-is new joins every automation; one whose setting is gone leaves them, and an automation without an action left is
-deleted. One automation is made without any channel too: a run whose process was killed with its worker would stay
-"Running" for good, and ends as Crashed instead.
+Set-up makes an automation that the server lacks, makes one anew that nobody edited where another form is wanted, and
+leaves one as an operator changed it. A channel that is new joins every automation; one whose setting is gone leaves
+them, and an automation without an action left is deleted. One automation is made without any channel too: a run whose
+process was killed with its worker would stay "Running" for good, and ends as Crashed instead.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from flows.serving.notifications.announcements import (
     SAYS,
     TOLD,
 )
+from flows.serving.notifications.automation_marks import MADE, is_as_made, is_former, made, made_anew
 from pipeline.errors import SettingsError
 from pipeline.settings import settings
 
@@ -240,13 +241,16 @@ def set_up_notices(client: SyncPrefectClient) -> Iterator[str]:
         yield "notices: nobody is told; set SLIDECUBE_WEBHOOK_URL or SLIDECUBE_NOTIFY_URL to have people told"
     there = {each.name: each for each in client.read_automations()}
     for notice in NOTICES:
-        found = there.get(notice.name)
+        found, wanted = there.get(notice.name), _automation(notice, in_use)
         if found is None:
-            if in_use or notice.act is not None:
-                client.create_automation(_automation(notice, in_use))
+            if wanted.actions:
+                made(client, wanted)
                 yield f"notices: added automation {notice.name!r}"
+        elif is_as_made(found) and is_former(found, wanted) and wanted.actions:
+            made_anew(client, found, wanted)
+            yield f"notices: renewed automation {notice.name!r}, which nobody had edited"
         else:
-            if added:
+            if added and not is_as_made(found):
                 actions = [channel.act(notice, block) for channel, block in added]
                 _change(client, found, [*found.actions, *actions])
             yield f"notices: kept automation {notice.name!r} ({'on' if found.enabled else 'off'})"
@@ -255,7 +259,7 @@ def set_up_notices(client: SyncPrefectClient) -> Iterator[str]:
 def _automation(notice: Notice, channels: list[tuple[Channel, UUID]]) -> AutomationCore:
     return AutomationCore(
         name=notice.name,
-        description="Made by `python -m flows.setup`, which keeps your changes.",
+        description=MADE,
         trigger=notice.trigger,
         actions=[
             *([] if notice.act is None else [notice.act]),
@@ -281,7 +285,11 @@ def _without(client: SyncPrefectClient, block: UUID) -> Iterator[str]:
         left = [each for each in found.actions if getattr(each, "block_document_id", None) != block]
         if len(left) == len(found.actions):
             continue
-        if left:
+        if left and found.name in ours and is_as_made(found):
+            changed = found.model_copy(update={"actions": left})
+            made_anew(client, found, AutomationCore.model_validate(changed.model_dump(exclude={"id"})))
+            yield f"notices: automation {found.name!r} keeps its other actions"
+        elif left:
             _change(client, found, left)
             yield f"notices: automation {found.name!r} keeps its other actions"
         elif found.name in ours:

@@ -87,7 +87,7 @@ def _entry(one: _Release, base: Path) -> etree._Element:
     name = one.folder.relative_to(base).as_posix()
     entry: etree._Element = A.entry(
         A.id(f"urn:uuid:{uuid.uuid5(FAMILY, f'{name} {one.cube} {one.written.isoformat()}')}"),
-        A.title(one_line(f"{simulated}Landslides of {record.area}, {one.folder.name}")),
+        A.title(one_line(f"{simulated}{record.title or f'Landslides of {record.area}'} ({one.folder.name})")),
         A.updated(_instant(one.written)),
         A.link(rel="alternate", type="text/html", href=link),
         A.category(term=one_line(record.kind)),

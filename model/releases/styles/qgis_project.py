@@ -45,12 +45,23 @@ def project(
             E.projectCrs(_system(crs)),
             _tree(layers),
             _canvas(crs, extent),
+            _first_view(crs, extent),
             E.projectlayers(*(_layer(one, crs) for one in layers)),
             E.layerorder(*(E.layer(id=one.id) for one in layers)),
-            E.properties(E.Paths(E.Absolute("false", type="bool"))),
+            _properties(),
             projectname=one_line(title),
             version=VERSION,
         )
+    )
+
+
+def _properties() -> Any:
+    """Relative paths; the project's coordinate system is used, which QGIS else reads as "none"; areas in m²."""
+    return E.properties(
+        E.Paths(E.Absolute("false", type="bool")),
+        E.SpatialRefSys(E.ProjectionsEnabled("1", type="int")),
+        E.Measurement(E.DistanceUnits("meters", type="QString"), E.AreaUnits("m2", type="QString")),
+        E.Measure(E.Ellipsoid("EPSG:7030", type="QString")),
     )
 
 
@@ -92,6 +103,16 @@ def _canvas(crs: CRS, extent: tuple[float, float, float, float]) -> Any:
         E.destinationsrs(_system(crs)),
         name="theMapCanvas",
     )
+
+
+def _first_view(crs: CRS, extent: tuple[float, float, float, float]) -> Any:
+    """The same extent as what "full view" goes to."""
+    corners = {
+        name: f"{value:.3f}" for name, value in zip(("xmin", "ymin", "xmax", "ymax"), extent, strict=True)
+    }
+    shown = etree.Element("DefaultViewExtent", corners)
+    shown.append(_system(crs))
+    return E.ProjectViewSettings(shown, UseProjectScales="0")
 
 
 def _layer(one: ProjectLayer, crs: CRS) -> Any:

@@ -16,6 +16,8 @@ from model.releases.categories import Category, Stop, rgb
 from pipeline.records import Frozen
 
 VERSION = "3.22.0"
+LABELS_TO_SCALE = 25_000
+"""denominator of the smallest scale at which labels are drawn"""
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 
 
@@ -98,12 +100,14 @@ def polygon_style(
     fills: Sequence[Fill],
     aliases: Mapping[str, str],
     choices: Mapping[str, Sequence[str]] | None = None,
+    label: str = "",
 ) -> list[Any]:
-    """The elements of a polygon layer: renderer and names of the columns for people.
+    """The elements of a polygon layer: renderer, labels and names of the columns for people.
 
     Args:
         column: or an expression, by whose values the polygons are drawn.
         choices: values that QGIS offers for a column.
+        label: column that is written beside the polygons where the map is close enough.
     """
     renderer, symbols = fills_by(column, fills)
     renderer.append(symbols)
@@ -113,13 +117,38 @@ def polygon_style(
             for number, (name, words) in enumerate(aliases.items())
         )
     )
+    drawn = [renderer, *([_labels(label)] if label else [])]
     if not choices:
-        return [renderer, named]
+        return [*drawn, named]
     return [
-        renderer,
+        *drawn,
         E.fieldConfiguration(*(_value_map(name, values) for name, values in choices.items())),
         named,
     ]
+
+
+def _labels(column: str) -> Any:
+    """Values of a column beside their polygons, on white, from a scale on."""
+    text = etree.Element(
+        "text-style",
+        fieldName=column,
+        isExpression="0",
+        fontSize="8",
+        fontSizeUnit="Point",
+        textColor="40,40,40,255",
+    )
+    etree.SubElement(
+        text,
+        "text-buffer",
+        bufferDraw="1",
+        bufferSize="0.8",
+        bufferSizeUnits="MM",
+        bufferColor="255,255,255,255",
+    )
+    rendering = etree.Element(
+        "rendering", drawLabels="1", scaleVisibility="1", scaleMin="1", scaleMax=str(LABELS_TO_SCALE)
+    )
+    return E.labeling(E.settings(text, E.placement(placement="0"), rendering), type="simple")
 
 
 def _value_map(name: str, values: Sequence[str]) -> Any:

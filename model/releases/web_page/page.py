@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from model.bundle.markdown import instant, one_line
+from model.detector.pass_status import WORDS
 from model.releases.categories import scale_of, score_ramp
 from model.releases.exchange_files import GEOJSON, KML, PMTILES
 from model.releases.exposure import CSV
@@ -33,7 +34,7 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         layer: the landslides.
     """
     ramp, pictures = score_ramp(*scale_of(finished.record, finished.highest)), finished.pictures
-    live = page_map(finished, layer)
+    live, printed = page_map(finished, layer), _printed(layer)
     files = {
         **{f"{name}.tif": f"{TITLES[name]} (cloud-optimised GeoTIFF)" for name in rasters_of(finished)},
         "landslides.gpkg": "Polygons, ground that was not analysed, area, passes, with styles (GeoPackage)",
@@ -50,6 +51,9 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
         _environment()
         .get_template("page.html.j2")
         .render(
+            title=finished.title,
+            coming="" if finished.awaited is None else finished.awaited.coming_beside(_used(finished)),
+            meanings={WORDS[one]: words for one, words in finished.status_meanings.items() if one in WORDS},
             map=finished.record,
             by_model=finished.by_model,
             exposure=finished.exposure,
@@ -65,10 +69,10 @@ def write_page(finished: FinishedMap, layer: Layer) -> None:
             pictures={
                 "before": data_address(pictures.before),
                 "after": data_address(pictures.after),
-                "map": data_address(encoded(map_picture(finished, layer))),
+                "map": data_address(encoded(map_picture(finished, layer, printed["numbers"]))),
             },
             shown=min(len(layer.frame), MOST_POLYGONS),
-            printed=_printed(layer),
+            printed=printed,
             width_km=(finished.extent.bounds[2] - finished.extent.bounds[0]) / 1e3,
             height_km=(finished.extent.bounds[3] - finished.extent.bounds[1]) / 1e3,
             pixel_m=finished.reference.pixel_m[0],
@@ -97,7 +101,8 @@ def _printed(layer: Layer) -> dict[str, Any]:
     names = shown_columns(frame)
     rows = [[_cell(value, COLUMNS[name][2]) for name, value in zip(names, row, strict=True)]
             for row in frame[names].itertuples(index=False)]  # fmt: skip
-    return {"titles": [COLUMNS[name][0] for name in names], "rows": rows, "all": len(layer.frame)}
+    return {"titles": [COLUMNS[name][0] for name in names], "rows": rows, "all": len(layer.frame),
+            "numbers": frozenset(frame["id"])}  # fmt: skip
 
 
 def _cell(value: Any, form: str) -> str:

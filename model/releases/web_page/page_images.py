@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from model.releases.categories import OTHER, Stop, rgb
 from model.releases.finished_map import FinishedMap, PageImages, PagePictures
@@ -21,6 +21,10 @@ NO_DATA_COLOUR = (217, 199, 163)
 PAPER = 235
 """grey of the ground where there is no terrain to shade"""
 JPEG_QUALITY = 82
+PAPER_PX = 1200
+"""longer side that the map for paper has at least, about"""
+NUMBER_PX = 20
+"""height of the numbers on it"""
 
 
 def data_address(picture: bytes) -> str:
@@ -91,8 +95,11 @@ def score_overlay(images: PageImages, ramp: Sequence[Stop]) -> Image.Image:
     return Image.fromarray(found, "RGBA")
 
 
-def map_picture(finished: FinishedMap, layer: Layer) -> Image.Image:
+def map_picture(finished: FinishedMap, layer: Layer, numbered: Collection[int] = ()) -> Image.Image:
     """The map for paper: scores over the hillshade, and the outlines of the polygons in the colours of their layer.
+
+    Args:
+        numbered: polygons whose number is written beside them.
 
     Raises:
         ModelError: the pictures of the release are damaged.
@@ -101,13 +108,26 @@ def map_picture(finished: FinishedMap, layer: Layer) -> Image.Image:
     if picture.size != score.size:
         raise ModelError("The pictures of the release differ in size.", "Map again (--replace).")
     picture.alpha_composite(score)
-    picture = picture.convert("RGB")
+    larger = max(1, round(PAPER_PX / max(picture.size)))
+    picture = picture.convert("RGB").resize((picture.width * larger, picture.height * larger))
     canvas, colours = ImageDraw.Draw(picture), {fill.value: fill.colour for fill in layer.fills}
-    to_pixel = ~finished.reference.affine
-    step = finished.pictures.block_px
+    to_pixel, step = ~finished.reference.affine, finished.pictures.block_px / larger
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        column, row = to_pixel @ (x, y)
+        return column / step, row / step
+
     for polygon, value in zip(layer.frame.geometry, layer.drawn_by, strict=True):
-        points = [tuple(part / step for part in (to_pixel @ (x, y))) for x, y, *_ in polygon.exterior.coords]
+        points = [place(x, y) for x, y, *_ in polygon.exterior.coords]
         canvas.line(points, fill=rgb(colours.get(value, OTHER)), width=2)
+    font = ImageFont.load_default(NUMBER_PX)
+    for number, polygon in zip(layer.frame["id"], layer.frame.geometry, strict=True):
+        if number in numbered:
+            *_, right, top = polygon.bounds
+            canvas.text(
+                place(right, top), str(number), fill=(0, 0, 0), font=font, anchor="lb",
+                stroke_width=3, stroke_fill=(255, 255, 255),
+            )  # fmt: skip
     return picture
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -27,6 +28,8 @@ MOST_EVENTS = 5000
 """that are read of one answer"""
 GONE = (204, 404, 409, 410)
 """statuses by which a source says that it has an event no longer: 409 a deleted one at the USGS, 204 none by FDSN"""
+MOST_APART = timedelta(minutes=30)
+"""between a source's clock and this machine's; the feeds let caches keep an answer for at most six minutes"""
 LONGEST_PAUSE = timedelta(hours=6)
 """a source that asks for a longer pause is asked again after this"""
 
@@ -57,6 +60,8 @@ class Answer:
     modified: str | None = None
     simulated: bool = False
     """whether the server says that what it serves is simulated"""
+    dated: datetime | None = None
+    """when the server made it, by the server's clock (`Date`, RFC 9110, 6.6.1); a cache leaves it as it was"""
 
 
 class FeedSource(ABC):
@@ -117,9 +122,10 @@ class FeedSource(ABC):
     def _once(self, url: str, headers: dict[str, str]) -> Answer:
         with http_client.limit(http_client.host_of(url)):
             response = http_client.get_once(url, headers=headers)
+            dated = _instant(response.headers.get("Date"))
             if response.status_code == 304 or response.status_code in GONE:
                 response.close()
-                return Answer("unchanged" if response.status_code == 304 else "gone")
+                return Answer("unchanged" if response.status_code == 304 else "gone", dated=dated)
             http_client.accepted(response, url)
             if http_client.host_of(response.url) not in self.hosts:
                 response.close()
@@ -133,7 +139,29 @@ class FeedSource(ABC):
             raw = http_client.read_bounded(response, MOST_FEED_BYTES)
             if http_client.is_page(raw):
                 raise http_client.page_instead(url, response.url)
-            return Answer("new", raw, _header(etag), _header(modified), simulated)
+            return Answer("new", raw, _header(etag), _header(modified), simulated, dated)
+
+
+def clock_remark(title: str, answer: Answer) -> str:
+    """What is wrong where a source's clock and this machine's differ by much; empty where they agree."""
+    now = datetime.now(UTC)
+    if answer.dated is None or abs(now - answer.dated) <= MOST_APART:
+        return ""
+    hours = abs(now - answer.dated) / timedelta(hours=1)
+    side = "ahead of" if now > answer.dated else "behind"
+    return (
+        f"The answer of {title} is dated {answer.dated:%Y-%m-%d %H:%M} UTC, and the clock of this machine is "
+        f"{hours:.1f} hours {side} it: set the clock; if it is right, the answer is an old copy of a proxy."
+    )
+
+
+def _instant(value: str | None) -> datetime | None:
+    """The instant of a header; None where it states none."""
+    try:
+        found = parsedate_to_datetime(value or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _header(value: str | None) -> str | None:

@@ -69,33 +69,42 @@ class PassAccount(Frozen):
         lacking = f", missing: {'; '.join(one.words for one in self.missing)}" if self.missing else ""
         return f"{self.area}: expected {number_of(self.expected, 'pass')}, found {self.found}{lacking}"
 
+    def coming_beside(self, used: Iterable[datetime]) -> str:
+        """Which pass is due or comes next, for a map of passes at the instants `used`; empty where none is known."""
+        instants = tuple(used)
+        as_of = f"as of {self.at:%Y-%m-%d %H:%M} UTC"
+        if not self.followed:
+            return f"No further pass is waited for, {as_of}."
+        due = [one for one in self.due if not _is_of(one.instant, instants)]
+        coming = None if self.next is None or _is_of(self.next.instant, instants) else self.next
+        words = words_of_passes(due, coming, self.at)
+        return f"{words[:1].upper()}{words[1:]} ({as_of})." if words else ""
+
     def lines_beside(self, used: Iterable[datetime]) -> tuple[str, ...]:
         """What is missing and when the next pass comes, a line each, for a map of passes at the instants `used`.
 
         The account may be some hours older than the map, which may have what the account misses.
         """
         instants = tuple(used)
-
-        def is_used(instant: datetime) -> bool:
-            return any(abs(instant - each) <= SAME_OVERFLIGHT for each in instants)
-
         as_of = f"as of {self.at:%Y-%m-%d %H:%M} UTC"
         lines = [
-            f"Not in the archive {as_of}: {one.words}." for one in self.missing if not is_used(one.instant)
+            f"Not in the archive {as_of}: {one.words}."
+            for one in self.missing
+            if not _is_of(one.instant, instants)
         ]
-        if not self.followed:
-            lines.append(f"No further pass is waited for, {as_of}.")
-        else:
-            due = [one for one in self.due if not is_used(one.instant)]
-            coming = None if self.next is None or is_used(self.next.instant) else self.next
-            if words := words_of_passes(due, coming, self.at):
-                lines.append(f"{words[:1].upper()}{words[1:]} ({as_of}).")
+        if coming := self.coming_beside(instants):
+            lines.append(coming)
         return (*lines, *(f"Between satellites, {one.words}." for one in self.told_offsets))
 
     @property
     def told_offsets(self) -> tuple[PlatformOffset, ...]:
         """The offsets that are large enough to be named."""
         return tuple(one for one in self.offsets if abs(one.offset_db) >= TOLD_DB)
+
+
+def _is_of(instant: datetime, passes: Iterable[datetime]) -> bool:
+    """Whether one of these passes is the overflight at the instant."""
+    return any(abs(instant - each) <= SAME_OVERFLIGHT for each in passes)
 
 
 def save_account(account: PassAccount) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from flows.event_play import SOON_AFTER, Release, line_of, steps_of, table_of
+from pipeline.events.following.waiting import THIN
 from pipeline.files import write_whole
 from pipeline.sandbox.publication.timetable import REVISIONS, TIMETABLE, Publication, Replacement, Timetable
 from pipeline.sandbox.truth_scores import TruthScore
@@ -32,7 +33,7 @@ def test_steps_are_revisions_and_whole_passes_in_order(tmp_path: Path) -> None:
     steps = steps_of(feeds.world)
     assert [step.at for step in steps] == sorted(step.at for step in steps)
     passes = [step for step in steps if step.what.startswith("pass")]
-    assert [step.at - SOON_AFTER for step in passes] == [published + timedelta(minutes=9), again.at]
+    assert [step.at - SOON_AFTER for step in passes] == [published + timedelta(minutes=9), again.at + THIN]
     assert len(steps) - len(passes) == sum(len(one.revisions) for one in feeds.events.events)
 
 

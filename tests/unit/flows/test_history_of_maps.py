@@ -64,6 +64,12 @@ def test_each_map_has_one_line_in_order_of_versions(maps: Path) -> None:
     assert len(lines_of_maps(told)) == 1
 
 
+def test_the_passes_of_all_tracks_count(maps: Path) -> None:
+    write_map(maps / "v3-detector", passes_after=1, every_pass_after=2)
+    (line,) = lines_of_maps(entry())
+    assert "provisional, 2 passes after the event" in line
+
+
 def test_a_map_that_cannot_be_read_stops_no_other(maps: Path) -> None:
     write_map(maps / "v1-detector", passes_after="many")
     write_map(maps / "v2-detector")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,13 +14,14 @@ import pytest
 from flows import open_event
 from flows.serving import event_schedules
 from pipeline.areas.area import load_area
-from pipeline.errors import ArchiveError, LedgerError
+from pipeline.errors import ArchiveError, DiskError, LedgerError
 from pipeline.events import ledger
 from pipeline.events.following import area_look, area_making
 from pipeline.events.following.pass_account import saved_account
 from pipeline.events.following.pass_history import seen
 from pipeline.events.following.waiting import MOST_DAYS, PASSES_A_TRACK, SOONEST_RTC
 from pipeline.settings import settings
+from tests.faults.failing_disk import failing_disk
 from tests.unit.flows.serving.test_event_schedules import Server
 from tests.unit.pipeline.events.following.made_archive import (
     EVENT,
@@ -204,6 +206,24 @@ def test_an_archive_that_is_away_leaves_the_event_for_the_next_hour(world, monke
         world.follow(EVENT + HOUR)
     assert ledger.read(NAME).areas == () and world.server.own == []
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("moment", ["open", "write", "rename"])
+@pytest.mark.parametrize("where", ["areas", "events", "cubes"])
+def test_a_full_disk_is_named_and_the_next_look_makes_everything_once(world, moment, where):
+    folder = settings().data_dir / where
+    folder.mkdir(parents=True, exist_ok=True)
+    with failing_disk(folder, moment, errno.ENOSPC) as failed:
+        try:
+            problems = world.follow(EVENT + HOUR).problems
+        except DiskError as error:
+            problems = (str(error),)
+    assert failed and any("full" in words or "space" in words for words in problems), problems
+    assert not [path for path in folder.rglob("*") if "part" in path.name]
+    world.follow(EVENT + 2 * HOUR)
+    kept = ledger.read(NAME)
+    assert [area.name for area in kept.areas] == [NAME] and kept.state == "waiting"
+    assert len(world.server.own) == 1 and NAME in world.runs
 
 
 def test_a_dismissal_while_it_is_followed_is_not_overwritten(world, monkeypatch):

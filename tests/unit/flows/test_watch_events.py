@@ -19,7 +19,7 @@ from flows.serving import event_artifacts, server_client
 from flows.serving.notifications.notices import NOTICES
 from flows.serving.schedules import of_watch
 from pipeline.events.feeds.usgs_feed import event_of_feature
-from pipeline.events.ledger import Decision
+from pipeline.events.ledger import Decision, Entry
 from pipeline.events.watching import Change, SourceReport, WatchReport
 from pipeline.settings import settings
 from tests.unit.pipeline.events.made_feeds import AT, usgs_feature
@@ -122,6 +122,21 @@ def test_text_of_a_source_is_no_link_in_the_pages(monkeypatch: pytest.MonkeyPatc
     assert [row["what"] for row in artifact["table"]] == ["USGS", "GDACS", "usgs-us2000h8ty"]
     assert not set("[]<>") & set(artifact["table"][2]["place"])
     assert len({tuple(row) for row in artifact["table"]}) == 1
+
+
+def test_text_of_a_source_is_no_link_in_the_table_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(event_artifacts, "create_table_artifact", lambda **artifact: shown.append(artifact))
+    hostile = "[x](javascript:alert(1)) <b>"
+    event = change(place=hostile).event
+    entry = Entry(revisions=(event,), missing=(hostile,), waiting_for=hostile)
+    event_artifacts.show_events(event.start, [entry], {"gone": hostile}, {entry.name: hostile})
+    (artifact,) = shown
+    assert [row["event"] for row in artifact["table"]] == [entry.name, "gone"]
+    assert "javascript" in artifact["table"][0]["what"]
+    assert not set("[]<>`") & {
+        letter for row in artifact["table"] for text in row.values() for letter in text or ""
+    }
 
 
 class Server:

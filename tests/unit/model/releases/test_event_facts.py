@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from shapely.geometry import box, mapping
 
 from model.inputs.cubes import CubeFacts
 from model.releases import pass_footprints as footprints
-from model.releases.event_facts import EventFacts, awaited, event_facts
+from model.releases.event_facts import EventFacts, awaited, event_facts, heading
 from model.releases.pass_footprints import pass_footprints
 from model.releases.vector_layers import layers_of
 from pipeline.events import ledger
@@ -46,6 +46,27 @@ def test_the_ledger_knows_what_the_cube_does_not(data):
     assert event_facts("elsewhere", "{}") == EventFacts()
     own = event_facts("hokkaido", json.dumps({"magnitude": 6.7, "epicentre": [141.9, 42.6]}))
     assert (own.magnitude, own.depth_km, own.epicentre) == (6.7, 35.0, (141.9, 42.6))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"magnitude": 6.6, "place": "27 km E of Tomakomai"},
+            "Landslides after M 6.6, 27 km E of Tomakomai, ",
+        ),
+        ({"magnitude": 6.6}, "Landslides after M 6.6, hokkaido, "),
+        ({"place": "Noto\u202e\npeninsula"}, "Landslides, Noto peninsula, "),
+        ({}, "Landslides, hokkaido, "),
+    ],
+)
+def test_a_release_is_called_by_event_place_and_day(facts, words):
+    known = EventFacts.model_validate(facts)
+    assert heading("hokkaido", (NOON, NOON), known) == f"{words}6 September 2018 UTC"
+    assert heading("a", (NOON, NOON + timedelta(days=2)), known).endswith(
+        "6 September 2018 to 8 September 2018 UTC"
+    )
+    assert len(heading("a", (NOON, NOON), EventFacts(place="x" * 400))) < 170
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from model.detector.pass_status import WORDS
 from model.releases.categories import STATUS_COLOURS, rgb, score_ramp
 from model.releases.finished_map import PageImages
 from model.releases.vector_layers import layers_of
@@ -153,7 +154,11 @@ def test_the_picture_for_paper_has_the_outlines_in_their_colours(made):
     (colour,) = {fill.colour for fill in layer.fills} & {
         STATUS_COLOURS[int(v)] for v in finished.frame.status
     }
-    assert paper.size == (finished.facts.shape[1], finished.facts.shape[0])
+    larger = paper.width // finished.facts.shape[1]
+    assert larger >= 9 and paper.size == (larger * finished.facts.shape[1], larger * finished.facts.shape[0])
+    numbered = map_picture(finished, layer, set(layer.frame["id"]))
+    changed = (np.asarray(numbered) != np.asarray(paper)).any(axis=-1)
+    assert changed.any() and changed.mean() < 0.02, "a number beside each polygon, and nothing else"
     assert (np.asarray(paper) == np.array(rgb(colour))).all(axis=-1).any()
 
 
@@ -189,6 +194,24 @@ def test_the_page_says_what_is_missing_and_when_the_next_pass_comes(made, tmp_pa
     shown = words(text)
     assert shown.count("Not in the archive") == 1 and "Waiting for track 46" in shown
     assert "not known to this map" not in shown and "<b>S1</b>" not in text
+    assert shown.index("Waiting for track 46") < shown.index("Unreviewed."), (
+        "the next pass is named at the top"
+    )
+
+
+def test_the_page_is_called_by_event_place_and_day_and_explains_its_status(made, tmp_path):
+    event = made[0].event.model_copy(update={"magnitude": 6.6, "place": "<b>27 km</b> E of Tomakomai"})
+    finished = replace(made[0], event=event, folder=tmp_path)
+    write_page(finished, layers_of(made[0])[0])
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    head = "Landslides after M 6.6, <b>27 km</b> E of Tomakomai, 5 September 2018 UTC"
+    shown = words(text)
+    assert shown.count(head) == 2 and "<b>27 km" not in text, "title and heading"
+    assert "by no person" in shown and all(
+        finished.status_meanings[value] in shown
+        for value, name in WORDS.items()
+        if name in finished.record.statuses
+    )
 
 
 @pytest.mark.parametrize(
