@@ -58,7 +58,9 @@ def _mark(client: SyncPrefectClient, automation: UUID, sent: AutomationCore) -> 
 
 
 def _plain(value: Any) -> Any:
-    """Without the ids that the server gives to triggers."""
+    """Without the ids that the server gives to triggers, and with sets in one order."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items() if key != "id"}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return sorted(value) if all(isinstance(one, str) for one in value) else [_plain(one) for one in value]

@@ -18,7 +18,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = """
 import json, sys
 from qgis.core import QgsApplication, QgsProject, QgsVectorLayer
-application = QgsApplication([], False)
+application = QgsApplication([], True)
 application.initQgis()
 project = QgsProject.instance()
 found = {"read": project.read(sys.argv[1]), "crs": project.crs().authid(), "title": project.title(), "layers": {}}

@@ -10,7 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 
-from flows.serving.notifications.automation_marks import is_as_made, is_former, made, made_anew
+from flows.serving.notifications.automation_marks import form_of, is_as_made, is_former, made, made_anew
 
 
 class Server:
@@ -68,6 +68,16 @@ def test_as_made_until_a_person_edits_it() -> None:
     sooner = kept(server).trigger.model_copy(update={"within": timedelta(seconds=10)})
     assert not is_as_made(kept(server).model_copy(update={"trigger": sooner}))
     assert not is_as_made(kept(server).model_copy(update={"description": "mine"}))
+
+
+def test_the_order_of_a_set_is_no_edit() -> None:
+    wide = {"prefect.state-type": ["FAILED", "CRASHED"]}
+    turned = {"prefect.state-type": ["CRASHED", "FAILED"]}
+    one, other = (
+        automation().model_copy(update={"trigger": EventTrigger(match=match, posture=Posture.Reactive)})
+        for match in (wide, turned)
+    )
+    assert form_of(one) == form_of(other) != form_of(automation())
 
 
 def test_another_form_is_seen_and_taken_and_it_stays_off() -> None:
