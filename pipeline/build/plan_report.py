@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.archives.other_sources import proposal_for
 from pipeline.areas.area import AreaOfInterest
 from pipeline.build import run as builder
 from pipeline.build.plan import BuildPlan
+from pipeline.build.proposals import proposal_for
 from pipeline.console import plain_console, plain_table, readable_size
 from pipeline.errors import number_of
 from pipeline.insar.costs import pair_rows, print_pairs

@@ -18,6 +18,7 @@ from pipeline.cube.schema import BACKSCATTER
 from pipeline.grid import Grid
 from pipeline.layers import rtc_mosaic
 from pipeline.layers.former_entries import former_passes
+from pipeline.layers.gamma0 import MASKED
 from pipeline.layers.kind import (
     Entry,
     LayerKind,
@@ -29,7 +30,6 @@ from pipeline.layers.kind import (
     without_files,
 )
 from pipeline.layers.plan_inputs import PlanInputs
-from pipeline.layers.viewing_mask import MASKED
 
 
 class BackscatterTask(LayerTask):

@@ -18,9 +18,8 @@ from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.passes import Pass
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
+from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, MaskedRaster, Raster
 from pipeline.layers.mosaic_borders import Borders
-from pipeline.layers.viewing_mask import MaskedRaster
 
 ALGORITHM = "backscatter-2"
 MOST_LOOKS = 100

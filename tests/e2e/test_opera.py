@@ -21,6 +21,7 @@ from pipeline.cube.read import open_cube
 from pipeline.sandbox.earth.parameters import OperaPlan, TrackPlan, WorldParameters
 from pipeline.sandbox.folder_world import FolderSources, make_folder_world
 from pipeline.sandbox.opera.opera_index import FOLDER, HOST, read_opera_index
+from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.server import Sandbox
 from pipeline.sandbox.posing.server_options import ServerOptions
 from pipeline.sandbox.world import make_world
@@ -28,6 +29,12 @@ from tests.e2e.conftest import Command, SmallWorld, command_for
 from tests.e2e.test_real_enga import AREAS, assert_pixels_are_those_of_the_file
 
 AREA, CUBE = "few", "few-opera-rtc-s1"
+HOSTS = {
+    "cmr.earthdata.nasa.gov", "datapool.asf.alaska.edu", "sentinel1.asf.alaska.edu", "urs.earthdata.nasa.gov",
+    "dy4owt9f80bz7.cloudfront.net", "planetarycomputer.microsoft.com", "nasademeuwest.blob.core.windows.net",
+    "inventories.slidecube.example",
+}  # fmt: skip
+"""every host that such a build may ask"""
 PARAMETERS = WorldParameters(
     tracks=(TrackPlan(relative_orbit=46, direction="descending", before=2, after=2, incidence_deg=35.9),),
     slices=1,
@@ -135,6 +142,38 @@ def test_an_area_that_says_so_mixes_its_sources_and_each_pass_says_which(few: Fe
     # one scene in both: the level of all passes is alike
     medians = [float(np.nanmedian(cube["vv"][index].values)) for index in range(4)]
     assert max(medians) < 2 * min(medians)
+
+
+def test_troubles_of_the_archive_change_nothing_but_the_time(few: Few, tmp_path: Path) -> None:
+    """A result less in the search, an expired login and address, a cut and a damaged file: once each."""
+    asf, store, cmr = "sentinel1.asf.*", "*.cloudfront.net", "cmr.*"
+    with Sandbox(few.world.root) as sandbox:
+        sandbox.add_fault(
+            Fault(action="incomplete", host=cmr),
+            Fault(action="stale_login", host=asf, method="GET"),
+            Fault(action="stale_token", host=asf, method="GET", path="*_VH.tif"),
+            Fault(action="cut", host=store, method="GET", path="*_VV.tif"),
+            Fault(action="corrupt", host=store, method="GET", path="*_mask.tif", after_bytes=700),
+        )
+        command = command_for(sandbox, few.world, tmp_path / "data")
+        made = json.loads(command.run("build", AREA, "--source", OPERA_RTC, "--no-quicklook", "--json"))
+        seen = {one.fault for one in sandbox.log if one.fault}
+        assert {one.host for one in sandbox.log} <= HOSTS
+    assert {"incomplete", "stale_login", "cut", "corrupt"} <= seen
+    found, honest = open_cube(made["uri"]), open_cube(few.cube_of(AREA, "--source", OPERA_RTC))
+    for name in ("vv", "vh"):
+        np.testing.assert_array_equal(found[name].values, honest[name].values)
+
+
+def test_a_burst_whose_mask_is_gone_is_left_out_and_the_rest_is_built(few: Few, tmp_path: Path) -> None:
+    with Sandbox(few.world.root) as sandbox:
+        sandbox.add_fault(Fault(action="status", status=404, path="*IW2_*_mask.tif", times=None))
+        command = command_for(sandbox, few.world, tmp_path / "data")
+        said = command.run("build", AREA, "--source", OPERA_RTC, "--no-quicklook", code=6)
+    assert "Traceback" not in said
+    cube = open_cube(tmp_path / "data" / "cubes" / CUBE)
+    assert cube.sizes["timestep"] == 4
+    assert float(cube["vv_coverage"].max()) < 0.9
 
 
 def test_without_a_login_no_cube_is_made_and_the_reason_names_it(few: Few, tmp_path: Path) -> None:

@@ -26,15 +26,7 @@ def opera_item(burst: OperaBurst) -> Item:
     """The search result of a burst: `meta` and `umm`. Times have whole seconds, as recorded."""
     unit = burst.name.split("_")[6]
     form = "%Y-%m-%dT%H:%M:%SZ"
-    attributes: dict[str, list[str]] = {
-        **{name: [value] for name, value in _ALWAYS.items()},
-        "ASCENDING_DESCENDING": [burst.direction.upper()],
-        "GROUP_ID": [f"{unit}_IWDV_0000_0005_{burst.absolute_orbit:06d}_{burst.relative_orbit:03d}"],
-        "OPERA_BURST_ID": [burst.burst_id],
-        "PATH_NUMBER": [str(burst.relative_orbit)],
-        "POLARIZATION": sorted((layer for layer in burst.files if layer != "mask"), reverse=True),
-        "SUBSWATH_NAME": [burst.burst_id.rpartition("_")[2]],
-    }
+    attributes = _attributes(burst, unit)
     umm: dict[str, Any] = {
         "TemporalExtent": {
             "RangeDateTime": {
@@ -85,6 +77,19 @@ def opera_item(burst: OperaBurst) -> Item:
         },
     }
     return {"meta": meta_of(umm, burst.processed, "application/vnd.nasa.cmr.umm+json"), "umm": umm}
+
+
+def _attributes(burst: OperaBurst, unit: str) -> dict[str, list[str]]:
+    """The values of the additional attributes, by name."""
+    return {
+        **{name: [value] for name, value in _ALWAYS.items()},
+        "ASCENDING_DESCENDING": [burst.direction.upper()],
+        "GROUP_ID": [f"{unit}_IWDV_0000_0005_{burst.absolute_orbit:06d}_{burst.relative_orbit:03d}"],
+        "OPERA_BURST_ID": [burst.burst_id],
+        "PATH_NUMBER": [str(burst.relative_orbit)],
+        "POLARIZATION": sorted((layer for layer in burst.files if layer != "mask"), reverse=True),
+        "SUBSWATH_NAME": [burst.burst_id.rpartition("_")[2]],
+    }
 
 
 def _links(burst: OperaBurst) -> list[dict[str, str]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.archives.other_sources import proposal_for
 from pipeline.areas.backscatter_sources import OPERA_RTC, PLANETARY_RTC
+from pipeline.build.proposals import proposal_for
 from pipeline.catalogue.passes import group_passes
 from tests.unit.loopback import Loopback, Reply, brisk_settings, standing_for_all_hosts
 from tests.unit.made_opera import umm_of
