@@ -10,25 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from pipeline.console import as_json, plain_console, plain_table, progress_bars, readable_size, reports_errors
+from pipeline.console import as_json, plain_console, plain_table, progress_bars, reports_errors
 from pipeline.errors import IncompleteError, SlidecubeError, number_of
 from pipeline.registered_commands import Rooms
-
-if TYPE_CHECKING:  # imported when a command runs
-    from pipeline.build.plan import BuildPlan
-    from pipeline.layers.kind import Key, LayerTask
-
-
-def _short_platform(name: str) -> str:
-    """'S1A' for sentinel-1a; another name as it is."""
-    return f"S1{name[-1].upper()}" if name.lower().startswith("sentinel-1") else name
 
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,116 +73,31 @@ def areas(json_: bool) -> None:
 @click.option(
     "--catalogue", type=click.Path(path_type=Path), help="Replay this saved search instead of searching."
 )
+@click.option("--source", help="Only the cube of this source of backscatter, such as opera-rtc-s1.")
 @as_json
 @reports_errors
-def plan(area: str, catalogue: Path | None, json_: bool) -> None:
+def plan(area: str, catalogue: Path | None, source: str | None, json_: bool) -> None:
     """Print what a build of AREA would do, and change nothing but the saved search and a copy of the inventory.
 
     The inventory and the headers of elevation tiles are opened, so that a mistyped path or a missing layer shows before
-    any radar is read; then the exit status is 6.
+    any radar is read; then the exit status is 6. Where ASF lists passes of OPERA RTC-S1 that the area's own source
+    lacks, a cube of them is proposed.
     """
     from pipeline.areas.area import load_area
-    from pipeline.build import run as builder
-    from pipeline.insar.costs import pair_rows
+    from pipeline.build.plan_report import plan_rows, print_plan
 
-    wanted = load_area(area)
-    found = builder.find_catalogue(wanted, catalogue)
-    made = builder.make_plan(wanted, found)
-    held = frozenset(str(t.key) for t in made.tasks if t.kind.axis == "timepair" and t.held)
-    rows = _plan_rows(made, wanted.when) | pair_rows(wanted, made.pairs, made.unpaired, held)
-    problems, remarks = builder.examine_sources(wanted, made)
-    rows |= {"problems": [*problems, *(line for part in made.parts for line in part.undelivered)]}
-    rows["notes"] += remarks
+    first, *others = [plan_rows(one, catalogue) for one in load_area(area).cubes(source)]
     if json_:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(first | ({"beside": others} if others else {}), indent=1))
     else:
-        _print_plan(rows)
-    if rows["problems"]:
+        for rows in (first, *others):
+            print_plan(rows)
+    problems = [line for rows in (first, *others) for line in rows["problems"]]
+    if problems:
         raise IncompleteError(
-            f"A build would lack {number_of(len(rows['problems']), 'layer')}: {' '.join(rows['problems'])}",
+            f"A build would lack {number_of(len(problems), 'layer')}: {' '.join(problems)}",
             "Correct what they name; the other layers can be built.",
         )
-
-
-def _plan_rows(made: BuildPlan, when: Callable[[datetime], str]) -> dict[str, Any]:
-    by_pass: dict[Key | None, list[LayerTask]] = {}
-    for task in made.tasks:
-        if task.kind.axis == "timestep":
-            by_pass.setdefault(task.key, []).append(task)
-    passes = [
-        {
-            "pass": o.id, "instant": o.instant.isoformat(), "when": when(o.instant), "track": o.relative_orbit,
-            "direction": o.direction, "platform": o.platform, "slices": len(o.slices),
-            "zones": sorted({s.epsg for s in o.slices}), "coverage_percent": round(100 * o.coverage, 1),
-            "polarisations": [t.recipe.variables[0] for t in by_pass[o.id] if t.recipe.sources],
-            "bytes_to_read": sum(t.size_bytes for t in by_pass[o.id]),
-            "held": all(t.held for t in by_pass[o.id]),
-        }
-        for o in made.passes
-    ]  # fmt: skip
-    others = [
-        {"layer": t.label, "bytes_to_read": t.size_bytes, "held": t.held}
-        for t in made.tasks
-        if t.kind.axis not in ("timestep", "timepair")
-    ]
-    return {
-        "area": made.area, "cube": made.cube, "epsg": made.grid.epsg, "shape": list(made.grid.shape),
-        "resolution_m": made.grid.resolution_m, "current_version": made.current_version, "passes": passes,
-        "layers": others, "layers_to_build": len(made.wanted), "bytes_to_read": made.bytes_to_read,
-        "missing": list(made.missing), "notes": list(made.notes), "changes": made.changes,
-    }  # fmt: skip
-
-
-def _print_plan(rows: dict[str, Any]) -> None:
-    from pipeline.insar.costs import print_pairs
-
-    console = plain_console()
-    height, width = rows["shape"]
-    version = rows["current_version"]
-    console.print(
-        f"{rows['area']}: {height} x {width} pixels of {rows['resolution_m']:g} m, EPSG:{rows['epsg']}; "
-        + (f"cube at version {version}" if version else "no cube yet")
-    )
-    table = plain_table(
-        "pass (UTC)",
-        "event",
-        "track",
-        "dir",
-        "sat",
-        "slices",
-        "cover",
-        "pol",
-        "to read",
-        "cube",
-        wrapped=("slices",),
-    )
-    for p in rows["passes"]:
-        zones = f" in zones {'/'.join(str(z) for z in p['zones'])}" if len(p["zones"]) > 1 else ""
-        table.add_row(
-            p["instant"][:16].replace("T", " "),
-            p["when"], str(p["track"]), p["direction"].removesuffix("ending"),
-            _short_platform(p["platform"]), f"{p['slices']}{zones}",
-            f"{p['coverage_percent']:.1f} %", " ".join(p["polarisations"]), readable_size(p["bytes_to_read"]),
-            "held" if p["held"] else "wanted",
-        )  # fmt: skip
-    console.print(table)
-    others = plain_table("layer", "to read", "cube", wrapped=("layer",))
-    for layer in rows["layers"]:
-        state = "held" if layer["held"] else "wanted"
-        others.add_row(layer["layer"], readable_size(layer["bytes_to_read"]), state)
-    if rows["layers"]:
-        console.print(others)
-    print_pairs(console, rows)
-    for title, lines in (("missing", rows["missing"]), ("note", rows["notes"])):
-        for line in lines:
-            console.print(f"{title}: {line}")
-    if rows["changes"]:
-        console.print(
-            f"A build would make {number_of(rows['layers_to_build'], 'layer')}, "
-            f"reading {readable_size(rows['bytes_to_read'])}."
-        )
-    else:
-        console.print("Up to date: a build would do nothing.")
 
 
 @click.command()
@@ -213,51 +117,34 @@ def _print_plan(rows: dict[str, Any]) -> None:
 @click.option(
     "--quicklook/--no-quicklook", default=True, show_default=True, help="Draw a picture of the version."
 )
+@click.option("--source", help="Only the cube of this source of backscatter, such as opera-rtc-s1.")
 @as_json
 @reports_errors
-def build(area: str, catalogue: Path | None, repair: bool, pairs: bool, quicklook: bool, json_: bool) -> None:
-    """Bring the cube of AREA up to date: make the missing layers and publish a version, if any is missing."""
+def build(
+    area: str,
+    catalogue: Path | None,
+    repair: bool,
+    pairs: bool,
+    quicklook: bool,
+    source: str | None,
+    json_: bool,
+) -> None:
+    """Bring the cube of AREA up to date: make the missing layers and publish a version, if any is missing.
+
+    An area with several sources of backscatter has a cube of each, beside the first: AREA-opera-rtc-s1.
+    """
     from pipeline.areas.area import load_area
-    from pipeline.build import run as builder
+    from pipeline.build.publication import BuildOptions, print_published, publish_cube, refuse_incomplete
 
-    wanted = load_area(area)
-    if repair:
-        for line in builder.discard_damaged(wanted):
-            click.echo(f"damaged: {line}", err=True)
-    with progress_bars(one_line=True) as progress:
-        progress("searching", 0)
-        published = builder.build(wanted, catalogue, progress, pairs=pairs)
-    picture = None
-    if quicklook:
-        from pipeline.cube.cube_quicklook import write_quicklook
-
-        picture = write_quicklook(published.uri).uri
+    options = BuildOptions(catalogue, repair, pairs, quicklook)
+    made = [publish_cube(one, options) for one in load_area(area).cubes(source)]
     if json_:
-        click.echo(json.dumps({**published.model_dump(mode="json"), "quicklook": picture}, indent=1))
+        first, *others = [one.row() for one in made]
+        click.echo(json.dumps(first | ({"beside": others} if others else {}), indent=1))
     else:
-        if published.new:
-            click.echo(
-                f"Published version {published.version} ({number_of(published.layers_built, 'layer')} made)."
-            )
-        else:
-            click.echo(f"Nothing to do: version {published.version} is up to date.")
-        click.echo(f"cube       {published.uri}")
-        if picture:
-            click.echo(f"quicklook  {picture}")
-        for line in published.missing:
-            click.echo(f"missing    {line}")
-    if published.complete:
-        return
-    if published.failed:
-        raise IncompleteError(
-            f"{number_of(published.layers_failed, 'layer')} could not be made: "
-            f"{'; '.join(published.failed).rstrip('.')}.",
-            "Run `slidecube build` again to try them once more.",
-        )
-    raise IncompleteError(
-        f"The version lacks what the archives list: {'; '.join(published.undelivered).rstrip('.')}.",
-        "Run `slidecube build` again later; where it stays so, the archive's files are at fault.",
-    )
+        for one in made:
+            print_published(one)
+    refuse_incomplete([one.published for one in made])
 
 
 @click.command()

@@ -3,6 +3,7 @@
 Below the data folder (`SLIDECUBE_DATA_DIR`):
 
     cubes/<area>                            a cube with its versions
+    cubes/<area>-<source>                   the cube of a further source of backscatter: `hokkaido-opera-rtc-s1`
     cubes/<area>-published                  the published cube of the area's event, with its licence and citation
     insar/<area>                            jobs of interferometric pairs and what was fetched for them
     models/<area>/v3                        the bundle of version 3 of the cube
@@ -72,6 +73,16 @@ def cubes_root() -> Path:
 def cube_root(area: str) -> Path:
     """The cube of an area: `<data>/cubes/<area>`."""
     return cubes_root() / area
+
+
+def name_beside(area: str, source: str) -> str:
+    """The name by which commands find the cube of a further source of an area: `hokkaido-opera-rtc-s1`."""
+    return f"{area}-{source}"
+
+
+def base_of(name: str, sources: Iterable[str]) -> tuple[str, str] | None:
+    """The area and the source of such a name; None where it ends with none of the sources."""
+    return next(((name.removesuffix(f"-{one}"), one) for one in sources if name.endswith(f"-{one}")), None)
 
 
 def published_name(area: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import requests
@@ -31,7 +31,9 @@ class Asf(Archive):
 
     name = "asf"
     title = "ASF"
-    hosts = ("asf.alaska.edu", ".asf.alaska.edu", "cmr.earthdata.nasa.gov")
+    hosts: ClassVar[tuple[str, ...]] = (
+        "asf.alaska.edu", ".asf.alaska.edu", ".asf.earthdatacloud.nasa.gov", "cmr.earthdata.nasa.gov",
+    )  # fmt: skip
     collections = frozenset({SLC_GRANULES, SLC_BURSTS})
 
     def __init__(self, login: Earthdata | None = None) -> None:

@@ -114,6 +114,15 @@ def search_bursts(query: Query) -> list[dict[str, Any]]:
     return _search(query, "bursts", dataset="SLC-BURST", polarization=polarisation)
 
 
+def search_opera_rtc(query: Query) -> list[dict[str, Any]]:
+    """Items of every burst of OPERA RTC-S1 that meets the geometry's box within the time, on the tracks.
+
+    Raises:
+        ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
+    """
+    return _search(query, "bursts of OPERA RTC-S1", dataset="OPERA-S1", processingLevel="RTC")
+
+
 def _search(query: Query, what: str, **options: Any) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     # one search for each track: asf-search splits a list into searches and reports only for the last one whether it is

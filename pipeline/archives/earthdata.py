@@ -41,8 +41,8 @@ from pipeline.settings import settings
 
 log = logging.getLogger(__name__)
 
-TOKEN_DOMAINS = ("asf.alaska.edu", "earthdata.nasa.gov")
-"""A token is sent to these and the hosts below them, the login host left out."""
+TOKEN_DOMAINS = ("asf.alaska.edu", "asf.earthdatacloud.nasa.gov", "earthdata.nasa.gov")
+"""A token is sent to these and the hosts below them, the login host left out; OPERA's files are on the second too."""
 COOKIE_NAME = "asf-urs"
 TOKEN_COOKIE_URL = (
     "https://sentinel1.asf.alaska.edu/METADATA_RAW/SA/"

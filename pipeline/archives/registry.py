@@ -5,13 +5,14 @@ from __future__ import annotations
 from pipeline.archives.archive import SLC_GRANULES, Archive
 from pipeline.archives.asf import Asf
 from pipeline.archives.http import http_client
+from pipeline.archives.opera import OperaRtc
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.archives.stac import StacArchive
 from pipeline.archives.zenodo import Zenodo
 from pipeline.areas.area import AreaOfInterest
 from pipeline.settings import settings
 
-ARCHIVES: tuple[Archive, ...] = (PlanetaryComputer(), Asf(), Zenodo())
+ARCHIVES: tuple[Archive, ...] = (PlanetaryComputer(), Asf(), OperaRtc(), Zenodo())
 
 OTHER = StacArchive()
 """Any other host: nothing is signed and no login is sent."""
@@ -30,8 +31,8 @@ def serving(collection: str) -> Archive:
 
 
 def archives_read(area: AreaOfInterest) -> tuple[Archive, ...]:
-    """The archives that a build of the area reads, each once."""
-    collections = [area.rtc_collection, area.dem.collection]
+    """The archives that a build of the area reads, each name once: those of one name share their limit."""
+    collections = [*area.collections, area.dem.collection]
     if area.interferometry is not None:
         collections.append(SLC_GRANULES)
-    return tuple(dict.fromkeys(serving(collection) for collection in collections))
+    return tuple({archive.name: archive for archive in map(serving, collections)}.values())

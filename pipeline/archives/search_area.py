@@ -66,11 +66,16 @@ def search_catalogue(area: AreaOfInterest, store: SnapshotStore | None = None) -
 def _search(area: AreaOfInterest) -> Catalogue:
     """The items of every archive, as they came: a catalogue without the state of files and the inventory."""
     searched_at = datetime.now(UTC)
-    archive = serving(area.rtc_collection)
-    rtc = archive.search(area.rtc_collection, Query.of_area(area))
+    rtc = serving(area.rtc_collection).search(area.rtc_collection, Query.of_area(area))
     box = surroundings(area, LOOK_DEM_MARGIN_M if area.interferometry else DEM_MARGIN_M)
     dem: list[dict[str, Any]] = []
     unsearched: dict[str, str] = {}
+    for collection in area.collections[1:]:
+        try:
+            rtc = [*rtc, *serving(collection).search(collection, Query.of_area(area))]
+        except ArchiveError as error:  # the passes of the first source can be built
+            log.warning("no %s: %s", collection, error)
+            unsearched[collection] = error.message
     try:
         dem = serving(area.dem.collection).search(area.dem.collection, Query(mapping(box)))
     except ArchiveError as error:  # only terrain and look geometry need it
@@ -81,13 +86,19 @@ def _search(area: AreaOfInterest) -> Catalogue:
         area=area.name,
         area_digest=area_digest(area),
         searched_at=searched_at,
-        endpoint=http_client.bare(archive.endpoint),
+        endpoint=_endpoint(area),
         rtc_items=tuple(sorted(rtc, key=lambda item: str(item["id"]))),
         dem_items=tuple(sorted(dem, key=lambda item: str(item["id"]))),
         slc=slc,
         unsearched=unsearched,
         notes=(*(f"{part} could not be searched: {why}" for part, why in unsearched.items()), *slc_notes),
     )
+
+
+def _endpoint(area: AreaOfInterest) -> str:
+    """The addresses that are searched for backscatter."""
+    found = (http_client.bare(serving(collection).endpoint) for collection in area.collections)
+    return " and ".join(dict.fromkeys(found))
 
 
 def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
@@ -105,6 +116,7 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
         for polarisation in area.polarisations
         if polarisation in piece.assets
     ]
+    wanted += [piece.mask.href for piece in (*pieces, *found.others) if piece.mask is not None]
     slc_tiles = slc_dem_tiles_of(answer, area).tiles
     hrefs_of_tiles = [tile.asset.href for tile in [*tiles, *slc_tiles]]
     probes, notes = probe(wanted)
@@ -121,7 +133,7 @@ def _described(answer: Catalogue, area: AreaOfInterest) -> Catalogue:
         )
     inventory, remarks = inventories.inventory_fingerprint(area.inventory)
     notes += [*answer.notes, *remarks]
-    if not tiles_within(area, tiles, DEM_MARGIN_M) and not answer.unsearched:
+    if not tiles_within(area, tiles, DEM_MARGIN_M) and "elevation" not in answer.unsearched:
         notes.append(f"{area.dem.collection} has no tile here: the cube will have no terrain")
     log.info(
         "%s: %d items, %d passes, %d elevation tiles",
@@ -160,8 +172,7 @@ def latest_answer(store: SnapshotStore, area: AreaOfInterest) -> Catalogue | Non
 
 
 def _latest(store: SnapshotStore, area: AreaOfInterest, pattern: re.Pattern[str]) -> Catalogue | None:
-    endpoint = http_client.bare(serving(area.rtc_collection).endpoint)
-    now = datetime.now(UTC)
+    endpoint, now = _endpoint(area), datetime.now(UTC)
     oldest = now - timedelta(seconds=settings().search_interval_s)
     for name in reversed(store.names(FOLDER)):
         named = pattern.match(name)

@@ -64,7 +64,7 @@ def opened(url: str, headers: Mapping[str, str] | None = None) -> pystac_client.
     """
     import pystac_client
 
-    from pipeline.archives.stac_transport import RetryingStacIO
+    from pipeline.archives.http.stac_transport import RetryingStacIO
 
     with warnings.catch_warnings():
         # the causes of its warnings (no conformance, no search link) are checked below

@@ -14,9 +14,10 @@ from shapely import Geometry, force_2d, get_coordinates, get_parts, set_precisio
 from shapely.geometry import box, mapping, shape
 
 from pipeline.areas.area_file import SUFFIXES, explained_all, fields_of, is_of_other_kind, text_of
+from pipeline.areas.backscatter_sources import SOURCES, check_sources, pixel_m, with_sources_apart
 from pipeline.areas.inventory_rules import Inventory
 from pipeline.errors import AreaError, SettingsError
-from pipeline.places import areas_root, did_you_mean
+from pipeline.places import areas_root, base_of, did_you_mean, name_beside
 from pipeline.records import Frozen, Number, Utc, Whole
 from pipeline.settings import settings
 
@@ -125,7 +126,21 @@ class AreaOfInterest(Frozen):
     inventory: Inventory | None = None
     interferometry: Interferometry | None = Field(None, description="None: neither pairs nor look geometry")
     simulated: bool = Field(False, description="the archive behind this area is simulated; products state it")
-    sources: tuple[str, ...] = Field((), description="papers and pages that the figures here come from")
+    sources: tuple[str, ...] = Field(
+        (),
+        description="collections of backscatter, one cube each, the first one's under the area's own name",
+        exclude_if=lambda value: not value,
+    )
+    mixed_sources: bool = Field(
+        False,
+        description="one cube holds the passes of all `sources`, each pass of the first one that has it",
+        exclude_if=lambda value: not value,
+    )
+    references: tuple[str, ...] = Field(
+        (),
+        description="papers and pages that the figures here come from",
+        exclude_if=lambda value: not value,
+    )
     exclude: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(
         (), description="ids that are left out: of items, granules, bursts or passes"
     )
@@ -135,6 +150,22 @@ class AreaOfInterest(Frozen):
         validation_alias=AliasChoices("licence", "license"),
     )
     attribution: str | None = Field(None, description="further words that must go with every product")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_apart(cls, data: Any) -> Any:
+        return with_sources_apart(data)
+
+    @model_validator(mode="after")
+    def _of_known_sources(self) -> AreaOfInterest:
+        check_sources(self.sources, self.rtc_collection, self.mixed_sources)
+        pixel = pixel_m(self.collections) if self.sources else None
+        if pixel is not None and self.resolution_m < 0.67 * pixel:
+            raise ValueError(
+                f"resolution_m is {self.resolution_m:g}, finer than the {pixel:g} m of "
+                f"{' and '.join(self.collections)}; give {pixel:g} or more, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> AreaOfInterest:
@@ -232,6 +263,58 @@ class AreaOfInterest(Frozen):
         zone = min(int((centre.x + 180) // 6) + 1, 60)
         return (32600 if centre.y >= 0 else 32700) + zone
 
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collections of which the area's own cube is made, in the order in which a pass is taken from them."""
+        return self.sources if self.mixed_sources else (self.rtc_collection,)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The sources that have a cube of their own beside the area's."""
+        return () if self.mixed_sources else self.sources[1:]
+
+    def cubes(self, source: str | None = None) -> tuple[AreaOfInterest, ...]:
+        """The areas of the cubes that a build makes: this one and those beside it, or that of one source alone.
+
+        Raises:
+            AreaError: as for `of_source`.
+        """
+        if source is not None:
+            return (self.of_source(source),)
+        return (self, *map(self.of_source, self.beside))
+
+    def of_source(self, source: str) -> AreaOfInterest:
+        """The area of a source's cube: the area itself for its own collection, else one beside it, named after both.
+
+        That one has the source's pixel, unless the area's is coarser, and no pairs, which the area's own cube has.
+
+        Raises:
+            AreaError: there is no such source, or the name of both is too long.
+        """
+        if source == self.rtc_collection and not self.mixed_sources:
+            return self
+        known = SOURCES.get(source)
+        if known is None:
+            raise AreaError(
+                f"There is no source of backscatter {source!r:.60}.{did_you_mean(source, SOURCES)}",
+                f"Known: {', '.join(SOURCES)}.",
+            )
+        fields = self.model_dump(exclude={"mixed_sources", "interferometry"}) | {
+            "name": name_beside(self.name, source),
+            "title": f"{self.title or self.name} ({known.title})",
+            "rtc_collection": source,
+            "sources": (source,),
+            "resolution_m": max(self.resolution_m, known.resolution_m),
+            "border_erosion_px": known.border_erosion_px,
+        }
+        try:
+            return AreaOfInterest.model_validate(fields)
+        except ValidationError as error:
+            raise AreaError(
+                f"No cube of {source} can stand beside {self.name!r}: {explained_all(error.errors())}.",
+                "Shorten the name of the area.",
+            ) from error
+
     def when(self, instant: datetime) -> Literal["before", "during", "after"]:
         """Whether an instant is before, during or after the event; instants are compared, never dates."""
         if instant < self.event.start:
@@ -281,6 +364,8 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
     path = Path(text)
     if not (path.suffix in SUFFIXES or "/" in text):
         known = area_files()
+        if text not in known and (base := base_of(text, SOURCES)) is not None and base[0] in known:
+            return load_area(base[0]).of_source(base[1])
         if text not in known:
             raise AreaError(
                 f"There is no area {text!r:.200}.{did_you_mean(text, known)}",

@@ -294,7 +294,7 @@ def _is_simulated(draft: _Draft, catalogue: Catalogue) -> bool:
 
 def _cube_attributes(draft: _Draft, catalogue: Catalogue) -> dict[str, Any]:
     area = draft.area
-    sources = [*area.sources]
+    sources = [*area.references]
     before = draft.previous.records if draft.previous else {}
     layers = {name: draft.records.get(digest) or before[digest] for name, digest in draft.static.items()}
     decided: dict[str, Any] = {"inventory": "none"}

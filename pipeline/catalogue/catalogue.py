@@ -14,6 +14,7 @@ from pipeline.catalogue.assets import Asset, is_local
 from pipeline.catalogue.dem_items import DemTiles, dem_tiles_in
 from pipeline.catalogue.identities import polarisation_of
 from pipeline.catalogue.item_fields import any_simulated
+from pipeline.catalogue.items import MASK_ASSET
 from pipeline.catalogue.passes import PassList, group_passes
 from pipeline.catalogue.slc import SlcHoldings
 from pipeline.errors import ArchiveError
@@ -67,7 +68,7 @@ def area_digest(area: AreaOfInterest) -> str:
         "end": rfc3339(area.end),
         "tracks": sorted(area.tracks) if area.tracks is not None else None,
         "polarisations": sorted(area.polarisations),
-        "rtc_collection": area.rtc_collection,
+        "rtc_collection": area.rtc_collection if len(area.collections) == 1 else list(area.collections),
         "dem": area.dem.collection,
         "inventory": None
         if area.inventory is None
@@ -129,10 +130,13 @@ def passes_of(catalogue: Catalogue, area: AreaOfInterest, held: Collection[str] 
 def _present(
     item: dict[str, Any], probes: Mapping[str, Asset], area: AreaOfInterest
 ) -> dict[str, Any] | None:
-    """The item without wanted files that no server has; None where no file is left."""
+    """The item without wanted files that no server has; None where no file is left, or its mask is gone."""
     assets = item.get("assets")
     if not probes or not isinstance(assets, dict):
         return item
+    mask = assets.get(MASK_ASSET)
+    if isinstance(mask, dict) and isinstance(mask.get("href"), str) and mask["href"] not in probes:
+        return None
     gone = {
         name
         for name, asset in assets.items()

@@ -85,8 +85,12 @@ def _polarisations(value: Any) -> list[str]:
     return [polarisation for polarisation in polarisations_in(value) if polarisation in ("vv", "vh")]
 
 
-def _outline(polygons: Any) -> dict[str, Any]:
-    """Footprint of UMM-G (`GPolygons`) as GeoJSON."""
+def outline_of(polygons: Any) -> dict[str, Any]:
+    """Footprint of UMM-G (`GPolygons`) as GeoJSON.
+
+    Raises:
+        ValueError: it holds no polygon, or one that cannot be repaired.
+    """
     try:
         rings = [
             [[float(point["Longitude"]), float(point["Latitude"])] for point in polygon["Boundary"]["Points"]]
@@ -135,7 +139,7 @@ GranuleName = Annotated[
     ),
     BeforeValidator(lambda name: id_key(name).upper() if isinstance(name, str) else name),
 ]
-Outline = Annotated[dict[str, Any], BeforeValidator(_outline)]
+Outline = Annotated[dict[str, Any], BeforeValidator(outline_of)]
 Size = Annotated[Whole | None, Field(gt=0), OrNone]
 
 
@@ -200,7 +204,7 @@ def read_granule(item: Mapping[str, Any]) -> Granule:
     Raises:
         ItemError: a field is missing or cannot be what it should be; item and field are named.
     """
-    fields = _fields(item)
+    fields = attributes_and_fields(item)
     read = _GranuleItem.read(fields, fields.get("GranuleUR"))
     if not read.start <= read.end <= read.start + LONGEST:
         raise refused(
@@ -217,7 +221,7 @@ def read_burst(item: Mapping[str, Any]) -> Burst:
     Raises:
         ItemError: a field is missing or cannot be what it should be; item and field are named.
     """
-    fields = _fields(item)
+    fields = attributes_and_fields(item)
     read = _BurstItem.read(fields, fields.get("GranuleUR"))
     named_swath, _, named_polarisation = read.id.split("_")[2:5]
     if not read.full_id.endswith(read.swath) or read.swath != named_swath:
@@ -231,7 +235,7 @@ def read_burst(item: Mapping[str, Any]) -> Burst:
     return Burst(**dict(read))
 
 
-def _fields(item: Any) -> dict[str, Any]:
+def attributes_and_fields(item: Any) -> dict[str, Any]:
     """The item's fields and the first value of each additional attribute, by name."""
     umm = item.get("umm") if isinstance(item, Mapping) else None
     if not isinstance(umm, Mapping):

@@ -31,9 +31,12 @@ from pipeline.catalogue.item_fields import (
 )
 from pipeline.records import Frozen, Utc
 
+BURST_PROPERTY, MASK_ASSET = "opera:burst_id", "layover_shadow_mask"
+"""In the items of OPERA RTC-S1: the burst, as in 'T131-279916-IW1', and its mask of layover and shadow."""
+
 
 class Slice(Frozen):
-    """One RTC item: a slice of a datatake, in one UTM zone."""
+    """One RTC item: a slice of a datatake, or one burst of it, in one UTM zone."""
 
     id: str
     start: Utc
@@ -42,6 +45,19 @@ class Slice(Frozen):
     epsg: int
     geometry: dict[str, Any] = Field(description="footprint, GeoJSON, degrees WGS 84")
     assets: dict[str, Asset] = Field(description="by polarisation: 'vv', 'vh'")
+    burst: str | None = Field(
+        None, description="where the item is a single burst", exclude_if=lambda value: value is None
+    )
+    mask: Asset | None = Field(
+        None,
+        description="of layover and shadow: 0 neither, 1 shadow, 2 layover, 3 both, 255 outside",
+        exclude_if=lambda value: value is None,
+    )
+
+    @property
+    def files(self) -> tuple[Asset, ...]:
+        """Every file that a layer of it is made of."""
+        return (*self.assets.values(), *(() if self.mask is None else (self.mask,)))
 
 
 class Overflight(Frozen):
@@ -64,6 +80,7 @@ class ItemRead(Frozen):
     overflight: Overflight
     relative_orbit: int
     direction: Direction
+    source: str | None = Field(None, description="the collection, as the item states it")
     processed: tuple[str, ...] = Field(
         description="orders the processings of a slice; a part that the item lacks is empty and sorts first"
     )
@@ -99,6 +116,9 @@ class _Properties(FromArchive):
         validate_default=True,
         validation_alias=AliasChoices("proj:epsg", "proj:code"),
     )
+    burst: Annotated[str | None, Text] = Field(
+        None, pattern="^T[0-9]{3}-[0-9]{6}-IW[123]$", validation_alias=BURST_PROPERTY
+    )
     absolute_orbit: Whole = Field(ge=1, le=10_000_000, validation_alias="sat:absolute_orbit")
     relative_orbit: Whole = Field(ge=1, le=175, validation_alias="sat:relative_orbit")
     processed_s1: Annotated[Instant | None, OrNone] = Field(None, validation_alias="s1:processing_datetime")
@@ -115,6 +135,11 @@ class _RadarFile(FromArchive):
     checksum: Annotated[str | None, Field(max_length=200), OrNone] = Field(
         None, validation_alias="file:checksum"
     )
+
+    @property
+    def asset(self) -> Asset:
+        """As the item states it."""
+        return Asset(href=self.href, size_bytes=self.size)
 
 
 def _radar_files(value: Any) -> Any:
@@ -160,8 +185,8 @@ def outside(item: Mapping[str, Any], area: Geometry) -> bool:
     return not shapely.box(west, south, east, north).intersects(area)
 
 
-def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRead:
-    """The item as a slice of an overflight; `collection` is the one that was searched.
+def read_item(item: Mapping[str, Any], *collections: str) -> ItemRead:
+    """The item as a slice of an overflight; `collections` are those that were searched, none for any.
 
     Raises:
         ItemError: a field is missing or cannot be what it should be, the item is of another collection, or what it
@@ -171,7 +196,10 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
     stated = read.properties
     if stated.end < stated.start:
         raise refused(read.id, "end_datetime", "is before start_datetime")
-    _check_product(read, collection)
+    _check_product(read, collections)
+    mask = item["assets"].get(MASK_ASSET)
+    if stated.burst is not None and mask is None:
+        raise refused(read.id, "assets", "hold no mask of layover and shadow")
     instants = (stated.processed_s1, stated.processed, stated.updated, stated.created)
     hrefs = [file.get("href") for file in item["assets"].values() if isinstance(file, Mapping)]
     return ItemRead(
@@ -182,7 +210,9 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
             number=stated.number,
             epsg=stated.epsg,
             geometry=read.geometry,
-            assets={name: Asset(href=file.href, size_bytes=file.size) for name, file in read.assets.items()},
+            assets={name: file.asset for name, file in read.assets.items()},
+            burst=stated.burst,
+            mask=_RadarFile.read(mask, read.id).asset if mask is not None else None,
         ),
         overflight=Overflight(
             platform=_platform(read),
@@ -191,6 +221,7 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
         ),
         relative_orbit=stated.relative_orbit,
         direction=stated.direction,
+        source=collection_name(read.collection) if read.collection is not None else None,
         processed=tuple(
             instant.isoformat(timespec="microseconds") if instant else "" for instant in instants
         ),
@@ -199,11 +230,12 @@ def read_item(item: Mapping[str, Any], collection: str | None = None) -> ItemRea
     )
 
 
-def _check_product(read: _Item, collection: str | None) -> None:
+def _check_product(read: _Item, collections: tuple[str, ...]) -> None:
     """Refuse an item of another collection, product or satellite than it is taken for."""
     own, stated = read.collection, read.properties
-    if collection is not None and own is not None and collection_name(own) != collection_name(collection):
-        raise refused(read.id, "collection", f"is {own!r:.80}, not {collection!r:.80}")
+    names = [collection_name(one) for one in collections]
+    if names and own is not None and collection_name(own) not in names:
+        raise refused(read.id, "collection", f"is {own!r:.80}, not {' or '.join(map(repr, collections)):.80}")
     hrefs = [file.href for file in read.assets.values()]
     other = other_product(read.id, stated.product_type, own, hrefs)
     if other is not None:

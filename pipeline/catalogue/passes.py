@@ -16,13 +16,15 @@ from shapely.geometry import shape
 
 from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.assets import Asset
-from pipeline.catalogue.identities import POLARISATIONS, Direction, id_key
+from pipeline.catalogue.identities import POLARISATIONS, Direction, collection_name, id_key
 from pipeline.catalogue.items import ItemRead, Overflight, Slice, outside, read_item
 from pipeline.catalogue.left_out import Exclusion, LeftOut, describe, readable
 from pipeline.records import Frozen, Utc
 
 SAME_SLICE = timedelta(seconds=1)
 """Consecutive slices start about 25 s apart (12 s for the last); a reprocessed one within milliseconds."""
+SAME_OVERFLIGHT = timedelta(minutes=30)
+"""Passes of one track are days apart; two within this are one overflight, whatever its id is."""
 
 
 class Pass(Frozen):
@@ -38,6 +40,11 @@ class Pass(Frozen):
     direction: Direction
     instant: Utc
     slices: tuple[Slice, ...] = Field(description="ascending in time")
+    source: str | None = Field(
+        None,
+        description="the collection; None where its items do not state one",
+        exclude_if=lambda value: value is None,
+    )
     coverage: float = Field(ge=0, le=1, description="share of the area inside the slices' footprints")
 
     @property
@@ -48,8 +55,8 @@ class Pass(Frozen):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all assets, where the archive states them."""
-        return sum(a.size_bytes or 0 for s in self.slices for a in s.assets.values())
+        """Bytes of all files, where the archive states them."""
+        return sum(a.size_bytes or 0 for s in self.slices for a in s.files)
 
 
 class PassList(Frozen):
@@ -82,8 +89,9 @@ def group_passes(
     """Passes over `area`, ascending in time.
 
     Items outside the area or its time range are dropped, as are duplicates: first by id, then, among items of one
-    platform, absolute orbit, datatake, UTM zone and slice start (within a second), the newest processing is kept. The
-    newest is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
+    platform, absolute orbit, datatake, UTM zone and slice start (within a second), or of one burst of an overflight,
+    the newest processing is kept. Where the area mixes sources, a pass is of the first one that has it. The newest
+    is the one with the latest `s1:processing_datetime`, `processing:datetime`, `updated` or `created`,
     compared in this order, a stated one before none. Where none is stated to be newer, the one
     with the larger file address and id counts (the product id in them distinguishes products without ordering them, so
     this only makes the choice repeatable); but the one that the cube has (`held`, ids of items) stays unless the other
@@ -100,14 +108,15 @@ def group_passes(
     notes: list[str] = []
     excluded, unusable = Exclusion(area.exclude), list[LeftOut]()
     near = [item for item in items if not outside(item, footprint) and _id(item) not in excluded]
-    reads = readable(near, lambda item: read_item(item, area.rtc_collection), unusable)
+    reads = readable(near, lambda item: read_item(item, *area.collections), unusable)
     by_overflight: dict[Overflight, list[ItemRead]] = defaultdict(list)
     newest, others = _newest(_unique(reads, notes), notes, held)
     for read in newest:
         if _meets(read.slice, footprint):
             by_overflight[read.overflight].append(read)
     project = Transformer.from_crs(4326, area.utm_epsg, always_xy=True)
-    agreeing = [_agreeing(reads, unusable) for reads in by_overflight.values()]
+    chosen = [_of_one_source(reads, area.collections, notes) for reads in by_overflight.values()]
+    agreeing = [_agreeing(reads, unusable) for reads in chosen]
     passes = [_pass(reads, area, project, probes or {}) for reads in agreeing if reads]
     passes = [p for p in passes if p.id not in excluded]
     passes = _asked_for(passes, area, notes)
@@ -153,6 +162,21 @@ def _unwanted(one: Pass, area: AreaOfInterest) -> str | None:
     if any(name in area.polarisations for name in present):
         return None
     return f"it has {' and '.join(present)}, and the area wants {' and '.join(area.polarisations)}"
+
+
+def _of_one_source(reads: list[ItemRead], collections: tuple[str, ...], notes: list[str]) -> list[ItemRead]:
+    """The items of an overflight that are of the first of these collections that has any; the others are noted."""
+    names = [collection_name(one) for one in collections]
+    if len(names) == 1:
+        return reads
+    first = min((names.index(read.source) for read in reads if read.source in names), default=None)
+    if first is None:
+        return reads
+    kept = [read for read in reads if read.source == names[first]]
+    others = sorted({read.source or "a source that is not stated" for read in reads} - {names[first]})
+    if others:
+        notes.append(f"{reads[0].overflight.pass_id}: of {names[first]}; {', '.join(others)} has it too")
+    return kept
 
 
 def _agreeing(reads: list[ItemRead], unusable: list[LeftOut]) -> list[ItemRead]:
@@ -210,13 +234,16 @@ def _pass(
         direction=first.direction,
         instant=first.slice.start,
         slices=tuple(slices),
+        source=first.source,
         coverage=_coverage([shape(s.geometry) for s in slices], area.footprint, project),
     )
 
 
 def _probed(one: Slice, probes: Mapping[str, Asset]) -> Slice:
     assets = {pol: probes.get(asset.href, asset) for pol, asset in one.assets.items()}
-    return one if assets == one.assets else one.model_copy(update={"assets": assets})
+    mask = one.mask and probes.get(one.mask.href, one.mask)
+    unchanged = assets == one.assets and mask == one.mask
+    return one if unchanged else one.model_copy(update={"assets": assets, "mask": mask})
 
 
 def _coverage(footprints: list[Geometry], area: Geometry, project: Transformer) -> float:
@@ -256,13 +283,14 @@ def _unique(reads: list[ItemRead], notes: list[str]) -> list[ItemRead]:
 def _newest(
     reads: list[ItemRead], notes: list[str], held: Collection[str]
 ) -> tuple[list[ItemRead], list[ItemRead]]:
-    """One item per slice start and zone of an overflight: the newest processing of it, else the one that is held.
+    """One item per burst, or per slice start and zone, of an overflight: the newest processing, else the one held.
 
     And those of the others that could stand in its place, since none is stated to be older.
     """
-    groups: dict[tuple[Overflight, int], list[ItemRead]] = defaultdict(list)
+    # the three subswaths of a burst cycle begin less than a second apart
+    groups: dict[tuple[Overflight, str | None, int | str], list[ItemRead]] = defaultdict(list)
     for read in reads:
-        groups[(read.overflight, read.slice.epsg)].append(read)
+        groups[(read.overflight, read.source, read.slice.burst or read.slice.epsg)].append(read)
     kept: list[ItemRead] = []
     others: list[ItemRead] = []
     for group in groups.values():
@@ -270,7 +298,9 @@ def _newest(
         same: list[ItemRead] = []
         for candidate in [*group, None]:
             if candidate is not None and (
-                not same or candidate.slice.start - same[0].slice.start <= SAME_SLICE
+                not same
+                or candidate.slice.burst is not None
+                or candidate.slice.start - same[0].slice.start <= SAME_SLICE
             ):
                 same.append(candidate)
                 continue

@@ -81,6 +81,12 @@ def _along_timestep(manifest: Manifest) -> list[Coordinate]:
         Coordinate("sat:orbit_state", _words(step.direction for step in steps), dims),
         Coordinate("platform", _words(step.platform for step in steps), dims),
         Coordinate("pass_id", _words(step.pass_id for step in steps), dims),
+        Coordinate(
+            "source",
+            _words(manifest.source_of(step) for step in steps),
+            dims,
+            {"long_name": "collection of the backscatter"},
+        ),
         Coordinate("layer_digest", _digests(steps), dims),
         Coordinate(
             "relative_orbit",

@@ -17,6 +17,8 @@ from pipeline.grid import MOST_PIXELS, Grid
 from pipeline.records import Frozen, Utc
 
 MANIFEST = "manifest.json"
+_OF_CUBE = "backscatter: "
+"""begins the line of a cube's `sources` that names its collection and where that was searched"""
 
 
 class Timestep(Frozen):
@@ -28,6 +30,11 @@ class Timestep(Frozen):
     absolute_orbit: int
     relative_orbit: int
     direction: Direction
+    source: str | None = Field(
+        None,
+        description="the collection of its backscatter; None in earlier releases",
+        exclude_if=lambda value: value is None,
+    )
     layers: dict[str, str] = Field(description="digest of the layer, by variable")
 
 
@@ -94,6 +101,19 @@ class Manifest(Frozen):
         default_factory=dict, description="sha256 of every file of the version that is no shard, by key"
     )
     overviews: tuple[Overview, ...] = Field((), description="ascending by factor; none in earlier releases")
+
+    def source_of(self, step: Timestep) -> str:
+        """The collection of a pass's backscatter; empty where neither the pass nor the cube states a single one.
+
+        Earlier releases state it for the whole cube, in a line of its `sources`.
+        """
+        if step.source is not None:
+            return step.source
+        stated = self.attributes.get("sources")
+        lines = [line for line in stated if isinstance(line, str)] if isinstance(stated, list) else []
+        found = [line.removeprefix(_OF_CUBE) for line in lines if line.startswith(_OF_CUBE)]
+        names = [line.partition(" at ")[0] for line in found]
+        return names[0] if len(names) == 1 and " and " not in names[0] else ""
 
     @property
     def stacks(self) -> dict[str, tuple[str, ...]]:

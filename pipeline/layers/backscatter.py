@@ -18,6 +18,7 @@ from pipeline.cube.schema import BACKSCATTER
 from pipeline.grid import Grid
 from pipeline.layers import rtc_mosaic
 from pipeline.layers.former_entries import former_passes
+from pipeline.layers.gamma0 import MASKED
 from pipeline.layers.kind import (
     Entry,
     LayerKind,
@@ -89,16 +90,22 @@ class Backscatter(LayerKind[BackscatterTask]):
     def _task(self, inputs: PlanInputs, overflight: Pass, polarisation: str) -> BackscatterTask:
         area = inputs.area
         pieces = [piece for piece in overflight.slices if polarisation in piece.assets]
+        masks = [(piece.id, piece.mask) for piece in pieces if piece.mask is not None]
         recipe = Recipe(
             kind=self.name,
             variables=(polarisation,),
             grid=inputs.grid.digest,
             # the order is that of the mosaic
-            sources=tuple(
-                Source(id=f"{piece.id}/{polarisation}", fingerprint=piece.assets[polarisation].fingerprint)
-                for piece in pieces
+            sources=(
+                *(
+                    Source(
+                        id=f"{piece.id}/{polarisation}", fingerprint=piece.assets[polarisation].fingerprint
+                    )
+                    for piece in pieces
+                ),
+                *(Source(id=f"{name}/mask", fingerprint=mask.fingerprint) for name, mask in masks),
             ),
-            parameters={"border_erosion_px": area.border_erosion_px},
+            parameters={"border_erosion_px": area.border_erosion_px} | ({"masked": MASKED} if masks else {}),
             algorithm=rtc_mosaic.ALGORITHM,
         )
         return BackscatterTask(
@@ -134,6 +141,7 @@ class Backscatter(LayerKind[BackscatterTask]):
             absolute_orbit=overflight.absolute_orbit,
             relative_orbit=overflight.relative_orbit,
             direction=overflight.direction,
+            source=overflight.source,
             layers=layers,
         )
 
@@ -169,8 +177,8 @@ class Backscatter(LayerKind[BackscatterTask]):
         return [f"contains modified Copernicus Sentinel data {', '.join(map(str, years))}"] if years else []
 
     def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:
-        """The collection and where it was searched."""
-        return [f"backscatter: {area.rtc_collection} at {catalogue.endpoint}"]
+        """The collections and where they were searched."""
+        return [f"backscatter: {' and '.join(area.collections)} at {catalogue.endpoint}"]
 
 
 def _share_read(area: AreaOfInterest, geometry: dict[str, Any]) -> float:

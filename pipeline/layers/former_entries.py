@@ -8,19 +8,15 @@ itself no longer asks for is left out, and named in the plan's notes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 from pipeline.areas.area import AreaOfInterest
+from pipeline.catalogue.identities import collection_name
 from pipeline.catalogue.left_out import Exclusion
-from pipeline.catalogue.passes import Pass
+from pipeline.catalogue.passes import SAME_OVERFLIGHT, Pass
 from pipeline.cube.manifest import Manifest, Timepair, Timestep
 from pipeline.layers.plan_inputs import PlanInputs
-
-SAME_OVERFLIGHT = timedelta(minutes=30)
-"""Passes of one track are days apart; two within this are one overflight, whatever its id was in an earlier release."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +36,13 @@ def former_passes(inputs: PlanInputs) -> Former:
     previous, area = inputs.previous, inputs.area
     if previous is None:
         return Former()
-    excluded, other = Exclusion(area.exclude), _other_collection(previous, area)
+    excluded = Exclusion(area.exclude)
     kept, missing, notes = [], [], []
     for step in previous.timesteps:
         if any(step.pass_id == one.id or _same_overflight(step, one) for one in inputs.listed.passes):
             continue
         items = _items_of(previous, step)
-        why = _unwanted(step, area) or other
+        why = _unwanted(step, area) or _other_collection(previous, step, area)
         if step.pass_id in excluded or any(item in excluded for item in items):
             why = "the area excludes it"
         if why is not None:
@@ -117,15 +113,12 @@ def _items_of(previous: Manifest, entry: Timestep | Timepair) -> Sequence[str]:
     return sorted({source.id.partition("/")[0] for record in records for source in record.recipe.sources})
 
 
-def _other_collection(previous: Manifest, area: AreaOfInterest) -> str | None:
-    """Why passes of the latest version do not fit the area's collection; None where they do, or none is recorded.
+def _other_collection(previous: Manifest, step: Timestep, area: AreaOfInterest) -> str | None:
+    """Why a pass of the latest version does not fit the area's collections; None where it does, or states none.
 
-    A cube holds one source of backscatter.
+    A cube holds one source of backscatter, unless its area mixes several.
     """
-    attributes: Mapping[str, Any] = previous.attributes
-    stated = attributes.get("sources")
-    lines = [line for line in stated if isinstance(line, str)] if isinstance(stated, list | tuple) else []
-    recorded = [line for line in lines if line.startswith("backscatter: ")]
-    if not recorded or any(line.startswith(f"backscatter: {area.rtc_collection} at ") for line in recorded):
+    source = previous.source_of(step)
+    if not source or collection_name(source) in map(collection_name, area.collections):
         return None
-    return f"it is of another collection than {area.rtc_collection}"
+    return f"it is of another collection than {' and '.join(area.collections)}"

@@ -18,7 +18,7 @@ from pipeline.catalogue.assets import Asset
 from pipeline.catalogue.passes import Pass
 from pipeline.errors import GridError, SourceDataError
 from pipeline.grid import Grid
-from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, Raster
+from pipeline.layers.gamma0 import FloatImage, Gamma0, Mask, MaskedRaster, Raster
 from pipeline.layers.mosaic_borders import Borders
 
 ALGORITHM = "backscatter-2"
@@ -48,7 +48,8 @@ def read_backscatter(
     """gamma0 of one polarisation of one pass on the grid, linear power, NaN where invalid.
 
     Slices are taken in order of time and a pixel has the first valid value. A declared scale and offset are applied;
-    valid is finite, above 0, not the declared nodata and not masked by the file. Then `erosion_px` pixels are removed
+    valid is finite, above 0, not the declared nodata and masked neither by the file nor by the slice's mask of layover
+    and shadow. Then `erosion_px` pixels are removed
     along the outer border of the whole pass, never along the seams between its slices. A raster on the grid's own
     lattice is only windowed; one on a finer multiple of it is averaged (multilooked); one in another zone is sampled by
     nearest neighbour at exactly transformed pixel centres, which keeps the speckle's distribution and does not depend
@@ -63,7 +64,11 @@ def read_backscatter(
             cannot be applied, or holds values that cannot be linear gamma0.
         ArchiveError: a raster cannot be read.
     """
-    sources = [(piece.id, asset) for piece in overflight.slices if (asset := piece.assets.get(polarisation))]
+    sources = [
+        (piece.id, asset, piece.mask)
+        for piece in overflight.slices
+        if (asset := piece.assets.get(polarisation))
+    ]
     return Mosaic(sources, polarisation, grid, opener, erosion_px)
 
 
@@ -73,7 +78,12 @@ class Mosaic:
     files: Mapping[str, bytes] = MappingProxyType({})
 
     def __init__(
-        self, sources: list[tuple[str, Asset]], polarisation: str, grid: Grid, opener: Opener, erosion_px: int
+        self,
+        sources: list[tuple[str, Asset, Asset | None]],
+        polarisation: str,
+        grid: Grid,
+        opener: Opener,
+        erosion_px: int,
     ) -> None:
         self._sources, self._name, self._grid, self._opener = sources, polarisation, grid, opener
         self._borders = Borders(grid, len(sources), erosion_px)
@@ -87,7 +97,7 @@ class Mosaic:
         """Counts of the whole layer."""
         return {
             **self._borders.report(),
-            "slices": [name for name, _ in self._sources],
+            "slices": [name for name, *_ in self._sources],
             "slices_in_another_zone": self._resampled,
         }
 
@@ -112,8 +122,10 @@ class Mosaic:
             for piece in slices:
                 piece.gamma0.check()
 
-    def _open(self, stack: ExitStack, name: str, asset: Asset) -> _SliceReader:
+    def _open(self, stack: ExitStack, name: str, asset: Asset, mask: Asset | None) -> _SliceReader:
         raster = stack.enter_context(self._opener(asset))
+        if mask is not None:
+            raster = MaskedRaster(raster, stack.enter_context(self._opener(mask)), name)
         placement = _place(raster, self._grid, name)
         if placement.offset is None:
             self._resampled.append(name)

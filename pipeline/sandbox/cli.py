@@ -18,7 +18,7 @@ from rich.progress import Progress
 from pipeline.areas.area import load_area
 from pipeline.sandbox.deposits import add_cube
 from pipeline.sandbox.earth.events.lands import realistic
-from pipeline.sandbox.earth.parameters import SlcPlan, WorldParameters
+from pipeline.sandbox.earth.parameters import OperaPlan, SlcPlan, WorldParameters
 from pipeline.sandbox.earth.realism.switches import LANDS, Land
 from pipeline.sandbox.earth.scenarios import SCENARIOS, scenario
 from pipeline.sandbox.patch_statistics import HOKKAIDO_PATCHES, patches_as_markdown, patches_of_world
@@ -74,6 +74,7 @@ for _command in (timetable, events, catalogue, play, clock):
 @click.option(
     "--slc", is_flag=True, help="Add single look complex products of the first track, for interferometry."
 )
+@click.option("--opera", is_flag=True, help="Add bursts of OPERA RTC-S1 of every pass, which ASF lists.")
 @click.option(
     "--timed",
     is_flag=True,
@@ -93,6 +94,7 @@ def make(
     resolution_m: float | None,
     prevalence: float | None,
     slc: bool,
+    opera: bool,
     timed: bool,
     parameters: TextIO | None,
 ) -> None:
@@ -113,6 +115,7 @@ def make(
         "resolution_m": resolution_m,
         "prevalence": prevalence,
         "slc": chosen.slc or SlcPlan() if slc else None,
+        "opera": chosen.opera or OperaPlan() if opera else None,
         "list_granules": True if timed else None,
     }
     chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import rasterio
+from affine import Affine
 from pydantic import Field
 from rasterio import features
 from rasterio.errors import RasterioIOError
 from shapely import Geometry, box, union_all
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 
+from pipeline.catalogue.identities import Direction
 from pipeline.records import Frozen
-from pipeline.sandbox.earth.images import file_md5
+from pipeline.sandbox.earth.images import file_md5, write_cog
 from pipeline.sandbox.earth.overflights import absolute_orbit, datatake_of
 from pipeline.sandbox.earth.parameters import DemCollection, SandboxError
 from pipeline.sandbox.earth.stac_items import (
@@ -37,6 +40,8 @@ from pipeline.sandbox.earth.stac_items import (
     rtc_item,
     to_degrees,
 )
+from pipeline.sandbox.opera.opera_files import OUTSIDE
+from pipeline.sandbox.opera.opera_index import FOLDER, HOST, OperaBurst, OperaFile, write_opera_index
 from pipeline.sandbox.world import FORMAT, World, clear, finish
 
 # OPERA RTC-S1 Product Specification: track-burst-subswath, start, processing, platform, spacing, version, layer
@@ -55,13 +60,15 @@ _DEM_PLACES: dict[DemCollection, tuple[str, str]] = {
 class FolderSources(Frozen):
     """The files and items that a world serves.
 
-    `rtc`: OPERA RTC-S1 GeoTIFFs, or folders that contain them at any depth, served in `sentinel-1-rtc`. `dem`:
+    `rtc`: OPERA RTC-S1 GeoTIFFs, or folders that contain them at any depth, served in `sentinel-1-rtc`. `opera`: the
+    same, served under their own names as the bursts that ASF lists, with masks that mark only the outside. `dem`:
     elevation rasters served in `dem_collection`. `items`: JSON files with recorded items (one, a list, or a
     FeatureCollection), served unchanged. `served`: files by their https URL: inventories, extents, and the
     assets of recorded items (an asset without a file is absent, as in the archive).
     """
 
     rtc: tuple[Path, ...] = ()
+    opera: tuple[Path, ...] = ()
     dem: tuple[Path, ...] = ()
     dem_collection: DemCollection = "nasadem"
     items: tuple[Path, ...] = ()
@@ -104,6 +111,8 @@ def make_folder_world(sources: FolderSources, root: Path) -> World:
         scenes.sort(key=lambda scene: (scene.start, scene.fields["stem"], scene.fields["rest"]))
         for number, scene in enumerate(scenes, start=1):
             items.append(_rtc(scene, number, len(scenes), root))
+    if sources.opera:
+        write_opera_index(root, [_opera(scene, root) for scene in _scenes(sources.opera)])
     items.extend(_dem(path, sources.dem_collection, root) for path in sources.dem)
     for url, path in sources.served.items():
         parts = urlsplit(url)
@@ -178,14 +187,13 @@ def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
     if any(raster != rasters[0] for raster in rasters):
         raise SandboxError(f"The polarisations of {name} have different grids.", "Serve them as two worlds.")
     footprint = to_degrees(_with_data(scene.files.values()), rasters[0].epsg)
-    solar_hour = (start.hour + start.minute / 60 + footprint.centroid.x / 15) % 24
     facts = RtcFacts(
         id=f"{name}_rtc",
         platform=scene.fields["platform"],
         absolute_orbit=scene.absolute_orbit,
         relative_orbit=int(scene.fields["track"]),
         datatake=datatake_of(scene.absolute_orbit),
-        direction="ascending" if 12 <= solar_hour < 24 else "descending",
+        direction=_direction(start, footprint),
         start=start,
         end=start + _BURST,
         number=number,
@@ -195,6 +203,48 @@ def _rtc(scene: _Scene, number: int, total: int, root: Path) -> dict[str, Any]:
         assumed=_ASSUMED,
     )
     return rtc_item(facts, footprint)
+
+
+def _direction(start: datetime, footprint: Geometry) -> Direction:
+    solar_hour = (start.hour + start.minute / 60 + footprint.centroid.x / 15) % 24
+    return "ascending" if 12 <= solar_hour < 24 else "descending"
+
+
+def _opera(scene: _Scene, root: Path) -> OperaBurst:
+    """A burst as ASF lists it; an ending of the files' names, such as `_cropped`, is not in the product's."""
+    name, fields = scene.fields["stem"], scene.fields
+    sources = {polarisation.upper(): path for polarisation, path in sorted(scene.files.items())}
+    raster, _ = _header(next(iter(sources.values())))
+    names = {layer: f"{name}_{layer}.tif" for layer in (*sources, "mask")}
+    for layer, path in sources.items():
+        _link(path, root, HOST, f"{FOLDER}/{names[layer]}")
+    with rasterio.open(next(iter(sources.values()))) as dataset:
+        mask = np.where(dataset.dataset_mask() > 0, 0, OUTSIDE).astype(np.uint8)
+    write_cog(
+        root / "blobs" / HOST / FOLDER / names["mask"], mask, Affine(*raster.transform), raster.epsg, OUTSIDE
+    )
+    footprint = to_degrees(_with_data(scene.files.values()), raster.epsg)
+    paths = {layer: root / "blobs" / HOST / FOLDER / file for layer, file in names.items()}
+    datatake = datatake_of(scene.absolute_orbit)
+    end = scene.start + _BURST
+    return OperaBurst(
+        name=name,
+        absolute_orbit=scene.absolute_orbit,
+        relative_orbit=int(fields["track"]),
+        direction=_direction(scene.start, footprint),
+        granule=(
+            f"{fields['platform']}_IW_SLC__1SDV_{scene.start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}"
+            f"_{scene.absolute_orbit:06d}_{datatake:06X}_0000"
+        ),
+        start=scene.start,
+        end=end,
+        processed=datetime.strptime(name.split("_")[5], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+        geometry=json.loads(json.dumps(mapping(footprint))),
+        files={
+            layer: OperaFile(name=path.name, size_bytes=path.stat().st_size, md5=file_md5(path))
+            for layer, path in paths.items()
+        },
+    )
 
 
 def _with_data(files: Iterable[Path]) -> Geometry:

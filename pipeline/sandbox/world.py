@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import yaml
+from pydantic import ValidationError
 from shapely.geometry import box
 
 from pipeline.areas.area import AreaOfInterest
@@ -34,6 +36,8 @@ from pipeline.sandbox.earth.rtc_passes import write_pass
 from pipeline.sandbox.earth.scene import Scene, make_scene
 from pipeline.sandbox.earth.stac_items import dem_item
 from pipeline.sandbox.listed_granules import listed_granules
+from pipeline.sandbox.opera.opera_files import bursts_alone, write_opera
+from pipeline.sandbox.opera.opera_index import write_opera_index
 from pipeline.sandbox.slc.frame import Survey, survey_of
 from pipeline.sandbox.slc.lattice_ground import footprint_deg
 from pipeline.sandbox.slc.slc_world import write_index, write_orbits, write_slc
@@ -121,7 +125,7 @@ def make_world(
     }
     existing = _finished(root)
     if existing is not None:
-        if {key: existing.document.get(key) for key in wanted} == wanted:
+        if _stated(existing, wanted) == wanted:
             return existing
         raise SandboxError(
             f"{root} has a world of another area, seed or parameters.",
@@ -134,6 +138,8 @@ def make_world(
     steps = _Steps(len(scene.flights) + slc_steps + 2, progress)
     items = _write_passes(scene, root, workers, steps)
     slc_notes = _write_slc(scene, survey, root, workers, steps)
+    if parameters.opera is not None:
+        write_opera_index(root, write_opera(scene, parameters.opera, root))
     items.extend(_write_dem(scene, root, footprint_deg(survey, _DEM_BEYOND_DEG) if survey else None))
     steps.done("elevation")
     notes = _write_labels(scene, root) + slc_notes
@@ -145,6 +151,14 @@ def make_world(
     finish(root, wanted | _facts(scene, notes), items, _order(items, parameters))
     steps.done("inventory")
     return World.open(root)
+
+
+def _stated(world: World, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of a world's document, with the area as this release writes it."""
+    found = {key: world.document.get(key) for key in wanted}
+    with contextlib.suppress(ValidationError):  # it differs from any area
+        found["area"] = AreaOfInterest.model_validate(found["area"]).model_dump(mode="json")
+    return found
 
 
 class _Steps:
@@ -160,9 +174,10 @@ class _Steps:
 def _write_passes(scene: Scene, root: Path, workers: int, steps: _Steps) -> list[dict[str, Any]]:
     """The radar scenes of every pass; returns their items."""
     items: list[dict[str, Any]] = []
+    flights = [flight for flight in scene.flights if flight not in bursts_alone(scene)]
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        jobs = [pool.submit(write_pass, scene, flight, root) for flight in scene.flights]
-        for flight, job in zip(scene.flights, jobs, strict=True):
+        jobs = [pool.submit(write_pass, scene, flight, root) for flight in flights]
+        for flight, job in zip(flights, jobs, strict=True):
             items.extend(job.result())
             steps.done(f"pass of {flight.instant:%Y-%m-%d %H:%M}")
     return items
@@ -211,7 +226,18 @@ def _finished(root: Path) -> World | None:
     return World.open(root) if (root / "world.json").exists() else None
 
 
-PARTS = ("items", "blobs", "truth", "aoi", "slc", "zenodo", "revisions", "timetable.json", "events.json")
+PARTS = (
+    "items",
+    "blobs",
+    "truth",
+    "aoi",
+    "slc",
+    "opera",
+    "zenodo",
+    "revisions",
+    "timetable.json",
+    "events.json",
+)
 """folders and documents of a world, beside `world.json`"""
 UNFINISHED = ".slidecube-world-unfinished"
 """a file that marks a folder in which a world is being made"""
@@ -294,7 +320,7 @@ def _write_area(scene: Scene, root: Path) -> None:
         "resolution_m": scene.grid.resolution_m,
         "simulated": True,
         "licence": "simulated data, CC0-1.0",
-        "sources": ["slidecube sandbox"],
+        "references": ["slidecube sandbox"],
         "inventory": simulated_inventory(scene),
     }
     (root / "aoi").mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ WHOLE = {
     "bbox": [142.03, 42.72, 142.042, 42.729],
     "start": "2018-06-01T00:00:00Z",
     "end": "2018-11-01T00:00:00Z",
-    "sources": ["x"],
+    "references": ["x"],
     "licence": "CC0-1.0",
     "event": {
         "kind": "earthquake",

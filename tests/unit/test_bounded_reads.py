@@ -33,7 +33,7 @@ ALLOWED = {
     "flows/ablate.py:tables": "own",
     "model/cli/experiments.py": "own",
     # what is checked by other means
-    "pipeline/archives/stac_transport.py:read_text": "an answer of a server, bounded by its caller",
+    "pipeline/archives/http/stac_transport.py:read_text": "an answer of a server, bounded by its caller",
     "pipeline/insar/pygmtsar/mosaic.py:array": "mapped, not read; arrays of objects are refused",
     "model/network/trainer/checkpoint.py:load_checkpoint": "weights alone, and nothing is unpacked",
     "model/training/prior/stored_events.py": "mapped: the file has what its header says",

@@ -68,6 +68,17 @@ class SlcPlan(Frozen):
     )
 
 
+class OperaPlan(Frozen):
+    """Bursts of OPERA RTC-S1 of every pass, which ASF lists."""
+
+    bursts: int = Field(2, ge=1, le=20, description="along the flight")
+    subswaths: int = Field(2, ge=1, le=3)
+    alone: int = Field(0, ge=0, le=60, description="number of the last passes that no other archive has")
+    neighbour_zone: bool = Field(
+        False, description="write the first burst of the last pass in the neighbouring UTM zone"
+    )
+
+
 class WorldParameters(Frozen):
     """The parameters that, with an area, determine every byte of a world.
 
@@ -112,6 +123,9 @@ class WorldParameters(Frozen):
         None, description="write one slice in the neighbouring UTM zone; None: if the area extends into it"
     )
     slc: SlcPlan | None = Field(None, description="None: no single look complex products")
+    opera: OperaPlan | None = Field(
+        None, exclude_if=lambda plan: plan is None, description="None: no bursts of OPERA RTC-S1"
+    )
     landscape: Landscape = Landscape()
     land: Land | None = Field(
         None, exclude_if=lambda land: land is None, description="kind of land of a realistic event"

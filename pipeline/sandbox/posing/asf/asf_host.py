@@ -44,7 +44,9 @@ BURST_STORE = "asf-burst-extractor.s3.us-west-2.amazonaws.com"
 """Store of the burst files; the name of the real store is unknown."""
 
 _STORE_PREFIX = "/s3-06b/asf-ngap2w-p-s1-slc-7b420b89.s3.us-west-2.amazonaws.com"
-_GRANULE_PATH = re.compile(r"/(SLC|RAW|OCN|GRD_[A-Z]{2}|METADATA_[A-Z_]+)/S[A-D]/[\w.-]+", re.ASCII)
+_GRANULE_PATH = re.compile(
+    r"/((SLC|RAW|OCN|GRD_[A-Z]{2}|METADATA_[A-Z_]+)/S[A-D]|RTC/OPERA-S1)/[\w.-]+", re.ASCII
+)
 _METADATA_PATH = re.compile(r"/METADATA_[A-Z_]+/S([A-D])/(S1\1_\w{60,80})\.iso\.xml", re.ASCII)
 _BURST_PATH = re.compile(r"/S1[A-D]_(IW|EW)_SLC__\w+/(IW|EW)[1-5]/(VV|VH|HH|HV)/\d+\.(tiff|xml)", re.ASCII)
 

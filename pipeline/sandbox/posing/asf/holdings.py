@@ -1,4 +1,4 @@
-"""Single look complex data of worlds: the `slc/index.json` of each, and the files that it names."""
+"""What ASF has of worlds: the `slc/index.json` and `opera/index.json` of each, and the files that they name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from pipeline.catalogue.slc import Burst, Granule
 from pipeline.sandbox.earth.parameters import SandboxError
+from pipeline.sandbox.opera.opera_index import read_opera_index
+from pipeline.sandbox.posing.asf.opera_umm import opera_item
 from pipeline.sandbox.posing.asf.umm import Item, burst_item, granule_item
 from pipeline.sandbox.posing.file_answers import is_simulated, locate, marked_granule
 from pipeline.sandbox.slc.slc_index import OrbitEntry, read_index
@@ -19,7 +21,7 @@ from pipeline.sandbox.slc.slc_index import OrbitEntry, read_index
 
 @dataclass(frozen=True)
 class Holdings:
-    """The single look complex data of all served worlds."""
+    """The single look complex data of all served worlds, and their bursts of OPERA RTC-S1."""
 
     items: tuple[Item, ...] = ()
     orbits: tuple[OrbitEntry, ...] = ()
@@ -49,6 +51,9 @@ class Holdings:
                 for burst in index.bursts
             ]
             names = [one.name for one in index.granules] + [burst.granule for burst in index.bursts]
+            opera = read_opera_index(root)
+            made += [opera_item(burst) for burst in opera]
+            names += [burst.name for burst in opera]
             for item, name in zip(made, names, strict=True):
                 marked = marked_granule(item) if is_simulated(root) else item
                 items.setdefault(item["umm"]["GranuleUR"], marked)

@@ -15,7 +15,7 @@ from shapely.geometry import shape
 from pipeline.catalogue.slc import Burst, Granule, StateVector
 from pipeline.sandbox.earth.parameters import SandboxError
 
-BURSTS_COLLECTION = "SENTINEL-1_BURSTS"
+BURSTS_COLLECTION, OPERA_COLLECTION = "SENTINEL-1_BURSTS", "OPERA_L2_RTC-S1_V1"
 PROVIDER = "ASF"
 # concept ids of ASF's collections; those of 1C and 1D are unknown
 COLLECTIONS = {
@@ -24,6 +24,7 @@ COLLECTIONS = {
     "SENTINEL-1C_SLC": "C9000000003-ASF",
     "SENTINEL-1D_SLC": "C9000000004-ASF",
     BURSTS_COLLECTION: "C2709161906-ASF",
+    OPERA_COLLECTION: "C2777436413-ASF",
 }
 
 _INCLINATION = math.radians(98.18)
@@ -57,8 +58,8 @@ def granule_item(granule: Granule) -> Item:
         "OrbitCalculatedSpatialDomains": [{"OrbitNumber": granule.absolute_orbit}],
         "GranuleUR": f"{granule.name}-SLC",
         "AdditionalAttributes": _attributes(_granule_values(granule)),
-        "SpatialExtent": _spatial(granule.geometry),
-        "ProviderDates": _dates(processed),
+        "SpatialExtent": spatial_extent(granule.geometry),
+        "ProviderDates": dates_of(processed),
         "CollectionReference": {"ShortName": f"{_platform(granule.platform)}_SLC", "Version": "1"},
         "PGEVersionClass": {"PGEName": "Sentinel-1 IPF", "PGEVersion": _IPF},
         "RelatedUrls": _granule_links(granule),
@@ -72,7 +73,7 @@ def granule_item(granule: Granule) -> Item:
         "Platforms": [{"ShortName": _platform(granule.platform), "Instruments": [{"ShortName": "C-SAR"}]}],
         "MetadataSpecification": _SPECIFICATION,
     }
-    return {"meta": _meta(umm, processed, "application/echo10+xml"), "umm": umm}
+    return {"meta": meta_of(umm, processed, "application/echo10+xml"), "umm": umm}
 
 
 def _granule_values(granule: Granule) -> dict[str, str | None]:
@@ -146,8 +147,8 @@ def burst_item(burst: Burst, granule: Granule, size: tuple[int, int] | None = No
         "OrbitCalculatedSpatialDomains": [{"OrbitNumber": granule.absolute_orbit}],
         "GranuleUR": burst.id,
         "AdditionalAttributes": _attributes(_burst_values(burst, granule, size)),
-        "SpatialExtent": _spatial(burst.geometry),
-        "ProviderDates": _dates(processed),
+        "SpatialExtent": spatial_extent(burst.geometry),
+        "ProviderDates": dates_of(processed),
         "CollectionReference": {"ShortName": BURSTS_COLLECTION, "Version": "1"},
         "PGEVersionClass": {"PGEName": "Sentinel-1 IPF", "PGEVersion": _IPF},
         "RelatedUrls": _burst_links(burst),
@@ -165,7 +166,7 @@ def burst_item(burst: Burst, granule: Granule, size: tuple[int, int] | None = No
         ],
         "MetadataSpecification": _SPECIFICATION,
     }
-    return {"meta": _meta(umm, processed, "application/vnd.nasa.cmr.umm+json"), "umm": umm}
+    return {"meta": meta_of(umm, processed, "application/vnd.nasa.cmr.umm+json"), "umm": umm}
 
 
 def _burst_values(burst: Burst, granule: Granule, size: tuple[int, int] | None) -> dict[str, str | None]:
@@ -322,17 +323,20 @@ def _ring(geometry: dict[str, Any]) -> list[tuple[float, float]]:
     return [(float(point[0]), float(point[1])) for point in geometry["coordinates"][0]]
 
 
-def _spatial(geometry: dict[str, Any]) -> dict[str, Any]:
+def spatial_extent(geometry: dict[str, Any]) -> dict[str, Any]:
+    """The footprint as `GPolygons`."""
     points = [{"Longitude": longitude, "Latitude": latitude} for longitude, latitude in _ring(geometry)]
     return {"HorizontalSpatialDomain": {"Geometry": {"GPolygons": [{"Boundary": {"Points": points}}]}}}
 
 
-def _dates(processed: datetime) -> list[dict[str, str]]:
+def dates_of(processed: datetime) -> list[dict[str, str]]:
+    """When an item was added."""
     text = processed.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return [{"Date": text, "Type": "Insert"}, {"Date": text, "Type": "Update"}]
 
 
-def _meta(umm: dict[str, Any], revised: datetime, form: str) -> dict[str, Any]:
+def meta_of(umm: dict[str, Any], revised: datetime, form: str) -> dict[str, Any]:
+    """What CMR adds to an item."""
     name = umm["GranuleUR"]
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") + 10**9
     return {

@@ -102,7 +102,7 @@ def test_a_version_opens_with_plain_xarray_and_holds_what_was_written(store: Loc
     assert list(dataset["sat:orbit_state"].values) == ["descending"] * 2
     assert list(dataset["vv_coverage"].values) == [0.5, 0.5]
     assert set(dataset.coords) == {
-        "x", "y", "timestep", "spatial_ref", "sat:orbit_state", "platform", "pass_id", "layer_digest",
+        "x", "y", "timestep", "spatial_ref", "sat:orbit_state", "platform", "pass_id", "layer_digest", "source",
         "relative_orbit", "absolute_orbit", "vv_coverage", "timepair",
     }  # fmt: skip
     assert set(dataset.data_vars) == {"vv"}
