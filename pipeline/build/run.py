@@ -26,7 +26,8 @@ from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.snapshots import load_catalogue, snapshot_name
 from pipeline.cube import versions
 from pipeline.cube.addresses import open_store
-from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record, write_layer
+from pipeline.cube.layers import LayerRecord, folder_of, layer_problems, read_record
+from pipeline.cube.overviews import write_with_overviews
 from pipeline.cube.verify import verify_cube
 from pipeline.errors import CubeError, DiskError, SlidecubeError, disk_error_of
 from pipeline.grid import Grid
@@ -198,7 +199,7 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         if (disk := disk_error_of(error)) is not None:
             raise disk from error
         raise
-    return write_layer(store, task.recipe, data, grid)
+    return write_with_overviews(store, task.recipe, data, grid)
 
 
 Outcomes = Generator[tuple[LayerTask, str | None], None, None]

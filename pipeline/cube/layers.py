@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
 from pipeline.cube.encoding import arrays
-from pipeline.cube.encoding.array_writer import ArrayWriter
+from pipeline.cube.encoding.array_writer import ArrayWriter, Watch
 from pipeline.cube.schema import VARIABLES
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, digest_of
 from pipeline.errors import CubeError, GridError
@@ -162,8 +162,12 @@ def read_record(store: Store, digest: str) -> LayerRecord | None:
     return record
 
 
-def write_layer(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> LayerRecord:
+def write_layer(
+    store: Store, recipe: Recipe, data: LayerValues, grid: Grid, watch: Watch | None = None
+) -> LayerRecord:
     """Write, read back, verify and commit one layer; a layer that exists already is not changed.
+
+    `watch` is shown every shard that is written, one that is written again too.
 
     Raises:
         GridError: an array is not on the grid, has another type, or the variables are not the recipe's.
@@ -178,18 +182,30 @@ def write_layer(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> 
         if values.shape != grid.shape:
             raise GridError(f"{name} is {values.shape}, the cube's grid is {grid.shape} (y, x).")
     with writing(store.uri):
-        return _written(store, recipe, data, grid)
+        return _written(store, recipe, data, grid, watch)
 
 
-def _written(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> LayerRecord:
+def _written(store: Store, recipe: Recipe, data: LayerValues, grid: Grid, watch: Watch | None) -> LayerRecord:
     staging = store.staging("layers")
     try:
-        content = _write_arrays(store, staging, recipe, data, grid)
+        writers: dict[str, ArrayWriter] = {}
+        strips = arrays.strips_of(grid.shape)
+        for rows, strip in zip(strips, data.strips(strips), strict=True):
+            _check(recipe, strip, (rows.stop - rows.start, grid.width))
+            for name, values in strip.items():
+                if name not in writers:
+                    key, attributes = f"{staging}/{name}", data.attributes.get(name, {})
+                    writers[name] = ArrayWriter(store, key, name, grid.shape, attributes, watch)
+                writers[name].write(rows, values)
+        for rows in strips:
+            if (pixels := data.blanked(rows)) is not None:
+                for writer in writers.values():
+                    writer.blank(rows, pixels)
         for name, raw in data.files.items():
             store.write(f"{staging}/{name}", raw)
         record = LayerRecord(
             recipe=recipe,
-            content=content,
+            content={name: writer.digests for name, writer in writers.items()},
             files={name: digest_of(raw) for name, raw in data.files.items()},
             attributes=dict(data.attributes),
             report=data.report,
@@ -200,26 +216,6 @@ def _written(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> Lay
         store.delete(staging)
         raise
     return record
-
-
-def _write_arrays(
-    store: Store, staging: str, recipe: Recipe, data: LayerValues, grid: Grid
-) -> dict[str, dict[str, str]]:
-    """Write every strip of every variable; the digests of the values, by variable and shard."""
-    writers: dict[str, ArrayWriter] = {}
-    strips = arrays.strips_of(grid.shape)
-    for rows, strip in zip(strips, data.strips(strips), strict=True):
-        _check(recipe, strip, (rows.stop - rows.start, grid.width))
-        for name, values in strip.items():
-            if name not in writers:
-                attributes = data.attributes.get(name, {})
-                writers[name] = ArrayWriter(store, f"{staging}/{name}", name, grid.shape, attributes)
-            writers[name].write(rows, values)
-    for rows in strips:
-        if (pixels := data.blanked(rows)) is not None:
-            for writer in writers.values():
-                writer.blank(rows, pixels)
-    return {name: writer.digests for name, writer in writers.items()}
 
 
 def layer_problems(store: Store, record: LayerRecord) -> list[str]:

@@ -1,6 +1,8 @@
 """Overviews: each layer once more at a quarter, a sixteenth, ... of its resolution, as layers of their own.
 
-A layer's overviews are made once, when the first version that has the layer is published; later versions link them.
+A layer's overviews are made once, of its shards while they are written; every version that has the layer links them.
+Where a layer has none (a build was killed between the two, or an earlier release wrote it), they are made of the stored
+layer when a version is published.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pipeline.cube.encoding.portable import portable_attributes
 from pipeline.cube.layers import (
     LayerData,
     LayerRecord,
+    LayerValues,
     Recipe,
     Source,
     folder_of,
@@ -30,6 +33,7 @@ from pipeline.cube.manifest import Manifest, Overview
 from pipeline.cube.schema import VARIABLES
 from pipeline.cube.store import Store
 from pipeline.errors import CubeError, SlidecubeError
+from pipeline.grid import Grid
 
 ALGORITHM = "overview-1"
 STEP = 4
@@ -61,23 +65,56 @@ def make_overviews(store: Store, manifest: Manifest) -> tuple[Overview, ...]:
     found: dict[int, dict[str, LayerRecord]] = {factor: {} for factor in factors}
     layers = sorted(manifest.records.items())
     with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
-        made = pool.map(lambda layer: _of_layer(store, layer[1], manifest, factors), layers)
+        made = pool.map(lambda layer: _of_layer(store, layer[1], manifest.grid), layers)
         for (digest, _), levels in zip(layers, made, strict=True):
             for factor, record in levels.items():
                 found[factor][digest] = record
     return tuple(Overview(factor=factor, records=records) for factor, records in found.items() if records)
 
 
-def _of_layer(
-    store: Store, record: LayerRecord, manifest: Manifest, factors: tuple[int, ...]
-) -> dict[int, LayerRecord]:
-    recipes = {factor: _recipe(record, manifest, factor) for factor in factors}
-    held = {factor: read_record(store, recipe.digest) for factor, recipe in recipes.items()}
+def write_with_overviews(store: Store, recipe: Recipe, data: LayerValues, grid: Grid) -> LayerRecord:
+    """Write a layer as `write_layer` does, then its overviews; the layer is not read for them."""
+    levels = _Levels(grid.shape)
+    record = write_layer(store, recipe, data, grid, levels.add)
+    if levels.arrays:  # else another writer had committed it
+        for factor in levels.factors:
+            _write(store, record, grid, levels, factor)
+    return record
+
+
+class _Levels:
+    """Overviews of a layer in memory, made shard by shard."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self.factors = factors_of(shape)
+        self.arrays: dict[int, dict[str, NDArray[Any]]] = {}
+        """by factor and variable; nothing before the first shard"""
+
+    def add(self, name: str, window: tuple[slice, slice], values: NDArray[Any]) -> None:
+        """Take the values of a shard, instead of those that it had before."""
+        for factor, made in coarsened(values, VARIABLES[name], self.factors).items():
+            of_level = self.arrays.setdefault(factor, {})
+            if name not in of_level:
+                height, width = (-(-n // factor) for n in self._shape)
+                of_level[name] = np.empty((height, width), dtype=VARIABLES[name].dtype)
+            rows, columns = (slice(one.start // factor, -(-one.stop // factor)) for one in window)
+            of_level[name][rows, columns] = made
+
+
+def _write(store: Store, record: LayerRecord, grid: Grid, levels: _Levels, factor: int) -> LayerRecord:
+    made = LayerData(levels.arrays[factor], attributes=dict(record.attributes))
+    return write_layer(store, _recipe(record, grid, factor), made, grid.coarser(factor))
+
+
+def _of_layer(store: Store, record: LayerRecord, grid: Grid) -> dict[int, LayerRecord]:
+    factors = factors_of(grid.shape)
+    held = {factor: read_record(store, _recipe(record, grid, factor).digest) for factor in factors}
     found = {factor: one for factor, one in held.items() if one is not None}
     if len(found) == len(factors):
         return found
     try:
-        data = _coarse(store, record, factors)
+        levels = _read(store, record, grid)
     except (SlidecubeError, OSError):
         raise
     except Exception as error:  # zarr and its codecs raise what they like for a damaged layer
@@ -85,18 +122,14 @@ def _of_layer(
             f"Layer {record.digest} of {store.uri} cannot be decoded ({type(error).__name__}).",
             f"Delete {folder_of(record.digest)} of the cube and build again.",
         ) from error
-    for factor, recipe in recipes.items():
-        if factor not in found:
-            made = LayerData(data[factor], attributes=dict(record.attributes))
-            found[factor] = write_layer(store, recipe, made, manifest.grid.coarser(factor))
-    return found
+    return {factor: found.get(factor) or _write(store, record, grid, levels, factor) for factor in factors}
 
 
-def _recipe(record: LayerRecord, manifest: Manifest, factor: int) -> Recipe:
+def _recipe(record: LayerRecord, grid: Grid, factor: int) -> Recipe:
     return Recipe(
         kind="overview",
         variables=record.recipe.variables,
-        grid=manifest.grid.coarser(factor).digest,
+        grid=grid.coarser(factor).digest,
         sources=(Source(id=record.recipe.kind, fingerprint=record.digest),),
         parameters={
             "factor": factor,
@@ -106,23 +139,14 @@ def _recipe(record: LayerRecord, manifest: Manifest, factor: int) -> Recipe:
     )
 
 
-def _coarse(
-    store: Store, record: LayerRecord, factors: tuple[int, ...]
-) -> dict[int, dict[str, NDArray[Any]]]:
-    """Arrays by factor and variable; one shard of the layer is in memory at a time."""
-    found: dict[int, dict[str, NDArray[Any]]] = {factor: {} for factor in factors}
+def _read(store: Store, record: LayerRecord, grid: Grid) -> _Levels:
+    """The overviews of a stored layer; one shard of it is in memory at a time."""
+    levels = _Levels(grid.shape)
     for name in record.recipe.variables:
         stored = arrays.open_fast(store.zarr(f"{folder_of(record.digest)}/{name}"))
-        shape = (stored.shape[-2], stored.shape[-1])
-        for factor in factors:
-            size = tuple(-(-n // factor) for n in shape)
-            found[factor][name] = np.empty(size, dtype=VARIABLES[name].dtype)
-        for _, window in arrays.shard_keys(shape):
-            values = np.asarray(stored[window if stored.ndim == 2 else (0, *window)])
-            for factor, made in coarsened(values, VARIABLES[name], factors).items():
-                rows, columns = (slice(one.start // factor, -(-one.stop // factor)) for one in window)
-                found[factor][name][rows, columns] = made
-    return found
+        for _, window in arrays.shard_keys(grid.shape):
+            levels.add(name, window, np.asarray(stored[window if stored.ndim == 2 else (0, *window)]))
+    return levels
 
 
 def write_groups(store: Store, staging: str, manifest: Manifest) -> None:

@@ -34,7 +34,7 @@ UNDECODABLE = (RasterioError, CPLE_BaseError, ValueError)
 
 
 @contextmanager
-def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[Any]:
+def opened_copy(pieces: Mapping[int, bytes | memoryview], size: int, name: str) -> Iterator[Any]:
     """The rasterio dataset of a file of `size` bytes that holds only these, by offset; `name` names it in errors.
 
     The file has no name any more once GDAL has opened it, so that a kill leaves no copy behind.
@@ -54,7 +54,7 @@ def opened_copy(pieces: Mapping[int, bytes], size: int, name: str) -> Iterator[A
         yield dataset
 
 
-def _written(pieces: Mapping[int, bytes], size: int, name: str) -> Path:
+def _written(pieces: Mapping[int, bytes | memoryview], size: int, name: str) -> Path:
     """A temporary file with the pieces at their offsets; the rest of it takes no room."""
     with temporary(f"A window of {name}"):
         descriptor, written = tempfile.mkstemp(prefix="slidecube-", suffix=".tif")

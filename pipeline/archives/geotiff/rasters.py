@@ -65,7 +65,7 @@ class _File(Protocol):
 
     def fetch(self, offset: int, length: int) -> bytes: ...
 
-    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]: ...
+    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]: ...
 
     def close(self) -> None: ...
 
@@ -127,7 +127,7 @@ class RemoteRaster:
         self, file: _File, layout: Layout, ranges: Sequence[tuple[int, int]]
     ) -> AbstractContextManager[Any]:
         """The dataset of a local file that holds the directories and these (offset, length) of the raster."""
-        pieces = dict(layout.pieces)
+        pieces: dict[int, bytes | memoryview] = dict(layout.pieces)
         pieces |= zip((offset for offset, _length in ranges), file.fetch_ranges(ranges), strict=True)
         return opened_copy(pieces, file.size, self.name)
 

@@ -102,16 +102,19 @@ class RemoteFile:
     def _changed(self) -> ArchiveError:
         return http_client.changed(http_client.bare(self.href))
 
-    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes of several (offset, length), in the order given; neighbouring ranges share one request."""
+    def fetch_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """The bytes of several (offset, length), in the order given; neighbouring ranges share one request.
+
+        They are parts of the answers, which are not copied.
+        """
         order = sorted(range(len(ranges)), key=lambda i: ranges[i])
-        found: dict[int, bytes] = {}
+        found: dict[int, memoryview] = {}
         group: list[int] = []
 
         def flush() -> None:
             first = ranges[group[0]][0]
             last = max(ranges[i][0] + ranges[i][1] for i in group)
-            data = self.fetch(first, last - first)
+            data = memoryview(self.fetch(first, last - first))
             for i in group:
                 offset, length = ranges[i]
                 found[i] = data[offset - first : offset - first + length]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from pipeline.cube.schema import VARIABLES, Variable
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store
 from pipeline.errors import CubeError
 
+Watch = Callable[[str, tuple[slice, slice], NDArray[Any]], None]
+"""Is shown each shard when it was written: the variable, the window (y, x), and the values, which it does not keep."""
+
 
 class ArrayWriter:
     """Writes the shards of a layer's variable, (y, x) with an axis of length 1 before it where the variable has one.
@@ -26,9 +29,16 @@ class ArrayWriter:
     """
 
     def __init__(
-        self, store: Store, key: str, name: str, shape: tuple[int, int], attributes: dict[str, Any]
+        self,
+        store: Store,
+        key: str,
+        name: str,
+        shape: tuple[int, int],
+        attributes: dict[str, Any],
+        watch: Watch | None = None,
     ) -> None:
         variable = VARIABLES[name]
+        self._watch = watch
         self.digests: dict[str, str] = {}
         """by shard 'row/column'"""
         self._store, self._name = store, name
@@ -47,7 +57,7 @@ class ArrayWriter:
             CubeError: what was read back is not what was written.
         """
         for shard, columns in self._row(rows):
-            self._write_shard(shard, values[:, columns])
+            self._write_shard(shard, (rows, columns), values[:, columns])
 
     def blank(self, rows: slice, pixels: NDArray[np.bool_]) -> None:
         """Write those shards of a strip again in which some of these `pixels` (rows, x) are, without data there."""
@@ -57,7 +67,7 @@ class ArrayWriter:
                 raw = self._store.read(f"{self._shards}/{shard}") or b""
                 values = decode_shard(raw, mask.shape, self._shard, self._chunk, self._codec, self._dtype)
                 values[mask] = self._fill
-                self._write_shard(shard, values)
+                self._write_shard(shard, (rows, columns), values)
 
     def _row(self, rows: slice) -> Iterable[tuple[str, slice]]:
         """Key and columns of each shard of a strip."""
@@ -65,7 +75,7 @@ class ArrayWriter:
         for column, left in enumerate(range(0, self._shape[1], self._shard[1])):
             yield f"{row}/{column}", slice(left, min(left + self._shard[1], self._shape[1]))
 
-    def _write_shard(self, shard: str, values: NDArray[Any]) -> None:
+    def _write_shard(self, shard: str, window: tuple[slice, slice], values: NDArray[Any]) -> None:
         key = f"{self._shards}/{shard}"
         self._store.put(key, encode_shard(values, self._shard, self._chunk, self._codec, self._fill))
         raw = self._store.read(key) or b""
@@ -75,6 +85,8 @@ class ArrayWriter:
                 "The disk or the memory is faulty; check both before building again.",
             )
         self.digests[shard] = arrays.content_digest(values)
+        if self._watch is not None:
+            self._watch(self._name, window, values)
 
 
 def stored_codec(store: Store, key: str) -> ChunkCodec | None:

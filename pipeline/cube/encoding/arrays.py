@@ -20,6 +20,7 @@ from pipeline.cube.store import ZarrStore
 
 PYTHON_CODECS = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 FAST_CODECS = "zarrs.ZarrsCodecPipeline"
+DIGESTED_BYTES = 2**20
 _configuring = threading.Lock()
 
 
@@ -114,15 +115,22 @@ def shard_keys(shape: tuple[int, int]) -> Iterator[tuple[str, tuple[slice, slice
 
 
 def content_digest(values: NDArray[Any]) -> str:
-    """Digest of decoded values (little endian, C order); every NaN counts as the same NaN."""
-    values = np.ascontiguousarray(values)
-    if values.dtype.kind == "f":
-        invalid = np.isnan(values)
-        if invalid.any():
-            values = values.copy()
-            values[invalid] = np.nan
-    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(values.data.cast("B")).hexdigest()
+    """Digest of decoded values (little endian, C order); every NaN counts as the same NaN.
+
+    Some rows are copied at a time, not the whole array.
+    """
+    values = np.atleast_1d(values)
+    digest = hashlib.sha256()
+    rows = max(1, DIGESTED_BYTES // max(1, values[:1].nbytes))
+    for first in range(0, len(values), rows):
+        part = values[first : first + rows]
+        block = np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("<"))
+        if block.dtype.kind == "f":
+            invalid = np.isnan(block)
+            if invalid.any():
+                block = np.where(invalid, block.dtype.type(np.nan), block)
+        digest.update(block.data.cast("B"))
+    return digest.hexdigest()
 
 
 def consolidate(store: ZarrStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -223,6 +224,18 @@ def test_content_digest_knows_one_nan(sample: np.ndarray[Any, Any]) -> None:
     changed = sample.copy()
     changed[0, 0] = 1.5 if sample[0, 0] != 1.5 else 2.5
     assert arrays.content_digest(sample) != arrays.content_digest(changed)
+
+
+def test_content_digest_is_that_of_the_whole_array_however_many_rows_are_taken_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = np.random.default_rng(0).random((70, 40), dtype="float32")
+    whole[33, 20] = np.nan
+    part = whole[:, 3:37]
+    wanted = hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest()
+    for size in (1, 1000, 2**20):
+        monkeypatch.setattr(arrays, "DIGESTED_BYTES", size)
+        assert arrays.content_digest(part) == wanted
 
 
 def test_shards_tile_the_grid_exactly() -> None:

@@ -12,10 +12,10 @@ import xarray as xr
 import zarr
 
 from pipeline.cube.encoding.geozarr import MULTISCALES, PROJ, SPATIAL
-from pipeline.cube.layers import LayerData, Recipe, folder_of, write_layer
+from pipeline.cube.layers import LayerData, LayerRecord, Recipe, folder_of, write_layer
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest
-from pipeline.cube.overviews import factors_of, make_overviews
+from pipeline.cube.overviews import factors_of, make_overviews, write_with_overviews
 from pipeline.cube.read import open_cube
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import doomed, publish, read_manifest, version_key
@@ -130,6 +130,41 @@ def test_blocks_lie_right_where_a_layer_has_several_shards(store: LocalStore) ->
             np.arange(start, min(start + one.factor, 2101)).mean() for start in range(0, 2101, one.factor)
         ]
         np.testing.assert_allclose(values[:, 0], rows)
+
+
+class Blanked(LayerData):
+    """Values of which pixels are found to be without data after the last strip."""
+
+    def blanked(self, rows: slice) -> Any:
+        mask = np.zeros((rows.stop - rows.start, 700), bool)
+        mask[5:200, 3:90] = rows.start == 0
+        return mask if mask.any() else None
+
+
+def test_overviews_made_while_a_layer_is_written_are_those_of_the_stored_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cube.encoding.arrays.SHARD", 512)
+    grid = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=700, height=2101)
+    values = np.random.default_rng(0).random(grid.shape, dtype="float32")
+    values[600:700, 650:] = np.nan
+    recipe = Recipe(kind="made", variables=("vv",), grid=grid.digest, sources=(), algorithm="made-1")
+    data = Blanked({"vv": values}, attributes={"vv": {"made": "here"}})
+    written: dict[str, LayerRecord] = {}
+    for name, write in (("with", write_with_overviews), ("after", write_layer)):
+        store = LocalStore(tmp_path / name)
+        written[name] = write(store, recipe, data, grid)
+        assert len(store.names("layers")) == (3 if name == "with" else 1)
+        made = manifest([layer(store, 1)]).model_copy(
+            update={"grid": grid, "records": {written[name].digest: written[name]}}
+        )
+        assert [one.factor for one in make_overviews(store, made)] == [4, 16]
+    assert written["with"] == written["after"]
+    found = [
+        {key: (tmp_path / name / key).read_bytes() for key in LocalStore(tmp_path / name).files("")}
+        for name in written
+    ]
+    assert found[0] == found[1]
 
 
 def test_a_pass_more_makes_the_overviews_of_that_pass_alone(store: LocalStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.cube.encoding import arrays
 from pipeline.cube.layers import Recipe, layer_problems, write_layer
 from pipeline.cube.local_store import LocalStore
+from pipeline.cube.overviews import write_with_overviews
 from pipeline.cube.store import MOST_BYTES
 from pipeline.cube.versions import publish
 from pipeline.grid import Grid
@@ -60,6 +61,27 @@ def test_a_version_appended_by_a_pass_costs_the_pass(tmp_path: Path, passes: int
     assert store.bytes["shards written"] == size
     assert store.bytes["shards read"] == size, "each is read back once"
     assert store.bytes["documents read"] + store.bytes["documents written"] < 40_000 * (passes + 2)
+
+
+def test_a_layer_is_read_back_once_and_not_read_again_for_its_overviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    zarr_of = LocalStore.zarr
+
+    def noted(self: LocalStore, key: str) -> Any:
+        opened.append(key)
+        return zarr_of(self, key)
+
+    monkeypatch.setattr("tests.unit.pipeline.cube.test_cube.write_layer", write_with_overviews)
+    store = Counting(tmp_path / "cube")
+    records = [layer(store, seed) for seed in (1, 2)]
+    written = store.bytes["shards written"]
+    assert store.bytes["shards read"] == written
+    monkeypatch.setattr(LocalStore, "zarr", noted)
+    publish(store, manifest(records))
+    assert store.bytes["shards written"] == store.bytes["shards read"] == written, "publishing links"
+    assert not [key for key in opened if key.startswith("layers/")], "no layer is opened, nor made"
 
 
 class Tall:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,7 @@ def test_each_block_is_read_once_and_in_few_requests(tmp_path: Path, monkeypatch
 
 
 def test_memory_grows_with_a_strip_and_not_with_the_scene(tmp_path: Path) -> None:
-    peaks = []
-    for height in (700, 700, 3000):
-        folder = tmp_path / str(len(peaks))
+    def peak(folder: Path, height: int) -> int:
         folder.mkdir()
         assets = two_slices(folder, height)
         mosaic = rtc_mosaic.read_backscatter(overflight(*assets), "vv", grid_of(height), open_asset)
@@ -101,8 +100,38 @@ def test_memory_grows_with_a_strip_and_not_with_the_scene(tmp_path: Path) -> Non
         for strip in mosaic.strips(arrays.strips_of((height, WIDTH))):
             assert np.isfinite(strip["vv"]).all()
         assert mosaic.report["coverage"] == 1.0
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        return found
+
+    peaks = []
+    for height in (700, 700, 3000):
+        with ThreadPoolExecutor(1) as fresh:  # a thread that has kept no memory yet
+            peaks.append(fresh.submit(peak, tmp_path / str(len(peaks)), height).result())
     strip_bytes = 256 * WIDTH * 4
     assert peaks[2] < peaks[1] + strip_bytes
     assert peaks[2] < 3000 * WIDTH * 4 / 2, "no copy of the layer"
+
+
+def test_a_thread_uses_its_memory_again_and_two_mosaics_at_once_do_not_share_it(tmp_path: Path) -> None:
+    grid = grid_of(700)
+    assets = two_slices(tmp_path, 700)
+    strips = arrays.strips_of(grid.shape)
+
+    def mosaic(*of: Asset) -> rtc_mosaic.Mosaic:
+        return rtc_mosaic.read_backscatter(overflight(*of), "vv", grid, open_asset)
+
+    def copied(one: rtc_mosaic.Mosaic) -> list[np.ndarray[Any, Any]]:
+        return [strip["vv"].copy() for strip in one.strips(strips)]
+
+    alone = []
+    for part in ([assets[0]], [assets[1]]):
+        with ThreadPoolExecutor(1) as fresh:
+            alone.append(fresh.submit(copied, mosaic(*part)).result())
+    one_after_the_other = [copied(mosaic(*part)) for part in ([assets[0]], [assets[1]])]
+    pairs = zip(mosaic(assets[0]).strips(strips), mosaic(assets[1]).strips(strips), strict=True)
+    at_once = zip(*([one["vv"].copy() for one in pair] for pair in pairs), strict=True)
+    for number, in_turns in enumerate(at_once):
+        for wanted, after, beside in zip(alone[number], one_after_the_other[number], in_turns, strict=True):
+            np.testing.assert_array_equal(wanted, after)
+            np.testing.assert_array_equal(wanted, beside)
