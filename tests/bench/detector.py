@@ -242,6 +242,16 @@ def _by_rank(weight: float) -> Weigh:
     )
 
 
+def _capped(weight: float, low: float, high: float, share: float) -> Weigh:
+    """As `_between`, with both limits lowered alike where the scene's quantile of slopes lies below the upper one."""
+
+    def weigh(slope: np.ndarray, searched: np.ndarray) -> np.ndarray:
+        upper = min(high, float(np.degrees(np.nanquantile(slope[searched], share))))
+        return np.interp(np.degrees(slope), (upper * low / high, upper), (weight, 1.0))
+
+    return weigh
+
+
 WEIGHTS = {
     "alike": _between(1.0, 10, 25),
     "0.5, 10 to 25": _between(0.5, 10, 25),
@@ -251,6 +261,7 @@ WEIGHTS = {
     "0.8, 5 to 15": _between(0.8, 5, 15),
     "0.5, quartiles": _between_shares(0.5, 0.25, 0.75),
     "0.8, quartiles": _between_shares(0.8, 0.25, 0.75),
+    "0.5, upper quartile": _capped(0.5, 10, 25, 0.75),
     "0.5, rank": _by_rank(0.5),
     "0.8, rank": _by_rank(0.8),
 }
