@@ -23,7 +23,7 @@ from model.kept_results import Result, bundle_folder, map_folder, map_options, o
 from model.maps.map_cube import map_cube
 from model.maps.map_detector import map_detector
 from model.maps.map_plan import DetectorMapPlan, MapPlan
-from model.network.architectures import register_network
+from model.network.architectures import architecture_named, register_network
 from model.network.parts.own_parts import fingerprint, name_of
 from model.network.training_plan import TrainingPlan
 from model.origin import Origin
@@ -339,7 +339,7 @@ def _with_own(request: TrainingRequest, own: OwnParts) -> tuple[TrainingRequest,
     """The request with a network and a loss of somebody else by name; and what tells them from others of these names.
 
     Raises:
-        ModelError: they are callables, and several processes train, which do not know them.
+        ModelError: they are callables, and several processes train, which do not know them; or no network has the name.
     """
     build, loss = own.get("build"), own.get("loss")
     if request.plan.processes > 1 and not all(
@@ -355,6 +355,7 @@ def _with_own(request: TrainingRequest, own: OwnParts) -> tuple[TrainingRequest,
     if build is not None:
         name = build if isinstance(build, str) else register_network(name_of(build), build)
         marks |= {} if isinstance(build, str) else {"own.build": fingerprint(build)}
+        architecture_named(name)
         experiment = Experiment.model_validate(request.experiment.model_dump() | {"architecture": name})
         request = request.model_copy(update={"experiment": experiment})
     if loss is not None:

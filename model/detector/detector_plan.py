@@ -29,10 +29,10 @@ class DetectorPlan(Frozen):
     )
     smallest_slope_deg: float = Field(5.0, ge=0, lt=90, description="flatter terrain has the score 0")
     gentle_weight: float = Field(
-        0.5,
+        0.8,
         gt=0,
         le=1,
-        exclude_if=lambda weight: weight == 0.5,
+        exclude_if=lambda weight: weight == 0.8,
         description="scores are multiplied by this where the slope is at most gentle_slope_deg; 1: slopes are alike",
     )
     gentle_slope_deg: float = Field(10.0, ge=0, lt=90, exclude_if=lambda degrees: degrees == 10.0)

@@ -198,7 +198,7 @@ def _statements(
     if findings is not None and description.tested is not None:
         of_scene = scene_statements(findings, description.tested, km2[0])
     else:
-        of_scene = detector_statements(*km2)
+        of_scene = detector_statements(*km2, tested=description.accuracy is not None)
     return (*description.worth, *of_scene, *([label_statement(beside)] if beside else []))
 
 

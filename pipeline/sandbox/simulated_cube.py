@@ -59,7 +59,7 @@ def simulated_cube(area: AreaOfInterest | int, parameters: WorldParameters) -> x
         SourceDataError: the elevation or the inventory cannot be used, as in a build.
         GridError: the area is smaller than a pixel.
     """
-    place = _square(area) if isinstance(area, int) else area
+    place = square_area(area) if isinstance(area, int) else area
     scene = make_scene(place, parameters)
     inventory = Inventory.model_validate({**simulated_inventory(scene), "may_be_empty": True})
     grid = scene.area_grid
@@ -83,7 +83,8 @@ def simulated_cubes(events: Iterable[WorldParameters], side_px: int = 512) -> It
         yield simulated_cube(side_px, event)
 
 
-def _square(side_px: int) -> AreaOfInterest:
+def square_area(side_px: int) -> AreaOfInterest:
+    """The square of `side_px` pixels that `simulated_cube` covers where it is given no area."""
     side_deg = side_px * 10.0 / _METRES_A_DEGREE
     return AreaOfInterest.model_validate(
         {

@@ -6,7 +6,7 @@
   BENCH_DETECTOR_EVENTS (paths, separated by `:`; simulated events).
 - false: every date in turn as the first pass after, with 8 passes before or more: area that is mapped where nothing
   happened, km² per 1000 km² and pass; then the cubes of BENCH_DETECTOR_QUIET.
-- slopes: average precision with and without the weight of slopes, on BENCH_DETECTOR_EVENTS.
+- slopes: average precision with several weights of slopes, on BENCH_DETECTOR_EVENTS.
 - events: what is false and missed of the default maps of BENCH_DETECTOR_EVENTS after the first pass of each track.
 
 Recorded series lie in `shared/data` beside the checkout, or in BENCH_SHARED_DATA; without them those rows are left out.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ BEFORE = 8
 MOST_BEFORE = 10
 SCALES_M = (0.0, 10.0, 15.0, 20.0, 25.0, 30.0)
 FEWEST_M = 5.0
+Weigh = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""the weight of each pixel, from its slope (radians) and from whether it is searched"""
 
 
 def main() -> None:
@@ -200,22 +202,70 @@ def events() -> None:
 
 def slopes() -> None:
     """What the weight of slopes gains on each labelled event, and over all of them."""
-    gains = []
-    print(f"{'event':34}{'alike':>8}{'weighed':>9}")
+    rows: dict[str, list[float]] = {}
+    print(f"{'event':34}" + "".join(f"{name:>22}" for name in WEIGHTS))
     for path in EVENTS:
         cube, facts = load(path)
         labels = np.asarray(cube.landslides.values)
-        found = []
-        for plan in (DetectorPlan(gentle_weight=1.0), DetectorPlan()):
-            score = detected(cube, None, 1, plan).score
-            ok = np.isfinite(labels) & np.isfinite(score)
-            found.append(Ranking.of(score[ok].ravel(), labels[ok].ravel() > 0).auprc)
-        gains.append(found[1] - found[0])
-        print(f"{facts.area:34}{found[0]:8.3f}{found[1]:9.3f}", flush=True)
-    if len(gains) > 1:
-        over = over_events(gains)
-        print(f"{'difference':34}{over.mean:+8.3f} [{over.lower:+.3f}, {over.upper:+.3f}]")
+        alike = detected(cube, None, 1, DetectorPlan(gentle_weight=1.0)).score
+        slope = np.asarray(cube["dem_slope_radians"].values)
+        known = np.isfinite(labels) & np.isfinite(alike)
+        for name, weigh in WEIGHTS.items():
+            score = alike * np.where(np.isfinite(slope), weigh(slope, alike > 0), 1.0)
+            rows.setdefault(name, []).append(
+                Ranking.of(score[known].astype(np.float32), labels[known] > 0).auprc
+            )
+        print(f"{facts.area:34}" + "".join(f"{row[-1]:22.3f}" for row in rows.values()), flush=True)
+    for name, row in rows.items():
+        if len(row) > 1 and name != "alike":
+            over = over_events([one - alike for one, alike in zip(row, rows["alike"], strict=True)])
+            print(f"{name:34}{over.mean:+8.3f} [{over.lower:+.3f}, {over.upper:+.3f}]")
 
+
+def _between(weight: float, low: float, high: float) -> Weigh:
+    """A weight up to `low` degrees, 1 from `high` on."""
+    return lambda slope, _: np.interp(np.degrees(slope), (low, high), (weight, 1.0))
+
+
+def _between_shares(weight: float, low: float, high: float) -> Weigh:
+    """A weight up to one quantile of the slopes that are searched, 1 from another one on."""
+    return lambda slope, searched: np.interp(
+        slope, np.nanquantile(slope[searched], (low, high)), (weight, 1.0)
+    )
+
+
+def _by_rank(weight: float) -> Weigh:
+    """A weight that rises evenly with the rank of the slope among those that are searched."""
+    shares = np.linspace(0, 1, 21)
+    return lambda slope, searched: np.interp(
+        slope, np.nanquantile(slope[searched], shares), weight + (1 - weight) * shares
+    )
+
+
+def _capped(weight: float, low: float, high: float, share: float) -> Weigh:
+    """As `_between`, with both limits lowered alike where the scene's quantile of slopes lies below the upper one."""
+
+    def weigh(slope: np.ndarray, searched: np.ndarray) -> np.ndarray:
+        upper = min(high, float(np.degrees(np.nanquantile(slope[searched], share))))
+        return np.interp(np.degrees(slope), (upper * low / high, upper), (weight, 1.0))
+
+    return weigh
+
+
+WEIGHTS = {
+    "alike": _between(1.0, 10, 25),
+    "0.5, 10 to 25": _between(0.5, 10, 25),
+    "0.7, 10 to 25": _between(0.7, 10, 25),
+    "0.8, 10 to 25": _between(0.8, 10, 25),
+    "0.5, 5 to 15": _between(0.5, 5, 15),
+    "0.8, 5 to 15": _between(0.8, 5, 15),
+    "0.5, quartiles": _between_shares(0.5, 0.25, 0.75),
+    "0.8, quartiles": _between_shares(0.8, 0.25, 0.75),
+    "0.5, upper quartile": _capped(0.5, 10, 25, 0.75),
+    "0.5, rank": _by_rank(0.5),
+    "0.8, rank": _by_rank(0.8),
+}
+"""the weights of `slopes`"""
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or ("candidates", "false"):

@@ -133,11 +133,16 @@ def scene_statements(found: SceneFindings, tested: TestedModel, mapped_km2: floa
     return tuple(sentences)
 
 
-def detector_statements(mapped_km2: float, searched_km2: float) -> tuple[str, ...]:
-    """What a detector's map says of its own scene."""
+def detector_statements(mapped_km2: float, searched_km2: float, *, tested: bool) -> tuple[str, ...]:
+    """What a detector's map says of its own scene.
+
+    Args:
+        tested: whether the settings of this map are those that were tested.
+    """
+    share = "follows from the tests above alone" if tested else "is not known"
     return (
         f"Mapped: {mapped_km2:.3f} km², of {searched_km2:.3f} km² that were searched. The score is no probability: how "
-        "much of it is landslide follows from the tests above alone.",
+        f"much of it is landslide {share}.",
     )
 
 

@@ -127,6 +127,16 @@ def test_what_is_counted_within_the_polygons_changes_nothing_of_what_the_map_is_
     assert counted["map"]["statements"] == plain["map"]["statements"] and len(plain["map"]["statements"]) > 3
 
 
+def test_a_map_points_to_tests_only_where_its_settings_were_tested(event, tmp_path):
+    api.map_detector(str(event / "cube.zarr"), tmp_path / "map", plan=DetectorMapPlan(threshold=4.0))
+    other, tested = (
+        " ".join(json.loads((root / "report.json").read_text())["map"]["statements"])
+        for root in (tmp_path / "map", event / "map")
+    )
+    assert "follows from the tests" in tested and "follows from the tests" not in other
+    assert "how much of it is landslide is not known" in other
+
+
 def test_the_command_maps_a_cube_without_a_bundle(event, tmp_path):
     runner, cube = CliRunner(), str(event / "cube.zarr")
     plain = runner.invoke(map_landslides, [cube, "--out", str(tmp_path / "one"), "--json"])

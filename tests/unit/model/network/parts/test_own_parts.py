@@ -259,6 +259,13 @@ def test_a_loss_of_two_parameters_sees_the_pixels_that_count(loss):
 def test_a_loss_that_is_not_there_is_named(name):
     with pytest.raises(ModelError):
         own_loss(name)
+
+
+@pytest.mark.parametrize("part", ["build", "loss"])
+def test_a_part_that_is_not_there_is_named_before_anything_is_trained(cube, tmp_path, part):
+    with pytest.raises(ModelError) as error:
+        slidecube.train(cube, request(), out=tmp_path / "own", **{part: "nothing-of-this-name"})
+    assert "nothing-of-this-name" in error.value.message and not (tmp_path / "own").exists()
     with pytest.raises(ModelError):
         own_loss(slidecube.register_loss("one parameter", lambda logits: logits.sum()))
 
