@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from model.inputs.cubes import CubeFacts
+from pipeline.cube.addresses import canonical_address, store_of_area
 from pipeline.events import ledger
 from pipeline.events.following.pass_account import PassAccount, saved_account
-from pipeline.places import cube_root, is_name
+from pipeline.places import is_name
 from pipeline.records import Frozen, Number
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,10 @@ def event_facts(area: str, recorded: object) -> EventFacts:
 
 def awaited(facts: CubeFacts) -> PassAccount | None:
     """What is waited for in the area of an event; None for a cube that is not the area's own."""
-    own = cube_root(facts.area).resolve() if is_name(facts.area) else None
-    if own is None or own not in Path(facts.uri).resolve().parents:
+    if not is_name(facts.area):
+        return None
+    own, uri = store_of_area(facts.area).uri, canonical_address(facts.uri)
+    if not uri.startswith(f"{own}/"):
         return None
     return saved_account(facts.area)
 
