@@ -37,11 +37,11 @@ class Settings(BaseSettings):
     work_dir: Path = Field(
         Path("data"),
         description="folder of this machine for what cannot be in an object store, where SLIDECUBE_DATA_DIR is one: "
-        "downloads, jobs of pairs, events, models and maps",
+        "downloads, jobs of pairs, events; bundles and maps are copied to the store",
     )
     data_dir: Path = Field(
         Path("data"),
-        description="where cubes, models and maps are kept: a folder, or for cubes s3://, gs:// or az://bucket/prefix",
+        description="where cubes, models and maps are kept: a folder, or s3://, gs:// or az://bucket/prefix",
     )
     data_store: str | None = Field(
         None,

@@ -288,7 +288,7 @@ class ObjectStore:
         self._check_lease()
         place = self._place(prefix)
         oldest = datetime.now(UTC) - timedelta(seconds=GRACE_S)
-        states = self._bucket.states(f"{OBJECTS}/{place.object}")
+        states = self._bucket.states(f"{OBJECTS}/{place.object}") if place.parts else []
         old = {one.key for one in states if one.changed <= oldest}
         young = {_group(one.key) for one in states if one.changed > oldest}
         unfinished = {key for key in old if _group(key) not in young}

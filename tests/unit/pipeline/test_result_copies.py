@@ -11,9 +11,9 @@ import pytest
 
 from model.releases.announcement.latest_map import point_at
 from pipeline.errors import ModelError
-from pipeline.kept_results import DOCUMENT, fetch, keep
 from pipeline.object_storage.bucket import Bucket
 from pipeline.places import Place, bundle_named, bundles_of, map_named
+from pipeline.result_copies import DOCUMENT, fetch, keep
 from pipeline.settings import settings
 
 
