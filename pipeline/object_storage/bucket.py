@@ -166,12 +166,14 @@ class Bucket:
             except (
                 obstore.exceptions.AlreadyExistsError,
                 obstore.exceptions.PreconditionError,
-                obstore.exceptions.NotFoundError,
                 FileExistsError,
-                FileNotFoundError,
             ):
                 found = self.get(key)
                 return found is not None and found.data == data
+            except (obstore.exceptions.NotFoundError, FileNotFoundError):
+                if seen is None:  # it is the bucket that is not there
+                    raise
+                return False
 
     def states(self, prefix: str) -> list[ObjectState]:
         """All objects below a folder, with their whole keys, sorted."""

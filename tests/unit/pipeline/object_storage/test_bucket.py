@@ -91,7 +91,11 @@ def test_what_a_server_says_is_not_shown(s3_bucket: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     away = Bucket(s3_bucket)
     for objects in (missing, away):
-        for act in (lambda o=objects: o.put("x", b"x"), lambda o=objects: o.states("")):
+        for act in (
+            lambda o=objects: o.put("x", b"x"),
+            lambda o=objects: o.put_if("x", b"x", None),
+            lambda o=objects: o.states(""),
+        ):
             with pytest.raises(StorageError) as caught:
                 act()
             text = str(caught.value)
