@@ -37,8 +37,8 @@ from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
 from pipeline.files import is_there, read_regular
+from pipeline.object_storage.result_copies import fetch
 from pipeline.records import Frozen
-from pipeline.result_copies import fetch
 from pipeline.settings import settings
 
 BUNDLE_DOCUMENT = "bundle.json"

@@ -8,21 +8,52 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
-from pipeline.object_storage.bucket import checked_address, is_bucket_address
 
 FetchMode = Literal["bursts", "granules"]
 """What is fetched of single look complex data: the bursts needed, or whole granules."""
 
 
 PREFIX = "SLIDECUBE_"
+SCHEMES = ("s3", "gs", "az")
+"""of addresses: Amazon S3 and compatible servers, Google Cloud Storage, Azure Blob Storage"""
 FOR_TESTS = "SLIDECUBE_TESTS_"
 """variables that begin so steer the tests"""
+
+
+def is_bucket_address(text: str) -> bool:
+    """Whether a text is the address of something in an object store."""
+    return text.partition("://")[0] in SCHEMES and "://" in text
+
+
+def checked_address(text: str) -> str:
+    """An address `scheme://bucket/prefix` without a slash at the end.
+
+    Raises:
+        SettingsError: it has a user name, a key or a signature, or names no bucket. It is not shown: it may be secret.
+    """
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SettingsError(
+            "An address of an object store has a key or a signature in it.",
+            "Give scheme://bucket/prefix alone, and the credentials by the cloud's own variables.",
+        )
+    inner = parts.path.strip("/").split("/")
+    if (
+        parts.scheme not in SCHEMES
+        or not parts.netloc
+        or (parts.path.strip("/") and {"", ".", ".."} & {*inner})
+    ):
+        raise SettingsError(
+            f"{text} is no address of an object store.", "Give one such as s3://bucket/prefix."
+        )
+    return text.rstrip("/")
 
 
 class Settings(BaseSettings):

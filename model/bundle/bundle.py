@@ -36,7 +36,7 @@ from model.network.weights import (
 )
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
-from pipeline.result_copies import keep
+from pipeline.object_storage.result_copies import keep
 
 
 @dataclass(frozen=True)

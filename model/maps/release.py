@@ -37,7 +37,7 @@ from model.scores.map_findings import LabelComparison, SceneFindings
 from model.scores.scores import Scores
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
-from pipeline.result_copies import keep
+from pipeline.object_storage.result_copies import keep
 
 log = logging.getLogger(__name__)
 PICTURE = "quicklook.png"

@@ -15,9 +15,8 @@ from pipeline.cube.objects.object_store import ObjectStore
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import CubeError
-from pipeline.object_storage.bucket import SCHEMES
 from pipeline.places import cubes_root, did_you_mean, is_name
-from pipeline.settings import settings
+from pipeline.settings import SCHEMES, settings
 
 STORES: dict[str, Callable[[str], Store]] = {
     "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),

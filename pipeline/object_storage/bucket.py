@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pipeline.errors import CubeError, SettingsError, StorageError
+from pipeline.settings import checked_address
 
 if TYPE_CHECKING:
     import obstore.store
 
-SCHEMES = ("s3", "gs", "az")
-"""of addresses: Amazon S3 and compatible servers, Google Cloud Storage, Azure Blob Storage"""
 REQUESTS_AT_ONCE = 16
 MOST_BYTES = 2 * 2**30
 """of an object that is read whole"""
@@ -54,35 +52,6 @@ class ObjectContent:
     tag: str
     version: str | None
     changed: datetime
-
-
-def is_bucket_address(text: str) -> bool:
-    """Whether a text is the address of something in an object store."""
-    return text.partition("://")[0] in SCHEMES and "://" in text
-
-
-def checked_address(text: str) -> str:
-    """An address `scheme://bucket/prefix` without a slash at the end.
-
-    Raises:
-        SettingsError: it has a user name, a key or a signature, or names no bucket. It is not shown: it may be secret.
-    """
-    parts = urlsplit(text)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise SettingsError(
-            "An address of an object store has a key or a signature in it.",
-            "Give scheme://bucket/prefix alone, and the credentials by the cloud's own variables.",
-        )
-    inner = parts.path.strip("/").split("/")
-    if (
-        parts.scheme not in SCHEMES
-        or not parts.netloc
-        or (parts.path.strip("/") and {"", ".", ".."} & {*inner})
-    ):
-        raise SettingsError(
-            f"{text} is no address of an object store.", "Give one such as s3://bucket/prefix."
-        )
-    return text.rstrip("/")
 
 
 class Bucket:

@@ -20,7 +20,7 @@ from model.releases.release_products import POLYGONS, write_products
 from model.reviews.verdict import Reviews
 from pipeline.errors import ModelError, ReplaceError
 from pipeline.files import put_folder, read_regular, scratch_name, writing
-from pipeline.result_copies import keep
+from pipeline.object_storage.result_copies import keep
 
 MOST_REPORT_BYTES = 64 * 2**20
 KEPT_FILES = {MAPPED, RELEASE, *PICTURES.values(), "quicklook.png"}

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from pipeline.files import sync_path, writing
-from pipeline.result_copies import keep_latest
+from pipeline.object_storage.result_copies import keep_latest
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import pytest
 from model.releases.announcement.latest_map import point_at
 from pipeline.errors import ModelError
 from pipeline.object_storage.bucket import Bucket
+from pipeline.object_storage.result_copies import DOCUMENT, fetch, keep
 from pipeline.places import Place, bundle_named, bundles_of, map_named
-from pipeline.result_copies import DOCUMENT, fetch, keep
 from pipeline.settings import settings
 
 
