@@ -18,6 +18,7 @@ from pipeline.events.feeds.feed_source import read_state
 from pipeline.events.source_looks import SOURCES
 from pipeline.events.triggering_rule import load_rules, rules_path
 from pipeline.insar.isce2.isce2_backend import choose_launcher
+from pipeline.object_storage.bucket import Bucket, compares_at_once
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -41,6 +42,7 @@ def examine() -> list[Finding]:
     return [
         *_versions(),
         *_disk(),
+        *_object_store(),
         *examine_archives(),
         *examine_geoids(),
         _engine(),
@@ -99,6 +101,24 @@ def _disk() -> list[Finding]:
             + ("" if enough else f"; a paper-sized cube needs {DISK_WANTED_GB} GB"),
         ),
     ]
+
+
+def _object_store() -> list[Finding]:
+    """Whether the object store of the cubes can be written, and compares and writes in one step."""
+    address = settings().data_store
+    if address is None:
+        return []
+    try:
+        bucket = Bucket(address)
+        at_once = compares_at_once(bucket)
+    except SlidecubeError as error:
+        return [Finding(name="object store", state="failed", detail=str(error))]
+    detail = (
+        f"{address}: of writers at once one writes"
+        if at_once
+        else f"{address}: two builds can write one cube"
+    )
+    return [Finding(name="object store", state="ok" if at_once else "failed", detail=detail)]
 
 
 def examine_archives() -> list[Finding]:

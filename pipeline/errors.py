@@ -107,6 +107,10 @@ class DiskError(SlidecubeError):
         return self.number in (errno.ENOSPC, errno.EDQUOT)
 
 
+class StorageError(DiskError):
+    """An object store cannot be reached, or refuses; no layer can be kept in it."""
+
+
 class BusyError(SlidecubeError):
     """What another process or run holds did not come free in time; what it is and who holds it are named."""
 

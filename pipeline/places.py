@@ -38,6 +38,7 @@ from pydantic import AfterValidator
 
 from pipeline.errors import ModelError, SettingsError
 from pipeline.files import is_there, read_regular
+from pipeline.object_storage.result_copies import fetch
 from pipeline.records import Frozen
 from pipeline.settings import settings
 
@@ -125,7 +126,9 @@ def bundle_named(text: str) -> Path:
         return path
     area, _, name = text.partition("/")
     if is_name(area) and (not name or is_name(name)):
-        found = [models / area / name] if name else bundles_of(area)
+        found = bundles_of(area)
+        if name:
+            found = [models / area / name]
         if found and (found[-1] / BUNDLE_DOCUMENT).is_file():
             return found[-1]
     shipped = {each.name: each for each in shipped_bundles()}
@@ -153,6 +156,7 @@ def is_shipped(bundle: Path) -> bool:
 
 def bundles_of(area: str) -> list[Path]:
     """The folders of all bundles of an area, the newest last."""
+    fetch("models", area)
     folders = _folders(settings().data_dir / "models" / area)
     return sorted((each for each in folders if (each / BUNDLE_DOCUMENT).is_file()), key=_created)
 
@@ -208,6 +212,7 @@ def map_named(text: str) -> Path:
         return path
     area, _, name = text.partition("/")
     if is_name(area) and (not name or is_name(name)):
+        fetch("maps", area)
         folder = (maps_root() / area / (name or "latest")).resolve()
         if is_there(folder):
             return folder
@@ -272,6 +277,7 @@ class Place(Frozen):
 
     def found_bundle(self) -> Path | None:
         """The version's own bundle, where it exists; an earlier release may have made it."""
+        fetch("models", self.area)
         for folder in (self.bundle(), *self._earlier(self.models)):
             if (folder / BUNDLE_DOCUMENT).is_file():
                 return folder
@@ -288,6 +294,7 @@ class Place(Frozen):
 
     def found_maps(self) -> list[Path]:
         """The folders of all maps of the version, those of earlier releases last."""
+        fetch("maps", self.area)
         earlier = [self.maps / self.label, *self._earlier(self.maps)]
         own = [each for each in _folders(self.maps) if each.name.startswith(f"{self.label}-")]
         return [*own, *(each for each in earlier if each.is_dir())]

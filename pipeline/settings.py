@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
@@ -20,8 +21,39 @@ FetchMode = Literal["bursts", "granules"]
 
 
 PREFIX = "SLIDECUBE_"
+SCHEMES = ("s3", "gs", "az")
+"""of addresses: Amazon S3 and compatible servers, Google Cloud Storage, Azure Blob Storage"""
 FOR_TESTS = "SLIDECUBE_TESTS_"
 """variables that begin so steer the tests"""
+
+
+def is_bucket_address(text: str) -> bool:
+    """Whether a text is the address of something in an object store."""
+    return text.partition("://")[0] in SCHEMES and "://" in text
+
+
+def checked_address(text: str) -> str:
+    """An address `scheme://bucket/prefix` without a slash at the end.
+
+    Raises:
+        SettingsError: it has a user name, a key or a signature, or names no bucket. It is not shown: it may be secret.
+    """
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SettingsError(
+            "An address of an object store has a key or a signature in it.",
+            "Give scheme://bucket/prefix alone, and the credentials by the cloud's own variables.",
+        )
+    inner = parts.path.strip("/").split("/")
+    if (
+        parts.scheme not in SCHEMES
+        or not parts.netloc
+        or (parts.path.strip("/") and {"", ".", ".."} & {*inner})
+    ):
+        raise SettingsError(
+            f"{text} is no address of an object store.", "Give one such as s3://bucket/prefix."
+        )
+    return text.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -33,7 +65,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    data_dir: Path = Field(Path("data"), description="where cubes, models and maps are kept")
+    work_dir: Path = Field(
+        Path("data"),
+        description="folder of this machine for what cannot be in an object store, where SLIDECUBE_DATA_DIR is one: "
+        "downloads, jobs of pairs, events; bundles and maps are copied to the store",
+    )
+    data_dir: Path = Field(
+        Path("data"),
+        description="where cubes, models and maps are kept: a folder, or s3://, gs:// or az://bucket/prefix",
+    )
+    data_store: str | None = Field(
+        None,
+        validation_alias=f"{PREFIX}DATA_DIR",
+        description="the same where it is an object store; `data_dir` is `work_dir` then",
+    )
     aoi_dir: Path | None = Field(None, description="a folder of area files searched before the shipped ones")
     stac_url: str = Field(
         "https://planetarycomputer.microsoft.com/api/stac/v1", description="STAC API that is searched"
@@ -116,13 +161,26 @@ class Settings(BaseSettings):
         description="bundle by which each version of an event's area is mapped too, beside its own map",
     )
 
-    @field_validator("data_dir", "aoi_dir", mode="before")
+    @field_validator("data_store", mode="before")
     @classmethod
-    def _local_folder(cls, value: Any) -> Any:
-        """A folder of this machine; `~` is the user's home."""
+    def _object_store(cls, value: Any) -> Any:
+        """The address of an object store; None for a folder."""
+        if not isinstance(value, str) or not is_bucket_address(value.strip()):
+            return None
+        try:
+            return checked_address(value.strip())
+        except SettingsError as error:
+            raise ValueError(error.message.rstrip(".")) from None
+
+    @field_validator("data_dir", "work_dir", "aoi_dir", mode="before")
+    @classmethod
+    def _local_folder(cls, value: Any, info: ValidationInfo) -> Any:
+        """A folder of this machine; `~` is the user's home. Beside an object store the data folder is `work_dir`."""
         text = str(value) if isinstance(value, str | Path) else ""
         if isinstance(value, str) and not value.strip():
             raise ValueError("is empty; name a folder, or leave the variable out")
+        if info.field_name == "data_dir" and is_bucket_address(text.strip()):
+            return info.data.get("work_dir", Path("data"))
         if "://" in text or re.match(r"[A-Za-z][A-Za-z0-9+]+:/", text):
             raise ValueError("is an address; only a folder of this machine can be used")
         try:
@@ -133,7 +191,7 @@ class Settings(BaseSettings):
 
 def unknown_variables() -> list[str]:
     """Variables of the environment and of `.env` that begin with SLIDECUBE_ and are no setting."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    known = set(_variables())
     written = {*os.environ, *dotenv_values(".env")}
     return sorted(
         name
@@ -144,8 +202,14 @@ def unknown_variables() -> list[str]:
     )
 
 
+def _variables() -> list[str]:
+    """The variables of the settings."""
+    fields = [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
+    return [f"{PREFIX}{name}".upper() for name in fields]
+
+
 def _with_nearest(name: str) -> str:
-    known = [f"{PREFIX}{field}".upper() for field in Settings.model_fields]
+    known = _variables()
     similar = get_close_matches(name.upper(), known, n=1)
     return f"{name} (did you mean {similar[0]}?)" if similar else name
 
@@ -168,7 +232,8 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(
-            f"SLIDECUBE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}: "
+            f"{e['msg'].removeprefix('Value error, ')}"
             for e in error.errors(include_input=False)
         )
         raise SettingsError(f"{wrong}.", "Correct it in the environment or in .env.") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import xarray as xr
+
+from tests.s3_server import new_bucket, s3_server, variables
 
 xr.set_options(use_numbagg=False)  # it compiles each reduction for seconds, in each process
 
@@ -25,6 +27,21 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real recorded data not present at {SHARED_DATA.name} next to the checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 server on loopback, one for each process of the tests; the variables of the clouds are left alone."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket, with the variables by which it is reached."""
+    for name, value in variables(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_endpoint)
 
 
 @pytest.hookimpl(wrapper=True)

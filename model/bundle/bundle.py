@@ -36,6 +36,7 @@ from model.network.weights import (
 )
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
+from pipeline.object_storage.result_copies import keep
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def save(document: BundleDocument, weights: bytes, target: Path) -> None:
         )
         draw_precision_recall(document, folder / CURVE)
         draw_reliability(document, folder / RELIABILITY)
+    keep(target)
 
 
 def load(folder: Path) -> ModelBundle:

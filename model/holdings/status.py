@@ -20,7 +20,7 @@ from model.bundle.summaries import ReleaseRecord
 from model.holdings.disk_use import own_folders, tree
 from model.origin import changes, read_made
 from model.reviews.review_store import read_reviews
-from pipeline.cube.addresses import open_store
+from pipeline.cube.addresses import built_areas, store_of_area
 from pipeline.cube.versions import current_version, read_manifest, version_numbers
 from pipeline.errors import SlidecubeError
 from pipeline.events import ledger
@@ -106,6 +106,9 @@ def status() -> Status:
     data = settings().data_dir
     events = _events(problems)
     names = {each.name for root in ("cubes", "maps", "models") for each in own_folders(data / root)}
+    if settings().data_store is not None:
+        with _told(problems, "the cubes in the object store"):
+            names |= set(built_areas())
     names = {name for name in names if not name.startswith(".")} | {
         area for one in events for area in one.areas
     }
@@ -162,9 +165,9 @@ def _events(problems: list[str]) -> list[EventStatus]:
 def _area(name: str, events: list[EventStatus], problems: list[str]) -> AreaStatus:
     found: dict[str, Any] = {"name": name, "events": tuple(one.name for one in events if name in one.areas)}
     root = cubes_root() / name
-    if root.is_dir() and not root.is_symlink():
+    if settings().data_store is not None or (root.is_dir() and not root.is_symlink()):
         with _told(problems, f"cube {name}"):
-            store = open_store(root)
+            store = store_of_area(name)
             found["versions"] = tuple(version_numbers(store))
             found["version"] = current_version(store)
             if found["version"] is not None:

@@ -38,6 +38,7 @@ from model.scores.map_findings import LabelComparison, SceneFindings
 from model.scores.scores import Scores
 from pipeline.errors import ModelError
 from pipeline.files import whole_folder
+from pipeline.object_storage.result_copies import keep
 
 log = logging.getLogger(__name__)
 PICTURE = "quicklook.png"
@@ -96,6 +97,7 @@ def release(
         write_report(folder, finished.record, description, scores, exposed)
         with disk_named(folder / POLYGONS):
             add_products(finished)
+    keep(target)
     return finished.record
 
 

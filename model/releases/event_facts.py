@@ -10,16 +10,16 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from model.bundle.markdown import one_line
 from model.inputs.cubes import CubeFacts
+from pipeline.cube.addresses import canonical_address, store_of_area
 from pipeline.events import ledger
 from pipeline.events.following.pass_account import PassAccount, saved_account
-from pipeline.places import cube_root, is_name
+from pipeline.places import is_name
 from pipeline.records import Frozen, Number
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,10 @@ def heading(area: str, period: tuple[datetime, datetime], facts: EventFacts) -> 
 
 def awaited(facts: CubeFacts) -> PassAccount | None:
     """What is waited for in the area of an event; None for a cube that is not the area's own."""
-    own = cube_root(facts.area).resolve() if is_name(facts.area) else None
-    if own is None or own not in Path(facts.uri).resolve().parents:
+    if not is_name(facts.area):
+        return None
+    own, uri = store_of_area(facts.area).uri, canonical_address(facts.uri)
+    if not uri.startswith(f"{own}/"):
         return None
     return saved_account(facts.area)
 

@@ -11,13 +11,16 @@ from urllib.request import url2pathname
 
 from pipeline.cube.fetched import DOCUMENT, FetchedCube, parse_fetched
 from pipeline.cube.local_store import LocalStore
+from pipeline.cube.objects.object_store import ObjectStore
 from pipeline.cube.store import MOST_DOCUMENT_BYTES, Store, ZarrStore
 from pipeline.cube.versions import current_version, version_key
 from pipeline.errors import CubeError
 from pipeline.places import cubes_root, did_you_mean, is_name
+from pipeline.settings import SCHEMES, settings
 
 STORES: dict[str, Callable[[str], Store]] = {
     "file": lambda uri: LocalStore(Path(url2pathname(urlsplit(uri).path))),
+    **dict.fromkeys(SCHEMES, ObjectStore),
 }
 """The class of the store, by the scheme of the URI."""
 
@@ -112,7 +115,8 @@ def resolve_version(address: str | Path) -> VersionAddress:
 
 def cubes_address() -> str:
     """Address of the folder of all cubes."""
-    return str(cubes_root())
+    store = settings().data_store
+    return str(cubes_root()) if store is None else f"{store}/cubes"
 
 
 def store_of_area(name: str) -> Store:
@@ -129,9 +133,10 @@ def named_cube(name: str | Path) -> str:
     text = str(name)
     if "://" in text or open_store(text).exists(""):
         return text
-    root = f"{cubes_address()}/{text}"
-    if is_name(text) and open_store(root).exists(""):
-        return root
+    # beside an object store, published cubes are fetched to this machine
+    for root in dict.fromkeys((f"{cubes_address()}/{text}", str(cubes_root() / text))):
+        if is_name(text) and open_store(root).exists(""):
+            return root
     suggestion = did_you_mean(text, open_store(cubes_address()).names(""))
     raise CubeError(
         f"There is no cube {text!r}: neither a path nor an area that was built below {cubes_address()}.{suggestion}",

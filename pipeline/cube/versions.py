@@ -151,7 +151,8 @@ def _publish(store: Store, manifest: Manifest, spare: frozenset[str]) -> tuple[i
         return current, False
     number = (current or 0) + 1
     # a killed writer left a version beyond the pointer: it was committed, and the pointer not yet replaced
-    for orphan in version_numbers(store):
+    # (the next one is removed unseen: a listing of an object store may lag behind)
+    for orphan in {*version_numbers(store), number}:
         if orphan >= number:
             store.delete(version_key(orphan))
     manifest = manifest.model_copy(update={"overviews": make_overviews(store, manifest)})
@@ -198,8 +199,8 @@ def sweep(store: Store, spare: frozenset[str] = frozenset()) -> None:
 
     Kept are the two newest versions, and the two newest complete ones: builds that fail push no good version out.
     """
-    numbers = version_numbers(store)
     current = current_version(store)
+    numbers = sorted({*version_numbers(store), *(() if current is None else (current,))})
     published = [n for n in numbers if current is None or n <= current]
     complete = [n for n in published if is_complete(store, n)]
     kept = {*published[-KEPT_VERSIONS:], *complete[-KEPT_VERSIONS:]}

@@ -1,4 +1,7 @@
-"""A writer killed at any operation on the disk: readers see a whole version, and the next run heals it."""
+"""A writer killed at any operation on the disk or in an object store: readers see a whole version, the next run heals.
+
+In an object store the lock of the killed writer is removed, so that no test waits for the end of its lease.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.cube.addresses import open_store
 from pipeline.cube.local_store import LocalStore
+from pipeline.cube.objects import object_store
 from pipeline.cube.read import open_cube
+from pipeline.cube.store import Store
 from pipeline.cube.verify import verify_cube
 from pipeline.cube.versions import current_version, version_key
+from pipeline.object_storage.bucket import Bucket
 from tests.faults.budget import budget
 
 WRITER = Path(__file__).parent / "writer.py"
 POINTS = budget("KILLS", 11)
+REMOTE_POINTS = budget("REMOTE_KILLS", 6)
 
 
-def run(root: Path, deadly: int) -> subprocess.CompletedProcess[str]:
+def run(root: Path | str, deadly: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(WRITER), str(root), str(deadly)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -61,3 +69,41 @@ def test_a_kill_at_any_operation_loses_nothing(undisturbed: tuple[Path, int], tm
         assert not list(root.rglob(".staging-*"))
         for name in ("vv", "coherence", "interferogram"):
             assert np.isfinite(open_cube(root)[name].values).all()
+
+
+def folders(store: Store, number: int) -> dict[str, bytes | None]:
+    return {key: store.read(f"{version_key(number)}/{key}") for key in store.files(version_key(number))}
+
+
+def test_a_kill_at_any_request_to_an_object_store_loses_nothing(
+    undisturbed: tuple[Path, int], s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tree(undisturbed[0] / "versions" / "2.zarr")
+    whole = run(f"{s3_bucket}/whole", 0)
+    assert whole.returncode == 0, whole.stderr
+    requests = int(whole.stdout)
+    assert requests > REMOTE_POINTS
+    for deadly in sorted({1 + round(n * (requests - 1) / (REMOTE_POINTS - 1)) for n in range(REMOTE_POINTS)}):
+        root = f"{s3_bucket}/{deadly}"
+        done = run(root, deadly)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        current = current_version(open_store(root))
+        if current is not None:
+            assert verify_cube(root).sound
+            assert open_cube(root).sizes["timestep"] == {1: 2, 2: 3}[current]
+        open_store(root).delete("writer.lock")  # as after a minute
+        again = run(root, 0)
+        assert again.returncode == 0, again.stderr
+        number = current_version(open_store(root))
+        assert number is not None
+        assert folders(open_store(root), number) == expected
+        with monkeypatch.context() as later:
+            later.setattr(object_store, "GRACE_S", -60.0)
+            store = open_store(root)
+            for prefix in ("layers", "versions"):
+                store.sweep(prefix)
+        assert verify_cube(root).sound
+        of_whole, of_healed = (
+            len(Bucket(f"{s3_bucket}/{one}").states("objects")) for one in ("whole", deadly)
+        )
+        assert of_healed <= of_whole  # what the killed writer left is gone

@@ -1,6 +1,7 @@
-"""A writer of a small cube that kills itself (SIGKILL) at the n-th operation on the disk.
+"""A writer of a small cube that kills itself (SIGKILL) at the n-th operation on the disk or in the object store.
 
-Run as `python writer.py CUBE N`; N = 0 never kills and prints how many operations there were.
+Run as `python writer.py CUBE N`, where CUBE is a path or an address; N = 0 never kills and prints how many operations
+there were.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,21 @@ import numpy as np
 from pipeline.areas.area import Event
 from pipeline.catalogue.slc import pair_id
 from pipeline.cube import versions
+from pipeline.cube.addresses import open_store
 from pipeline.cube.layers import LayerData, LayerRecord, Recipe, Source, write_layer
-from pipeline.cube.local_store import LocalStore
 from pipeline.cube.manifest import Manifest, Timepair, Timestep
+from pipeline.cube.objects import object_store
+from pipeline.cube.store import Store
 from pipeline.grid import Grid
 
 GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, height=50)
 NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)
+REQUESTS = ("get", "get_range", "head", "put", "delete", "list", "list_with_delimiter")
+"""of obstore"""
 WATCHED = ("fsync", "link", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
-def pair_of(store: LocalStore, first: int, second: int) -> tuple[Timepair, LayerRecord]:
+def pair_of(store: Store, first: int, second: int) -> tuple[Timepair, LayerRecord]:
     """A pair of two days and its layer of two variables, made where it is missing."""
     recipe = Recipe(
         kind="interferometry", variables=("interferogram", "coherence"), grid=GRID.digest,
@@ -50,7 +54,7 @@ def pair_of(store: LocalStore, first: int, second: int) -> tuple[Timepair, Layer
     return pair, record
 
 
-def manifest_of(store: LocalStore, days: list[int]) -> Manifest:
+def manifest_of(store: Store, days: list[int]) -> Manifest:
     """Layers of those days and of each with the next, made where they are missing, and their manifest."""
     records = []
     for day in days:
@@ -77,9 +81,9 @@ def manifest_of(store: LocalStore, days: list[int]) -> Manifest:
     )  # fmt: skip
 
 
-def write(root: Path) -> None:
+def write(root: str) -> None:
     """Two versions, as a build makes them: the second has a pass more in the middle, and two pairs for one."""
-    store = LocalStore(root)
+    store = open_store(root)
     for days in ([1, 9], [1, 5, 9]):
         with store.lock(versions.LOCK, wait=True):
             for prefix in ("layers", "versions"):
@@ -87,8 +91,12 @@ def write(root: Path) -> None:
             versions.publish(store, manifest_of(store, days))
 
 
-def count_and_kill(deadly: int) -> Callable[[], int]:
-    """Count operations on the disk from now on, and kill at the `deadly`-th; returns what gives the count."""
+def count_and_kill(deadly: int, *, remote: bool) -> Callable[[], int]:
+    """Count operations on the disk, or requests to an object store, and kill at the `deadly`-th.
+
+    Returns:
+        what gives the count.
+    """
     count = 0
     lock = threading.Lock()
 
@@ -103,15 +111,21 @@ def count_and_kill(deadly: int) -> Callable[[], int]:
 
         return wrapper
 
-    for name in WATCHED:
+    if remote:
+        import obstore
+
+        for name in REQUESTS:
+            setattr(obstore, name, watched(getattr(obstore, name)))
+        object_store.INLINE_BYTES = 2000  # shards of this cube are small, and objects all the same
+    for name in () if remote else WATCHED:
         setattr(os, name, watched(getattr(os, name)))
     return lambda: count
 
 
 def main() -> None:
-    """Count operations on the disk and die at the wanted one."""
-    root, deadly = Path(sys.argv[1]), int(sys.argv[2])
-    operations = count_and_kill(deadly)
+    """Count operations and die at the wanted one."""
+    root, deadly = sys.argv[1], int(sys.argv[2])
+    operations = count_and_kill(deadly, remote="://" in root)
     write(root)
     print(operations())
 

@@ -20,6 +20,7 @@ from model.releases.release_products import POLYGONS, write_products
 from model.reviews.verdict import Reviews
 from pipeline.errors import ModelError, ReplaceError
 from pipeline.files import put_folder, read_regular, scratch_name, writing
+from pipeline.object_storage.result_copies import keep
 
 MOST_REPORT_BYTES = 64 * 2**20
 KEPT_FILES = {MAPPED, RELEASE, *PICTURES.values(), "quicklook.png"}
@@ -98,6 +99,7 @@ def renew(target: Path, reviews: Reviews, handed_in: Path | None = None) -> Rele
             write_products(replace(finished, folder=folder))
         describe(folder, made.origin, _relative(finished.record, target))
         put_folder(folder, target, replace=True)
+    keep(target)
     return finished.record
 
 

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from pipeline.files import sync_path, writing
+from pipeline.object_storage.result_copies import keep_latest
 
 log = logging.getLogger(__name__)
 
@@ -31,4 +32,5 @@ def point_at(folder: Path, pointer: Path) -> bool:
             sync_path(pointer.parent)
         finally:
             partial.unlink(missing_ok=True)
+    keep_latest(folder, pointer)
     return True

@@ -31,7 +31,16 @@ def test_a_malformed_setting_is_named_by_its_variable(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "value", ["", "  ", "s3://bucket/cubes", "https://x.example/data", "~nobody-here/data", "gs:/b"]
+    "value",
+    [
+        "",
+        "  ",
+        "s3://key:secret@bucket/cubes",
+        "s3://",
+        "https://x.example/data",
+        "~nobody-here/data",
+        "gs:/b",
+    ],
 )
 @pytest.mark.parametrize("name", ["SLIDECUBE_DATA_DIR", "SLIDECUBE_AOI_DIR"])
 def test_only_a_local_folder_is_one(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -79,3 +88,19 @@ def test_a_malformed_setting_ends_a_command_with_its_own_status(monkeypatch: pyt
     assert ended.exit_code == 2
     assert "SLIDECUBE_SLC_FETCH" in ended.output
     assert "Traceback" not in ended.output
+
+
+def test_the_data_folder_may_be_an_object_store_beside_a_folder_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_DATA_DIR", "s3://bucket/prefix/")
+    monkeypatch.setenv("SLIDECUBE_WORK_DIR", str(tmp_path))
+    settings.cache_clear()
+    assert (settings().data_store, settings().data_dir) == ("s3://bucket/prefix", tmp_path)
+    monkeypatch.setenv("SLIDECUBE_DATA_DIR", str(tmp_path / "data"))
+    settings.cache_clear()
+    assert (settings().data_store, settings().data_dir) == (None, tmp_path / "data")
+    monkeypatch.setenv("SLIDECUBE_DATA_STORE", "s3://bucket")
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match="SLIDECUBE_DATA_STORE"):
+        settings()

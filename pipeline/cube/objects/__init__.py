@@ -1,0 +1,1 @@
+"""Cubes in an object store: folders as documents that refer to objects."""
