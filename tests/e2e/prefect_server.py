@@ -56,7 +56,7 @@ class Site:
             "DO_NOT_TRACK": "1",
         }
         return subprocess.run(
-            words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
 
     def run(self, deployment: str, **parameters: object) -> FlowRun:
