@@ -29,7 +29,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, Log, TaskRun
 
-from flows.serving.local_server import QUIET, LocalPrefect
+from flows.serving.local_server import ON_LOOPBACK, QUIET, LocalPrefect
 from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
@@ -146,7 +146,7 @@ class Site:
 
     def client(self) -> SyncPrefectClient:
         """A client of the server."""
-        return SyncPrefectClient(self.prefect.api_url, httpx_settings={"trust_env": False})
+        return SyncPrefectClient(self.prefect.api_url, httpx_settings=ON_LOOPBACK)
 
     def version(self, area: str, number: int) -> str:
         """Path of a version."""
