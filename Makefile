@@ -35,7 +35,9 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
-# WORKERS processes at once; a test file stays in one of them, whose fixtures its tests share.
+# WORKERS processes at once; a test file stays in one of them, whose fixtures its tests share. Compiled modules are kept, also
+# where the shell says otherwise: the tests start some hundreds of processes, each of which would compile them anew.
+unit: export PYTHONDONTWRITEBYTECODE =
 unit: setup
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 

@@ -18,7 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from flows import chain
-from flows.serving.local_server import LocalPrefect
+from flows.serving.local_server import ON_LOOPBACK, LocalPrefect
 from pipeline.areas.area import load_area
 from pipeline.build.contents import store_of
 from pipeline.cube import addresses
@@ -77,7 +77,7 @@ class EventPlay:
     _left: frozenset[UUID] = field(default=frozenset(), init=False)
 
     def __post_init__(self) -> None:
-        self._left = frozenset(run.id for name in FLOWS for run in self.prefect.runs(name))
+        self._left = frozenset(run.id for run in self.prefect.runs(*FLOWS))
 
     def step(self, step: Step) -> list[Release]:
         """Move the clock there, watch, follow, wait for cubes and maps; returns the maps that are new.
@@ -87,7 +87,7 @@ class EventPlay:
         """
         began = time.monotonic()
         self.archives.set_clock(step.at, rate=0)
-        known = {run.id for name in FLOWS for run in self.prefect.runs(name)}
+        known = {run.id for run in self.prefect.runs(*FLOWS)}
         self.note(f"{step.at:%Y-%m-%d %H:%M}  {step.what}")
         self.run("watch-events", step.at)
         self.run("follow-events", step.at)
@@ -124,7 +124,7 @@ class EventPlay:
 
     def working(self) -> list[FlowRun]:
         """Runs of cubes, models and maps that have not ended, but those that a former server of this database began."""
-        runs = [run for name in OF_A_VERSION for run in self.prefect.runs(name)]
+        runs = self.prefect.runs(*OF_A_VERSION)
         soon = [run for run in runs if run.state is not None and not run.state.is_final()]
         soon = [run for run in soon if run.id not in self._left]
         return [run for run in soon if run.state is None or run.state.name != "Scheduled" or run.start_time]
@@ -183,7 +183,7 @@ class EventPlay:
         return sum(run.total_run_time.total_seconds() for run in runs)
 
     def _client(self) -> SyncPrefectClient:
-        return SyncPrefectClient(self.prefect.api_url, httpx_settings={"trust_env": False})
+        return SyncPrefectClient(self.prefect.api_url, httpx_settings=ON_LOOPBACK)
 
     def _wait(self, deadline: float, what: str) -> None:
         if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -42,6 +44,9 @@ QUIET = {
     "no_proxy": "127.0.0.1,localhost",
 }
 """No statistics are sent, no command prompts, and loopback is reached without a proxy."""
+
+ON_LOOPBACK: dict[str, Any] = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+"""How a client asks such a server, by HTTP: no proxy, and no list of certificates, which each client would read."""
 
 DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -177,17 +182,17 @@ class LocalPrefect:
             check=False,
         )
 
-    def runs(self, flow: str) -> list[FlowRun]:
-        """The runs of a flow, the newest first."""
-        with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
+    def runs(self, *flows: str) -> list[FlowRun]:
+        """The runs of these flows, the newest first."""
+        with SyncPrefectClient(self.api_url, httpx_settings=ON_LOOPBACK) as client:
             return client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
                 sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             )
 
     def last_words(self, run: FlowRun) -> str:
         """The newest line of a run's log; empty where there is none."""
-        with SyncPrefectClient(self.api_url, httpx_settings={"trust_env": False}) as client:
+        with SyncPrefectClient(self.api_url, httpx_settings=ON_LOOPBACK) as client:
             lines = client.read_logs(
                 LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=1, sort=LogSort.TIMESTAMP_DESC
             )

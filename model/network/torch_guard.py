@@ -3,14 +3,19 @@
 A torchvision wheel whose compiled part does not fit the installed torch (a CUDA wheel with a CPU-only torch) fails at
 import with `operator torchvision::nms does not exist`. This project does not use those operators, so it is enough to
 declare their schemas before torchvision is imported. If the compiled part loads, nothing is done.
-"""
 
-# ruff: noqa: E402  (the order of these imports matters)
+`smp` (segmentation_models_pytorch) is imported when it is first asked for: with timm and torchvision it takes as long
+as torch itself, and processes that read chips or apply a network of another kind do without it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import segmentation_models_pytorch as smp
 
 try:
     import torch
@@ -48,6 +53,12 @@ def _declare_operators() -> torch.library.Library | None:
 
 _LIBRARY = _declare_operators()  # the schemas live as long as this object
 
-import segmentation_models_pytorch as smp
-
 __all__ = ["smp", "torch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "smp":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import segmentation_models_pytorch
+
+    return segmentation_models_pytorch

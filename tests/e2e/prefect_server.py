@@ -29,7 +29,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, Log, TaskRun
 
-from flows.serving.local_server import QUIET, LocalPrefect
+from flows.serving.local_server import ON_LOOPBACK, QUIET, LocalPrefect
 from flows.serving.prefect_file import PROJECT
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld
@@ -56,7 +56,7 @@ class Site:
             "DO_NOT_TRACK": "1",
         }
         return subprocess.run(
-            words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            words, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
 
     def run(self, deployment: str, **parameters: object) -> FlowRun:
@@ -146,7 +146,7 @@ class Site:
 
     def client(self) -> SyncPrefectClient:
         """A client of the server."""
-        return SyncPrefectClient(self.prefect.api_url, httpx_settings={"trust_env": False})
+        return SyncPrefectClient(self.prefect.api_url, httpx_settings=ON_LOOPBACK)
 
     def version(self, area: str, number: int) -> str:
         """Path of a version."""

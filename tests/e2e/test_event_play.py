@@ -7,10 +7,12 @@ whose server and worker are killed in the middle.
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import psutil
 import pytest
 
 import slidecube
-from flows.event_play import EventPlay, Release, Step, table_of
+from flows.event_play import EventPlay, Step, table_of
 from flows.serving.event_schedules import BEGUN
 from flows.serving.local_server import LocalPrefect
 from pipeline.areas.area import load_area
@@ -86,20 +88,56 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_play(tmp_path_factory.mktemp("event") / "world")
 
 
-@pytest.fixture
-def stage(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with Sandbox(world, options=ServerOptions(clock_rate=0)) as archives:
+@contextmanager
+def staged(world: World, data: Path) -> Iterator[Stage]:
+    """The archives of a world, to which this process is directed with a data folder."""
+    own = {"DATA_DIR": str(data), "SEARCH_INTERVAL_S": "0", "BACKOFF_S": "0.05"}
+    with (
+        Sandbox(world, options=ServerOptions(clock_rate=0)) as archives,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in archives.environment.items():
-            monkeypatch.setenv(name, value)
-        for name, value in (
-            ("DATA_DIR", str(tmp_path / "data")),
-            ("SEARCH_INTERVAL_S", "0"),
-            ("BACKOFF_S", "0.05"),
-        ):
-            monkeypatch.setenv(f"SLIDECUBE_{name}", value)
+            patch.setenv(name, value)
+        for name, value in own.items():
+            patch.setenv(f"SLIDECUBE_{name}", value)
         settings.cache_clear()
         yield Stage(world, archives)
     settings.cache_clear()
+
+
+@pytest.fixture
+def stage(world: World, tmp_path: Path) -> Iterator[Stage]:
+    with staged(world, tmp_path / "data") as made:
+        yield made
+
+
+@dataclass
+class Alerted:
+    """What is there once the landslide alert has come, before the first pass after the earthquake."""
+
+    data: Path
+    at: datetime
+    area: str
+    missing: tuple[str, ...]
+    """what the build of the stack left out"""
+
+
+@pytest.fixture(scope="module")
+def first_build(world: World, tmp_path_factory: pytest.TempPathFactory) -> Alerted:
+    data = tmp_path_factory.mktemp("alerted") / "data"
+    with staged(world, data) as stage:
+        at = stage.go(stage.start + timedelta(hours=7, minutes=10))
+        watch(at)
+        (area,) = (one.name for one in areas_of(ledger.read(MAIN), at).areas)
+        return Alerted(data, at, area, slidecube.build(area).missing)
+
+
+@pytest.fixture
+def alerted(first_build: Alerted, stage: Stage, tmp_path: Path) -> Alerted:
+    """A copy of it as the data folder of the stage, whose clock stands there."""
+    shutil.copytree(first_build.data, tmp_path / "data")
+    stage.go(first_build.at)
+    return replace(first_build, data=tmp_path / "data")
 
 
 def test_the_feeds_become_one_entry_an_event_however_often_they_are_revised(stage: Stage) -> None:
@@ -136,23 +174,21 @@ def test_a_retracted_event_is_said(stage: Stage) -> None:
     assert ledger.read(RETRACTED).state == "retracted"
 
 
-def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(stage: Stage) -> None:
+def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(
+    stage: Stage, alerted: Alerted
+) -> None:
     reprocessed, late, missing, twice = stage.after[:4]
-    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
-    watch(alert)
-    made = areas_of(ledger.read(MAIN), alert)
-    (area,) = (one.name for one in made.areas)
+    area = alerted.area
     simulated = load_area(str(next((stage.world.root / "aoi").glob("*.yaml"))))
     assert load_area(area).footprint.covers(simulated.footprint)
     assert load_area(area).tracks == (46, 68)
     assert load_area(area).bbox == BOX, "the extent that the landslide alert states"
 
-    result = slidecube.build(area)
-    assert result.missing == ("labels: no inventory (the area names none)",)
+    assert alerted.missing == ("labels: no inventory (the area names none)",)
     manifest = _manifest(area)
     assert _orbits(manifest, after=True) == []
     assert len(_orbits(manifest, after=False)) in {2 * PASSES_BEFORE, 2 * PASSES_BEFORE - 4}
-    look = _look(area, alert)
+    look = _look(area, alerted.at)
     assert (look.waiting.next is not None, len(look.waiting.came)) == (True, 0)
     assert [one.flown for one in look.account.missing] == [True], (
         "flown two hours after the earthquake, not there yet"
@@ -180,12 +216,9 @@ def test_the_passes_arrive_one_by_one_and_each_map_stands_beside_the_truth(stage
     assert current_version(store_of(load_area(area))) == number
 
 
-def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
-    first = stage.after[0]
+def test_a_reprocessed_file_is_taken_and_named(stage: Stage, alerted: Alerted) -> None:
+    first, area = stage.after[0], alerted.area
     (change, *_) = (change for one in stage.products(first) for change in one.replaced)
-    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
-    watch(alert)
-    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
     stage.go(stage.published(first) + SOON)
     slidecube.build(area)
     before = _layers(_manifest(area))
@@ -198,7 +231,7 @@ def test_a_reprocessed_file_is_taken_and_named(stage: Stage) -> None:
 
 
 def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
-    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: Stage, alerted: Alerted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The stack before the event is there; server and worker are killed while the first pass after it is built."""
     environment = {
@@ -206,10 +239,7 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
         **{name: value for name, value in os.environ.items() if name.startswith("SLIDECUBE_")},
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    alert = stage.go(stage.start + timedelta(hours=7, minutes=10))
-    watch(alert)
-    (area,) = (one.name for one in areas_of(ledger.read(MAIN), alert).areas)
-    slidecube.build(area)
+    area = alerted.area
     assert len(_orbits(_manifest(area), after=False)) == 16
     first_pass = stage.go(stage.published(stage.after[0]) + SOON)
     local = LocalPrefect(new_home(tmp_path), tmp_path / "logs", environment, user_interface=False)
@@ -219,10 +249,12 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
         play.start("follow-events", first_pass)
         _kill_in_the_middle(play, prefect)
     let_leases_expire(tmp_path / "home")
+    _let_the_killed_run_be_old(tmp_path / "home")
     again = LocalPrefect(tmp_path / "home", tmp_path / "logs", environment, user_interface=False)
     with again as prefect:
         play = EventPlay(stage.world, stage.archives, prefect)
-        found = _once_the_killed_run_is_old(play, first_pass)
+        play.step(Step(first_pass + timedelta(hours=1), "after the kill"))
+        found = play.releases
     with capsys.disabled():
         print("\n" + table_of(found), [one.seconds for one in found])
     (release,) = found
@@ -233,12 +265,15 @@ def test_the_flows_make_releases_and_a_kill_of_server_and_worker_loses_nothing(
     assert len(entry.areas) == 1, "nothing is made twice"
 
 
-def _once_the_killed_run_is_old(play: EventPlay, at: datetime) -> list[Release]:
-    """The look once the killed run, which the server still has as running, no longer counts as begun just now."""
-    began = max(run.start_time for run in play.prefect.runs("build-datacube") if run.start_time is not None)
-    time.sleep(max(0.0, (began + BEGUN + timedelta(seconds=2) - datetime.now(UTC)).total_seconds()))
-    play.step(Step(at + timedelta(hours=1), "after the kill"))
-    return play.releases
+def _let_the_killed_run_be_old(home: Path) -> None:
+    """Put the start of every run into the past, as if the time had passed after which one is no longer just begun.
+
+    The killed one is still running for the server, which is not there now.
+    """
+    past = datetime.now(UTC) - BEGUN - timedelta(seconds=2)
+    with closing(sqlite3.connect(home / "prefect.db")) as file, file:
+        order = "update flow_run set start_time = ? where state_type = 'RUNNING'"
+        assert file.execute(order, (f"{past:%Y-%m-%d %H:%M:%S.%f}",)).rowcount > 0
 
 
 def _kill_in_the_middle(play: EventPlay, prefect: LocalPrefect) -> None:

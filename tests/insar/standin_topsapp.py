@@ -6,6 +6,8 @@ rasters in ISCE2's formats from a known truth on the grid of the geocoding DEM. 
 `../standin.json`: {"step": ..., "how": ...}; with "times": n only the first n attempts fail.
 
 The messages are those of ISCE2 2.6.5: applications/topsApp.py, isceobj/TopsProc, isceobj/Sensor/TOPS/Sentinel1.py.
+
+Each step is a process of its own. numpy is imported only by those that write rasters: a job has some twenty others.
 """
 
 from __future__ import annotations
@@ -21,8 +23,6 @@ import time
 import xml.etree.ElementTree as ET
 from datetime import datetime
 from pathlib import Path
-
-import numpy as np
 
 # ISCE2's own list, with its last three steps; the runner's list is another, so that a step it misspells fails here
 STEPS = [
@@ -56,6 +56,8 @@ VERSION = "2.6.5"
 
 def truth(longitude, latitude):
     """Coherence, amplitude, phase (radians) and incidence (degrees) at points in degrees; the footprint is a disk."""
+    import numpy as np
+
     x = (longitude - 142.0) * 100
     y = (latitude - 42.7) * 100
     inside = x**2 + y**2 < 4.0**2
@@ -105,7 +107,7 @@ def main() -> int:
     elif step == "mergebursts":
         merge()
     elif step == "filter":
-        write("merged/filt_topophase.flat", np.ones((1, 8, 8), np.complex64), "int")
+        filter_phase()
     elif step == "geocode":
         geocode(asked, order.get("how", ""))
     if not Path("topsProc.xml").exists():
@@ -214,13 +216,23 @@ def per_swath(asked, folder, names):
 
 
 def merge():
+    import numpy as np
+
     Path("merged").mkdir(exist_ok=True)
     write("merged/topophase.cor", np.ones((2, 8, 8), np.float32), "cor")
     write("merged/topophase.flat", np.ones((1, 8, 8), np.complex64), "int")
     write("merged/los.rdr", np.ones((2, 8, 8), np.float32), "bil")
 
 
+def filter_phase():
+    import numpy as np
+
+    write("merged/filt_topophase.flat", np.ones((1, 8, 8), np.complex64), "int")
+
+
 def geocode(asked, how):
+    import numpy as np
+
     wanted = [name for name in ast.literal_eval(asked["geocode list"]) if Path(name).exists()]
     print("Number of products to geocode: ", len(wanted))
     if not wanted:
@@ -281,7 +293,7 @@ def write(name, bands, kind, grid=None):
     if Path(name).stat().st_size != bands.nbytes:
         raise OSError(28, "No space left on device")
     grid = grid or {"lon": 0.0, "dlon": 1.0, "lat": 0.0, "dlat": 1.0}
-    kind_of_value = "CFLOAT" if bands.dtype == np.complex64 else "FLOAT"
+    kind_of_value = "CFLOAT" if bands.dtype == "complex64" else "FLOAT"
     properties = {
         "ISCE_VERSION": f"Release: {VERSION}, svn-, 20250101. Current: svn-.",
         "access_mode": "read",
@@ -345,6 +357,8 @@ def hang():
 
 
 def eat_memory():
+    import numpy as np
+
     held = []
     for _ in range(400):
         held.append(np.ones(2**21))  # 16 MiB at a time
@@ -353,6 +367,8 @@ def eat_memory():
 
 
 def eat_memory_at_once():
+    import numpy as np
+
     print(np.ones(2**29).sum())  # 4 GiB
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.small_cube import small_cube, write
 
+pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("pipeline", "model", "flows", "aoi", "slidecube.py", "pyproject.toml", "README.md", "LICENSE")
 COMMAND = "import sys; from pipeline.cli import main; sys.argv[0] = 'slidecube'; main()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from model.network.torch_guard import smp, torch
+from model.network.torch_guard import torch
 from pipeline.errors import ModelError
 
 FILES = ("config.json", "model.safetensors")
@@ -25,6 +25,8 @@ def refuse_unavailable(encoder: str) -> None:
         ModelError: they cannot be had; their name, the cache and the host are named.
     """
     from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
+
+    from model.network.torch_guard import smp
 
     found = smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]
     repository, revision = found["repo_id"], found["revision"]

@@ -8,12 +8,10 @@ import tempfile
 import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import geopandas
 import numpy as np
-import pyogrio
 from shapely import Polygon, affinity
 
 from pipeline.areas.area import Inventory
@@ -21,6 +19,9 @@ from pipeline.areas.inventory_rules import ClassRange
 from pipeline.sandbox.earth.images import stamp
 from pipeline.sandbox.earth.realism.mapping_errors import mapped_outlines
 from pipeline.sandbox.earth.scene import Scene
+
+if TYPE_CHECKING:
+    import geopandas
 
 EXAMPLE_HOST = "inventories.slidecube.example"
 _WRITERS = {
@@ -64,6 +65,8 @@ def map_slides(scene: Scene) -> geopandas.GeoDataFrame:
         x, y, s = shapes[0].centroid.x, shapes[0].centroid.y, 2 * scene.grid.resolution_m
         shapes.append(Polygon([(x - s, y - s), (x + s, y + s), (x + s, y - s), (x - s, y + s)]))
         classes.append(names["new"])
+    import geopandas  # half a second, as pyogrio takes: a server of a finished world needs neither
+
     return geopandas.GeoDataFrame(
         {"id": np.arange(1, len(shapes) + 1), field: classes, "area_m2": [round(s.area, 1) for s in shapes]},
         geometry=shapes,
@@ -132,6 +135,8 @@ def simulated_inventory(scene: Scene) -> dict[str, Any]:
 
 def write_inventory(slides: geopandas.GeoDataFrame, path: Path, layer: str | None) -> None:
     """Write the polygons in the format of the path's suffix; the same bytes every time."""
+    import pyogrio
+
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower()
     name = Path(layer).stem if layer else "landslides"

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import root
 
 from pipeline.catalogue.slc import StateVector
 from pipeline.sandbox.earth.parameters import SandboxError, TrackPlan
@@ -116,6 +115,8 @@ def find_orbit(track: TrackPlan, longitude_deg: float, latitude_deg: float, epoc
         off_m = float((target - position) @ velocity / np.linalg.norm(velocity))
         up = upwards(np.radians(longitude_deg), np.radians(latitude_deg))
         return [off_m / RADIUS_M, float(np.radians(incidence_deg(position, target, up)) - theta)]
+
+    from scipy.optimize import root  # only where a world is made
 
     found = root(misses, [u, node], tol=1e-12)
     orbit = Orbit(epoch, float(found.x[0]), float(found.x[1]))

@@ -47,8 +47,9 @@ def loaded(program: str) -> set[str]:
         (COMMAND.format('["--help"]'), NOT_FOR_HELP),
         (COMMAND.format('["areas"]'), NOT_FOR_AREAS),
         ("import pipeline.cli, pipeline.build.run", HEAVY),
+        ("import pipeline.cli, pipeline.sandbox.posing.proxy", HEAVY),
     ],
-    ids=["help", "areas", "a build without a picture"],
+    ids=["help", "areas", "a build without a picture", "a sandbox whose world is there"],
 )
 def test_nothing_heavy_is_imported_that_is_not_needed(program: str, unwanted: tuple[str, ...]) -> None:
     found = loaded(program)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import ndimage, special
 
 from pipeline.sandbox.earth.realism.switches import Texture
 
@@ -18,7 +18,7 @@ _SPREAD_PX = 0.53
 def gamma_from_normal(normal: Raster, shape: float) -> Raster:
     """Gamma variates of mean 1 and that shape, with the ranks of a standard normal field of any dimensions."""
     ranks = np.linspace(-_REACH, _REACH, int(2 * _REACH * _STEPS) + 1)
-    table = stats.gamma.ppf(stats.norm.cdf(ranks), shape, scale=1 / shape).astype(np.float32)
+    table = (special.gammaincinv(shape, special.ndtr(ranks)) * (1 / shape)).astype(np.float32)
     at = np.clip((normal + np.float32(_REACH)) * np.float32(_STEPS), 0, len(ranks) - 1.001)
     low = at.astype(np.int32)
     at -= low

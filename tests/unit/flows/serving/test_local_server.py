@@ -39,7 +39,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_until(condition) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             return False

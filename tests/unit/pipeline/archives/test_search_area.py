@@ -42,6 +42,7 @@ from tests.unit.pipeline.catalogue.test_passes import area, item
 def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SLIDECUBE_STAC_URL", "https://stac.example/v1")
     monkeypatch.setenv("SLIDECUBE_SEARCH_INTERVAL_S", "300")
+    monkeypatch.setenv("SLIDECUBE_BACKOFF_S", "0.01")
     settings.cache_clear()
     yield
     settings.cache_clear()

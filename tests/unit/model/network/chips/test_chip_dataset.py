@@ -235,7 +235,7 @@ from model.cli.bundles import train
 assert CliRunner().invoke(train, ["--help"]).exit_code == 0
 print("torch" in sys.modules, end=" ")
 slidecube.ChipDataset, __import__("model.network.training")
-print("torch" in sys.modules, "pytorch_lightning" in sys.modules)
+print(*(name in sys.modules for name in ("torch", "pytorch_lightning", "torchvision", "timm")))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True", "False"], done.stderr
+    assert done.stdout.split() == ["False", "True", "False", "False", "False"], done.stderr
