@@ -132,11 +132,11 @@ class DaskWorkers:
         """Cancel what has not ended; what has not begun is then never begun."""
         waiting = [f.wrapped_future for f in self._given if not f.wrapped_future.done()]  # type: ignore[attr-defined]
         with suppress(OSError, TimeoutError):
-            self.client.cancel(waiting, force=True)
+            self.client.cancel(waiting, force=True)  # type: ignore[no-untyped-call]
 
     def _count(self) -> int:
         try:
-            return len(self.client.nthreads())
+            return len(self.client.nthreads())  # type: ignore[no-untyped-call]
         except Exception:  # the scheduler is away, which Dask says by errors of many types
             return 0
 

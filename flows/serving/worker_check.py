@@ -24,6 +24,7 @@ from pydantic import Field
 import pipeline
 from pipeline.areas.area import AreaOfInterest
 from pipeline.build.run import store_of
+from pipeline.cube.store import STAGING
 from pipeline.errors import SettingsError, SlidecubeError
 from pipeline.records import Frozen
 
@@ -74,14 +75,12 @@ def marked(area: AreaOfInterest, server: str) -> Iterator[Common]:
         DiskError: the store cannot be written.
     """
     store, content = store_of(area), token_hex(16)
-    folder = store.staging("layers")
+    mark = f"layers/{STAGING}{token_hex(8)}"  # so that the next build removes what a killed one left
+    store.write(mark, content.encode())
     try:
-        store.put(f"{folder}/mark", content.encode())
-        yield Common(
-            code=code_digest(), versions=versions(), mark=f"{folder}/mark", content=content, server=server
-        )
+        yield Common(code=code_digest(), versions=versions(), mark=mark, content=content, server=server)
     finally:
-        store.delete(folder)
+        store.delete(mark)
 
 
 def difference(area: AreaOfInterest, common: Common) -> str | None:
