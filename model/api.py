@@ -7,26 +7,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from pydantic import JsonValue
 
-from model.bundle.summaries import BundleRecord, ReleaseRecord, record_of
+from model.bundle.summaries import BundleRecord, ReleaseRecord
 from model.experiments.predictors.predictor import FittedPredictor, Predictor
 from model.experiments.predictors.strict_result import StrictResult, StrictSettings
 from model.experiments.predictors.strict_run import score_predictor
 from model.inputs import cubes
 from model.inputs.best_inputs import best_inputs
 from model.inputs.inputs import Inputs
+from model.kept_results import Result, bundle_folder, map_folder, map_options, once
 from model.maps.map_cube import map_cube
 from model.maps.map_detector import map_detector
 from model.maps.map_plan import DetectorMapPlan, MapPlan
 from model.network.architectures import register_network
 from model.network.parts.own_parts import fingerprint, name_of
 from model.network.training_plan import TrainingPlan
-from model.origin import ORIGIN, Made, Origin, changes, existing, read_made, whole_result
+from model.origin import Origin
 from model.training.experiment import Experiment
 from model.training.train_bundle import train_bundle, with_start
 from pipeline.cube.read import decoding
@@ -63,10 +63,6 @@ __all__ = [
     "train_bundle",
 ]
 
-R = TypeVar("R", BundleRecord, ReleaseRecord)
-
-PASSES = {"before", "after", "track", "newest_before", "compare"}
-"""fields of `Inputs` that choose passes"""
 UNIMPORTANT = {"device", "processes", "compiled"}
 """fields of a training plan that say where and how fast it runs, not what is trained"""
 
@@ -77,17 +73,6 @@ class TrainingRequest(Frozen):
     plan: TrainingPlan = TrainingPlan()
     seed: int = 0
     experiment: Experiment = Experiment()
-
-
-@dataclass(frozen=True)
-class Result(Generic[R]):
-    """A bundle or a map."""
-
-    record: R
-    new: bool
-    """False: it was there, and nothing was done"""
-    changes: tuple[str, ...] = ()
-    """what a person changed in it since it was written"""
 
 
 class OwnParts(TypedDict, total=False):
@@ -146,8 +131,8 @@ def train(
         inputs = _inputs(request.experiment, dataset, [other for other, _ in others])
     options = _training_options(request, inputs, [other.digest for _, other in others]) | marks
     origin = Origin(kind="bundle", cube=facts.digest, options=options)
-    target = out or _bundle_folder(facts.place, name, origin, replace=replace)
-    return _once(
+    target = out or bundle_folder(facts.place, name, origin, replace=replace)
+    return once(
         target,
         origin,
         lambda folder: train_bundle(
@@ -205,8 +190,8 @@ def map(
     _, facts = cubes.load(cube)
     model = None if bundle is None else bundle_named(bundle)
     digest = None if model is None else _digest(model)
-    origin = Origin(kind="map", cube=facts.digest, model=digest, options=_map_options(plan))
-    target = out or _map_folder(facts.place, model, origin, replace=replace)
+    origin = Origin(kind="map", cube=facts.digest, model=digest, options=map_options(plan))
+    target = out or map_folder(facts.place, model, origin, replace=replace)
 
     def make(folder: Path) -> ReleaseRecord:
         if model is not None and isinstance(plan, MapPlan):
@@ -214,7 +199,7 @@ def map(
         without = plan if isinstance(plan, DetectorMapPlan) else DetectorMapPlan()
         return map_detector(facts.uri, folder, plan=without, progress=progress)
 
-    made = _once(target, origin, make, facts.uri, replace)
+    made = once(target, origin, make, facts.uri, replace)
     if out is None:
         _announce(facts.place, made)
     return made
@@ -335,71 +320,6 @@ def export_bundle(
     return exported(load_bundle(bundle), kind, file, expects, after)
 
 
-def _once(target: Path, origin: Origin, make: Callable[[Path], R], uri: str, replace: bool) -> Result[R]:
-    """What is at `target` where it is what is wanted, else what `make` writes there from the cube at `uri`."""
-    if (made := existing(target, origin, replace=replace)) is not None:
-        record: Any = _kept(target, made)
-        return Result(record, new=False, changes=tuple(changes(target, made)))
-    with whole_result(target, origin, replace=replace) as result, decoding(uri):
-        written = make(result.folder)
-        result.record = _moved(written, result.folder, Path()).model_dump(mode="json")
-    return Result(_moved(written, result.folder, target), new=True)
-
-
-def _moved(record: R, old: Path, new: Path) -> R:
-    """The record with its paths below `old` brought below `new`."""
-    paths = {name: new / value.relative_to(old) for name, value in record if isinstance(value, Path)}
-    return record.model_copy(update=paths)
-
-
-def _kept(target: Path, made: Made) -> BundleRecord | ReleaseRecord:
-    """The record of a result that is there.
-
-    Raises:
-        ModelError: its `origin.json` holds no record of a result in this folder.
-    """
-    if made.origin.kind == "bundle" and made.record is None:
-        return _record_of_bundle(target)
-    try:
-        if made.origin.kind == "map":
-            return _moved(ReleaseRecord.model_validate(made.record), Path(), target)
-        return _moved(BundleRecord.model_validate(made.record), Path(), target)
-    except ValueError as error:  # a field is wrong, or a path leads elsewhere
-        raise ModelError(
-            f"{target / ORIGIN} cannot be used: it holds no record of a {made.origin.kind} in this folder.",
-            "Make the result again with --replace (in a flow: replace=true).",
-        ) from error
-
-
-def _record_of_bundle(folder: Path) -> BundleRecord:
-    """The record of a bundle of an earlier release, which kept none: all but the seconds that it took."""
-    from model.bundle.bundle import read_document
-
-    return record_of(read_document(folder), folder, seconds=0.0)
-
-
-def _bundle_folder(place: Place, name: str | None, origin: Origin, *, replace: bool) -> Path:
-    """The folder of the very bundle that is wanted, which an earlier release may have named otherwise."""
-    target = place.bundle(name)
-    if name is None and not target.exists() and not replace:
-        earlier = place.found_bundle()
-        made = read_made(earlier) if earlier else None
-        if earlier and made and not made.origin.differences(origin):
-            return earlier
-    return target
-
-
-def _map_folder(place: Place, bundle: Path | None, origin: Origin, *, replace: bool) -> Path:
-    """The folder of the very map that is wanted where there is one under any name, else the one it belongs in."""
-    target = place.map(bundle, origin.model or "")
-    if replace or target.exists():
-        return target
-    for folder in place.found_maps():
-        if (made := read_made(folder)) is not None and not made.origin.differences(origin):
-            return folder
-    return target
-
-
 def _digest(bundle: Path) -> str:
     from model.bundle.bundle import read_document
 
@@ -464,20 +384,3 @@ def _training_options(request: TrainingRequest, inputs: Inputs, others: list[str
         "seed": request.seed,
         "others": list(others),
     }
-
-
-def _map_options(plan: MapPlan | DetectorMapPlan) -> dict[str, JsonValue]:
-    """What a map is recognised by.
-
-    Raises:
-        ModelError: a file of `exposure` cannot be read.
-    """
-    exposed: dict[str, Any] = {}
-    if plan.exposure:
-        from model.releases.exposure import digest_of_file
-
-        exposed["exposure"] = [digest_of_file(file) for file in plan.exposure]
-    if isinstance(plan, MapPlan):
-        return plan.model_dump(mode="json", exclude={"allow_simulated", "exposure"}) | exposed
-    options = plan.model_dump(mode="json", exclude={"inputs", "exposure"})
-    return options | plan.inputs.model_dump(mode="json", include=PASSES) | exposed

@@ -8,7 +8,8 @@ import numpy as np
 
 from model.bundle.document import BundleDocument
 from model.inputs.channel import Array
-from model.inputs.channel_registry import SEEN, name_in_view
+from model.inputs.channel_registry import name_in_view
+from model.inputs.channels.coherence_channels import SEEN
 from model.inputs.pass_subsets import in_directions
 from model.inputs.selection import Selection
 from model.scores.probability_calibration import Calibration

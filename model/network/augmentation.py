@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inputs.channel import DIRECTIONS
-from model.inputs.channel_registry import SEEN, channel_named, name_in_view
+from model.inputs.channel_registry import channel_named, name_in_view
+from model.inputs.channels.coherence_channels import SEEN
 from model.network.training_plan import Augmentation, TrainingPlan
 from pipeline.errors import ModelError
 

@@ -120,7 +120,8 @@ def test_a_command_without_its_extra_names_the_extra(installed: Path) -> None:
 BASE_ONLY = """
 import sys
 from importlib.machinery import PathFinder
-from pipeline.cli import EXTRA_OF, main
+from pipeline.cli import main
+from pipeline.registered_commands import EXTRA_OF
 
 found = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *more: None if name.partition(".")[0] in EXTRA_OF else found(name, *more)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from model.inputs.channel import DIRECTIONS
-from model.inputs.channel_registry import SEEN, name_in_view
+from model.inputs.channel_registry import name_in_view
+from model.inputs.channels.coherence_channels import SEEN
 from model.network.torch_guard import torch
 
 FIRST_WIDTH = 16

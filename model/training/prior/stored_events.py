@@ -16,9 +16,9 @@ from model.detector.land import OverLand
 from model.experiments.left_out_events import TrainingOnly
 from model.inputs import cubes
 from model.inputs.channel import Array, Mask
-from model.inputs.channel_registry import SLOPE_IF_KNOWN
 from model.inputs.channel_source import ChannelSource
 from model.inputs.channel_statistics import Statistics
+from model.inputs.channels.terrain_channels import SLOPE_IF_KNOWN
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
 from model.inputs.pass_subsets import ViewPasses, limit_passes, passes_by_view

@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from model.inputs.channel_registry import (
-    CHANNELS,
-    SLOPE_IF_KNOWN,
-    channel_named,
-    may_lack,
-    variables_asked,
-    words_of,
-)
+from model.inputs.channel_registry import CHANNELS, channel_named, may_lack, variables_asked, words_of
+from model.inputs.channels.terrain_channels import SLOPE_IF_KNOWN
 from model.inputs.inputs import Inputs
 from pipeline.cube.schema import VARIABLES
 from pipeline.errors import ModelError

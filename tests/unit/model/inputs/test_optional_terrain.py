@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inputs.channel_registry import SLOPE_IF_KNOWN, SLOPE_STEP
 from model.inputs.channel_statistics import Statistics
+from model.inputs.channels.terrain_channels import SLOPE_IF_KNOWN, SLOPE_STEP
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.inputs import Inputs
 from model.inputs.selection import select

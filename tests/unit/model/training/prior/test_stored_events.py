@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from model.inputs.channel_registry import SLOPE_IF_KNOWN
+from model.inputs.channels.terrain_channels import SLOPE_IF_KNOWN
 from model.inputs.cube_channels import CubeChannels
 from model.inputs.pass_subsets import limit_passes
 from model.inputs.selection import select
