@@ -67,13 +67,17 @@ def relay(address: str, port: int) -> Iterator[int]:
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
+    def connect(near: socket.socket) -> None:
+        with near, suppress(OSError), socket.create_connection(("127.0.0.1", port)) as far:
+            back = threading.Thread(target=copy, args=(far, near), daemon=True)
+            back.start()
+            copy(near, far)
+            back.join()
+
     def accept() -> None:
         with suppress(OSError):
             while True:
-                near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", port))
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=copy, args=pair, daemon=True).start()
+                threading.Thread(target=connect, args=listener.accept()[:1], daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
