@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -12,29 +11,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.build_datacube import reason
+from flows.layer_tasks import reason
 from flows.serving import log_progress
-from flows.serving.run_log import in_pages
+from flows.serving.dask_workers import Runner, task_runner
+from flows.serving.run_log import in_pages, library_log
 from model.experiments.ablations.ablation import run_ablation
 from model.experiments.ablations.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS
 from model.experiments.results.results import TrialTask
 from model.experiments.trial_runs import run_trial
-from pipeline.errors import SettingsError, SlidecubeError
 from pipeline.records import Frozen
-
-if TYPE_CHECKING:
-    from prefect.task_runners import TaskRunner
-
-log = logging.getLogger(__name__)
-
-Runner = Literal["threads", "dask"]
-CONNECT_S = 20.0
-"""longest wait for the answer of a Dask scheduler"""
-WORKERS_WAIT_S = 120.0
-"""longest wait for the first worker of a Dask scheduler"""
 
 
 class TrialRecord(Frozen):
@@ -50,7 +37,8 @@ class TrialRecord(Frozen):
 @task(name="trial", cache_policy=NO_CACHE)
 def trial(one: TrialTask, out: Path) -> TrialRecord:
     """Run one trial, or read its result if `out` holds it."""
-    result = run_trial(one, out, log_progress.in_log())
+    with library_log():  # on a Dask worker the log of the libraries goes nowhere else
+        result = run_trial(one, out, log_progress.in_log())
     scores = result.evaluation.scene
     return TrialRecord(
         label=one.trial.label,
@@ -66,49 +54,6 @@ def tables(cube: str, plan: AblationPlan, out: Path) -> str:
     """Write table, figures and report from finished trials; the report's text."""
     run_ablation(cube, plan, out)
     return (out / "report.md").read_text(encoding="utf-8")
-
-
-def task_runner(runner: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """What runs the trials: threads of this process, a running Dask cluster, or one that starts here.
-
-    Raises:
-        SlidecubeError: `runner` is dask, and prefect-dask is not installed.
-        SettingsError: no scheduler answers at `address`, or none of its workers is there within `WORKERS_WAIT_S`.
-    """
-    if runner == "threads":
-        return ThreadPoolTaskRunner(max_workers=jobs)
-    try:
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError as error:
-        raise SlidecubeError(
-            "Trials cannot run on Dask: prefect-dask is not installed.",
-            "Install the extra: pip install 'slidecube[dask]'; or use runner=threads.",
-        ) from error
-    if address:
-        _ensure_workers(address)
-        return DaskTaskRunner(address=address)
-    return DaskTaskRunner(
-        cluster_kwargs={"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
-    )
-
-
-def _ensure_workers(address: str) -> None:
-    """Wait for a worker of a running scheduler: without one, trials would wait for ever."""
-    from distributed import Client
-
-    log.info("waiting for a worker of the Dask scheduler %s", address)
-    try:
-        with Client(address, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-            client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
-    except TimeoutError as error:
-        raise SettingsError(
-            f"The Dask scheduler {address} has no worker.", f"Start one: dask worker {address}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"No Dask scheduler answers at {address} ({type(error).__name__}).",
-            "Start one (`dask scheduler`) or correct the address, as in tcp://HOST:8786.",
-        ) from error
 
 
 def run_name() -> str:

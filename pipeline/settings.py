@@ -124,6 +124,10 @@ class Settings(BaseSettings):
         description="what is fetched of single look complex data: the bursts needed, or whole granules",
     )
     max_area_km2: float = Field(50_000.0, gt=0, description="largest area that is built")
+    work_pool: Literal["local", "docker", "kubernetes"] = Field(
+        "local",
+        description="work pool that set-up makes and deploys to: processes, or containers of the image",
+    )
     webhook_url: SecretStr | None = Field(
         None, description="http(s) address that set-up has Prefect call with JSON where people are to be told"
     )

@@ -8,6 +8,7 @@ automations. Each step is printed. The server is that of `PREFECT_API_URL`.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,19 +27,28 @@ from flows.serving.notifications import notices
 from flows.serving.prefect_file import PROJECT, Entry
 from flows.serving.server_client import server_client
 from pipeline.errors import SlidecubeError
+from pipeline.settings import settings
 
 POOL = "local"
+"""the pool whose workers run flows as processes"""
+TEMPLATES = PROJECT / "docker" / "work-pools"
+"""by name of a pool: the base job template whose workers run flows in containers of the image"""
 DEPLOY_S = 600.0
 """longest wait for `prefect deploy --all`"""
 
 
-def make_pool(client: SyncPrefectClient) -> bool:
-    """Make the work pool whose workers run flows as processes; False where it exists."""
+def make_pool(client: SyncPrefectClient, name: str = POOL) -> bool:
+    """Make a work pool: `local`, or one of `TEMPLATES`, which has the name of its type; False where it exists.
+
+    A pool that exists keeps its template, which an operator may have changed.
+    """
     try:
-        client.read_work_pool(POOL)
+        client.read_work_pool(name)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        kind, template = "process", ProcessWorker.get_default_base_job_template()
+        if name != POOL:
+            kind, template = name, json.loads((TEMPLATES / f"{name}.json").read_text(encoding="utf-8"))
+        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
         return True
     return False
 
@@ -98,12 +108,15 @@ def set_up() -> Iterator[str]:
         SlidecubeError: deploying failed.
     """
     with server_client() as client:
-        yield f"work pool {POOL}: {'made' if make_pool(client) else 'exists'}"
+        pool = settings().work_pool
+        yield f"work pool {pool}: {'made' if make_pool(client, pool) else 'exists'}"
         yield f"limits made: {', '.join(make_limits(client)) or 'none, all exist'}"
         yield from free_slots(client)
         if (warning := lease_warning(client)) is not None:
             yield warning
         document = prefect_file.shipped()
+        for entry in document["deployments"]:
+            entry["work_pool"]["name"] = pool
         merged, kept = prefect_file.merged(client, document)
         yield from kept
         deploy(merged)

@@ -23,6 +23,7 @@ BENCHES = {
     "cube_chips": "tests.bench.cube_chips",
     "pairs": "tests.bench.pairs",
     "first_pass": "tests.bench.first_pass",
+    "dask_build": "tests.bench.dask_build",
     "hokkaido": "tests.bench.hokkaido",
 }
 """Name to module with a `main`; the longest last."""

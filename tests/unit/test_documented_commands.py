@@ -106,8 +106,7 @@ def test_a_command_that_does_not_exist_is_refused(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_deployments_of_a_page_exist_and_take_the_parameters(page: Path) -> None:
     for name, *words in _deployment_runs(page):
-        file, function = DEPLOYMENTS[name.partition("/")[0]].split(":")
-        module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-        taken = inspect.signature(getattr(module, function).fn).parameters
+        module, _, function = DEPLOYMENTS[name.partition("/")[0]].rpartition(".")
+        taken = inspect.signature(getattr(importlib.import_module(module), function).fn).parameters
         given = [word.partition("=")[0] for option, word in itertools.pairwise(words) if option == "--param"]
         assert set(given) <= set(taken), (name, given)

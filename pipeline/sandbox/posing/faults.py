@@ -23,6 +23,9 @@ class Request(Frozen):
     path: str
     status: int
     bytes_sent: int = Field(description="of the body")
+    seconds: float = Field(
+        0.0, ge=0, description="from its first byte here to `at`, when the last one was sent"
+    )
     range: str | None = None
     fault: str | None = Field(None, description="action of the fault that was applied")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -88,7 +89,7 @@ class Archive:
         host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
         path = scope["path"]
         fault = None if host == ADMIN_HOST else self.ledger.take_fault(request.method, host, path)
-        status, sent = 0, 0
+        status, sent, began = 0, 0, time.monotonic()
 
         async def counted(message: Message) -> None:
             nonlocal status, sent
@@ -128,6 +129,7 @@ class Archive:
                         path=path,
                         status=status,
                         bytes_sent=sent,
+                        seconds=time.monotonic() - began,
                         range=request.headers.get("range"),
                         fault=fault.action if fault else None,
                     )

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import build_datacube
+from flows import build_datacube, layer_tasks
 from flows.serving import artifacts
 from flows.serving.limits import INTERFEROMETRY, LIMITS
 from pipeline.archives.planetary import PlanetaryComputer
@@ -51,8 +51,8 @@ def test_the_first_pairs_and_long_layers_are_begun_first_and_no_pair_takes_a_lay
     plan = plan_of(layer("backscatter", "b"), layer("terrain", "t"), *pairs, layer("look", "l"))
     order = [task.label for task in plan.in_order(processors=1)]
     assert order == ["p0", "t", "l", "b", "p1", "p2", "p3"]
-    assert build_datacube.PrefectTasks(None).processors == LIMITS[INTERFEROMETRY]
-    workers = build_datacube.LAYERS_AT_ONCE + LIMITS[INTERFEROMETRY]
+    assert layer_tasks.PrefectTasks(None).processors == LIMITS[INTERFEROMETRY]
+    workers = layer_tasks.LAYERS_AT_ONCE + LIMITS[INTERFEROMETRY]
     assert build_datacube.build_datacube.task_runner == ThreadPoolTaskRunner(max_workers=workers)
 
 
@@ -77,17 +77,17 @@ def test_every_kind_of_layer_is_built_within_the_limit_that_protects_what_it_use
 
         def __exit__(self, *rest: Any) -> None: ...
 
-    monkeypatch.setattr(build_datacube, "slot_of", Slot)
-    monkeypatch.setattr(build_datacube.build, "build_layer", lambda *args: None)
-    build_datacube.build_layer.fn(area(), layer(kind, "x"))
+    monkeypatch.setattr(layer_tasks, "slot_of", Slot)
+    monkeypatch.setattr(layer_tasks.build, "build_layer", lambda *args: None)
+    layer_tasks.build_layer.fn(area(), layer(kind, "x"))
     assert taken == ([limit] if limit else [])
 
 
 def test_a_pair_is_a_task_of_its_own_name_and_as_patient_as_a_layer():
-    pair, other = build_datacube.build_pair, build_datacube.build_layer
+    pair, other = layer_tasks.build_pair, layer_tasks.build_layer
     assert (pair.name, pair.task_run_name) == ("pair", "{layer.label}")
     assert pair.fn is other.fn
-    assert pair.retry_condition_fn is other.retry_condition_fn is build_datacube.is_transient
+    assert pair.retry_condition_fn is other.retry_condition_fn is layer_tasks.is_transient
     assert pair.retries == other.retries > 0
 
 
@@ -144,11 +144,11 @@ def test_the_flow_names_the_layers_that_failed_by_recipe_and_reason(monkeypatch,
     def submit(outcome: State) -> Any:
         return lambda area, task: submitted.append(task.label) or Run(outcome)
 
-    monkeypatch.setattr(build_datacube, "as_completed", reversed)
-    monkeypatch.setattr(build_datacube.build_pair, "submit", submit(Failed(data=gone, message="failed")))
-    monkeypatch.setattr(build_datacube.build_layer, "submit", submit(Completed()))
+    monkeypatch.setattr(layer_tasks, "as_completed", reversed)
+    monkeypatch.setattr(layer_tasks.build_pair, "submit", submit(Failed(data=gone, message="failed")))
+    monkeypatch.setattr(layer_tasks.build_layer, "submit", submit(Completed()))
     seen: list[tuple[Any, ...]] = []
-    found = build.build_layers(plan, build_datacube.PrefectTasks(None), lambda *step: seen.append(step))
+    found = build.build_layers(plan, layer_tasks.PrefectTasks(None), lambda *step: seen.append(step))
     assert found == {failed.recipe.digest: "It is gone. Search again."}
     assert submitted == ["p", "l"]
     assert seen == [("l", 1, 2), ("p", 2, 2)]
@@ -181,23 +181,23 @@ def test_a_layer_whose_run_the_server_lost_is_submitted_again(monkeypatch, disk,
         return Run(Completed())
 
     waits: list[float] = []
-    monkeypatch.setattr(build_datacube, "as_completed", list)
-    monkeypatch.setattr(build_datacube.build_layer, "submit", submit)
-    monkeypatch.setattr(build_datacube.time, "sleep", waits.append)
-    assert build.build_layers(plan, build_datacube.PrefectTasks(None)) == {}
+    monkeypatch.setattr(layer_tasks, "as_completed", list)
+    monkeypatch.setattr(layer_tasks.build_layer, "submit", submit)
+    monkeypatch.setattr(layer_tasks.time, "sleep", waits.append)
+    assert build.build_layers(plan, layer_tasks.PrefectTasks(None)) == {}
     assert sorted(attempts) == ["l", "l", "l", "t"]
-    assert waits == list(build_datacube.WAITS_S[:2])
+    assert waits == list(layer_tasks.WAITS_S[:2])
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_disk_decides_which_layers_failed(monkeypatch, disk, whole):
     task = layer("labels", "l")
-    monkeypatch.setattr(build_datacube, "WAITS_S", ())
-    monkeypatch.setattr(build_datacube, "as_completed", list)
+    monkeypatch.setattr(layer_tasks, "WAITS_S", ())
+    monkeypatch.setattr(layer_tasks, "as_completed", list)
     error = KeyError("the orchestrator's fault") if whole else None
     state = Failed(data=error, message="failed") if whole else Completed()
-    monkeypatch.setattr(build_datacube.build_layer, "submit", lambda area, task: Run(state))
+    monkeypatch.setattr(layer_tasks.build_layer, "submit", lambda area, task: Run(state))
     if whole:
         disk.add(task.recipe.digest)
-    found = build.build_layers(plan_of(task), build_datacube.PrefectTasks(None))
+    found = build.build_layers(plan_of(task), layer_tasks.PrefectTasks(None))
     assert set(found) == (set() if whole else {task.recipe.digest})

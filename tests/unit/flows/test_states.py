@@ -12,8 +12,9 @@ from prefect.exceptions import CrashedRun, FailedRun
 from prefect.states import Failed
 
 from flows import chain
-from flows.build_datacube import announce, is_transient, reason
+from flows.build_datacube import announce
 from flows.build_datacube import verdict as build_verdict
+from flows.layer_tasks import is_transient, reason
 from flows.serving import artifacts
 from flows.train_model import verdict as chain_verdict
 from pipeline.build.run import Published

@@ -43,8 +43,9 @@ def test_every_flow_is_deployed_once():
 
 @named
 def test_a_deployment_has_the_name_of_its_flow(deployment):
-    path, function = deployment["entrypoint"].split(":")
-    assert flow_names(PROJECT / path)[function] == deployment["name"]
+    module, _, function = deployment["entrypoint"].rpartition(".")
+    path = PROJECT / f"{module.replace('.', '/')}.py"
+    assert flow_names(path)[function] == deployment["name"]
 
 
 @named

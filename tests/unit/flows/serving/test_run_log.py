@@ -88,8 +88,8 @@ DEPLOYED = yaml.safe_load((prefect_file.PROJECT / "prefect.yaml").read_text())["
 
 @pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda each: each["name"])
 def test_every_deployed_flow_has_the_log_of_the_libraries_in_its_pages(deployment):
-    path, name = deployment["entrypoint"].split(":")
-    flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    flow = getattr(import_module(module), name)
     # what Prefect calls is the function that `in_pages` made, and the flow's own is within it
     assert Path(flow.fn.__code__.co_filename) == Path(run_log.__file__)
     assert inspect.unwrap(flow.fn).__module__ == flow.fn.__module__
