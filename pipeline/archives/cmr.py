@@ -101,7 +101,7 @@ def search_granules(query: Query) -> list[dict[str, Any]]:
     Raises:
         ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
     """
-    return _search(query, "SLC granules", dataset="SENTINEL-1", processingLevel="SLC", beamMode="IW")
+    return search_dataset(query, "SLC granules", dataset="SENTINEL-1", processingLevel="SLC", beamMode="IW")
 
 
 def search_bursts(query: Query) -> list[dict[str, Any]]:
@@ -111,19 +111,19 @@ def search_bursts(query: Query) -> list[dict[str, Any]]:
         ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
     """
     polarisation = (query.polarisation or "vv").upper()
-    return _search(query, "bursts", dataset="SLC-BURST", polarization=polarisation)
+    return search_dataset(query, "bursts", dataset="SLC-BURST", polarization=polarisation)
 
 
-def search_opera_rtc(query: Query) -> list[dict[str, Any]]:
-    """Items of every burst of OPERA RTC-S1 that meets the geometry's box within the time, on the tracks.
+def search_dataset(query: Query, what: str, **options: Any) -> list[dict[str, Any]]:
+    """Items of every product that meets the geometry's box within the time, on the tracks, sorted by name.
+
+    Args:
+        what: products, as an error names them.
+        options: further ones of `asf_search.search`, such as `dataset` and `processingLevel`.
 
     Raises:
         ArchiveError: refused, failed, malformed, incomplete, or more than `MOST_ITEMS`.
     """
-    return _search(query, "bursts of OPERA RTC-S1", dataset="OPERA-S1", processingLevel="RTC")
-
-
-def _search(query: Query, what: str, **options: Any) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     # one search for each track: asf-search splits a list into searches and reports only for the last one whether it is
     # complete

@@ -51,7 +51,8 @@ class OperaRtc(Asf):
         """
         from pipeline.archives import cmr  # asf-search takes half a second to import
 
-        return [stac_item(item) for item in cmr.search_opera_rtc(query)]
+        found = cmr.search_dataset(query, "bursts of OPERA RTC-S1", dataset="OPERA-S1", processingLevel="RTC")
+        return [stac_item(item) for item in found]
 
     def reachability(self) -> list[Reachable]:
         """Nothing beside what `Asf` has."""
