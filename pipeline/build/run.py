@@ -188,9 +188,11 @@ def build_layer(area: AreaOfInterest, task: LayerTask) -> LayerRecord:
         DiskError: the layer cannot be written; no other layer can be either.
     """
     store = store_of(area)
-    existing = read_record(store, task.recipe.digest)
-    if existing is not None:
-        return existing
+    # asked first: a worker that lives longer than a build may remember a layer that another process has removed since
+    if store.exists(folder_of(task.recipe.digest)):
+        existing = read_record(store, task.recipe.digest)
+        if existing is not None:
+            return existing
     grid = Grid.of_area(area)
     site = Site(area=area, grid=grid, downloads=download_root(area.name).resolve())
     try:

@@ -16,6 +16,10 @@ from pipeline.errors import BusyError, CubeError
 from pipeline.files import UnreadableError, is_partial, open_regular, read_regular, sync_path, write_whole
 from pipeline.lock import LockedError, held
 
+CONTENT, OPEN = "content", ".open"
+"""of `.staging-<id>`: the staged folder itself, and a file that is written first. Where the latter is missing, a sweep
+has removed the folder, and its writer has made it again by the next file."""
+
 
 class LocalStore:
     """A folder on a local disk (one file system, so that layers and versions can share bytes by hard link)."""
@@ -135,48 +139,61 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Remove a file or a folder; nothing happens where there is none."""
         target = self.path(key)
-        if target.is_dir() and target.name.startswith(STAGING):
-            shutil.rmtree(target, ignore_errors=True)  # `sweep` removes what is left
-        elif target.is_dir() and not target.is_symlink():
-            # renamed first, so that no reader finds half a folder under its name
-            doomed = target.with_name(f"{STAGING}{uuid.uuid4().hex}")
-            with contextlib.suppress(FileNotFoundError):
-                target.rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+        if target.name == CONTENT and target.parent.name.startswith(STAGING):
+            target = target.parent
+        if target.is_dir() and not target.is_symlink():
+            _remove(target)
         else:
             target.unlink(missing_ok=True)
 
     def staging(self, parent: str) -> str:
         """A new folder below `parent` that readers ignore."""
-        key = f"{parent}/{STAGING}{uuid.uuid4().hex}"
-        self.path(key).mkdir(parents=True)
-        return key
+        key = f"{parent}/{_new_name()}"
+        self.put(f"{key}/{OPEN}", b"")
+        self.path(f"{key}/{CONTENT}").mkdir(parents=True)
+        return f"{key}/{CONTENT}"
 
     def commit(self, staging: str, final: str) -> None:
-        """Sync a staged folder to the disk, then rename it."""
-        for folder, _, names in os.walk(self.path(staging), topdown=False):
-            for name in names:
-                sync_path(Path(folder) / name)
-            sync_path(Path(folder))
-        target = self.path(final)
+        """Sync a staged folder to the disk, then rename it.
+
+        A writer whose build was killed may go on in another process, while the next build sweeps. A folder that was
+        swept and then written again by the file lacks what was written first, and `OPEN` with it.
+
+        Raises:
+            CubeError: the folder, or a part of it, was removed meanwhile.
+        """
+        target, begun = self.path(final), self.path(staging).parent
+        closed = begun.with_name(_new_name())
         try:
-            self.path(staging).rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            # another writer committed the same recipe first: its content is the same by definition
-            self.delete(staging)
+            begun.rename(closed)  # what is written later under the staged name is not in it
+            (closed / OPEN).unlink()
+            for folder, _, names in os.walk(closed / CONTENT, topdown=False):
+                for name in names:
+                    sync_path(Path(folder) / name)
+                sync_path(Path(folder))
+            try:
+                (closed / CONTENT).rename(target)
+            except OSError:
+                if not target.exists():  # else the content is the same by definition
+                    raise
+        except FileNotFoundError as error:
+            raise CubeError(
+                f"Another build has removed what this one wrote of {self.uri_of(final)}.",
+                "Run `slidecube build` again.",
+            ) from error
+        finally:
+            _remove(closed)
         sync_path(target.parent)
 
     def sweep(self, prefix: str) -> int:
-        """Remove what a killed writer left directly below `prefix`; the number of entries removed."""
+        """Remove what a killed writer left directly below `prefix`; the number of entries removed.
+
+        A writer that goes on nevertheless is told when it commits.
+        """
         doomed = [name for name in self.names(prefix) if name.startswith(STAGING) or is_partial(name)]
         for name in doomed:
-            target = self.path(prefix) / name
-            if target.is_dir():
-                shutil.rmtree(target, ignore_errors=True)
-            else:
-                target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next sweep tries again
+                self.delete(f"{prefix}/{name}" if prefix else name)
         return len(doomed)
 
     @contextlib.contextmanager
@@ -194,3 +211,15 @@ class LocalStore:
                     f"Another build is writing the cube {self.uri}.", "Wait until that build has ended."
                 ) from None
             yield waited
+
+
+def _new_name() -> str:
+    return f"{STAGING}{uuid.uuid4().hex}"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, in one step for all others; `sweep` removes what is left."""
+    doomed = folder.with_name(_new_name())
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)

@@ -121,13 +121,17 @@ class Store(Protocol):
         """Make a staged folder durable and give it its final key, in one step for every reader.
 
         Where `final` exists already, it is kept and the staged folder is removed: equal keys hold equal content.
+
+        Raises:
+            CubeError: a sweep has removed the staged folder, or a part of it: its writer outlived its build's lock.
         """
         ...
 
     def sweep(self, prefix: str) -> int:
         """Remove what a killed writer left directly below `prefix`; the number of entries removed.
 
-        The caller must hold the writer's lock.
+        The caller must hold the writer's lock. A process that worked for the killed writer may write on, and commits
+        nothing of what was removed.
         """
         ...
 

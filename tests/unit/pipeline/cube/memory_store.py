@@ -11,6 +11,7 @@ from zarr.core.buffer import Buffer
 from zarr.core.buffer.cpu import Buffer as CpuBuffer
 from zarr.storage import MemoryStore as ZarrMemory
 
+from pipeline.cube.local_store import CONTENT, OPEN
 from pipeline.cube.store import MOST_BYTES, STAGING, ZarrStore, checked_key, digest_of
 from pipeline.errors import BusyError, CubeError
 
@@ -110,17 +111,24 @@ class MemoryStore:
         self._bytes[self._key(target)] = self._bytes[self._key(source)]
 
     def delete(self, key: str) -> None:
+        folder, _, name = key.rpartition("/")
+        key = folder if name == CONTENT and STAGING in folder else key
         for each in (self._key(key), *self._below(key)):
             self._bytes.pop(each, None)
 
     def staging(self, parent: str) -> str:
-        return f"{parent}/{STAGING}{uuid.uuid4().hex}"
+        key = f"{parent}/{STAGING}{uuid.uuid4().hex}"
+        self.write(f"{key}/{OPEN}", b"")
+        return f"{key}/{CONTENT}"
 
     def commit(self, staging: str, final: str) -> None:
+        begun = staging.removesuffix(f"/{CONTENT}")
+        if not self.exists(f"{begun}/{OPEN}"):
+            raise CubeError(f"What was written of {final} was removed.")
         if not self.exists(final):
             for name in self.files(staging):
                 self.link(f"{staging}/{name}", f"{final}/{name}")
-        self.delete(staging)
+        self.delete(begun)
 
     def sweep(self, prefix: str) -> int:
         left = [name for name in self.names(prefix) if name.startswith(STAGING)]

@@ -28,9 +28,18 @@ from pipeline.cube.addresses import (
     resolve_version,
 )
 from pipeline.cube.cube_quicklook import write_quicklook
-from pipeline.cube.layers import RECORD, folder_of
+from pipeline.cube.layers import (
+    RECORD,
+    LayerData,
+    Recipe,
+    Source,
+    folder_of,
+    layer_problems,
+    write_layer,
+)
 from pipeline.cube.local_store import LocalStore
 from pipeline.cube.objects import object_store
+from pipeline.cube.objects.folder_document import DOCUMENT
 from pipeline.cube.objects.object_store import ObjectStore
 from pipeline.cube.read import open_cube
 from pipeline.cube.store import STAGING, Store
@@ -39,12 +48,13 @@ from pipeline.cube.versions import POINTER, current_version, publish, read_manif
 from pipeline.errors import BusyError, CubeError
 from pipeline.layers.interferometry import Interferometry
 from pipeline.layers.kinds import KINDS, Kinds
+from pipeline.object_storage.bucket import Bucket
 from pipeline.settings import settings
 from tests.unit.made_slc import repeats
 from tests.unit.pipeline.build.test_build_pairs import Processor, catalogue_of, here
 from tests.unit.pipeline.build.test_build_pairs import rtc as rtc
 from tests.unit.pipeline.cube.memory_store import SCHEME, MemoryStore
-from tests.unit.pipeline.cube.test_cube import layer, manifest, values
+from tests.unit.pipeline.cube.test_cube import GRID, layer, manifest, values
 from tests.unit.pipeline.cube.test_cube_pairs import with_pairs
 
 
@@ -108,6 +118,44 @@ def test_what_a_writer_left_is_swept(store: Store) -> None:
     store.write("layers/whole/x", b"kept")
     assert store.sweep("layers") == 1
     assert store.files("layers") == ["whole/x"]
+
+
+def test_what_was_swept_while_it_was_written_is_not_committed(store: Store) -> None:
+    staging = store.staging("layers")
+    store.put(f"{staging}/first", bytes(5000))
+    assert store.sweep("layers") == 1
+    store.put(f"{staging}/second", bytes(5000))
+    with pytest.raises(CubeError):
+        store.commit(staging, "layers/final")
+    assert not store.exists("layers/final")
+    store.sweep("layers")
+    assert store.names("layers") == []
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_layer_that_is_swept_while_a_worker_writes_it_has_no_hole(tmp_path: Path, moment: int) -> None:
+    """As when a flow was killed: its Dask workers go on, and the next run sweeps."""
+    store, shown = LocalStore(tmp_path / "cube"), []
+    variables = ("interferogram", "coherence", "vv")
+    made = Recipe(
+        kind="interferometry",
+        variables=variables,
+        grid=GRID.digest,
+        sources=(Source(id="a-b", fingerprint="1"),),
+        algorithm="test-1",
+    )
+
+    def watch(*what: object) -> None:
+        shown.append(what)
+        if len(shown) == moment:
+            store.sweep("layers")
+
+    data = LayerData({name: values(1) for name in variables}, report={"coverage": 1.0})
+    with pytest.raises(CubeError):
+        write_layer(store, made, data, GRID, watch)
+    assert len(shown) >= 3 and not store.exists(folder_of(made.digest))
+    record = write_layer(store, made, data, GRID)
+    assert layer_problems(store, record) == [] and store.names("layers") == [made.digest]
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "layers/../../x"])
@@ -264,6 +312,16 @@ def test_a_build_its_repair_its_picture_and_its_readers_need_no_path(
     assert (store.read(POINTER), store.exists(f"{folder_of(damaged)}/{RECORD}")) == (None, False)
     assert build.build(area, kinds=kinds).new
     assert (current_version(store), verify_cube(uri).sound) == (1, True)
+
+    # another process, such as a later build beside a Dask worker that lives on, removes a layer that this one has read
+    task = next(
+        task for task in build.make_plan(area, found, kinds=kinds).tasks if task.recipe.digest == damaged
+    )
+    if uri.startswith("s3"):
+        Bucket(uri).delete([f"{folder_of(damaged)}/{DOCUMENT}"])
+    else:
+        store.delete(folder_of(damaged))
+    assert build.build_layer(area, task).digest == damaged and store.exists(f"{folder_of(damaged)}/{RECORD}")
 
     picture = write_quicklook(published.uri)
     assert picture.uri == f"{uri}/quicklook/1.png"
