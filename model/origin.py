@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from pipeline.errors import ModelError, ReplaceError
 from pipeline.files import put_folder, read_regular, scratch_name, writing
+from pipeline.object_storage.result_copies import keep
 from pipeline.places import BUNDLE_DOCUMENT, is_name
 from pipeline.records import Frozen
 
@@ -175,10 +176,12 @@ class Result:
 def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Result]:
     """A folder to write that becomes `target`, with `origin.json`, when the block ends without an error.
 
-    Call `existing` first. Where the block fails, nothing is left on the disk.
+    Call `existing` first. Where the block fails, nothing is left on the disk. A bundle or map of the data folder is
+    copied to the object store, where the settings name one.
 
     Raises:
         DiskError: `target` cannot be written.
+        StorageError: the store cannot be reached; `target` itself is whole.
         ReplaceError: meanwhile somebody else made `target`.
     """
     target = target.absolute()
@@ -199,6 +202,7 @@ def whole_result(target: Path, origin: Origin, *, replace: bool) -> Iterator[Res
             raise ReplaceError(
                 f"Meanwhile somebody else made {target}.", "Run again to see whether it is what is wanted."
             ) from error
+    keep(target)
 
 
 def describe(folder: Path, origin: Origin, record: dict[str, Any]) -> None:

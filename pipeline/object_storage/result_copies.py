@@ -58,6 +58,8 @@ class _Folder(Frozen):
 def keep(folder: Path) -> None:
     """Copy a finished bundle or map to the object store; nothing happens where there is none, or for another folder.
 
+    A scratch folder is another one: who renames it calls this again.
+
     Raises:
         StorageError: the store cannot be reached; the folder itself is whole.
     """
@@ -145,4 +147,5 @@ def _place_of(path: Path) -> tuple[Bucket, str] | None:
     data, path = settings().data_dir.absolute(), path.absolute()
     if address is None or not any(path.is_relative_to(data / kind) for kind in KINDS):
         return None
-    return Bucket(address), path.relative_to(data).as_posix()
+    key = path.relative_to(data)
+    return None if any(part.startswith(".") for part in key.parts) else (Bucket(address), key.as_posix())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from model.origin import ORIGIN, Origin, whole_result
 from model.releases.announcement.latest_map import point_at
 from pipeline.errors import ModelError
 from pipeline.object_storage.bucket import Bucket
@@ -52,6 +53,15 @@ def test_a_bundle_is_found_by_another_machine(data: Path) -> None:
     assert Place(area="here", version=1).found_bundle() is not None
     with pytest.raises(ModelError):
         bundle_named("nowhere")
+
+
+def test_a_result_of_a_command_is_found_under_its_own_name_and_not_its_scratch_folder(data: Path) -> None:
+    with whole_result(data / "models/here/v1", Origin(kind="bundle", cube="0" * 64), replace=False) as result:
+        made(result.folder, weights="1")
+    assert {one.key.split("/")[2] for one in objects().states("")} == {"v1"}
+    shutil.rmtree(data)
+    found = bundle_named("here/v1")
+    assert (found / "weights").read_text() == "1" and (found / ORIGIN).is_file()
 
 
 def test_a_map_and_which_is_the_latest(data: Path) -> None:
