@@ -28,8 +28,10 @@ from pipeline.cube.store import STAGING
 from pipeline.errors import SettingsError, SlidecubeError
 from pipeline.records import Frozen
 
-ANSWER_S = 5.0
+ANSWER_S = 20.0
 """longest wait for an answer of Prefect's server, of which none has to be a good one"""
+MARK = f"layers/{STAGING}workers"
+"""of the run that holds the cube's lock; that of a killed run is replaced or swept by the next one"""
 SHOWN = 3
 """differing libraries that are named"""
 
@@ -75,12 +77,11 @@ def marked(area: AreaOfInterest, server: str) -> Iterator[Common]:
         DiskError: the store cannot be written.
     """
     store, content = store_of(area), token_hex(16)
-    mark = f"layers/{STAGING}{token_hex(8)}"  # so that the next build removes what a killed one left
-    store.write(mark, content.encode())
+    store.write(MARK, content.encode())
     try:
-        yield Common(code=code_digest(), versions=versions(), mark=mark, content=content, server=server)
+        yield Common(code=code_digest(), versions=versions(), mark=MARK, content=content, server=server)
     finally:
-        store.delete(mark)
+        store.delete(MARK)
 
 
 def difference(area: AreaOfInterest, common: Common) -> str | None:

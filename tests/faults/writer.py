@@ -31,6 +31,8 @@ GRID = Grid(epsg=32654, resolution_m=10, left=500000, top=4700000, width=40, hei
 NOW = datetime(2018, 9, 5, 18, tzinfo=UTC)
 REQUESTS = ("get", "get_range", "head", "put", "delete", "list", "list_with_delimiter")
 """of obstore"""
+INLINE_BYTES = 2000
+"""shards of this cube are small, and objects all the same"""
 WATCHED = ("fsync", "link", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
@@ -116,7 +118,7 @@ def count_and_kill(deadly: int, *, remote: bool) -> Callable[[], int]:
 
         for name in REQUESTS:
             setattr(obstore, name, watched(getattr(obstore, name)))
-        object_store.INLINE_BYTES = 2000  # shards of this cube are small, and objects all the same
+        object_store.INLINE_BYTES = INLINE_BYTES
     for name in () if remote else WATCHED:
         setattr(os, name, watched(getattr(os, name)))
     return lambda: count
