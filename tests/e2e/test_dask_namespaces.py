@@ -1,7 +1,7 @@
-"""Dask workers in network namespaces of their own: only the wire and a shared folder reach them, as on two machines.
+"""Dask workers in network namespaces of their own that share only an object store, as machines of a cluster.
 
-A worker has an address of its own and no way to the loopback of the flow run. Relays stand for the routes to Prefect's
-server and to the archive.
+A worker has an address of its own, no way to the loopback of the flow run, and does not see the flow run's folder.
+Relays stand for the routes to Prefect's server, to the archive and to the store.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from flows.serving.local_server import free_port
+from pipeline.cube.addresses import open_store
+from pipeline.cube.verify import verify_cube
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA
-from tests.e2e.test_build_on_dask import Site, files_of, limit_of, one_process, server, site
+from tests.e2e.test_build_on_dask import Site, limit_of, one_process, server, site
+from tests.s3_server import SECRET_KEY, variables
 
 __all__ = ["one_process", "server", "site"]
 
@@ -32,6 +36,20 @@ def ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process as an operator starts it, and where its output goes."""
+
+    words: list[str]
+    environment: dict[str, str]
+    log: Path
+
+
+HIDING = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
+"""begins a command that does not see what the folder named next holds"""
+QUIET_WORKER = ("--nthreads", "2", "--no-nanny", "--no-dashboard")
 
 
 @contextmanager
@@ -86,11 +104,29 @@ def relay(address: str, port: int) -> Iterator[int]:
         listener.close()
 
 
-def test_workers_in_namespaces_of_their_own_make_the_bytes_of_one_process(
-    site: Site, archive: Sandbox, tmp_path: Path, one_process: dict[str, bytes]
+@contextmanager
+def started(*commands: Started) -> Iterator[None]:
+    """Processes that are ended with the block."""
+    with ExitStack() as stack:
+        for one in commands:
+            sink = stack.enter_context(one.log.open("wb"))
+            child = subprocess.Popen(
+                one.words, env=one.environment, cwd=one.log.parent, stdout=sink, stderr=sink
+            )
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+        yield
+
+
+def test_workers_that_share_only_an_object_store_make_the_bytes_of_one_process(
+    site: Site,
+    archive: Sandbox,
+    tmp_path: Path,
+    one_process: dict[str, bytes],
+    s3_bucket: str,
+    s3_endpoint: str,
 ) -> None:
-    number = os.getpid() % 250
-    blocks = {f"sc{os.getpid()}{side}": f"198.{18 + side}.{number}" for side in (0, 1)}
+    blocks = {f"sc{os.getpid()}{side}": f"198.{18 + side}.{os.getpid() % 250}" for side in (0, 1)}
     dask = str(Path(sys.executable).with_name("dask"))
     with ExitStack() as stack:
         try:
@@ -98,36 +134,30 @@ def test_workers_in_namespaces_of_their_own_make_the_bytes_of_one_process(
         except OSError as error:
             pytest.skip(f"no network namespace can be made: {error}")
         here = f"{next(iter(blocks.values()))}.1"
-        proxy = urlsplit(archive.environment["HTTPS_PROXY"]).port
         api = urlsplit(site.server)
-        assert proxy and api.port
-        routes = {port: stack.enter_context(relay(here, port)) for port in (proxy, api.port)}
-        site.server = f"http://{here}:{routes[api.port]}{api.path}"
+        ports = [api.port, urlsplit(archive.environment["HTTPS_PROXY"]).port, urlsplit(s3_endpoint).port]
+        server_port, proxy_port, store_port = (stack.enter_context(relay(here, port or 0)) for port in ports)
+        site.server = f"http://{here}:{server_port}{api.path}"
+        cubes = f"{s3_bucket}/data"
         site.command.environment |= dict.fromkeys(("NO_PROXY", "no_proxy"), f"localhost,127.0.0.1,{here}")
+        site.command.environment |= variables(f"http://{here}:{store_port}") | {
+            "SLIDECUBE_DATA_DIR": cubes,
+            "SLIDECUBE_WORK_DIR": str(tmp_path / "flow"),
+        }
         inside = site.environment | dict.fromkeys(
-            ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), f"http://{here}:{routes[proxy]}"
+            ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), f"http://{here}:{proxy_port}"
         )
         port = free_port()
         address = f"tcp://{here}:{port}"
-        commands = [[dask, "scheduler", "--host", here, "--port", str(port), "--no-dashboard"]]
+        words = [dask, "scheduler", "--host", here, "--port", str(port), "--no-dashboard"]
+        commands = [Started(words, inside, tmp_path / "scheduler.log")]
         for name, own in found.items():
-            words = [
-                dask,
-                "worker",
-                address,
-                "--host",
-                own,
-                "--nthreads",
-                "2",
-                "--no-nanny",
-                "--no-dashboard",
-            ]
-            commands.append(["ip", "netns", "exec", name, *words])
-        for index, words in enumerate(commands):
-            sink = stack.enter_context((tmp_path / f"{index}.log").open("wb"))
-            child = subprocess.Popen(words, env=inside, cwd=tmp_path, stdout=sink, stderr=sink)
-            stack.callback(child.wait)
-            stack.callback(child.kill)
+            (tmp_path / name).mkdir()
+            words = [*HIDING, str(tmp_path / "flow"), dask, "worker", address, "--host", own, *QUIET_WORKER]
+            mine = inside | {"SLIDECUBE_WORK_DIR": str(tmp_path / name)}
+            commands.append(Started(["ip", "netns", "exec", name, *words], mine, tmp_path / f"{name}.log"))
+        (tmp_path / "flow").mkdir()
+        stack.enter_context(started(*commands))
         # the worker's own loopback leads nowhere
         closed = subprocess.run(
             ["ip", "netns", "exec", next(iter(found)), sys.executable, "-c", PROBE.format(port=api.port)],
@@ -137,11 +167,16 @@ def test_workers_in_namespaces_of_their_own_make_the_bytes_of_one_process(
         with limit_of(6):
             ended = site.run(runner="dask", address=address)
         assert ended["name"] == "Completed", ended
-    assert files_of(site.command.cube) == one_process
-    for log in (tmp_path / "1.log", tmp_path / "2.log"):
-        assert "Finished in state Completed" in log.read_text(), (
-            f"{log.name}: each worker built layers of {AREA}"
-        )
+    store = open_store(f"{cubes}/cubes/{AREA}")
+    keys = [f"{part}/{key}" for part in ("layers", "versions") for key in store.files(part)]
+    assert {key: store.read(key) for key in keys} == one_process
+    assert verify_cube(store.uri).sound
+    for name in blocks:
+        log = (tmp_path / f"{name}.log").read_text()
+        assert "Finished in state Completed" in log, f"{name}: each worker built layers of {AREA}"
+        assert SECRET_KEY not in log
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in ("", ".json", ".png")]
+    assert [path for path in left if "layers" in path.parts or "versions" in path.parts] == []
 
 
 PROBE = """
