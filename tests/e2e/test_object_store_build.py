@@ -12,10 +12,10 @@ from pipeline.cube.read import open_cube
 from pipeline.object_storage.bucket import Bucket
 from pipeline.sandbox.posing.server import Sandbox
 from tests.e2e.conftest import AREA, SmallWorld, command_for
-from tests.s3_server import SECRET_KEY, variables
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, variables
 
 
-def test_a_build_into_an_object_store_and_a_second_one(
+def test_a_build_into_an_object_store_a_second_one_and_a_map(
     archive: Sandbox, small_world: SmallWorld, tmp_path: Path, s3_bucket: str, s3_endpoint: str
 ) -> None:
     data = f"{s3_bucket}/data"
@@ -34,10 +34,14 @@ def test_a_build_into_an_object_store_and_a_second_one(
     with open_cube(built["uri"]) as cube:
         assert np.isfinite(cube["vv"][0].values).any() and cube.sizes["timestep"] >= 5
     assert not (tmp_path / "work" / "cubes" / AREA / "versions").exists()
+    made = json.loads(slidecube.run("map", AREA, "--json"))
     stored = Bucket(s3_bucket)
-    for one in stored.states(""):
-        content = stored.get(one.key)
-        assert content is not None and SECRET_KEY.encode() not in content.data
+    keys = [one.key for one in stored.states("")]
+    assert any(key.startswith(f"data/maps/{AREA}/v1-detector") for key in keys), made
+    contents = {key: content.data for key in keys if (content := stored.get(key)) is not None}
+    contents |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    secrets = (SECRET_KEY.encode(), ACCESS_KEY.encode(), b"X-Amz-")
+    assert [key for key, data in contents.items() if any(secret in data for secret in secrets)] == []
 
 
 def test_a_store_that_is_away_ends_a_build_with_its_own_status(
