@@ -18,7 +18,7 @@ from pipeline.archives.credentials import HOW
 from pipeline.archives.http import http_client
 from pipeline.archives.http.downloads import Wanted, download
 from pipeline.archives.slc.zips import entries_of
-from pipeline.errors import ArchiveError, InterferometryError
+from pipeline.errors import ArchiveError, InterferometryError, SourceDataError
 from pipeline.files import write_whole
 from pipeline.insar.hyp3.hyp3_api import Hyp3, JobOrder, ServiceJob
 from pipeline.insar.hyp3.hyp3_credits import check_credits, has_login
@@ -232,11 +232,15 @@ class _Run:
             check=is_whole,
             most_bytes=MOST_ZIP_BYTES,
         )
-        archive = download(wanted, ProductStore(), self._progress)
+        try:
+            archive = download(wanted, ProductStore(), self._progress)
+        except SourceDataError as error:
+            raise misfit(error.message.rstrip(".")) from None
         self.finish_step("fetch", f"{file.size} bytes")
-        product = unpack_product(archive, name, scratch, self.order, self._progress)
-        archive.unlink(missing_ok=True)
-        return product
+        try:
+            return unpack_product(archive, name, scratch, self.order, self._progress)
+        finally:
+            archive.unlink(missing_ok=True)  # a damaged one would be taken for the right one by the next run
 
 
 def _failed(job: ServiceJob, order: JobOrder) -> InterferometryError:
