@@ -49,6 +49,14 @@ class Look:
     events: list[DetectedEvent] = field(default_factory=list)
     """revisions that were not looked at before, with their products where the source has documents of single events"""
     failures: list[str] = field(default_factory=list)
+    dated: datetime | None = None
+    """when the source made its answer, by its own clock"""
+
+    def compare_clocks(self, now: datetime) -> None:
+        """Say among the failures where the source's clock and this machine's, which shows `now`, differ by much."""
+        if remark := clock_remark(self.source.title, self.dated, now):
+            log.warning("%s", remark)
+            self.failures.append(remark)
 
 
 def look(source: FeedSource, entries: Iterable[Entry], rules: Rules, now: datetime) -> Look:
@@ -79,9 +87,7 @@ def look(source: FeedSource, entries: Iterable[Entry], rules: Rules, now: dateti
     if source.has_documents:
         reading.read_absent(events, fresh=answer.status == "new")
     found = reading.look(address, answer, len(events))
-    if remark := clock_remark(source.title, answer):
-        log.warning("%s", remark)
-        found.failures.append(remark)
+    found.dated = answer.dated
     return found
 
 

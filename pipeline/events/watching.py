@@ -102,6 +102,9 @@ def watch(
     rules = rules or load_rules()
     snapshot, _ = ledger.read_all()
     looks = [look(source, snapshot, rules, now) for source in sources]
+    if at is None:
+        for each in looks:
+            each.compare_clocks(now)
     with nullcontext() if dry_run else ledger.locked():
         entries, damaged = ledger.read_all()
         book = _Book(entries, rules, now)

@@ -20,6 +20,7 @@ from rasterio import DatasetReader
 from rasterio.io import MemoryFile
 
 from pipeline.areas.area import AreaOfInterest, Inventory
+from pipeline.areas.backscatter_sources import PLANETARY_RTC
 from pipeline.cube.schema import LABELS, SCHEMA_VERSION, TERRAIN, VARIABLES
 from pipeline.grid import Grid
 from pipeline.layers.dem_derivatives import derive_terrain
@@ -185,6 +186,7 @@ def _coordinates(flights: tuple[Flight, ...], grid: Grid) -> dict[str, Any]:
         "sat:orbit_state": [flight.track.direction for flight in flights],
         "platform": platforms,
         "pass_id": ids,
+        "source": [PLANETARY_RTC] * len(flights),
     }
     mapping = dict(CRS.from_epsg(grid.epsg).to_cf())
     a = grid.affine

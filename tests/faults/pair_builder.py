@@ -54,7 +54,7 @@ def main() -> None:
     others = tuple(kind for kind in KINDS if kind.name not in ("interferometry", "look"))
     kinds = (*others, Interferometry(process, obstacle=lambda mode: None))
     area, rtc = here(), scene_item(folder.parent / "vv.tif")
-    operations = count_and_kill(deadly)
+    operations = count_and_kill(deadly, remote=False)
     store = build.store_of(area)
     # once a version exists, the archive has the late pass too
     answers = (LATE, FOUND) if versions.current_version(store) is None else (FOUND,)

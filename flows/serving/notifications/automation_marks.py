@@ -32,8 +32,14 @@ def made(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 
 def made_anew(client: SyncPrefectClient, found: Automation, wanted: AutomationCore) -> None:
     """Give an automation the form that is wanted, with its mark; it stays on or off."""
-    client.update_automation(found.id, wanted.model_copy(update={"enabled": found.enabled}))
+    client.update_automation(found.id, sendable(wanted, enabled=found.enabled))
     _mark(client, found.id, wanted)
+
+
+def sendable(automation: AutomationCore, **changes: Any) -> AutomationCore:
+    """The automation with changes, without what a server states and does not take: id and owner."""
+    whole = automation.model_dump(exclude={"id", "owner_resource"}) | changes
+    return AutomationCore.model_validate(whole)
 
 
 def is_as_made(found: Automation) -> bool:
@@ -53,8 +59,7 @@ def _mark(client: SyncPrefectClient, automation: UUID, sent: AutomationCore) -> 
     if there is None:  # somebody removed it meanwhile
         return
     words = f"{MADE} (as made: {form_of(there)}, {form_of(sent)})"
-    whole = {**there.model_dump(exclude={"id", "owner_resource"}), "description": words}
-    client.update_automation(automation, AutomationCore.model_validate(whole))
+    client.update_automation(automation, sendable(there, description=words))
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,14 @@ from flows.serving.notifications.announcements import (
     SAYS,
     TOLD,
 )
-from flows.serving.notifications.automation_marks import MADE, is_as_made, is_former, made, made_anew
+from flows.serving.notifications.automation_marks import (
+    MADE,
+    is_as_made,
+    is_former,
+    made,
+    made_anew,
+    sendable,
+)
 from pipeline.errors import SettingsError
 from pipeline.settings import settings
 
@@ -286,8 +293,7 @@ def _without(client: SyncPrefectClient, block: UUID) -> Iterator[str]:
         if len(left) == len(found.actions):
             continue
         if left and found.name in ours and is_as_made(found):
-            changed = found.model_copy(update={"actions": left})
-            made_anew(client, found, AutomationCore.model_validate(changed.model_dump(exclude={"id"})))
+            made_anew(client, found, sendable(found, actions=left))
             yield f"notices: automation {found.name!r} keeps its other actions"
         elif left:
             _change(client, found, left)
@@ -302,7 +308,4 @@ def _without(client: SyncPrefectClient, block: UUID) -> Iterator[str]:
 
 def _change(client: SyncPrefectClient, found: Automation, actions: list[Any]) -> None:
     """Give an automation other actions; everything else stays."""
-    changed = AutomationCore.model_validate(
-        {**found.model_dump(exclude={"id", "owner_resource"}), "actions": actions}
-    )
-    client.update_automation(found.id, changed)
+    client.update_automation(found.id, sendable(found, actions=actions))

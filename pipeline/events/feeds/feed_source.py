@@ -142,15 +142,14 @@ class FeedSource(ABC):
             return Answer("new", raw, _header(etag), _header(modified), simulated, dated)
 
 
-def clock_remark(title: str, answer: Answer) -> str:
-    """What is wrong where a source's clock and this machine's differ by much; empty where they agree."""
-    now = datetime.now(UTC)
-    if answer.dated is None or abs(now - answer.dated) <= MOST_APART:
+def clock_remark(title: str, dated: datetime | None, now: datetime) -> str:
+    """What is wrong where the clock of a source and this machine's, `now`, differ by much; empty where they agree."""
+    if dated is None or abs(now - dated) <= MOST_APART:
         return ""
-    hours = abs(now - answer.dated) / timedelta(hours=1)
-    side = "ahead of" if now > answer.dated else "behind"
+    hours = abs(now - dated) / timedelta(hours=1)
+    side = "ahead of" if now > dated else "behind"
     return (
-        f"The answer of {title} is dated {answer.dated:%Y-%m-%d %H:%M} UTC, and the clock of this machine is "
+        f"The answer of {title} is dated {dated:%Y-%m-%d %H:%M} UTC, and the clock of this machine is "
         f"{hours:.1f} hours {side} it: set the clock; if it is right, the answer is an old copy of a proxy."
     )
 

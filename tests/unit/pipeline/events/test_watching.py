@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.doctor import examine_watch
 from pipeline.events import ledger, watching
 from pipeline.events.feeds import feed_source
-from pipeline.events.feeds.feed_source import Answer, clock_remark, read_state
+from pipeline.events.feeds.feed_source import clock_remark, read_state
 from pipeline.events.feeds.usgs_feed import event_of_feature
 from pipeline.events.triggering_rule import load_rules
 from pipeline.events.watching import WatchReport, watch
@@ -270,24 +270,20 @@ def test_a_source_that_fails_does_not_stop_the_other(sources: Sources) -> None:
     ("hours", "words"), [(-24.0, "24.0 hours ahead of"), (24.0, "hours behind"), (-1.1, "1.1 hours")]
 )
 def test_a_wrong_clock_and_an_old_copy_are_said(hours: float, words: str) -> None:
-    dated = datetime.now(UTC) + timedelta(hours=hours)
-    assert words in clock_remark("USGS", Answer("unchanged", dated=dated))
-    assert (
-        clock_remark("USGS", Answer("new", dated=datetime.now(UTC)))
-        == clock_remark("USGS", Answer("new"))
-        == ""
-    )
+    assert words in clock_remark("USGS", NOW + timedelta(hours=hours), NOW)
+    assert clock_remark("USGS", NOW, NOW) == clock_remark("USGS", None, NOW) == ""
 
 
 def test_a_wrong_clock_keeps_no_event_from_the_ledger(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_source, "MOST_APART", timedelta(days=-1))
-    sources.usgs(usgs_feature())
-    report = watch(NOW)
-    assert whats(report) == [(HOKKAIDO, "detected")] and len(report.failures) == 2
+    hours_ago = datetime.now(UTC) - timedelta(hours=3)
+    sources.usgs(usgs_feature(time=ms(hours_ago), updated=ms(hours_ago + timedelta(minutes=20))))
+    report = watch()
+    assert [change.what for change in report.changes] == ["detected"] and len(report.failures) == 2
     assert read_state("usgs").failed is None
-    assert watch(NOW).sources[0].result == "unchanged"
+    assert not watch(NOW).failures, "an instant that is given says nothing of the clock"
 
 
 def test_a_pause_that_a_source_asks_for_is_kept(sources: Sources) -> None:
