@@ -31,6 +31,7 @@ from pipeline.insar.hyp3.hyp3_products import (
     write_products,
 )
 from pipeline.insar.job import METADATA, Backend, Esd, JobManifest, JobMetadata, Step, folder_of
+from pipeline.insar.products.products import ESTIMATORS
 from pipeline.insar.products.validate import check_products
 from pipeline.progress import Progress, no_progress
 from pipeline.settings import settings
@@ -281,7 +282,7 @@ def _metadata(
             "service": run.service.host,
             "service_job": str(done.job_id),
             "service_product": product.folder.name,
-            "algorithm": "hyp3-1",
+            "algorithm": ESTIMATORS["hyp3"]["processing"],
         },
         steps=tuple(run.steps),
         bursts=manifest.bursts,
