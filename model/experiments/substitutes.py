@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from model.experiments.results.results import Trial
 from pipeline.errors import ModelError
@@ -33,7 +34,13 @@ def substitute_for(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
             build(trial.network)
         except ModelError as error:
             notes.append(f"training starts from random weights, not as published: {error.message}")
-            log.warning("%s", notes[-1])
+            _say_once(notes[-1])
             random = trial.network.model_copy(update={"initial_weights": "random"})
             trial = trial.model_copy(update={"network": random})
     return trial, tuple(notes)
+
+
+@cache
+def _say_once(note: str) -> None:
+    """Warn of a substitute; the trials of an ablation have the same."""
+    log.warning("%s", note)

@@ -97,7 +97,7 @@ def test_a_trial_or_a_bundle_is_named_after_the_precision_that_ran(monkeypatch):
         lambda cube: (None, cubes.CubeFacts(uri="a", area="a", digest="a", shape=(1, 1), simulated=True)),
     )
     monkeypatch.setattr(
-        api, "_once", lambda target, origin, *rest: asked.append(origin.options["plan.precision"])
+        api, "once", lambda target, origin, *rest: asked.append(origin.options["plan.precision"])
     )
     api.train("a", api.TrainingRequest(plan=wanted, experiment=api.Experiment(inputs=Inputs())))
     assert asked == ["float32"]
