@@ -99,9 +99,17 @@ class Settings(BaseSettings):
     )
     backoff_s: float = Field(1.0, gt=0, description="longest first wait before a retry; doubles, with jitter")
     timeout_s: float = Field(60.0, gt=0, description="longest wait for an archive's response")
-    insar_backend: Literal["isce2", "pygmtsar", "none"] = Field(
+    insar_backend: Literal["isce2", "pygmtsar", "hyp3", "none"] = Field(
         "isce2",
-        description="what makes interferograms: topsApp in a container or on the PATH, in-process, nothing",
+        description="what makes interferograms: topsApp in a container or on the PATH, in-process, ASF's cloud for "
+        "credits, nothing",
+    )
+    hyp3_host: Literal["hyp3-api.asf.alaska.edu", "hyp3-plus.asf.alaska.edu"] = Field(
+        "hyp3-api.asf.alaska.edu",
+        description="HyP3 with the credits of each month, or HyP3+ with credits that were bought",
+    )
+    hyp3_poll_s: float = Field(
+        60.0, gt=0, le=3600, description="time between two questions whether a job at HyP3 is finished"
     )
     container_engine: Literal["auto", "podman", "docker", "apptainer", "none"] = Field(
         "auto", description="what runs the ISCE2 image; none: a topsApp.py on the PATH"

@@ -44,6 +44,11 @@ log = logging.getLogger(__name__)
 TOKEN_DOMAINS = ("asf.alaska.edu", "asf.earthdatacloud.nasa.gov", "earthdata.nasa.gov")
 """A token is sent to these and the hosts below them, the login host left out; OPERA's files are on the second too."""
 COOKIE_NAME = "asf-urs"
+SIGN_IN_URL = (
+    "https://urs.earthdata.nasa.gov/oauth/authorize?response_type=code&client_id=BO_n7nTIlMljdvU6kRRB3g"
+    "&redirect_uri=https://cumulus.asf.alaska.edu/login&app_type=401"
+)
+"""Brings ASF's cookie for user name and password: the address that asf_search and hyp3-sdk 7.7 (`util.py`) ask for."""
 TOKEN_COOKIE_URL = (
     "https://sentinel1.asf.alaska.edu/METADATA_RAW/SA/"
     "S1A_IW_RAW__0SSV_20141229T072718_20141229T072750_003931_004B96_B79F.iso.xml"
@@ -99,6 +104,45 @@ class Earthdata:
                 self._known_hosts.add(host)
             return response
 
+    def ask_service(self, url: str, *, method: str = "GET", document: object = None) -> requests.Response:
+        """One response of a service of ASF that wants the login with each request and sends nobody to the login host.
+
+        `document` is sent as JSON. No redirect is followed. A login that ran out is renewed once: a request that is
+        refused for its login has done nothing.
+
+        Raises:
+            LoginError: there is no login, or it is refused (401).
+            ArchiveError: no response, or `url` is no https address of ASF.
+        """
+        _check_address(url, url)
+        host = urlsplit(url).hostname or ""
+        if not _may_have_token(host):
+            raise ArchiveError(f"{host} is no host of ASF: no login is sent to it.", "Report it.")
+        self._sign_in(url)
+        response = self._send(url, {}, method, login=True, document=document)
+        if response.status_code == 401 and self._forget_cookie(url):
+            response.close()
+            self._sign_in(url)
+            response = self._send(url, {}, method, login=True, document=document)
+        return self._checked(response, url) if response.status_code == 401 else response
+
+    def _sign_in(self, url: str) -> None:
+        """Get ASF's cookie by user name and password, unless it is there; a token needs none."""
+        with self._lock:
+            found = self.credentials()
+            if not found.has_password:
+                if found.token is None:
+                    raise self._no_password(url)
+                return
+            self._cookies.clear_expired_cookies()
+            if COOKIE_NAME in self._cookies.keys():  # noqa: SIM118  (a jar, not a dict)
+                return
+            self._follow(SIGN_IN_URL, {}, "GET", login=True).close()
+            if COOKIE_NAME not in self._cookies.keys():  # noqa: SIM118
+                raise LoginError(
+                    "Earthdata's login brings no cookie of ASF.", f"Sign in at {ACCOUNT} to check it."
+                )
+
     def _follow(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
         start, retried = url, False
         for _hop in range(2 * MOST_REDIRECTS):
@@ -128,7 +172,9 @@ class Earthdata:
             f"If this repeats, the login does not succeed: check user name and password at {ACCOUNT}.",
         )
 
-    def _send(self, url: str, headers: dict[str, str], method: str, *, login: bool) -> requests.Response:
+    def _send(
+        self, url: str, headers: dict[str, str], method: str, *, login: bool, document: object = None
+    ) -> requests.Response:
         host = urlsplit(url).hostname or ""
         own = {} if host == LOGIN_HOST else dict(headers)
         auth: requests.auth.AuthBase = NoLogin()
@@ -147,6 +193,7 @@ class Earthdata:
                 method,
                 url,
                 headers=own,
+                json=document,
                 auth=auth,
                 timeout=settings().timeout_s,
                 stream=True,

@@ -20,14 +20,18 @@ def backend_named(name: str) -> InsarBackend:
         from pipeline.insar.pygmtsar import PygmtsarBackend
 
         return PygmtsarBackend()
+    if name == "hyp3":
+        from pipeline.insar.hyp3.hyp3_backend import Hyp3Backend
+
+        return Hyp3Backend()
     if name == "none":
         raise InterferometryError(
             "backend-none",
             "No interferometric processor is chosen (SLIDECUBE_INSAR_BACKEND=none).",
-            "Set it to isce2 or pygmtsar, or remove `interferometry` from the area file.",
+            "Set it to isce2, pygmtsar or hyp3, or remove `interferometry` from the area file.",
         )
     raise InterferometryError(
         "backend-unknown",
         f"There is no interferometric processor {name!r}.",
-        "Set SLIDECUBE_INSAR_BACKEND to isce2, pygmtsar or none.",
+        "Set SLIDECUBE_INSAR_BACKEND to isce2, pygmtsar, hyp3 or none.",
     )

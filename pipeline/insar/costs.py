@@ -8,10 +8,12 @@ from rich.console import Console
 
 from pipeline.archives.archive import SLC_GRANULES
 from pipeline.archives.registry import serving
-from pipeline.areas.area import AreaOfInterest
+from pipeline.areas.area import AreaOfInterest, Interferometry
 from pipeline.catalogue.slc import Pair
 from pipeline.console import plain_table, readable_size
 from pipeline.insar.estimates import bytes_of_all, estimate, fetch_mode
+from pipeline.insar.hyp3.hyp3_credits import bill, login_text
+from pipeline.insar.job import REMOTE
 from pipeline.settings import settings
 
 
@@ -49,13 +51,28 @@ def pair_rows(
     total = {
         "backend": backend, "fetch": mode,
         "login": serving(SLC_GRANULES).login_note(mode).text if wanted else None, "wanted": len(wanted),
-        "fetch_bytes": bytes_of_all(wanted, mode),
+        "fetch_bytes": bytes_of_all(wanted, mode, backend),
         "granule_bytes": bytes_of_all(wanted, "granules"),
         "scratch_bytes": max((p["scratch_bytes"] for p in costs), default=0),
         "memory_bytes": max((p["memory_bytes"] for p in costs), default=0),
         "hours": round(sum(p["hours"] for p in costs), 2),
     }  # fmt: skip
+    if backend in REMOTE:
+        total |= _credits(area, wanted, costs) | {"login": login_text() if wanted else None}
     return {"pairs": rows, "unpaired": list(unpaired), "interferometry": total}
+
+
+def _credits(area: AreaOfInterest, wanted: tuple[Pair, ...], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Credits of the wanted pairs in all, and what the account has; each pair's are added to its row."""
+    asked = bill(wanted, area.interferometry or Interferometry(), area.footprint.bounds)
+    for row, cost in zip(rows, asked.credits, strict=True):
+        row["credits"] = cost
+    known = [cost for cost in asked.credits if cost is not None]
+    return {
+        "credits": sum(known) if len(known) == len(asked.credits) else None,
+        "credits_left": asked.left,
+        "credits_note": asked.note,
+    }
 
 
 def print_pairs(console: Console, rows: dict[str, Any]) -> None:
@@ -90,9 +107,21 @@ def print_pairs(console: Console, rows: dict[str, Any]) -> None:
             f"{scratch} of scratch disk and {memory} of memory a job, about {_duration(total['hours'])} on 2 cores.",
             highlight=False,
         )
+        if "credits" in total:
+            console.print(_credits_line(total), markup=False, highlight=False)
         console.print(f"login: {total['login']}", markup=False, highlight=False)
     for line in rows["unpaired"]:
         console.print(f"no pair: {line}", markup=False, highlight=False)
+
+
+def _credits_line(total: dict[str, Any]) -> str:
+    """What the pairs cost at HyP3 and what is left."""
+    cost = "an unknown number of" if total["credits"] is None else f"at most {total['credits']:g}"
+    left = total["credits_left"]
+    short = left is not None and total["credits"] is not None and total["credits"] > left
+    rest = "" if left is None else f", of {left:g} that are left{': not enough' if short else ''}"
+    note = f" ({total['credits_note']})" if total["credits_note"] else ""
+    return f"credits: {cost} at HyP3{rest}{note}"
 
 
 def _duration(hours: float) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.areas.area import AreaOfInterest
 from pipeline.catalogue.slc import Burst, Pair, SlcPass
-from pipeline.insar.job import MOST_BURSTS, Backend
+from pipeline.insar.job import MOST_BURSTS, REMOTE, Backend
 from pipeline.records import Frozen
 from pipeline.settings import FetchMode as FetchMode
 from pipeline.settings import settings
@@ -22,16 +22,20 @@ BYTES_A_SAMPLE = 4
 
 FULL_BURST_SAMPLES = BURST_BYTES / BYTES_A_SAMPLE
 """Samples of a whole burst. Recorded: 1507 x 23055 (IW1), 1519 x 26818 (IW2), 1519 x 24229 (IW3)."""
-SECONDS_A_SAMPLE: dict[Backend, float] = {"isce2": 2.0e-5, "pygmtsar": 4.4e-6}
+SECONDS_A_SAMPLE: dict[Backend, float] = {"isce2": 2.0e-5, "pygmtsar": 4.4e-6, "hyp3": 2.0e-5}
 """On 2 cores, with azimuth looks 1 and range looks 5.
 
 isce2: startup to geocode took 23 s for 1519 x 1000 samples and about 2 min for two bursts of 2000. A full burst then
 takes 12 min (estimated: 10 to 14 min). pygmtsar: 149 s for a complete full burst (1507 x 23055),
-and less if the area needs a part of it (28 s for a twentieth).
+and less if the area needs a part of it (28 s for a twentieth). hyp3 runs ISCE2 too, of which the same is assumed, at
+ASF and without the wait for its turn.
 """
-SCRATCH_BYTES_A_SAMPLE: dict[Backend, float] = {"isce2": 81, "pygmtsar": 30}
+SCRATCH_BYTES_A_SAMPLE: dict[Backend, float] = {"isce2": 81, "pygmtsar": 30, "hyp3": 12}
 """Without the inputs. Measured for topsApp on two bursts, for pygmtsar on a full burst (10 remain, the others are freed
 after each burst)."""
+PRODUCT_BYTES_A_SAMPLE = 5.6
+"""Of a service's product: ten rasters of 4 bytes a pixel of 20 m, of 14 m x 4 m of ground a sample; not measured, and
+a quarter or a sixteenth of it with more looks."""
 PYGMTSAR_MEMORY_BYTES = 0.9e9, 170
 """Bytes of the processor itself, and bytes for each sample of the burst in process. Measured: 0.9 GB for 1507 x 1000
 samples, 5.4 GB for a complete full burst, 2.2 GB for a twentieth of it; a quarter is added."""
@@ -67,9 +71,11 @@ def estimate(pair: Pair, mode: FetchMode = "bursts", backend: Backend = "isce2")
     count = len(samples)
     jobs = math.ceil(count / MOST_BURSTS)
     largest = sum(sorted(samples, reverse=True)[: math.ceil(count / jobs)])
-    to_fetch = in_bursts if mode == "bursts" else in_granules
+    to_fetch: float = in_bursts if mode == "bursts" else in_granules
     # a granule is unpacked in the folder of its zip
-    inputs = 2 * largest * BYTES_A_SAMPLE if mode == "bursts" else 2 * in_granules
+    inputs: float = 2 * largest * BYTES_A_SAMPLE if mode == "bursts" else 2 * in_granules
+    if backend in REMOTE:
+        to_fetch, inputs = _product_bytes(pair), 0
     return Estimate(
         bytes_to_fetch=int(to_fetch),
         bytes_whole_granules=int(in_granules),
@@ -80,8 +86,10 @@ def estimate(pair: Pair, mode: FetchMode = "bursts", backend: Backend = "isce2")
     )
 
 
-def bytes_of_all(pairs: tuple[Pair, ...], mode: FetchMode = "bursts") -> int:
-    """Bytes to fetch for all pairs; files that pairs share count once."""
+def bytes_of_all(pairs: tuple[Pair, ...], mode: FetchMode = "bursts", backend: Backend = "isce2") -> int:
+    """Bytes to fetch for all pairs; files that pairs share count once. Of a service, the bytes of its products."""
+    if backend in REMOTE:
+        return sum(_product_bytes(pair) for pair in pairs)
     sizes: dict[str, int] = {}
     for pair in pairs:
         for one in (pair.reference, pair.secondary):
@@ -105,11 +113,19 @@ def _needed(one: SlcPass, burst_ids: tuple[str, ...]) -> tuple[set[str], list[Bu
     return {burst.granule for burst in bursts}, bursts
 
 
+def _product_bytes(pair: Pair) -> int:
+    """Bytes of a service's products of a pair."""
+    _, bursts = _needed(pair.reference, pair.burst_ids)
+    return int(sum(map(_burst_bytes, bursts)) / BYTES_A_SAMPLE * PRODUCT_BYTES_A_SAMPLE)
+
+
 def _burst_bytes(burst: Burst) -> int:
     return burst.size_bytes or BURST_BYTES
 
 
 def _memory_bytes(backend: Backend, bursts: int, samples: float, of_one_burst: float) -> int:
+    if backend in REMOTE:
+        return int(LEAST_MEMORY_BYTES)
     if backend == "pygmtsar":
         return int(PYGMTSAR_MEMORY_BYTES[0] + PYGMTSAR_MEMORY_BYTES[1] * of_one_burst)
     allowed = next(allowance for most, allowance in MEMORY_BYTES if bursts <= most)

@@ -37,8 +37,10 @@ LEAST_VALID_FRACTION = 0.01
 MOST_BURSTS = 10
 """At most so many bursts in a job: topsApp runs out of memory with more (ASFHyP3/hyp3#2933)."""
 
-Backend = Literal["isce2", "pygmtsar"]
-OrbitKind = Literal["precise", "restituted"]
+Backend = Literal["isce2", "pygmtsar", "hyp3"]
+REMOTE: frozenset[Backend] = frozenset({"hyp3"})
+"""Services that fetch the overflights, orbits and heights themselves: their jobs have no inputs, only names."""
+OrbitKind = Literal["precise", "restituted", "unknown"]
 
 
 class JobAcquisition(Frozen):
@@ -47,9 +49,13 @@ class JobAcquisition(Frozen):
     instant: Utc
     platform: str
     absolute_orbit: int
-    layout: Literal["safe", "bursts"] = Field(description="SAFE folders, or one .tiff and one .xml a burst")
-    files: tuple[str, ...] = Field(description="SAFE folders, or the bursts' .tiff files, below inputs/")
-    orbit_file: str
+    layout: Literal["safe", "bursts", "names"] = Field(
+        description="SAFE folders; one .tiff and one .xml a burst; the archive's names of bursts, for a service"
+    )
+    files: tuple[str, ...] = Field(
+        description="SAFE folders, or the bursts' .tiff files, below inputs/; or the bursts' names"
+    )
+    orbit_file: str = Field(description="empty for a service, which chooses it")
     orbit_kind: OrbitKind
 
 
@@ -81,9 +87,9 @@ class JobManifest(Frozen):
     bursts: tuple[str, ...] = Field(min_length=1, max_length=MOST_BURSTS, description="full burst ids")
     reference: JobAcquisition
     secondary: JobAcquisition
-    dem: str = Field("inputs/dem.tif", description="relative to the job's folder")
+    dem: str = Field("inputs/dem.tif", description="relative to the job's folder; empty for a service")
     geoid: str = Field(
-        description="geoid with which the DEM's heights were made ellipsoidal, such as 'EGM96'"
+        description="geoid with which the DEM's heights were made ellipsoidal, such as 'EGM96'; empty for a service"
     )
     bbox: tuple[float, float, float, float] = Field(
         description="requested box: west, south, east, north, degrees"

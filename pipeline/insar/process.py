@@ -34,6 +34,7 @@ from pipeline.insar.job import (
     MANIFEST,
     METADATA,
     MOST_BYTES,
+    REMOTE,
     Backend,
     JobAcquisition,
     JobLimits,
@@ -156,12 +157,16 @@ def _read_manifest(job: Path) -> JobManifest | None:
 def _prepare(
     request: _Request, root: Path, job: Path, former: JobManifest | None, progress: Progress
 ) -> JobManifest:
-    """Fetch the inputs, then write the manifest. The manifest marks the inputs as complete."""
+    """Fetch the inputs, then write the manifest. The manifest marks the inputs as complete.
+
+    A service fetches them itself: its manifest has the names of the bursts.
+    """
     order, part, rule = request.order, request.part, request.order.rule
     cost = estimate(order.pair.model_copy(update={"burst_ids": part.bursts}), order.fetch, request.backend)
     limits = limits_of(cost)
     _check_room(job, cost, limits)
-    if former is not None and _inputs_there(job, former):
+    remote = request.backend in REMOTE
+    if former is not None and (remote or _inputs_there(job, former)):
         manifest = former.model_copy(update={"limits": limits})
         write_whole(job / MANIFEST, manifest.model_dump_json(indent=1))
         return manifest
@@ -169,11 +174,13 @@ def _prepare(
     inputs = job / "inputs"
     inputs.mkdir(parents=True)
     acquisitions = {
-        name: _fetch_pass(_Fetching(order, part, root, inputs, progress), name, one)
+        name: _names_of_pass(order.pair, part, one)
+        if remote
+        else _fetch_pass(_Fetching(order, part, root, inputs, progress), name, one)
         for name, one in (("reference", order.pair.reference), ("secondary", order.pair.secondary))
     }
     progress("elevation", 0)
-    report = _write_dem(order, part, inputs)
+    heights = {"dem": "", "geoid": ""} if remote else {"geoid": _write_dem(order, part, inputs).geoid}
     manifest = JobManifest(
         pair=order.pair.id,
         part=part.number,
@@ -184,13 +191,13 @@ def _prepare(
         bursts=part.bursts,
         reference=acquisitions["reference"],
         secondary=acquisitions["secondary"],
-        geoid=report.geoid,
         bbox=part.bbox,
         azimuth_looks=rule.azimuth_looks,
         range_looks=rule.range_looks,
         esd=rule.esd,
         posting_m=max(GROUND_M[0] * rule.azimuth_looks, GROUND_M[1] * rule.range_looks),
         limits=limits,
+        **heights,
     )
     for folder in folder_of(job).values():
         folder.mkdir(exist_ok=True)
@@ -277,6 +284,23 @@ def _fetch_pass(fetching: _Fetching, name: str, one: SlcPass) -> JobAcquisition:
         files=tuple(f"inputs/{name}/{file.name}" for file in files),
         orbit_file=f"inputs/orbits/{orbit.path.name}",
         orbit_kind=orbit.kind,
+    )
+
+
+def _names_of_pass(pair: Pair, part: Part, one: SlcPass) -> JobAcquisition:
+    """One overflight by the names of its bursts, for a service that fetches them itself."""
+    return JobAcquisition(
+        instant=one.instant,
+        platform=one.platform,
+        absolute_orbit=one.absolute_orbit,
+        layout="names",
+        files=tuple(
+            burst.id
+            for burst in one.bursts
+            if burst.full_id in part.bursts and burst.polarisation == pair.polarisation
+        ),
+        orbit_file="",
+        orbit_kind="unknown",
     )
 
 

@@ -22,7 +22,7 @@ from pipeline.cube.manifest import Timepair
 from pipeline.cube.schema import INTERFEROMETRY
 from pipeline.errors import DiskError, InterferometryError, disk_error_of, number_of
 from pipeline.insar.estimates import FetchMode, bytes_of_all, estimate, fetch_mode
-from pipeline.insar.job import Backend, JobProducts
+from pipeline.insar.job import REMOTE, Backend, JobProducts
 from pipeline.insar.process import GROUND_M, PairOrder, process_pair
 from pipeline.insar.products import products
 from pipeline.insar.readiness import obstacle
@@ -120,7 +120,7 @@ class Interferometry(LayerKind[PairTask]):
         if not inputs.make_pairs:
             return "left for a later build, as asked"
         around = unary_union([_around_bursts(pair) for pair in inputs.pairs.pairs])
-        if lost_within(inputs.slc_dem, around):
+        if settings().insar_backend not in REMOTE and lost_within(inputs.slc_dem, around):
             return "an elevation item that is left out leaves a gap around the bursts"
         return self.obstacle(fetch_mode(inputs.area))
 
@@ -203,7 +203,9 @@ class Interferometry(LayerKind[PairTask]):
 
     def bytes_to_read(self, tasks: Sequence[PairTask]) -> int:
         """Estimate in bytes; data that two pairs share count once."""
-        return bytes_of_all(tuple(task.pair for task in tasks), tasks[0].fetch) if tasks else 0
+        if not tasks:
+            return 0
+        return bytes_of_all(tuple(task.pair for task in tasks), tasks[0].fetch, tasks[0].backend)
 
     def sources(self, area: AreaOfInterest, catalogue: Catalogue, entries: Sequence[Entry]) -> list[str]:
         """The data and the processors of the pairs."""
@@ -264,11 +266,13 @@ def _recipe(inputs: PlanInputs, pair: Pair, tiles: tuple[DemTile, ...], backend:
         for burst in one.bursts
         if burst.full_id in pair.burst_ids
     ]
+    # a service takes heights of its own, which its name in `backend` stands for
+    heights = {} if backend in REMOTE else {"collection": inputs.area.dem.collection}
     return Recipe(
         kind=Interferometry.name,
         variables=INTERFEROMETRY,
         grid=inputs.grid.digest,
-        sources=(*sources, *tile_sources(tiles)),
+        sources=(*sources, *(() if backend in REMOTE else tile_sources(tiles))),
         parameters={
             "backend": backend,
             **products.ESTIMATORS[backend],
@@ -277,7 +281,7 @@ def _recipe(inputs: PlanInputs, pair: Pair, tiles: tuple[DemTile, ...], backend:
             "azimuth_looks": rule.azimuth_looks,
             "range_looks": rule.range_looks,
             "esd": rule.esd,
-            "collection": inputs.area.dem.collection,
+            **heights,
         },
         algorithm=products.ALGORITHM,
     )

@@ -29,6 +29,11 @@ ESTIMATORS: dict[Backend, dict[str, str]] = {
         "estimator": "weighted magnitude of correlation after flattening, then mean over the looks",
         "window": "5 x 5 triangle",
     },
+    "hyp3": {
+        "processing": "hyp3-1",
+        "estimator": "phase sigma correlation of the filtered interferogram; no magnitude of correlation",
+        "window": "of ISCE2's phsig, after a Goldstein-Werner filter of strength 0.5",
+    },
 }
 """The method of each backend. It is part of a pair's recipe, so that another method makes another layer."""
 OFFSET_SD_RAD = 0.1

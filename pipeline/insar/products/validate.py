@@ -26,6 +26,7 @@ from pipeline.insar.job import (
     METADATA,
     MOST_BYTES,
     PRODUCTS,
+    REMOTE,
     JobManifest,
     JobMetadata,
     Product,
@@ -72,7 +73,8 @@ def check_products(job: Path, manifest: JobManifest) -> Checked:
                 for name, path in files.items()
             }
             _check_grid(images, job)
-            tally = _Tally(images["coherence"], manifest.bbox)
+            needed = set(PRODUCTS) - ({"amplitude"} if manifest.backend in REMOTE else set())
+            tally = _Tally(images["coherence"], manifest.bbox, frozenset(needed))
             for window in _strips(images["coherence"]):
                 tally.add({name: image.read(1, window=window) for name, image in images.items()}, window)
     except (RasterioError, OSError) as error:
@@ -158,6 +160,8 @@ class _Tally:
 
     image: Any
     bbox: tuple[float, float, float, float]
+    needed: frozenset[str]
+    """products with at least one value: a service may have no amplitude"""
     inside: int = 0
     valid: int = 0
     anywhere: int = 0
@@ -235,7 +239,7 @@ class _Tally:
             if low < least or high > most or math.isinf(high):
                 self.problems.add(f"{name} from {low:g} to {high:g}")
         if self.anywhere:
-            self.problems |= {f"no {name}" for name in PRODUCTS if name not in self.extremes}
+            self.problems |= {f"no {name}" for name in self.needed - set(self.extremes)}
         if self.problems:
             raise InterferometryError(
                 "product-range", f"{job.name} has {'; '.join(sorted(self.problems))}.", _AGAIN

@@ -44,7 +44,9 @@ class Fault(Frozen):
       accepted the terms (Earthdata and ASF);
     - in the granule search `duplicate` returns the first result again at the end, `incomplete` omits the page's last
       result, `no_state_vectors` omits the satellite's positions, `wrong_md5` states the MD5 of another file (also in a
-      record of Zenodo).
+      record of Zenodo);
+    - at HyP3 `failed_job` lets a job that is submitted end as failed, `expired_job` lets the products of the jobs in an
+      answer expire, `no_credits` states and charges an account without credits.
     """
 
     action: Literal[
@@ -62,6 +64,9 @@ class Fault(Frozen):
         "incomplete",
         "no_state_vectors",
         "wrong_md5",
+        "failed_job",
+        "expired_job",
+        "no_credits",
     ]
     host: str = "*"
     path: str = "*"

@@ -33,6 +33,11 @@ class ServerOptions(Frozen):
     burst_retry_after_s: int | None = Field(
         None, ge=0, description="the Retry-After of the archive meanwhile; the real one sends none"
     )
+    hyp3_job_s: float = Field(2.0, ge=0, description="duration of a job at HyP3, by the sandbox's clock")
+    hyp3_credits: float | None = Field(8000.0, ge=0, description="credits at HyP3; None: without a limit")
+    hyp3_access: Literal["NOT_STARTED", "PENDING", "APPROVED", "REJECTED"] = Field(
+        "APPROVED", description="standing of the account's request for access to HyP3"
+    )
     clock_start: Utc | None = Field(None, description="what the clock shows at the start; None: real time")
     clock_rate: float = Field(
         1.0, ge=0, le=1e7, description="seconds of the clock in a real one; 0: it stands until it is set"

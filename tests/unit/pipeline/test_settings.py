@@ -25,7 +25,7 @@ def test_a_malformed_setting_is_named_by_its_variable(monkeypatch: pytest.Monkey
     settings.cache_clear()
     with pytest.raises(SettingsError) as wrong:
         settings()
-    for word in ("SLIDECUBE_INSAR_CPUS", "SLIDECUBE_INSAR_BACKEND", "'isce2', 'pygmtsar' or 'none'"):
+    for word in ("SLIDECUBE_INSAR_CPUS", "SLIDECUBE_INSAR_BACKEND", "'isce2', 'pygmtsar', 'hyp3' or 'none'"):
         assert word in str(wrong.value)
     assert "gamma" not in str(wrong.value)
 

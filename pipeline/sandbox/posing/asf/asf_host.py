@@ -9,6 +9,7 @@ documentation, burst2safe, and the PyPI package s1-orbits.
   answers 202 for a while after the first request of a burst, then redirects to a signed URL.
 - The stores require the signature and refuse a request that also has a login.
 - Orbit files are public.
+- HyP3 makes interferograms as jobs (`hyp3_host`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from pipeline.sandbox.posing.asf.cmr_host import CmrApi
 from pipeline.sandbox.posing.asf.earthdata_host import LOGIN_HOST, RETURN_HOSTS, Earthdata, token_refusal
 from pipeline.sandbox.posing.asf.holdings import Holdings
+from pipeline.sandbox.posing.asf.hyp3_host import HYP3_HOSTS, HYP3_STORE, Hyp3Host
 from pipeline.sandbox.posing.asf.orbit_service import ORBIT_BUCKETS, ORBIT_HOST, OrbitService
 from pipeline.sandbox.posing.faults import Fault
 from pipeline.sandbox.posing.file_answers import s3_error, send_file
@@ -62,6 +64,7 @@ class Asf:
         self._options = options
         self._holdings = Holdings.of(shelf.roots)
         self._orbits = OrbitService(self._holdings)
+        self._hyp3 = Hyp3Host(shelf, self.login, options)
         self._searched: tuple[int, CmrApi] | None = None
         self._secret = secrets.token_bytes(32)
         self._asked_for: dict[str, float] = {}  # time of each burst's first request
@@ -79,6 +82,8 @@ class Asf:
             GRANULE_STORE: self._granule_store,
             BURST_HOST: self._burst,
             BURST_STORE: self._burst_store,
+            **dict.fromkeys(HYP3_HOSTS, self._hyp3.answer),
+            HYP3_STORE: self._hyp3.store,
             ORBIT_HOST: self._orbits.scene,
             **dict.fromkeys(ORBIT_BUCKETS, self._orbits.bucket),
         }

@@ -297,6 +297,22 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     settings.cache_clear()
 
 
+def test_a_service_gets_the_names_of_the_bursts_and_nothing_is_fetched_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIDECUBE_INSAR_BACKEND", "hyp3")
+    settings.cache_clear()
+    order = bench.order()
+    (products,) = process_pair(order)
+    assert bench.fetched == [] and bench.backend.inputs_seen == []
+    (manifest,) = (manifest for _, manifest in bench.backend.jobs)
+    assert (manifest.backend, manifest.dem, manifest.geoid) == ("hyp3", "", "")
+    for side, one in ((manifest.reference, order.pair.reference), (manifest.secondary, order.pair.secondary)):
+        assert (side.layout, side.orbit_file, side.orbit_kind) == ("names", "", "unknown")
+        assert side.files == tuple(burst.id for burst in one.bursts)
+    assert process_pair(order) == (products,) and len(bench.backend.jobs) == 1
+
+
 def test_nothing_is_fetched_for_a_processor_that_is_not_there(bench: Bench) -> None:
     bench.backend.absent = InterferometryError("engine-absent", "There is none.", "Install one.")
     with pytest.raises(InterferometryError) as caught:
@@ -559,7 +575,7 @@ def test_the_fraction_is_of_the_wanted_box(bench: Bench) -> None:
 # names of processors, and the contract's page
 
 
-@pytest.mark.parametrize(("name", "code"), [("none", "backend-none"), ("hyp3", "backend-unknown")])
+@pytest.mark.parametrize(("name", "code"), [("none", "backend-none"), ("snap", "backend-unknown")])
 def test_a_processor_that_is_not_there_is_refused(name: str, code: str) -> None:
     with pytest.raises(InterferometryError) as error:
         backend_named(name)
