@@ -12,10 +12,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.layer_tasks import reason
 from flows.serving import log_progress
-from flows.serving.dask_workers import Runner, task_runner
 from flows.serving.run_log import in_pages, library_log
+from flows.workers.dask_workers import Runner, task_runner
+from flows.workers.layer_tasks import reason
 from model.experiments.ablations.ablation import run_ablation
 from model.experiments.ablations.ablation_plan import AblationPlan, trials_of
 from model.experiments.results.result_files import TRIALS

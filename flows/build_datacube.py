@@ -23,14 +23,14 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import chain
-from flows.layer_tasks import LAYERS_AT_ONCE, PAIRS_AT_ONCE, RETRIES, PrefectTasks, tasks_on_dask
 from flows.serving import log_progress
 from flows.serving.artifacts import show_passes, show_quicklook
-from flows.serving.dask_workers import Runner
 from flows.serving.event_schedules import is_under_way
 from flows.serving.limits import archive_limits, slot_of
 from flows.serving.notifications import announcements
 from flows.serving.run_log import in_pages
+from flows.workers.dask_workers import Runner
+from flows.workers.layer_tasks import LAYERS_AT_ONCE, PAIRS_AT_ONCE, RETRIES, PrefectTasks, tasks_on_dask
 from pipeline.areas.area import AreaOfInterest, known_areas, load_area
 from pipeline.build import run as build
 from pipeline.catalogue.catalogue import Catalogue

@@ -14,10 +14,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.layer_tasks import words_of
 from flows.open_event import Followed, follow, in_order
 from flows.serving.event_artifacts import show_events
 from flows.serving.run_log import in_pages
+from flows.workers.layer_tasks import words_of
 from pipeline.errors import number_of
 from pipeline.events import ledger
 from pipeline.records import Utc

@@ -8,7 +8,7 @@ import os
 import sys
 
 from flows.build_datacube import build_datacube
-from flows.serving import dask_workers
+from flows.workers import dask_workers
 
 if __name__ == "__main__":
     if wait_s := os.environ.get("SLIDECUBE_TESTS_WORKERS_WAIT_S"):

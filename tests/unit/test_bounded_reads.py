@@ -29,7 +29,7 @@ ALLOWED = {
     "pipeline/insar/isce2/topsapp/preparation.py": "own",
     "flows/serving/prefect_file.py:shipped": "own",
     "flows/serving/deployments.py:make_pool": "own",
-    "flows/serving/worker_check.py:code_digest": "own",
+    "flows/workers/worker_check.py:code_digest": "own",
     "pipeline/registered_commands.py:_first_sentence": "own",
     "flows/serving/artifacts.py:show_map": "own",
     "flows/ablate.py:tables": "own",

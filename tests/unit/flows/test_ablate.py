@@ -6,7 +6,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.ablate import ablate
-from flows.serving.dask_workers import task_runner
+from flows.workers.dask_workers import task_runner
 from model.experiments.ablations.ablation_plan import AblationPlan
 from model.network.training_plan import NetworkSpec, PaperPlan
 from pipeline.errors import SettingsError
@@ -50,21 +50,21 @@ def test_trials_run_in_threads_or_on_dask(monkeypatch):
 def test_a_scheduler_without_workers_is_named_and_one_with_a_worker_is_used(monkeypatch):
     pytest.importorskip("prefect_dask")
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("flows.serving.dask_workers.WORKERS_WAIT_S", 0.5)
+    monkeypatch.setattr("flows.workers.dask_workers.WORKERS_WAIT_S", 0.5)
     quiet = {"n_workers": 0, "processes": False, "dashboard_address": None, "host": "127.0.0.1"}
     with distributed.LocalCluster(**quiet, protocol="tcp") as cluster:
         with pytest.raises(SettingsError) as caught:
             task_runner("dask", 2, cluster.scheduler_address)
         assert cluster.scheduler_address in caught.value.message
         cluster.scale(1)
-        monkeypatch.setattr("flows.serving.dask_workers.WORKERS_WAIT_S", 60)
+        monkeypatch.setattr("flows.workers.dask_workers.WORKERS_WAIT_S", 60)
         assert task_runner("dask", 2, cluster.scheduler_address).address == cluster.scheduler_address
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no address", "carrier-pigeon://127.0.0.1:5"])
 def test_an_address_without_a_scheduler_is_named(address, monkeypatch):
     pytest.importorskip("prefect_dask")
-    monkeypatch.setattr("flows.serving.dask_workers.CONNECT_S", 0.5)
+    monkeypatch.setattr("flows.workers.dask_workers.CONNECT_S", 0.5)
     with pytest.raises(SettingsError) as caught:
         task_runner("dask", 2, address)
     assert address in caught.value.message and caught.value.exit_code == 2

@@ -10,9 +10,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import build_datacube, layer_tasks
+from flows import build_datacube
 from flows.serving import artifacts
 from flows.serving.limits import INTERFEROMETRY, LIMITS
+from flows.workers import layer_tasks
 from pipeline.archives.planetary import PlanetaryComputer
 from pipeline.build import run as build
 from pipeline.build.plan import BuildPlan

@@ -14,9 +14,9 @@ from prefect.states import Failed
 from flows import chain
 from flows.build_datacube import announce
 from flows.build_datacube import verdict as build_verdict
-from flows.layer_tasks import is_transient, reason
 from flows.serving import artifacts
 from flows.train_model import verdict as chain_verdict
+from flows.workers.layer_tasks import is_transient, reason
 from pipeline.build.run import Published
 from pipeline.errors import ArchiveError, SourceDataError
 from pipeline.places import Place

@@ -21,11 +21,11 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.settings import PREFECT_API_URL
 from prefect.tasks import Task, exponential_backoff
 
-from flows.serving.dask_workers import DaskWorkers, dask_workers
 from flows.serving.limits import INTERFEROMETRY, LIMITS, archive_limits, slot_of
 from flows.serving.run_log import library_log
 from flows.serving.server_errors import is_of_server
-from flows.serving.worker_check import REMEDY, Common, ensure_common, marked, objection
+from flows.workers.dask_workers import DaskWorkers, dask_workers
+from flows.workers.worker_check import REMEDY, Common, ensure_common, marked, objection
 from pipeline.areas.area import AreaOfInterest
 from pipeline.build import run as build
 from pipeline.errors import ArchiveError, DiskError, SettingsError, SlidecubeError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving import worker_check
-from flows.serving.worker_check import difference, ensure_common, marked, objection, unreached
+from flows.workers import worker_check
+from flows.workers.worker_check import difference, ensure_common, marked, objection, unreached
 from pipeline.build.run import store_of
 from pipeline.errors import SettingsError
 from pipeline.settings import settings

@@ -1,0 +1,1 @@
+"""The tasks that build layers, and the Dask workers that run tasks."""
