@@ -149,8 +149,12 @@ class LocalStore:
     def staging(self, parent: str) -> str:
         """A new folder below `parent` that readers ignore."""
         key = f"{parent}/{_new_name()}"
-        self.put(f"{key}/{OPEN}", b"")
-        self.path(f"{key}/{CONTENT}").mkdir(parents=True)
+        try:
+            self.put(f"{key}/{OPEN}", b"")
+            self.path(f"{key}/{CONTENT}").mkdir(parents=True)
+        except OSError:
+            _remove(self.path(key))
+            raise
         return f"{key}/{CONTENT}"
 
     def commit(self, staging: str, final: str) -> None:
@@ -218,8 +222,17 @@ def _new_name() -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, in one step for all others; `sweep` removes what is left."""
+    """Remove a folder, in one step for all others; `sweep` removes what is left.
+
+    Where the disk refuses the new name, the mark goes first: what is committed then lacks it, and is told so.
+    """
     doomed = folder.with_name(_new_name())
-    with contextlib.suppress(FileNotFoundError):
+    try:
         folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+    except FileNotFoundError:
+        return
+    except OSError:
+        doomed = folder
+        with contextlib.suppress(OSError):
+            (folder / OPEN).unlink(missing_ok=True)
+    shutil.rmtree(doomed, ignore_errors=True)
