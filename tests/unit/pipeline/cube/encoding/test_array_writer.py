@@ -29,7 +29,7 @@ class Damaging(LocalStore):
         self.damage = damage
 
     def put(self, key: str, data: bytes) -> None:
-        super().put(key, self.damage(data))
+        super().put(key, self.damage(data) if data else data)
 
 
 DAMAGE = {
