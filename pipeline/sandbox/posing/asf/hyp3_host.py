@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import tempfile
 import uuid
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +83,15 @@ class Hyp3Host:
         self._options = options
         self._credits = options.hyp3_credits
         self._jobs: dict[str, _Job] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-hyp3-")
         self._making = asyncio.Lock()
         self._bursts = {burst.id: (root, burst) for root in shelf.roots for burst in read_index(root).bursts}
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where products are made; it goes with the host."""
+        folder = Path(tempfile.mkdtemp(prefix="sandbox-hyp3-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     async def answer(self, request: Request, fault: Fault | None) -> Response:
         """Route a request to the service."""
@@ -265,7 +274,7 @@ class Hyp3Host:
                         for side in ("reference", "secondary")
                     )
                 )
-                looks, folder = _LOOKS[job.parameters["looks"]], Path(self._folder.name) / job.id
+                looks, folder = _LOOKS[job.parameters["looks"]], self._folder / job.id
                 try:
                     job.product = await asyncio.to_thread(write_service_product, root, pair, looks, folder)
                 except SandboxError:
