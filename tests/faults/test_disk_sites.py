@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -271,6 +272,13 @@ def unfinished(folder: Path) -> list[str]:
         for name in names
         if is_partial(name.rpartition("/")[2]) or ".staging" in name or name.endswith(".partial")
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """What a bundle imports when it is written first, which makes a folder for temporary files of its own."""
+    importlib.import_module("segmentation_models_pytorch")
+    importlib.import_module("torch._inductor.codecache")
 
 
 def test_the_table_has_every_kind_of_place() -> None:
